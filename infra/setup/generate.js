@@ -59,7 +59,10 @@ export function generate(root) {
     }
     writeFileSync(join(work, 'buf.yaml'), 'version: v2\nmodules:\n  - path: proto\n')
     writeFileSync(join(work, 'buf.gen.yaml'), bufGen(join(root, 'node_modules/.bin/protoc-gen-es')))
-    execFileSync(join(root, 'node_modules/.bin/buf'), ['generate'], { cwd: work, stdio: ['ignore', 'inherit', 'inherit'] })
+    execFileSync(join(root, 'node_modules/.bin/buf'), ['generate'], {
+      cwd: work,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
     writeFileSync(join(work, 'out/.digest'), digest)
     rmSync(join(root, 'gen'), { recursive: true, force: true })
     renameSync(join(work, 'out'), join(root, 'gen'))

@@ -33,7 +33,8 @@ function parseLabel<T extends string>(what: string, text: string): T {
 }
 
 export const parseMeshName = (text: string): MeshName => {
-  if (/^[0-9]+$/.test(text)) throw new Problem('invalid', `mesh "${text}" is all digits: Envoy refuses every certificate of such a trust domain`)
+  if (/^[0-9]+$/.test(text))
+    throw new Problem('invalid', `mesh "${text}" is all digits: Envoy refuses every certificate of such a trust domain`)
   return parseLabel('mesh', text)
 }
 export const parseClusterName = (text: string): ClusterName => parseLabel('cluster', text)
