@@ -1,0 +1,84 @@
+import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
+import type { ServicePort } from '#mesh/model/service.ts'
+
+/** One cluster that offers an imported service, as seen from the cluster this config is for. */
+export type Source = {
+  readonly cluster: ClusterName
+  readonly network: NetworkName
+  readonly region: string
+  readonly trustDomain: TrustDomain
+  /** The exact SPIFFE ids that may answer for the service there, sorted. */
+  readonly identities: readonly string[]
+  /** Service ports that this cluster offers. */
+  readonly ports: readonly number[]
+}
+
+/** One tier: tried together, by weight. An Envoy priority, in order. */
+export type Tier = { readonly members: readonly { readonly cluster: ClusterName; readonly weight: number }[] }
+
+/** Compiled per service; every field is always emitted. */
+export type TrafficSettings = {
+  /** Percent; how much health a tier may lose before it spills (Envoy's overprovisioning factor). */
+  readonly overprovisioningFactor: number
+  /** Consecutive local-origin failures before an address is ejected. */
+  readonly ejectAfterFailures: number
+  readonly retries: number
+  readonly connectTimeoutMs: number
+}
+
+/** A service that the cluster may call in other clusters (and in its own, where that exports it). */
+export type ImportedService = {
+  readonly key: ServiceKey
+  /** `<svc>.<ns>.svc.cluster.local`: names Envoy cluster, SNI and gateway chain. */
+  readonly host: string
+  readonly ports: readonly ServicePort[]
+  /** Sorted by cluster. */
+  readonly sources: readonly Source[]
+  readonly tiers: readonly Tier[]
+  readonly settings: TrafficSettings
+}
+
+/** A service that the cluster's gateway answers for, and to whom. */
+export type ExportedService = {
+  readonly key: ServiceKey
+  readonly host: string
+  readonly ports: readonly ServicePort[]
+  /** Other members that may call it, sorted. */
+  readonly consumers: readonly ClusterName[]
+  /** Their trust domains, sorted: admitted at the service's own pods beside the cluster's own domain. */
+  readonly admitted: readonly TrustDomain[]
+}
+
+/** Why something the users asked for is not so: shown in status, on the object it is about. */
+export type Condition = {
+  readonly type: string
+  readonly reason: string
+  readonly message: string
+  /** What it is about: `service bookinfo/reviews`. */
+  readonly object: string
+}
+
+/** Facts of the mesh that all of a cluster's proxies need. */
+export type TrustFacts = {
+  readonly trustDomain: TrustDomain
+  /** PEM of every root to accept, sorted. */
+  readonly roots: readonly string[]
+  /** All members' trust domains by cluster: the relays of these may probe the gateway. */
+  readonly members: readonly { readonly cluster: ClusterName; readonly trustDomain: TrustDomain }[]
+}
+
+/**
+ * The translated config of one member cluster: low churn, compiled by the centre, pushed, kept and compared. It names
+ * nothing that is not exported to the cluster. Kept and delivered as entries (`entriesOf`), so that a change to one
+ * service travels as one item.
+ */
+export type ClusterConfig = {
+  readonly mesh: MeshName
+  readonly cluster: ClusterName
+  readonly network: NetworkName
+  readonly region: string
+  readonly trust: TrustFacts
+  readonly imports: ReadonlyMap<ServiceKey, ImportedService>
+  readonly exports: ReadonlyMap<ServiceKey, ExportedService>
+  readonly conditions: readonly Condition[]
+}

@@ -1,0 +1,29 @@
+import type { ServiceExport } from '#mesh/model/export.ts'
+import type { ClusterId, ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
+
+/** A member as the compiler sees it. */
+export type Member = {
+  readonly id: ClusterId
+  readonly name: ClusterName
+  readonly network: NetworkName
+  readonly region: string
+  readonly trustDomain: TrustDomain
+  readonly exports: ReadonlyMap<ServiceKey, ServiceExport>
+  /** Services this member refuses to import. */
+  readonly refused: ReadonlySet<ServiceKey>
+}
+
+/** The operator's narrowing of an export: it can narrow, never widen. `cluster` absent = every exporter's. */
+export type ExportNarrowing = {
+  readonly key: ServiceKey
+  readonly cluster?: ClusterName
+  readonly consumers: readonly ClusterName[]
+}
+
+/** Everything the centre knows that config is compiled from. No endpoint counts: those flow beside it. */
+export type Fleet = {
+  readonly mesh: MeshName
+  readonly roots: readonly string[]
+  readonly members: readonly Member[]
+  readonly narrowings: readonly ExportNarrowing[]
+}

@@ -1,0 +1,37 @@
+import type { Gateway } from '#mesh/model/gateway.ts'
+
+/** Ready and all meshed endpoints of one port in one locality of one cluster. */
+export type PortCount = {
+  readonly port: number
+  readonly region: string
+  readonly zone: string
+  readonly ready: number
+  readonly total: number
+}
+
+/** An endpoint that crosses a cluster border: only between clusters of one network. */
+export type FlatEndpoint = {
+  readonly address: string
+  readonly port: number
+  /** The service port it stands for. */
+  readonly servicePort: number
+  readonly region: string
+  readonly zone: string
+  readonly draining: boolean
+}
+
+/** One service of one cluster, as others see it. Sorted, so that equal facts give equal bytes. */
+export type ServiceSummary = {
+  readonly counts: readonly PortCount[]
+  /** Present only towards clusters of the same network. */
+  readonly flat?: readonly FlatEndpoint[]
+}
+
+/** How to reach a cluster from another network. */
+export type GatewaySummary = { readonly gateways: readonly Gateway[] }
+
+/** What one relay knows of the other clusters: absent = unknown, never the same as a summary with zero. */
+export type Summaries = {
+  readonly services: ReadonlyMap<string, ReadonlyMap<string, ServiceSummary>>
+  readonly gateways: ReadonlyMap<string, GatewaySummary>
+}

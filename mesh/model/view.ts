@@ -1,0 +1,57 @@
+import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
+import type { Endpoint } from '#mesh/model/endpoint.ts'
+import type { Gateway } from '#mesh/model/gateway.ts'
+import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
+import type { PeerAuthentication, Pod } from '#mesh/model/pod.ts'
+import type { Service } from '#mesh/model/service.ts'
+import type { Summaries } from '#mesh/model/summary.ts'
+
+/** A service the own cluster offers: its ServiceExport object. */
+export type OwnExport = {
+  readonly key: ServiceKey
+  readonly consumers?: readonly string[]
+  readonly createdAt: number
+  readonly origin: string
+}
+
+/** The own cluster's objects, as watched: one consistent value, replaced as a whole; unchanged parts keep their identity. */
+export type OwnCluster = {
+  readonly services: ReadonlyMap<ServiceKey, Service>
+  readonly endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>
+  readonly pods: ReadonlyMap<string, Pod>
+  readonly exports: ReadonlyMap<ServiceKey, OwnExport>
+  /** ServiceImport objects that refuse (`isthmus.dev/accept: "false"`). */
+  readonly refused: ReadonlySet<ServiceKey>
+  readonly peerAuthentications: readonly PeerAuthentication[]
+}
+
+/** An object that could not be used, set aside while the rest goes on. */
+export type RejectedObject = {
+  /** File and line (`bookinfo/reviews.yaml:12`) or the object's URL. */
+  readonly at: string
+  readonly object: string
+  readonly reason: string
+}
+
+/** Who this relay serves. */
+export type Home = {
+  readonly mesh: MeshName
+  readonly cluster: ClusterName
+  readonly network: NetworkName
+  readonly region: string
+  readonly trustDomain: TrustDomain
+  /** The own east-west gateways, as others dial them. */
+  readonly gateways: readonly Gateway[]
+}
+
+/**
+ * Everything that a relay renders from. `config` is absent until the centre was heard once: then only the own cluster
+ * is served. `summaries` may lag behind `config` and the other way round: a service without a summary is unknown, and
+ * is dialled through its cluster's gateways rather than left out.
+ */
+export type View = {
+  readonly home: Home
+  readonly own: OwnCluster
+  readonly config?: ClusterConfig
+  readonly summaries: Summaries
+}

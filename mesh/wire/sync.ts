@@ -1,0 +1,44 @@
+import { z } from 'zod'
+import { reportLimits } from '#mesh/wire/report.ts'
+
+/**
+ * `POST /v1/clusters/{id}/sync`, relay → centre. `seq` is contiguous within an `epoch` and is the idempotency key: the
+ * same (epoch, seq) again answers as the first time. A relay that lost its outbox starts a new epoch: everything it has
+ * is sent with seq 1, 2, …, and the last part says `complete: true`; only then what the new epoch did not name is gone.
+ * Until then nothing is taken away (unknown is not empty). `root` is the additive root of all the relay's items after
+ * this batch; the centre compares and answers `resync: true` where it differs. An empty batch is a heartbeat.
+ * Unknown fields are ignored.
+ */
+export const syncRequestSchema = z.object({
+  proto: z.string().max(32),
+  epoch: z.string().min(1).max(64),
+  seq: z.number().int().min(1),
+  items: z
+    .array(
+      z.object({ k: z.string().min(1).max(reportLimits.keyBytes), v: z.record(z.string(), z.unknown()).nullable() }),
+    )
+    .max(reportLimits.items),
+  root: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Ends the first full report of an epoch. */
+  complete: z.boolean().optional(),
+  urgent: z.boolean().optional(),
+})
+export type SyncRequest = z.infer<typeof syncRequestSchema>
+
+/** [stream, epoch, revision] */
+export const headSchema = z.tuple([z.string().max(200), z.string().max(64), z.number().int().nonnegative()])
+export type Head = z.infer<typeof headSchema>
+
+export const syncAnswerSchema = z.object({
+  appliedSeq: z.number().int().nonnegative(),
+  minIntervalMs: z.number().int().nonnegative(),
+  /** True: start a new epoch and report everything. */
+  resync: z.boolean().optional(),
+  rejected: z.array(z.object({ key: z.string(), reason: z.string() })).optional(),
+  /** Heads of the streams that the cluster reads: what it lacks, it pulls. */
+  heads: z.array(headSchema).optional(),
+  /** The centre's clock, Unix ms. */
+  time: z.number(),
+})
+export type SyncAnswer = z.infer<typeof syncAnswerSchema>
+// A sync with a gap is the problem `conflict` with extra.needSeq; a deposed epoch is `conflict` with extra.epochBehind.
