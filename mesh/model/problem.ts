@@ -6,6 +6,7 @@ export const problemKinds = {
   'not-found': { http: 404, grpc: 5, title: 'There is no such object', retry: 'no' },
   conflict: { http: 409, grpc: 9, title: 'The state of the object forbids this', retry: 'after reading again' },
   stale: { http: 412, grpc: 10, title: 'The object has moved on', retry: 'after reading again' },
+  'too-large': { http: 413, grpc: 8, title: 'The request is too large', retry: 'no' },
   'too-many': { http: 429, grpc: 8, title: 'Too many requests', retry: 'later' },
   unavailable: { http: 503, grpc: 14, title: 'Not available now', retry: 'later' },
   internal: { http: 500, grpc: 13, title: 'A fault of ours', retry: 'no' },
