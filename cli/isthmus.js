@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+// The command `isthmus`. Plain JavaScript, because the Node that finds it may be too old for the sources: then it hands over
+// to the Node 24 of this clone.
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const node = join(root, 'node_modules/.bin/node')
+const program = join(root, 'cli/main.ts')
+
+if (!existsSync(node)) {
+  process.stderr.write('isthmus: Node 24 is missing, and this command runs on it: run "npm ci" in the clone.\n')
+  process.exitCode = 1
+} else if (Number(process.versions.node.split('.')[0]) >= 24) {
+  process.argv[1] = program
+  await import(program)
+} else {
+  const child = spawn(node, [program, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const pass = (signal) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, pass)
+  child.once('exit', (code, signal) => {
+    process.exitCode = code ?? 128 + constants.signals[signal]
+  })
+}

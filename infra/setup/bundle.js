@@ -1,0 +1,119 @@
+// One file per program, by esbuild: what a member cluster, an image and the end-to-end tests run. Node 20 can run this.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Program name → entry file. A program whose entry is not written yet is left out. */
+export const programs = {
+  relay: 'gateway/main.ts',
+  proxy: 'gateway/proxy/main.ts',
+  centre: 'functions/server.ts',
+}
+
+/** Read from node_modules at run time: PGlite opens its own wasm files, and ws looks for two optional addons. */
+const external = ['@electric-sql/pglite', '@electric-sql/pglite/*', 'bufferutil', 'utf-8-validate', 'pg-native']
+
+/** Packages in CommonJS call `require`; a bundle is a module and has none of its own. */
+const banner = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
+
+/**
+ * Makes dist/<program>.js (ESM, Node 24, with source map) when a source changed; gives back the paths by program name.
+ * Throws what esbuild says when a source does not build: then dist/ is gone, so an old bundle never passes for a new one.
+ */
+export async function bundle(root) {
+  const wanted = Object.entries(programs).filter(([, entry]) => existsSync(join(root, entry)))
+  const dist = join(root, 'dist')
+  const paths = Object.fromEntries(wanted.map(([name]) => [name, join(dist, `${name}.js`)]))
+  const stamp = readStamp(join(dist, 'stamp.json'))
+  if (stamp?.digest === digestOf(root, wanted, stamp?.inputs ?? [])) return paths
+
+  const work = join(root, `dist.${process.pid}`)
+  try {
+    const inputs = await build(root, wanted, work)
+    mkdirSync(work, { recursive: true })
+    writeFileSync(join(work, 'stamp.json'), JSON.stringify({ digest: digestOf(root, wanted, inputs), inputs }))
+    rmSync(dist, { recursive: true, force: true })
+    renameSync(work, dist)
+  } catch (error) {
+    rmSync(dist, { recursive: true, force: true })
+    throw error
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+  return paths
+}
+
+/** Builds all programs at once, and then the worker files that they name; gives back every file of ours that went in. */
+async function build(root, wanted, work) {
+  const { build: esbuild } = await import('esbuild')
+  const inputs = new Set()
+  const built = new Set()
+  let entries = wanted.map(([name, entry]) => ({ in: entry, out: name }))
+  while (entries.length > 0) {
+    const workers = new Set()
+    const { metafile } = await esbuild({
+      absWorkingDir: root,
+      entryPoints: entries,
+      outdir: work,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node24',
+      sourcemap: 'linked',
+      legalComments: 'none',
+      logLevel: 'error',
+      metafile: true,
+      external,
+      banner: { js: banner },
+      plugins: [filesBeside(root, workers)],
+    })
+    for (const entry of entries) built.add(entry.in)
+    for (const file of Object.keys(metafile.inputs)) if (!file.startsWith('node_modules/')) inputs.add(file)
+    entries = [...workers].filter((file) => !built.has(file)).map((file) => ({ in: file, out: basename(file, '.ts') }))
+  }
+  return [...inputs].sort()
+}
+
+/**
+ * `new URL('./x', import.meta.url)` names a file beside the source. In a bundle a `.ts` file becomes a bundle of its own in
+ * dist/ (a worker), and anything else (migrations, pages) is read where it lies.
+ */
+function filesBeside(root, workers) {
+  const beside = /new URL\((['"])(\.{1,2}\/[^'"]+)\1,\s*import\.meta\.url\)/g
+  return {
+    name: 'files-beside',
+    setup({ onLoad }) {
+      onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        const text = readFileSync(path, 'utf8')
+        const contents = text.replace(beside, (_, __, name) => {
+          const file = relative(root, join(dirname(path), name))
+          if (!file.endsWith('.ts')) return `new URL('../${file}', import.meta.url)`
+          workers.add(file)
+          return `new URL('./${basename(file, '.ts')}.js', import.meta.url)`
+        })
+        return { contents, loader: 'ts' }
+      })
+    },
+  }
+}
+
+/** Over the sources that went in, this file, the locked packages and the list of programs. */
+function digestOf(root, wanted, inputs) {
+  const hash = createHash('sha256').update(JSON.stringify(wanted))
+  for (const path of [fileURLToPath(import.meta.url), join(root, 'package-lock.json'), join(root, 'package.json')])
+    hash.update(readFileSync(path))
+  for (const file of inputs) {
+    const path = join(root, file)
+    hash.update(`\0${file}\0`).update(existsSync(path) ? readFileSync(path) : 'gone')
+  }
+  return hash.digest('hex')
+}
+
+function readStamp(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return undefined
+  }
+}

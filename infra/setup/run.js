@@ -1,0 +1,102 @@
+// The door of every npm script: makes sure that what the task needs is there, then runs the task on Node 24.
+// Plain JavaScript without dependencies, because Node 20 runs it before anything is installed.
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { exitCodeOf } from './child.js'
+import { fetchEnvoy, findEnvoy } from './envoy.js'
+import { checkMachine } from './machine.js'
+import { finishPackages, installPackages, whyInstall } from './packages.js'
+import { SetupError, say } from './say.js'
+import { withTurn } from './turn.js'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
+const bin = join(root, 'node_modules/.bin')
+
+/** What each npm script runs: a program of node_modules/.bin or a file for Node 24, the parts it needs, what it sets. */
+const tasks = {
+  start: { command: ['node', 'infra/local/main.ts'], envoy: true, bundles: true },
+  test: { command: ['vitest', 'run'], envoy: true },
+  golden: { command: ['vitest', 'run', 'mesh/translate'], env: { UPDATE_GOLDEN: '1' } },
+  bench: { command: ['node', 'tests/bench/main.ts'], bundles: true },
+  lint: { command: ['biome', 'check'] },
+  types: { command: ['tsc', '-p', '.'] },
+}
+
+async function main([name, ...args]) {
+  const task = tasks[name]
+  if (!task) throw new SetupError(`"${name ?? ''}" is no task: say one of ${Object.keys(tasks).join(', ')}.`)
+  checkMachine()
+  const envoy = await withAbort((abort) => prepare(task, abort))
+  const [program, ...first] = task.command
+  return await execute(join(bin, program), [...first, ...args], {
+    ...process.env,
+    ...task.env,
+    PATH: [bin, process.env.PATH].join(delimiter),
+    ...(envoy && { ISTHMUS_ENVOY: envoy }),
+  })
+}
+
+/** Everything the task stands on; gives back the path of Envoy where the task needs one. */
+async function prepare(task, abort) {
+  await withTurn(join(root, '.isthmus'), abort, async () => {
+    const why = whyInstall(root)
+    if (why) await installPackages(root, why, abort)
+    finishPackages(root)
+    const { generate } = await import('./generate.js')
+    if (generate(root)) say('generated code: made anew in gen/')
+    if (task.bundles) await (await import('./bundle.js')).bundle(root)
+  })
+  if (!task.envoy) return undefined
+  return (await findEnvoy()) ?? (await fetchEnvoy({ abort }))
+}
+
+/** Runs `work` so that Ctrl-C lets it clean up behind itself first. */
+async function withAbort(work) {
+  const controller = new AbortController()
+  const stop = (signal) => controller.abort(signal)
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
+  for (const signal of signals) process.on(signal, stop)
+  try {
+    return await work(controller.signal)
+  } catch (error) {
+    if (!controller.signal.aborted) throw error
+    say('stopped; nothing half done was kept')
+    process.exit(exitCodeOf(null, controller.signal.reason, constants.signals))
+  } finally {
+    for (const signal of signals) process.off(signal, stop)
+  }
+}
+
+/**
+ * Runs the program with our standard streams and gives back its exit code. Signals are passed on, except the Ctrl-C of a
+ * terminal, which the program has had already: a terminal sends it to the whole group.
+ */
+function execute(program, args, env) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: root, env, stdio: 'inherit' })
+    const pass = (signal) => {
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+    }
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, pass)
+    child.once('error', (error) => reject(new SetupError(cannotRun(program, error))))
+    child.once('exit', (code, signal) => resolve(exitCodeOf(code, signal, constants.signals)))
+  })
+}
+
+const cannotRun = (program, error) =>
+  existsSync(program)
+    ? `${program} does not run on this machine (${error.code}): Isthmus needs Linux with glibc 2.28 or newer.`
+    : `${program} is missing, though the packages are installed: run "npm ci --ignore-scripts" and read what it says.`
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code
+  },
+  (error) => {
+    say(error instanceof SetupError ? error.message : `set-up failed: ${error.stack}`)
+    process.exitCode = 1
+  },
+)

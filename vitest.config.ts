@@ -1,0 +1,40 @@
+import { defineConfig } from 'vitest/config'
+
+const ci = process.env['CI'] === 'true'
+
+/** Suites that start many real programs: one file at a time, after all others, so that times mean something on two cores. */
+const serial = ['tests/e2e/**/*.test.ts', 'tests/contract/**/*.test.ts', 'tests/scenario/**/*.test.ts']
+
+export default defineConfig({
+  test: {
+    reporters: ci ? ['default', ['json', { outputFile: 'test-output/vitest.json' }]] : ['default'],
+    allowOnly: !ci,
+    passWithNoTests: false,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'rooms',
+          include: ['**/*.test.ts'],
+          exclude: ['**/node_modules/**', 'gen/**', 'dist/**', ...serial],
+          maxWorkers: 2,
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'serial',
+          include: serial,
+          maxWorkers: 1,
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+})
