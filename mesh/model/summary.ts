@@ -32,6 +32,8 @@ export type GatewaySummary = { readonly gateways: readonly Gateway[] }
 
 /** What one relay knows of the other clusters: absent = unknown, never the same as a summary with zero. */
 export type Summaries = {
+  /** By source cluster, then by service key (`<ns>/<svc>`). */
   readonly services: ReadonlyMap<string, ReadonlyMap<string, ServiceSummary>>
+  /** By source cluster. */
   readonly gateways: ReadonlyMap<string, GatewaySummary>
 }

@@ -1,0 +1,137 @@
+import type { IncomingMessage } from 'node:http'
+import { Agent, request } from 'node:https'
+import { gzipSync } from 'node:zlib'
+import type { z } from 'zod'
+import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
+
+/** One HTTPS line to the centre. Every answer is bounded in time and size and parsed before it is believed. */
+export type CentreClient = {
+  call<T>(call: Call<T>): Promise<T>
+  close(): void
+}
+
+export type Call<T> = {
+  readonly path: string
+  readonly body: unknown
+  readonly schema: z.ZodType<T>
+  readonly token?: string
+  readonly timeoutMs?: number
+}
+
+const answerBytesMax = 64 * 1024 * 1024
+const gzipFromBytes = 2048
+
+/**
+ * A client that trusts only `ca` (PEM), or the public roots where `ca` is absent. Throws `unavailable` where the centre
+ * cannot be reached or is not the one that `ca` vouches for (the reason says which), and the centre's own problem otherwise.
+ */
+export function centreClient(settings: {
+  readonly url: string
+  readonly ca?: string
+  readonly version: string
+}): CentreClient {
+  const base = new URL(settings.url)
+  const agent = new Agent({
+    keepAlive: true,
+    maxSockets: 4,
+    ...(settings.ca ? { ca: settings.ca } : {}),
+    minVersion: 'TLSv1.2',
+  })
+  return {
+    call: async (call) => parse(call, await send(call)),
+    close: () => agent.destroy(),
+  }
+
+  function send<T>(call: Call<T>): Promise<{ status: number; body: Buffer }> {
+    const plain = Buffer.from(JSON.stringify(call.body))
+    const zip = plain.length >= gzipFromBytes
+    const body = zip ? gzipSync(plain) : plain
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        new URL(call.path, base),
+        {
+          agent,
+          method: 'POST',
+          headers: {
+            'content-type': 'application/json',
+            'content-length': body.length,
+            'user-agent': `isthmus-relay/${settings.version}`,
+            ...(zip ? { 'content-encoding': 'gzip' } : {}),
+            ...(call.token ? { authorization: `Bearer ${call.token}` } : {}),
+          },
+        },
+        (answer) => collect(answer, call.path).then(resolve, reject),
+      )
+      outgoing.setTimeout(call.timeoutMs ?? 10_000, () => outgoing.destroy(new Error('no answer in time')))
+      outgoing.on('error', (cause) => reject(unreachable(base, cause)))
+      outgoing.end(body)
+    })
+  }
+}
+
+function collect(answer: IncomingMessage, path: string): Promise<{ status: number; body: Buffer }> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    let bytes = 0
+    answer.on('data', (part: Buffer) => {
+      bytes += part.length
+      if (bytes <= answerBytesMax) parts.push(part)
+      else answer.destroy(new Error(`the answer to ${path} passes ${answerBytesMax} bytes`))
+    })
+    answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(parts) }))
+    answer.on('error', (cause) => reject(new Problem('unavailable', `the answer to ${path} broke off`, { cause })))
+  })
+}
+
+function parse<T>(call: Call<T>, answer: { status: number; body: Buffer }): T {
+  let value: unknown
+  try {
+    value = JSON.parse(answer.body.toString('utf8'))
+  } catch (cause) {
+    throw new Problem('unavailable', `the centre answered ${call.path} with ${answer.status} and no JSON`, { cause })
+  }
+  if (answer.status >= 300) throw problemFrom(call.path, answer.status, value)
+  const parsed = call.schema.safeParse(value)
+  if (!parsed.success)
+    throw new Problem(
+      'unavailable',
+      `the centre's answer to ${call.path} is not understood: ${parsed.error.issues[0]?.message}`,
+    )
+  return parsed.data
+}
+
+/** The centre's problem+json as a Problem of the same kind, its extra members kept. */
+function problemFrom(path: string, status: number, value: unknown): Problem {
+  const body = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>
+  const kind = (Object.keys(problemKinds) as ProblemKind[]).find((k) => problemKinds[k].http === status)
+  const extra: Record<string, string | number | boolean> = {}
+  for (const [key, member] of Object.entries(body))
+    if (typeof member === 'number' || typeof member === 'boolean' || typeof member === 'string') extra[key] = member
+  const detail =
+    typeof body['detail'] === 'string' ? body['detail'].slice(0, 2000) : `the centre answered ${path} with ${status}`
+  return new Problem(kind ?? (status >= 500 ? 'unavailable' : 'invalid'), detail, { extra })
+}
+
+const tlsReasons: Readonly<Record<string, string>> = {
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is of another CA than the one this relay joined',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is of another CA than the one this relay joined',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is of another CA than the one this relay joined',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is of another CA than the one this relay joined',
+  CERT_SIGNATURE_FAILURE: 'its certificate is of another CA than the one this relay joined',
+  CERT_HAS_EXPIRED: 'its certificate has expired (or this machine’s clock is ahead)',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet (or this machine’s clock is behind)',
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'its certificate is not for this host name: dial the name that `isthmus serve --url` was given',
+  EPROTO: 'it does not speak TLS there',
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'the host name does not resolve',
+  ETIMEDOUT: 'no answer in time',
+  ECONNRESET: 'the connection was cut',
+}
+
+/** What a failed connection means, in words with the fix where there is one. */
+export function unreachable(url: URL, cause: unknown): Problem {
+  const code = (cause as { code?: string }).code ?? ''
+  const reason = tlsReasons[code] ?? (cause as Error).message
+  return new Problem('unavailable', `the centre at ${url.origin} cannot be reached: ${reason}`, { cause })
+}

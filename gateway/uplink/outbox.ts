@@ -1,0 +1,67 @@
+import { hashOf, type Json } from '#mesh/model/canonical.ts'
+import { reportLimits } from '#mesh/wire/report.ts'
+import { addItem, emptyRoot, removeItem } from '#mesh/wire/root.ts'
+import type { SyncRequest } from '#mesh/wire/sync.ts'
+import { meshSyncText } from '#mesh/wire/version.ts'
+
+/**
+ * What the centre has been told and what it is still to be told. A map by key, the latest value wins, so it is bounded
+ * by the number of exported services however long the centre is away. One batch is in flight at a time; its number is
+ * taken only when its answer was seen, so a lost answer sends the very same batch again.
+ */
+export type Outbox = {
+  readonly epoch: string
+  readonly seq: number
+  /** Items as of the last acknowledged batch. */
+  readonly told: ReadonlyMap<string, string>
+  readonly root: string
+  /** True once the centre acknowledged the whole first report of this epoch. */
+  readonly complete: boolean
+}
+
+/** A fresh epoch: everything is to be told again. Later epochs sort after earlier ones. */
+export function newOutbox(now: number, random: string, after = ''): Outbox {
+  const stamp = now.toString(36).padStart(10, '0')
+  const floor = after.split('-')[0] ?? ''
+  const start = stamp > floor ? stamp : (Number.parseInt(floor, 36) + 1).toString(36).padStart(10, '0')
+  return { epoch: `${start}-${random}`, seq: 0, told: new Map(), root: emptyRoot, complete: false }
+}
+
+export type Batch = { readonly request: SyncRequest; readonly after: Outbox }
+
+/**
+ * The next batch that brings the centre to `wanted`, and the outbox once it is acknowledged; undefined when the centre
+ * knows everything (a heartbeat is asked for with `heartbeat`). At most 500 items and about 384 KB a batch.
+ */
+export function nextBatch(outbox: Outbox, wanted: ReadonlyMap<string, Json>, heartbeat: boolean): Batch | undefined {
+  const items: { k: string; v: Record<string, unknown> | null }[] = []
+  const told = new Map(outbox.told)
+  let root = outbox.root
+  let bytes = 0
+  const full = () => items.length >= reportLimits.items || bytes > reportLimits.bodyBytes * 0.75
+  const take = (key: string, value: Json | undefined, old: string | undefined) => {
+    if (old !== undefined) root = removeItem(root, key, old)
+    if (value === undefined) told.delete(key)
+    else {
+      const hash = hashOf(value)
+      root = addItem(root, key, hash)
+      told.set(key, hash)
+      bytes += JSON.stringify(value).length
+    }
+    items.push({ k: key, v: (value ?? null) as Record<string, unknown> | null })
+  }
+  for (const key of outbox.told.keys()) if (!wanted.has(key) && !full()) take(key, undefined, outbox.told.get(key))
+  for (const [key, value] of wanted) {
+    if (full()) break
+    const old = outbox.told.get(key)
+    if (old !== hashOf(value)) take(key, value, old)
+  }
+  const last = !full()
+  const complete = !outbox.complete && last
+  if (items.length === 0 && !complete && !heartbeat) return undefined
+  const seq = outbox.seq + 1
+  return {
+    request: { proto: meshSyncText, epoch: outbox.epoch, seq, items, root, ...(complete ? { complete } : {}) },
+    after: { epoch: outbox.epoch, seq, told, root, complete: outbox.complete || complete },
+  }
+}
