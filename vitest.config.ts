@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 const ci = process.env['CI'] === 'true'
 
 /** Suites that start many real programs: one file at a time, after all others, so that times mean something on two cores. */
-const serial = ['tests/e2e/**/*.test.ts', 'tests/contract/**/*.test.ts', 'tests/scenario/**/*.test.ts']
+const serial = ['tests/e2e/**/*.test.ts', 'tests/contract/**/*.test.ts']
 
 export default defineConfig({
   test: {

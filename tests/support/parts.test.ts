@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import postgres from 'postgres'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { envoyPath, type Postgres, root, startPostgres } from '#tests/support/parts.ts'
+
+describe('a real PostgreSQL', () => {
+  let server: Postgres
+  beforeAll(async () => {
+    server = await startPostgres()
+  })
+  afterAll(() => server?.stop())
+
+  const query = async (text: string): Promise<readonly Record<string, unknown>[]> => {
+    const sql = postgres(server.url, { max: 1, onnotice: () => {} })
+    try {
+      return await sql.unsafe(text)
+    } finally {
+      await sql.end()
+    }
+  }
+
+  test('is PostgreSQL 18 in the C locale', async () => {
+    const [row] = await query("select current_setting('server_version') v, datcollate c from pg_database limit 1")
+    expect(row).toMatchObject({ v: expect.stringMatching(/^18\./), c: 'C' })
+  })
+
+  test('keeps what was committed over SIGKILL and over a restart in order', async () => {
+    await query('create table kept (n int)')
+    await query('insert into kept values (1)')
+    await server.kill9()
+    await expect(query('select 1')).rejects.toThrow(/ECONNREFUSED/)
+    await server.restart()
+    await query('insert into kept values (2)')
+    await server.restart()
+    expect(await query('select n from kept order by n')).toEqual([{ n: 1 }, { n: 2 }])
+  })
+
+  test('refuses a caller without the password', async () => {
+    const sql = postgres(server.url.replace(/:[0-9a-f]+@/, ':wrong@'), { max: 1 })
+    await expect(sql`select 1`).rejects.toThrow(/password/)
+    await sql.end()
+  })
+})
+
+test('when the process that started it is killed, server and data go too', { timeout: 20_000 }, async () => {
+  const program = `import { startPostgres } from '#tests/support/parts.ts'; console.log(JSON.stringify((await startPostgres()).url)); setInterval(() => {}, 1e6)`
+  const starter = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(starter.stdout.setEncoding('utf8'), 'data')
+  const url: string = JSON.parse(line)
+  const sql = postgres(url, { max: 1 })
+  const [{ dir = '' } = {}] = await sql<{ dir: string }[]>`select current_setting('data_directory') dir`
+  await sql.end()
+  expect(existsSync(dir)).toBe(true)
+  starter.kill('SIGKILL')
+  for (let left = 100; left > 0 && existsSync(join(dir, '..')); left--) await pause(100)
+  expect(existsSync(join(dir, '..'))).toBe(false)
+  await expect(postgres(url, { max: 1 })`select 1`).rejects.toThrow(/ECONNREFUSED/)
+})
+
+test('the Envoy for tests is one that runs here', async () => {
+  const child = spawn(await envoyPath(), ['--version'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [text] = await once(child.stdout.setEncoding('utf8'), 'data')
+  expect(text).toMatch(/\/1\.40\.\d+\//)
+})
