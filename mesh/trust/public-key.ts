@@ -1,0 +1,78 @@
+import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { Problem } from '#mesh/model/problem.ts'
+import { bitsOf, decode, itemsOf } from '#mesh/trust/der.ts'
+import { type AnySignatureAlgorithm, signatureAlgorithms } from '#mesh/trust/oid.ts'
+
+export type KeyKind = 'P-256' | 'P-384' | 'RSA'
+
+/** A public key we are willing to certify: its DER SubjectPublicKeyInfo in the one canonical form, kind and size. */
+export type PublicKey = {
+  readonly spki: Uint8Array
+  readonly kind: KeyKind
+  readonly bits: number
+  readonly key: KeyObject
+}
+
+const curves = {
+  prime256v1: { kind: 'P-256', bits: 256, spkiBytes: 91 },
+  secp384r1: { kind: 'P-384', bits: 384, spkiBytes: 120 },
+} as const
+
+const rsaBitsMin = 2048
+const rsaBitsMax = 4096
+
+/**
+ * Reads a SubjectPublicKeyInfo. Accepts EC P-256 and P-384 as a named curve with an uncompressed point, and RSA of
+ * 2048 to 4096 bits with the exponent 65537: what Envoy, Go and OpenSSL all take. Throws `invalid` for anything else.
+ */
+export function parsePublicKey(spki: Uint8Array): PublicKey {
+  const key = readKey(spki)
+  if (!Buffer.from(key.export({ type: 'spki', format: 'der' })).equals(spki))
+    throw refused('it is not in canonical form')
+  if (key.asymmetricKeyType === 'ec') {
+    const curve = curves[key.asymmetricKeyDetails?.namedCurve as keyof typeof curves]
+    if (!curve) throw refused(`its curve is ${key.asymmetricKeyDetails?.namedCurve}; use P-256 or P-384`)
+    if (spki.length !== curve.spkiBytes) throw refused('its point is not in the uncompressed form')
+    return { spki, kind: curve.kind, bits: curve.bits, key }
+  }
+  if (key.asymmetricKeyType !== 'rsa')
+    throw refused(`it is of type ${key.asymmetricKeyType}; use EC P-256 or P-384, or RSA`)
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
+  if (bits < rsaBitsMin || bits > rsaBitsMax) {
+    throw refused(`it is RSA of ${bits} bits; use ${rsaBitsMin} to ${rsaBitsMax}, or EC P-256`)
+  }
+  if (key.asymmetricKeyDetails?.publicExponent !== 65537n) throw refused('its RSA exponent is not 65537')
+  return { spki, kind: 'RSA', bits, key }
+}
+
+function readKey(spki: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+  } catch (cause) {
+    throw refused('it cannot be read', cause)
+  }
+}
+
+const refused = (reason: string, cause?: unknown): Problem =>
+  new Problem('invalid', `the public key is refused: ${reason}`, { violations: [{ path: 'publicKey', reason }], cause })
+
+/** Key identifier: the leftmost 160 bits of SHA-256 over the key's bit string (RFC 7093 §2, method 1). */
+export function keyIdOf(spki: Uint8Array): Uint8Array {
+  const bits = bitsOf(itemsOf(decode(spki, 'public key'), 'public key')[1], 'public key')
+  return new Uint8Array(createHash('sha256').update(bits).digest().subarray(0, 20))
+}
+
+/** Whether `signature` over `data` was made by `key`. False, never a throw, for an algorithm of another key type. */
+export function isSignedBy(
+  key: KeyObject,
+  algorithm: AnySignatureAlgorithm,
+  signed: { readonly data: Uint8Array; readonly signature: Uint8Array },
+): boolean {
+  const { digest, key: type } = signatureAlgorithms[algorithm]
+  if (key.asymmetricKeyType !== type) return false
+  try {
+    return verify(digest, signed.data, key, signed.signature)
+  } catch {
+    return false
+  }
+}
