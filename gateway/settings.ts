@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { Problem } from '#mesh/model/problem.ts'
+
+const port = z.number().int().min(1).max(65535)
+const address = z.ipv4().or(z.ipv6())
+
+/** `<dir>/isthmus.yaml`: what a relay cannot learn from anybody else. Paths are relative to the directory. */
+const settingsSchema = z.strictObject({
+  cluster: z.string(),
+  region: z.string().min(1).max(63),
+  network: z.string().min(1).max(63),
+  /** The east-west gateways, as other clusters dial them. */
+  gateways: z.array(z.strictObject({ address, port: port.default(15443) })).default([]),
+  relay: z
+    .strictObject({
+      address: address.default('0.0.0.0'),
+      port: port.default(15012),
+      statusAddress: address.default('127.0.0.1'),
+      statusPort: port.default(15014),
+      /** Names and addresses at which proxies dial, beside relay.isthmus-system.svc. */
+      names: z.array(z.string().max(253)).max(8).default([]),
+    })
+    .prefault({}),
+  tokens: z.strictObject({
+    issuer: z.string().min(1),
+    audience: z.string().min(1).default('istio-ca'),
+    jwks: z.string().default('jwks.json'),
+  }),
+  manifests: z.string().default('manifests'),
+  state: z.string().default('state'),
+})
+export type RelaySettings = z.infer<typeof settingsSchema>
+
+/** Throws `invalid` with every violation; the detail names the file. */
+export function loadRelaySettings(path: string): RelaySettings {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new Problem(
+      'not-found',
+      `there are no relay settings at ${path}: write cluster, region, network and tokens there`,
+      { cause },
+    )
+  }
+  let value: unknown
+  try {
+    value = parse(text)
+  } catch (cause) {
+    throw new Problem('invalid', `${path} is not YAML: ${(cause as Error).message}`, { cause })
+  }
+  const parsed = settingsSchema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const violations = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), reason: issue.message }))
+  throw new Problem('invalid', `${path}: ${violations.map((v) => `${v.path || 'settings'}: ${v.reason}`).join('; ')}`, {
+    violations,
+  })
+}
