@@ -1,0 +1,32 @@
+import pino, { type Logger } from 'pino'
+
+export type Log = Logger
+
+/** Keys and tokens as they occur inside longer texts, e.g. in Envoy's message about a rejected secret. */
+const secrets = [
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+  /eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+/g,
+  /(bearer )[A-Za-z0-9._~+/=-]{8,}/gi,
+]
+
+/** The same text without private keys and tokens. */
+export const redact = (text: string): string =>
+  secrets.reduce(
+    (out, secret) => out.replace(secret, (_, before) => `${typeof before === 'string' ? before : ''}[redacted]`),
+    text,
+  )
+
+/** Structured lines on stdout; whatever looks like a key or a token is cut out of the finished line. */
+export function openLog(level: string, facts: Readonly<Record<string, string>>): Log {
+  return pino({
+    level,
+    base: facts,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    redact: {
+      paths: ['token', 'key', 'keyPem', 'authorization', '*.token', '*.key', '*.keyPem'],
+      censor: '[redacted]',
+    },
+    hooks: { streamWrite: (line) => `${redact(line.trimEnd())}\n` },
+  })
+}

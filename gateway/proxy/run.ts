@@ -1,0 +1,136 @@
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import type { Identity } from '#gateway/proxy/check-certificate.ts'
+import { drainEnvoy } from '#gateway/proxy/drain.ts'
+import { adminAt, envoyFault } from '#gateway/proxy/envoy-admin.ts'
+import { type Clock, keepCertificate } from '#gateway/proxy/keep-certificate.ts'
+import { type Envoy, keepEnvoy } from '#gateway/proxy/keep-envoy.ts'
+import type { Log } from '#gateway/proxy/log.ts'
+import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
+import { serveSecrets } from '#gateway/proxy/serve-secrets.ts'
+import { type ProxySettings, socketNames } from '#gateway/proxy/settings.ts'
+import { serveStatus } from '#gateway/proxy/status.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { buildBootstrap } from '#mesh/translate/bootstrap.ts'
+import { buildIdentitySecret, buildTrustSecret } from '#mesh/translate/secret.ts'
+import { certificatePem, parseCertificates } from '#mesh/trust/certificate.ts'
+
+export type RunningProxy = {
+  /** Drains and ends everything; a second call cuts the drain short. Resolves when Envoy is gone. */
+  readonly stop: () => Promise<void>
+}
+
+/**
+ * One Envoy's life: secrets are served, a certificate is asked for until there is one, then Envoy is started and kept.
+ * The order is on purpose: Envoy's line to the relay needs the certificate, so nothing is gained by an earlier start.
+ * A relay that is away delays the start or the renewal, and nothing else. `onQuit` is called for POST /quitquitquit.
+ * Throws a Problem where a setting cannot work here (directory, socket, port, Envoy's binary, CA file).
+ */
+export async function runProxy(
+  settings: ProxySettings,
+  log: Log,
+  clock: Clock,
+  onQuit: () => void,
+): Promise<RunningProxy> {
+  await claimDirectory(settings.dir)
+  const bootstrap = join(settings.dir, 'bootstrap.json')
+  const socket = join(settings.dir, socketNames.secrets)
+  const uri = `spiffe://${settings.trustDomain}/ns/${settings.namespace}/sa/${settings.serviceAccount}`
+  const admin = adminAt(settings.admin)
+  const counts = { issued: 0, failed: 0 }
+  const ending = new AbortController()
+  const hurry = new AbortController()
+  let held: Identity | undefined
+  let envoy: Envoy | undefined
+  let stopped: Promise<void> | undefined
+
+  const fault = async (): Promise<string | undefined> => {
+    if (stopped) return 'draining'
+    if (!held) return 'no certificate yet'
+    if (held.notAfter <= clock.now()) return `the certificate has ended at ${held.notAfter.toISOString()}`
+    if (!envoy?.running()) return 'Envoy is not running'
+    return envoyFault(admin)
+  }
+  const samples = () => ({
+    isthmus_proxy_certificate_expiry_timestamp_seconds: held ? held.notAfter.getTime() / 1000 : 0,
+    'isthmus_proxy_certificate_requests_total{result="issued"}': counts.issued,
+    'isthmus_proxy_certificate_requests_total{result="failed"}': counts.failed,
+    isthmus_proxy_envoy_starts_total: envoy?.starts() ?? 0,
+    isthmus_proxy_envoy_running: envoy?.running() ? 1 : 0,
+    isthmus_proxy_resident_memory_bytes: process.memoryUsage.rss(),
+  })
+  const status = await serveStatus(settings.status, { admin, fault, samples, quit: onQuit })
+  const secrets = await serveSecrets(socket, log)
+
+  const use = (identity: Identity) => {
+    held = identity
+    secrets.publish(
+      new Map([
+        ['default', buildIdentitySecret('default', identity.chainPem, identity.keyPem)],
+        ['ROOTCA', buildTrustSecret('ROOTCA', identity.rootsPem)],
+      ]),
+    )
+    if (envoy || stopped) return
+    writeBootstrap(bootstrap, settings, socket)
+    const pidFile = join(settings.dir, 'envoy.pid')
+    const { envoy: binary, concurrency, envoyLogLevel: logLevel } = settings
+    envoy = keepEnvoy({ binary, bootstrap, pidFile, concurrency, logLevel }, log, clock)
+  }
+  const keeping = keepCertificate({
+    uri,
+    request: (csr) => requestCertificate(settings, csr),
+    use,
+    clock,
+    log,
+    signal: ending.signal,
+    count: (result) => (counts[result] += 1),
+  })
+
+  const end = async () => {
+    if (envoy) {
+      const times = { secondsMin: settings.drainSecondsMin, secondsMax: settings.drainSecondsMax }
+      await drainEnvoy(admin, times, { clock, log, hurry: hurry.signal })
+      await envoy.stop()
+    }
+    ending.abort()
+    await secrets.close()
+    status.close()
+    status.closeAllConnections()
+    await keeping
+  }
+  return {
+    stop: () => {
+      if (stopped) hurry.abort()
+      stopped ??= end()
+      return stopped
+    },
+  }
+}
+
+/** Makes the directory, closes it to others, and makes sure that no other proxy lives in it. */
+async function claimDirectory(dir: string): Promise<void> {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    chmodSync(dir, 0o700)
+  } catch (cause) {
+    throw new Problem('unavailable', `the working directory ${dir} cannot be made or is not this user’s; mend --dir`, {
+      cause,
+    })
+  }
+  const taken = await new Promise<boolean>((done) => {
+    const probe = connect(join(dir, socketNames.secrets))
+    probe.on('connect', () => done(true)).on('error', () => done(false))
+    probe.on('connect', () => probe.destroy())
+  })
+  if (taken)
+    throw new Problem('conflict', `another isthmus proxy runs in ${dir}; stop it, or give this one its own --dir`)
+}
+
+function writeBootstrap(file: string, settings: ProxySettings, secretsSocket: string): void {
+  const caPem = parseCertificates(readFileSync(settings.caFile, 'utf8'), `the control-plane CA file ${settings.caFile}`)
+  const relay = { ...settings.relay, uri: settings.relayUri, caPem: caPem.map(certificatePem).join('') }
+  const json = buildBootstrap({ ...settings, relay, secretsSocket })
+  writeFileSync(`${file}.new`, JSON.stringify(json, null, 1), { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+}
