@@ -1,0 +1,165 @@
+import type { XdsResource } from '#mesh/model/resource.ts'
+
+export type Resources = ReadonlyMap<string, XdsResource>
+
+/** What a client holds under one name: a resource we sent, or only the version it reported when it came back. */
+export type Held = XdsResource | { readonly version: string }
+
+/** The client waits for an answer about this name. */
+export const unanswered: Held = { version: '' }
+/** The client knows that nothing has this name. */
+export const absent: Held = { version: '-' }
+
+/** What the relay knows about a resource beyond its bytes. */
+export type Judge = {
+  /** True where enough clients refused this very version. */
+  readonly withheld: (resource: XdsResource) => boolean
+  /** The last version that clients of this stream's class accepted, when it is still known. */
+  readonly lastGood: (type: string, name: string) => XdsResource | undefined
+  /** An empty resource for a name that a client asks for and that does not exist, so that it need not wait. */
+  readonly substitute: (type: string, name: string) => XdsResource | undefined
+}
+
+/** No resource has this version: the client may hold anything under the name. */
+const unsure = '?'
+
+export type Outstanding = {
+  readonly nonce: string
+  readonly changes: readonly XdsResource[]
+  /** What the client held before, by name: a NACK puts it back. */
+  readonly before: ReadonlyMap<string, Held>
+  /** Answers something the client was waiting for. */
+  readonly awaited: boolean
+  readonly sentAt: number
+  readonly changedAt: number | undefined
+}
+
+/**
+ * What one client holds of one type, and what it should hold.
+ *
+ * The client is assumed to hold `base` (the same map object for all streams that share a resource set), except for the
+ * names in `own`. So a stream in step costs no memory per resource, and a change costs work only for what changed.
+ */
+export type Subscription = {
+  readonly type: string
+  wildcard: boolean
+  readonly names: Set<string>
+  base: Resources
+  readonly own: Map<string, Held>
+  /** Versions this client refused, by name; forgotten when the version changes. */
+  readonly rejected: Map<string, string>
+  /** Groups of names that are offered one group at a time, to find the one that is refused. */
+  suspects: readonly (readonly string[])[]
+  /** NACKs since the client was last in step. */
+  nacksInRow: number
+  owesAnswer: boolean
+  outstanding: Outstanding | undefined
+  lastNonce: string | undefined
+  /** When the oldest change arrived that is not sent yet. */
+  changedAt: number | undefined
+  lastAckAt: number | undefined
+  nack: { readonly detail: string; readonly names: readonly string[]; readonly at: number } | undefined
+}
+
+export const subscription = (type: string, base: Resources): Subscription => ({
+  type,
+  wildcard: false,
+  names: new Set(),
+  base,
+  own: new Map(),
+  rejected: new Map(),
+  suspects: [],
+  nacksInRow: 0,
+  owesAnswer: false,
+  outstanding: undefined,
+  lastNonce: undefined,
+  changedAt: undefined,
+  lastAckAt: undefined,
+  nack: undefined,
+})
+
+export const wants = (s: Subscription, name: string): boolean => s.wildcard || s.names.has(name)
+
+/** The client wants everything; what it does not want yet is owed to it. */
+export function subscribeAll(s: Subscription): void {
+  if (s.wildcard) return
+  for (const name of s.base.keys()) if (!s.names.has(name)) s.own.set(name, unanswered)
+  s.wildcard = true
+}
+
+export function unsubscribeAll(s: Subscription): void {
+  s.wildcard = false
+  for (const name of s.own.keys()) if (!s.names.has(name)) s.own.delete(name)
+}
+
+/** The client starts again, with nothing. */
+export function forget(s: Subscription): void {
+  s.own.clear()
+  s.names.clear()
+  s.wildcard = false
+  s.suspects = []
+  s.outstanding = undefined
+}
+
+/** A name that is asked for again is answered again: the client says that it has forgotten. */
+export function subscribeName(s: Subscription, name: string): void {
+  s.names.add(s.base.get(name)?.name ?? name) // The resource's own string, so that streams share it.
+  s.own.set(name, unanswered)
+}
+
+export function unsubscribeName(s: Subscription, name: string): void {
+  s.names.delete(name)
+  if (!s.wildcard) s.own.delete(name)
+}
+
+/** The client holds `version` from an earlier stream; an empty version is one that we never gave. */
+export function alreadyHolds(s: Subscription, name: string, version: string): void {
+  if (!wants(s, name)) return
+  if (s.base.get(name)?.version === version) s.own.delete(name)
+  else s.own.set(name, { version: version || unsure })
+}
+
+/** The newest resources replace whatever was wanted before; nothing is queued. */
+export function rebase(s: Subscription, next: Resources, changed: Iterable<string>, changedAt: number): void {
+  let any = false
+  for (const name of changed) {
+    if (!wants(s, name)) continue
+    any = true
+    if (!s.own.has(name)) s.own.set(name, s.base.get(name) ?? absent)
+  }
+  s.base = next
+  for (const [name, version] of s.rejected) if (next.get(name)?.version !== version) s.rejected.delete(name)
+  if (any) s.changedAt ??= changedAt
+}
+
+/** Nothing deviates under `name`, or nobody waits to hear that nothing has it. */
+export function settled(s: Subscription, name: string, held: Held): boolean {
+  const resource = s.base.get(name)
+  if (resource) return held.version === resource.version
+  return held === absent || (held === unanswered && !s.names.has(name))
+}
+
+/** What the client should hold under `name`; undefined = leave what it has. */
+export function goalOf(s: Subscription, name: string, held: Held, judge: Judge): Held | undefined {
+  const resource = s.base.get(name)
+  const waits = held === unanswered
+  if (!resource) {
+    const empty = s.names.has(name) ? judge.substitute(s.type, name) : undefined
+    return empty && (waits || held.version === empty.version) ? empty : absent
+  }
+  const refused = s.rejected.get(name)
+  if (refused !== resource.version && !judge.withheld(resource)) return resource
+  const good = judge.lastGood(s.type, name)
+  if (good && good.version !== refused && (waits || !isResource(held))) return good
+  return waits ? absent : undefined
+}
+
+/**
+ * What is known about a name in a refused response: Envoy applies the good resources of a response that it refuses, so
+ * the client may hold either version, and counts as holding neither.
+ */
+export const afterRefusal = (s: Subscription, name: string, before: Held): Held =>
+  before === unanswered && s.names.has(name) ? before : { ...before, version: unsure }
+
+/** A resource, as opposed to a bare version. */
+export const isResource = (held: Held): held is XdsResource => 'bytes' in held
