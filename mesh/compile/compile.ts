@@ -1,0 +1,102 @@
+import { conflictsFrom } from '#mesh/compile/conflicts.ts'
+import { mayUse } from '#mesh/compile/consumers.ts'
+import { importsFrom } from '#mesh/compile/imports.ts'
+import { compareText, type Market, marketOf, type Offer } from '#mesh/compile/offer.ts'
+import { settlePorts } from '#mesh/compile/ports.ts'
+import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
+import type { Fleet, Member } from '#mesh/model/fleet.ts'
+import { hostOf } from '#mesh/model/host.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+/**
+ * The config of every member, by cluster name in order. Pure: equal fleets, in whatever order, give equal configs, and
+ * parts that several clusters share are the same objects.
+ *
+ * A config names nothing that is not exported to its cluster: no service, source, identity or condition about it. What
+ * an exporter and an importer disagree on, or a list that names nobody, is a condition in the config of the cluster that
+ * can mend it. Throws `internal` where two members carry one name.
+ */
+export function compile(fleet: Fleet): ReadonlyMap<ClusterName, ClusterConfig> {
+  const market = marketOf(fleet)
+  const configOf = compilerOf(market)
+  return new Map([...market.members.values()].map((member) => [member.name, configOf(member)]))
+}
+
+/** The config of one member, as `compile` gives it. Throws `not-found` where the fleet has no such member. */
+export function compileOne(fleet: Fleet, cluster: ClusterName): ClusterConfig {
+  const market = marketOf(fleet)
+  const member = market.members.get(cluster)
+  if (!member) throw new Problem('not-found', `mesh "${fleet.mesh}" has no cluster "${cluster}"`)
+  return compilerOf(market)(member)
+}
+
+/** More would not be read by anybody, and one item of a stream has to hold them. */
+const conditionsMax = 500
+
+function compilerOf(market: Market): (member: Member) => ClusterConfig {
+  const importOf = importsFrom(market)
+  const conflictsOf = conflictsFrom(market)
+  const { fleet } = market
+  const roots = [...new Set(fleet.roots)].toSorted()
+  const members = [...market.members.values()].map(({ name, trustDomain }) => ({ cluster: name, trustDomain }))
+  return (member) => {
+    const own = [...member.exports.keys()].toSorted(compareText).flatMap((key) => ownOffer(market, member, key))
+    const conditions = own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)])
+    return {
+      mesh: fleet.mesh,
+      cluster: member.name,
+      network: member.network,
+      region: member.region,
+      trust: { trustDomain: member.trustDomain, roots, members },
+      imports: importsOf(market, member, importOf),
+      exports: new Map(own.map((offer) => [offer.export.key, exportedService(market, offer)])),
+      conditions: bounded(conditions.toSorted(byContent)),
+    }
+  }
+}
+
+const ownOffer = (market: Market, member: Member, key: ServiceKey): Offer[] =>
+  (market.services.get(key) ?? []).filter((offer) => offer.member.name === member.name)
+
+/** Services in order, those that the member refuses left out. */
+function importsOf(
+  market: Market,
+  member: Member,
+  importOf: (home: Member, key: ServiceKey) => ImportedService | undefined,
+): ReadonlyMap<ServiceKey, ImportedService> {
+  const imports = new Map<ServiceKey, ImportedService>()
+  for (const key of market.services.keys()) {
+    const service = member.refused.has(key) ? undefined : importOf(member, key)
+    if (service) imports.set(key, service)
+  }
+  return imports
+}
+
+/**
+ * What the exporter's own gateway and pods need. An export without identities is here too, so that its gateway and pods
+ * admit its consumers before the first of them is told where to call. A port number listed twice is there once: it names
+ * an SNI, and a gateway with one SNI on two chains is refused whole.
+ */
+function exportedService(market: Market, offer: Offer): ExportedService {
+  const { member, export: offered } = offer
+  const consumers = market.names.filter((name) => name !== member.name && mayUse(name, member.name, offer.consumers))
+  const domains = consumers.flatMap((name) => market.members.get(name)?.trustDomain ?? [])
+  return {
+    key: offered.key,
+    host: hostOf(offered.key),
+    ports: settlePorts(member.name, [offer]).ports,
+    consumers,
+    admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
+  }
+}
+
+const byContent = (a: Condition, b: Condition): number =>
+  compareText(a.object, b.object) || compareText(a.type, b.type) || compareText(a.message, b.message)
+
+function bounded(conditions: readonly Condition[]): readonly Condition[] {
+  if (conditions.length <= conditionsMax) return conditions
+  const kept = conditions.slice(0, conditionsMax - 1)
+  const message = `${conditions.length - kept.length} more conditions are not shown: mend these first`
+  return [...kept, { type: 'Truncated', reason: 'TooMany', message, object: 'cluster' }]
+}

@@ -1,0 +1,85 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { compile, compileOne } from '#mesh/compile/compile.ts'
+import { anyFleet, fleet, member, name, offer, reviews } from '#mesh/compile/testdata/fleet.ts'
+import { clusterConfigHash, entriesOf, parseClusterConfig } from '#mesh/wire/cluster-config.ts'
+
+const config = compileOne(fleet([member('a', [offer(reviews)]), member('b')]), name('a'))
+const good = (): Map<string, unknown> => new Map(JSON.parse(JSON.stringify([...entriesOf(config)])))
+
+test('what was compiled is read back, over JSON, in any order', () => {
+  fc.assert(
+    fc.property(anyFleet, (given) => {
+      for (const compiled of compile(given).values()) {
+        const sent: [string, unknown][] = JSON.parse(JSON.stringify([...entriesOf(compiled)]))
+        expect(parseClusterConfig(new Map(sent.toReversed()))).toEqual(compiled)
+      }
+    }),
+  )
+})
+
+test('fields and items of a newer centre are ignored', () => {
+  const entries = good()
+  entries.set('weather', { sun: true })
+  entries.set('self', { ...(entries.get('self') as object), colour: 'green' })
+  expect(parseClusterConfig(entries)).toEqual(config)
+})
+
+test('the hash moves with the content and with nothing else', () => {
+  const same = compileOne(fleet([member('b'), member('a', [offer(reviews)])]), name('a'))
+  const other = compileOne(fleet([member('b'), member('a', [offer(reviews, { serviceAccounts: ['x'] })])]), name('a'))
+  expect(clusterConfigHash(entriesOf(same))).toBe(clusterConfigHash(entriesOf(config)))
+  expect(clusterConfigHash(entriesOf(other))).not.toBe(clusterConfigHash(entriesOf(config)))
+})
+
+describe('nonsense in one item refuses the whole', () => {
+  type Edit = (entries: Map<string, unknown>) => void
+  const edit = (key: string, change: (body: Record<string, never>) => unknown): Edit => {
+    return (entries) => entries.set(key, change(entries.get(key) as Record<string, never>))
+  }
+  const service = 'import/bookinfo/reviews'
+  const cases: [string, Edit, string][] = [
+    ['no self', (e) => e.delete('self'), 'self'],
+    ['no trust', (e) => e.delete('trust'), 'trust'],
+    ['a cluster that is no label', edit('self', (b) => ({ ...b, cluster: 'A_b' })), 'self.cluster'],
+    ['a root that is no certificate', edit('trust', (b) => ({ ...b, roots: ['x'] })), 'trust.roots.0'],
+    ['an item that is no object', edit(service, () => 7), service],
+    [
+      'a key that is no service',
+      (e) => e.set('export/Book_info/x', e.get('export/bookinfo/reviews')),
+      'export/Book_info/x',
+    ],
+    ['a key of three parts', (e) => e.set('export/a/b/c', e.get('export/bookinfo/reviews')), 'export/a/b/c'],
+    ['no tiers', edit(service, (b) => ({ ...b, tiers: [] })), `${service}.tiers`],
+    [
+      'a tier of a stranger',
+      edit(service, (b) => ({ ...b, tiers: [{ members: [{ cluster: 'z', weight: 1 }] }] })),
+      service,
+    ],
+    [
+      'weight 0',
+      edit(service, (b) => ({ ...b, tiers: [{ members: [{ cluster: 'a', weight: 0 }] }] })),
+      `${service}.tiers.0`,
+    ],
+    [
+      'an identity of another trust domain',
+      edit(service, (b) => ({
+        ...b,
+        sources: [{ ...(b['sources'] as unknown as object[])[0], trustDomain: 'a.mesh2' }],
+      })),
+      `${service}.sources.0`,
+    ],
+    ['a port nobody settled', edit(service, (b) => ({ ...b, ports: [] })), service],
+    ['conditions of no shape', (e) => e.set('conditions', { conditions: [1] }), 'conditions.conditions.0'],
+  ]
+  test.each(cases)('%s', (_name, change, path) => {
+    const entries = good()
+    change(entries)
+    expect(() => parseClusterConfig(entries)).toThrow(
+      expect.objectContaining({
+        kind: 'invalid',
+        violations: expect.arrayContaining([expect.objectContaining({ path: expect.stringContaining(path) })]),
+      }),
+    )
+  })
+})

@@ -1,0 +1,188 @@
+import { z } from 'zod'
+import { hashOf, type Json } from '#mesh/model/canonical.ts'
+import type { ClusterConfig, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
+import { hostOf } from '#mesh/model/host.ts'
+import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import { Problem, type Violation } from '#mesh/model/problem.ts'
+import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
+import { servicePortSchema } from '#mesh/wire/report.ts'
+
+/** The body of one item of stream `cfg/<cluster>`. */
+export type ConfigEntry = { readonly [field: string]: Json | undefined }
+
+/**
+ * A config as the items of stream `cfg/<cluster>`: `self`, `trust`, `conditions` (only where there are any),
+ * `export/<ns>/<svc>`, `import/<ns>/<svc>`. One service is one item, so a change to it travels alone. Keys in order;
+ * what a key already says (service, host) is not said again in its body.
+ */
+export function entriesOf(config: ClusterConfig): Map<string, ConfigEntry> {
+  const { mesh, cluster, network, region, trust, conditions } = config
+  const entries = new Map<string, ConfigEntry>([
+    ['self', { mesh, cluster, network, region }],
+    ['trust', { ...trust }],
+  ])
+  if (conditions.length > 0) entries.set('conditions', { conditions })
+  for (const [key, service] of inOrder(config.exports)) entries.set(`export/${key}`, exportBody(service))
+  for (const [key, service] of inOrder(config.imports)) entries.set(`import/${key}`, importBody(service))
+  return entries
+}
+
+/** SHA-256 over all entries, whatever their order: equal configs have equal hashes. */
+export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string => hashOf(inOrder(entries))
+
+/**
+ * The config that the items of a `cfg` stream say. All or nothing: throws `invalid`, with the violations by item, when
+ * one item makes no sense, and the reader keeps the config it had. Unknown fields and keys (a newer centre's) are ignored.
+ */
+export function parseClusterConfig(entries: ReadonlyMap<string, unknown>): ClusterConfig {
+  const violations: Violation[] = []
+  const self = read(selfSchema, 'self', entries, violations)
+  const trust = read(trustSchema, 'trust', entries, violations)
+  const conditions = entries.has('conditions')
+    ? read(conditionsSchema, 'conditions', entries, violations)?.conditions
+    : []
+  const exports = readServices(exportSchema, 'export/', entries, violations)
+  const imports = readServices(importSchema, 'import/', entries, violations)
+  if (violations.length > 0 || !self || !trust || !conditions) throw refused(violations)
+  return { ...self, trust, conditions, exports, imports }
+}
+
+const violationsMax = 20
+
+/** Builds the body with a fixed set of fields: a field added to the model travels only once it is named here. */
+const exportBody = ({ ports, consumers, admitted }: ExportedService): ConfigEntry => ({ ports, consumers, admitted })
+const importBody = ({ ports, sources, tiers, settings }: ImportedService): ConfigEntry => ({
+  ports,
+  sources,
+  tiers,
+  settings,
+})
+
+const inOrder = <V>(map: ReadonlyMap<string, V>): [string, V][] =>
+  [...map].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+
+/** A string that one of the model's own parsers accepts. */
+const named = <T>(parse: (text: string) => T) =>
+  z.string().transform((text, context): T => {
+    try {
+      return parse(text)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
+      return z.NEVER
+    }
+  })
+
+const cluster = named(parseClusterName)
+const network = named(parseNetworkName)
+const trustDomain = named(parseTrustDomain)
+const region = z.string().max(63)
+const ports = z.array(servicePortSchema).max(10_000)
+
+const selfSchema = z.object({ mesh: named(parseMeshName), cluster, network, region })
+
+const trustSchema = z.object({
+  trustDomain,
+  roots: z.array(z.string().startsWith('-----BEGIN CERTIFICATE-----').max(16_384)).max(64),
+  members: z.array(z.object({ cluster, trustDomain })).max(10_000),
+})
+
+const text = z.string().max(4096)
+const conditionsSchema = z.object({
+  conditions: z.array(z.object({ type: text, reason: text, message: text, object: text })).max(1000),
+})
+
+const exportSchema = z.object({
+  ports,
+  consumers: z.array(cluster).max(10_000),
+  admitted: z.array(trustDomain).max(10_000),
+})
+
+const sourceSchema = z
+  .object({
+    cluster,
+    network,
+    region,
+    trustDomain,
+    identities: z.array(z.string().max(2048)).min(1).max(1000),
+    ports: z.array(z.number().int()).min(1),
+  })
+  .refine((s) => s.identities.every((id) => id.startsWith(`spiffe://${s.trustDomain}/`)), {
+    error: "an identity is outside the source's trust domain",
+  })
+
+const importSchema = z
+  .object({
+    ports,
+    sources: z.array(sourceSchema).min(1).max(10_000),
+    tiers: z
+      .array(z.object({ members: z.array(z.object({ cluster, weight: z.number().int().min(1).max(1000) })).min(1) }))
+      .min(1)
+      .max(128),
+    settings: z.object({
+      overprovisioningFactor: z.number().int().min(100).max(1_000_000),
+      ejectAfterFailures: z.number().int().min(1).max(1000),
+      retries: z.number().int().min(0).max(100),
+      connectTimeoutMs: z.number().int().min(1).max(3_600_000),
+    }),
+  })
+  .superRefine((service, context) => {
+    const sources = new Set(service.sources.map((source) => source.cluster))
+    const numbers = new Set(service.ports.map((port) => port.port))
+    const say = (message: string): void => void context.addIssue({ code: 'custom', message })
+    if (sources.size !== service.sources.length) say('two sources carry one cluster name')
+    if (numbers.size !== service.ports.length) say('two ports carry one number')
+    for (const source of service.sources)
+      if (!source.ports.every((port) => numbers.has(port))) say(`source "${source.cluster}" offers an unknown port`)
+    for (const { members } of service.tiers) {
+      if (new Set(members.map((m) => m.cluster)).size !== members.length) say('a tier names one cluster twice')
+      const stranger = members.find((member) => !sources.has(member.cluster))
+      if (stranger) say(`a tier names "${stranger.cluster}", which is not a source`)
+    }
+  })
+
+function read<T>(
+  schema: z.ZodType<T>,
+  key: string,
+  entries: ReadonlyMap<string, unknown>,
+  violations: Violation[],
+): T | undefined {
+  const result = schema.safeParse(entries.get(key))
+  if (result.success) return result.data
+  for (const { path, message } of result.error.issues)
+    if (violations.length < violationsMax)
+      violations.push({ path: [key, ...path].map(String).join('.'), reason: message })
+  return undefined
+}
+
+function readServices<T>(
+  schema: z.ZodType<T>,
+  prefix: 'export/' | 'import/',
+  entries: ReadonlyMap<string, unknown>,
+  violations: Violation[],
+): ReadonlyMap<ServiceKey, T & { key: ServiceKey; host: string }> {
+  const services = new Map<ServiceKey, T & { key: ServiceKey; host: string }>()
+  for (const entryKey of [...entries.keys()].filter((k) => k.startsWith(prefix)).toSorted()) {
+    const body = read(schema, entryKey, entries, violations)
+    if (body === undefined) continue
+    try {
+      const [namespace = '', name = ''] = entryKey.slice(prefix.length).split(/\/(.*)/s)
+      const key = serviceKey(namespace, name)
+      services.set(key, { ...body, key, host: hostOf(key) })
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      if (violations.length < violationsMax) violations.push({ path: entryKey, reason })
+    }
+  }
+  return services
+}
+
+function refused(violations: readonly Violation[]): Problem {
+  const [first] = violations
+  const what = first ? `${first.path}: ${first.reason}` : 'it is incomplete'
+  return new Problem(
+    'invalid',
+    `the delivered cluster config makes no sense (${what}): the config before it stays in force; ` +
+      'read it at the centre, or upgrade the older of relay and centre',
+    { violations },
+  )
+}
