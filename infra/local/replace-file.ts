@@ -1,0 +1,8 @@
+import { renameSync, writeFileSync } from 'node:fs'
+
+/** Writes by rename, so that a reader sees the old or the new file, never a half one. */
+export function replaceFile(path: string, text: string, mode = 0o644): void {
+  const temporary = `${path}.${process.pid}.new`
+  writeFileSync(temporary, text, { mode })
+  renameSync(temporary, path)
+}
