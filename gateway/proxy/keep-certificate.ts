@@ -16,7 +16,7 @@ export type Keeping = {
   readonly uri: string
   /** One request; rejects with a Problem. */
   readonly request: (csr: string) => Promise<readonly string[]>
-  /** Called with every new identity, the first included. */
+  /** Called with every new identity, the first included; what it throws counts as a failed attempt. */
   readonly use: (identity: Identity) => void
   readonly clock: Clock
   readonly log: Log
@@ -39,13 +39,12 @@ const lookMsMax = 60_000
  * Never rejects.
  */
 export async function keepCertificate(keeping: Keeping): Promise<void> {
-  const { clock, signal, use } = keeping
+  const { clock, signal } = keeping
   let held: Held | undefined
   while (!signal.aborted) {
     const fresh = await obtain(keeping, held)
     if (!fresh) return
     held = { ...fresh, since: clock.now() }
-    use(fresh)
     const due = renewAt(fresh, held.since, clock.random())
     keeping.log.info({ serial: fresh.serial, notAfter: fresh.notAfter, renewAt: due }, 'certificate in use')
     for (let left = 1; left > 0 && !signal.aborted; ) {
@@ -67,6 +66,7 @@ async function obtain(keeping: Keeping, held: Held | undefined): Promise<Identit
       const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' })
       const answer = await keeping.request(csrOf(keys))
       const identity = identityOf(answer, { uri, keys, now: clock.now() })
+      keeping.use(identity)
       keeping.count?.('issued')
       return identity
     } catch (error) {

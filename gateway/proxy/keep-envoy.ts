@@ -59,7 +59,11 @@ export function keepEnvoy(command: EnvoyCommand, log: Log, clock: Clock): Envoy 
       child.on('close', (code, signal) => done(signal ? `was ended by ${signal}` : `ended with code ${code}`))
       if (child.stderr) forward(child.stderr, log)
       if (child.pid === undefined) return
-      noteEnvoy(command.pidFile, child.pid)
+      try {
+        noteEnvoy(command.pidFile, child.pid)
+      } catch (err) {
+        log.warn({ err, file: command.pidFile }, 'the note about the running Envoy cannot be written')
+      }
       log.info({ pid: child.pid, starts }, 'Envoy started')
     })
 

@@ -1,4 +1,5 @@
 import pino, { type Logger } from 'pino'
+import { Problem } from '#mesh/model/problem.ts'
 
 export type Log = Logger
 
@@ -27,6 +28,16 @@ export function openLog(level: string, facts: Readonly<Record<string, string>>):
       paths: ['token', 'key', 'keyPem', 'authorization', '*.token', '*.key', '*.keyPem'],
       censor: '[redacted]',
     },
+    serializers: { err: errorFacts },
     hooks: { streamWrite: (line) => `${redact(line.trimEnd())}\n` },
   })
 }
+
+/** A Problem's kind and causes in short (its message is the line's own); everything of an error nobody foresaw. */
+function errorFacts(error: unknown): unknown {
+  if (!(error instanceof Problem)) return error instanceof Error ? pino.stdSerializers.err(error) : error
+  return { kind: error.kind, causes: causesOf(error.cause) }
+}
+
+const causesOf = (cause: unknown, depth = 0): readonly string[] =>
+  cause instanceof Error && depth < 5 ? [cause.message || cause.name, ...causesOf(cause.cause, depth + 1)] : []

@@ -3,15 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from '#gateway/proxy/keep-certificate.ts'
 import { type Log, openLog } from '#gateway/proxy/log.ts'
 import { runProxy } from '#gateway/proxy/run.ts'
-import {
-  flagOf,
-  type ProxySettings,
-  parseFlags,
-  parseSettings,
-  settingRows,
-  settingsOfEnvironment,
-  variableOf,
-} from '#gateway/proxy/settings.ts'
+import { flagOf, parseFlags, settingRows, settingsOfEnvironment, variableOf } from '#gateway/proxy/setting-rows.ts'
+import { type ProxySettings, parseSettings } from '#gateway/proxy/settings.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** The program beside one Envoy: `isthmus proxy sidecar|router [--settings FILE.json] [--<setting> value]…` */
@@ -64,6 +57,10 @@ async function main(): Promise<void> {
   if (argv.length === 0 || argv.includes('--help')) return void console.log(usage())
   process.umask(0o077)
   let log: Log = openLog('info', {})
+  process.on('uncaughtException', (err) => {
+    log.fatal({ err }, 'a fault of ours: this program ends, and Envoy with it')
+    process.exit(1)
+  })
   try {
     const settings = readSettings(argv, process.env)
     log = openLog(settings.logLevel, { proxy: `${settings.pod}.${settings.namespace}` })
@@ -82,6 +79,7 @@ async function main(): Promise<void> {
     process.on('SIGINT', () => stop('SIGINT'))
     await running
   } catch (err) {
+    for (const { path, reason } of err instanceof Problem ? err.violations : []) log.error(`${path} ${reason}`)
     log.fatal({ err }, err instanceof Error ? err.message : String(err))
     process.exit(1)
   }

@@ -1,17 +1,13 @@
 import { readFile } from 'node:fs/promises'
-import { isIP } from 'node:net'
-import { createSecureContext } from 'node:tls'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
+import { callUnary } from '#gateway/proxy/grpc.ts'
 import { relayFault } from '#gateway/proxy/relay-identity.ts'
 import type { ProxySettings } from '#gateway/proxy/settings.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '#gen/istio/ca_pb.js'
-import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
+import { Problem } from '#mesh/model/problem.ts'
 import { parseCertificates } from '#mesh/trust/certificate.ts'
 
 const lifeSeconds = 86_400
-const deadlineMs = 10_000
-const method = '/istio.v1.auth.IstioCertificateService/CreateCertificate'
 
 type From = Pick<ProxySettings, 'relay' | 'relayUri' | 'caFile' | 'tokenFile' | 'cluster'>
 
@@ -23,63 +19,37 @@ type From = Pick<ProxySettings, 'relay' | 'relayUri' | 'caFile' | 'tokenFile' | 
  * `unauthenticated` when it refuses the token, `invalid` for a broken file; each names the address or file.
  */
 export async function requestCertificate(from: From, csr: string): Promise<readonly string[]> {
-  const caPem = await readText(from.caFile, 'control-plane CA', '--ca-file')
-  parseCertificates(caPem, `the control-plane CA file ${from.caFile}`)
+  const ca = await readText(from.caFile, 'control-plane CA', '--ca-file')
+  parseCertificates(ca, `the control-plane CA file ${from.caFile}`)
   const token = await readToken(from.tokenFile)
-  let refused: Problem | undefined
-  const context = createSecureContext({ ca: caPem, minVersion: 'TLSv1.3' })
-  const trust = credentials.createFromSecureContext(context, {
-    checkServerIdentity: (_host, certificate) => {
-      refused = relayFault(certificate.raw, from.relayUri)
-      return refused
-    },
-  })
-  const client = new Client(targetOf(from), trust, {
-    'grpc.enable_http_proxy': 0,
-    'grpc.enable_retries': 0,
-    'grpc.service_config_disable_resolution': 1,
-    'grpc.max_receive_message_length': 262_144,
-    ...(isIP(from.relay.host) === 0 ? {} : { 'grpc.ssl_target_name_override': 'relay.isthmus-system.svc' }),
-  })
-  const metadata = new Metadata()
-  metadata.set('authorization', `Bearer ${token}`)
-  metadata.set('clusterid', from.cluster)
+  const request = create(IstioCertificateRequestSchema, { csr, validityDuration: BigInt(lifeSeconds) })
   try {
-    const request = create(IstioCertificateRequestSchema, { csr, validityDuration: BigInt(lifeSeconds) })
-    return await new Promise((done, fail) => {
-      client.makeUnaryRequest(
-        method,
-        (value: typeof request) => Buffer.from(toBinary(IstioCertificateRequestSchema, value)),
-        (bytes) => fromBinary(IstioCertificateResponseSchema, bytes),
-        request,
-        metadata,
-        { deadline: Date.now() + deadlineMs },
-        (error, answer) => (error ? fail(refused ?? problemOf(error, from)) : done(answer?.certChain ?? [])),
-      )
+    const answer = await callUnary({
+      ...from.relay,
+      path: '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+      headers: { authorization: `Bearer ${token}`, clusterid: from.cluster },
+      body: toBinary(IstioCertificateRequestSchema, request),
+      tls: { ca },
+      serverFault: (der) => relayFault(der, from.relayUri),
+      deadlineMs: 10_000,
+      answerBytesMax: 262_144,
     })
-  } finally {
-    client.close()
+    return fromBinary(IstioCertificateResponseSchema, answer).certChain
+  } catch (cause) {
+    throw named(cause, from)
   }
 }
 
-const targetOf = ({ relay }: From): string =>
-  isIP(relay.host) === 0
-    ? `dns:${relay.host}:${relay.port}`
-    : isIP(relay.host) === 6
-      ? `ipv6:[${relay.host}]:${relay.port}`
-      : `ipv4:${relay.host}:${relay.port}`
-
 async function readText(file: string, what: string, flag: string): Promise<string> {
+  let text: string
   try {
-    const text = await readFile(file, 'utf8')
-    if (text.length <= 1_048_576) return text
+    text = await readFile(file, 'utf8')
   } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'cannot be read'
-    throw new Problem('unavailable', `the ${what} file ${file} cannot be read (${reason}); mend it, or ${flag}`, {
-      cause,
-    })
+    const reason = cause instanceof Error && 'code' in cause ? cause.code : 'it cannot be read'
+    throw new Problem('unavailable', `there is no ${what} at ${file} (${reason}); mend the file, or ${flag}`, { cause })
   }
-  throw new Problem('invalid', `the ${what} file ${file} is larger than 1 MiB; mend it, or ${flag}`)
+  if (text.length <= 1_048_576) return text
+  throw new Problem('invalid', `the ${what} file ${file} is larger than 1 MiB; mend the file, or ${flag}`)
 }
 
 async function readToken(file: string): Promise<string> {
@@ -89,13 +59,18 @@ async function readToken(file: string): Promise<string> {
   throw new Problem('invalid', `the token file ${file} ${reason}; it must hold the projected service-account token`)
 }
 
-/** The row of the closed table for a gRPC error, with the address and what to look at. */
-function problemOf(error: ServiceError, { relay, tokenFile }: From): Problem {
-  const kinds = Object.keys(problemKinds).filter((one): one is ProblemKind => one in problemKinds)
-  const kind = kinds.find((one) => problemKinds[one].grpc === error.code) ?? 'unavailable'
+/** The same problem with the address, and what to look at. */
+function named(cause: unknown, { relay, tokenFile, caFile }: From): Problem {
   const at = `the relay ${relay.host}:${relay.port}`
-  if (kind === 'unauthenticated')
-    return new Problem(kind, `${at} refuses the token of ${tokenFile}: ${error.details}`, { cause: error })
-  if (kind === 'unavailable') return new Problem(kind, `${at} cannot be reached: ${error.details}`, { cause: error })
-  return new Problem(kind, `${at} refuses the certificate request: ${error.details}`, { cause: error })
+  if (!(cause instanceof Problem)) return new Problem('unavailable', `${at} answers something unreadable`, { cause })
+  switch (cause.kind) {
+    case 'unauthenticated':
+      return new Problem(cause.kind, `${at} refuses the token in ${tokenFile}: ${cause.message}`, { cause })
+    case 'forbidden':
+      return new Problem(cause.kind, `${at}: ${cause.message}`, { cause })
+    case 'unavailable':
+      return new Problem(cause.kind, `${at} cannot be reached (${cause.message}); its CA is in ${caFile}`, { cause })
+    default:
+      return new Problem(cause.kind, `${at} refuses the certificate request: ${cause.message}`, { cause })
+  }
 }

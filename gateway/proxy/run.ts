@@ -94,7 +94,7 @@ export async function runProxy(
       await envoy.stop()
     }
     ending.abort()
-    await secrets.close()
+    secrets.close()
     status.close()
     status.closeAllConnections()
     await keeping

@@ -1,27 +1,43 @@
 import { chmodSync, rmSync } from 'node:fs'
-import { type MethodDefinition, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js'
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import {
-  type Answered,
   type Asked,
   readDeltaRequest,
   readRequest,
   writeDeltaResponse,
   writeResponse,
 } from '#gateway/proxy/discovery.ts'
+import { frame, onMessages } from '#gateway/proxy/grpc.ts'
 import type { Log } from '#gateway/proxy/log.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 export type SecretServer = {
   /** Replaces all secrets at once; every stream that asked for one hears of it. */
   readonly publish: (secrets: ReadonlyMap<string, Uint8Array>) => void
-  readonly close: () => Promise<void>
+  readonly close: () => void
 }
 
 type Held = { readonly version: string; readonly secrets: ReadonlyMap<string, Uint8Array> }
-type Stream = ServerDuplexStream<Asked, Answered>
 
 /** Envoy asks for two; more names on one stream are a mistake or an attack. */
 const namesMax = 64
+const messageBytesMax = 1_048_576
+
+const dialects = {
+  '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets': {
+    delta: false,
+    read: readRequest,
+    write: writeResponse,
+  },
+  '/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets': {
+    delta: true,
+    read: readDeltaRequest,
+    write: writeDeltaResponse,
+  },
+} as const
+type Dialect = (typeof dialects)[keyof typeof dialects]
+const dialectOf = (path: string | undefined): Dialect | undefined =>
+  Object.entries(dialects).find(([one]) => one === path)?.[1]
 
 /**
  * Serves Envoy's secrets (SDS, both dialects) on a unix socket of mode 0600. Nothing is answered before the first
@@ -29,98 +45,116 @@ const namesMax = 64
  * Throws `unavailable` where the socket cannot be opened. Source: Envoy's xDS protocol page, SDS.
  */
 export async function serveSecrets(socket: string, log: Log): Promise<SecretServer> {
-  const streams = new Set<() => void>()
+  const offers = new Set<() => void>()
+  const sessions = new Set<ServerHttp2Session>()
   let held: Held | undefined
   let count = 0
-
-  const serve = (delta: boolean) => (stream: Stream) => {
-    const wanted = new Set<string>()
-    const sent = new Map<string, string>()
-    const unknown = new Set<string>()
-    let outstanding = ''
-    const offer = () => {
-      if (outstanding !== '' || !held) return
-      const { version, secrets } = held
-      const resources = [...wanted].flatMap((name) => {
-        const bytes = secrets.get(name)
-        return bytes && sent.get(name) !== version ? [{ name, version, bytes }] : []
-      })
-      const removed = delta ? [...unknown].filter((name) => !secrets.has(name)) : []
-      unknown.clear()
-      if (resources.length === 0 && removed.length === 0) return
-      for (const { name } of resources) sent.set(name, version)
-      count += 1
-      outstanding = String(count)
-      stream.write({ version, nonce: outstanding, resources, removed })
-    }
-    stream.on('data', (asked: Asked) => {
-      if (asked.nonce !== '' && asked.nonce === outstanding) outstanding = ''
-      if (asked.refused !== undefined)
-        log.error({ reason: asked.refused }, 'Envoy refuses a secret; it keeps the old one')
-      const names = asked.subscribe.filter((name) => !wanted.has(name))
-      if (!delta) for (const name of wanted) if (!asked.subscribe.includes(name)) forget(wanted, sent, name)
-      for (const name of asked.unsubscribe) forget(wanted, sent, name)
-      for (const name of names.slice(0, namesMax - wanted.size)) {
-        wanted.add(name)
-        unknown.add(name)
-        const version = asked.held.get(name)
-        if (version !== undefined) sent.set(name, version)
-      }
-      offer()
-    })
-    const close = () => streams.delete(offer)
-    stream.on('end', () => stream.end())
-    stream.on('close', close)
-    stream.on('cancelled', close)
-    stream.on('error', close)
-    streams.add(offer)
+  const next = () => {
+    count += 1
+    return String(count)
   }
 
-  const server = new Server({ 'grpc.enable_channelz': 0, 'grpc.max_receive_message_length': 1_048_576 })
-  server.addService(service, { streamSecrets: serve(false), deltaSecrets: serve(true) })
+  const serve = (stream: ServerHttp2Stream, dialect: Dialect) => {
+    const { offer, hear } = streamState({
+      delta: dialect.delta,
+      held: () => held,
+      send: (answer) => {
+        const nonce = next()
+        stream.write(frame(dialect.write({ ...answer, nonce })))
+        return nonce
+      },
+    })
+    onMessages(stream, messageBytesMax, (message) => {
+      const asked = dialect.read(message)
+      if (asked.refused !== undefined)
+        log.error({ reason: asked.refused }, 'Envoy refuses a secret and keeps the old one')
+      hear(asked)
+    })
+    offers.add(offer)
+    stream.on('close', () => offers.delete(offer))
+    stream.on('end', () => stream.end())
+  }
+
+  const server = createServer({ maxSessionMemory: 16 })
+  server.on('session', (session) => {
+    sessions.add(session)
+    session.on('close', () => sessions.delete(session)).on('error', () => session.destroy())
+  })
+  server.on('sessionError', () => undefined)
+  server.on('stream', (stream, headers) => {
+    stream.on('error', (err) => log.debug({ err }, 'a secret stream broke'))
+    const dialect = dialectOf(headers[':path'])
+    const status = { ':status': 200, 'content-type': 'application/grpc' }
+    if (!dialect) return stream.respond({ ...status, 'grpc-status': '12' }, { endStream: true })
+    stream.respond(status, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+    serve(stream, dialect)
+  })
   rmSync(socket, { force: true })
   await new Promise<void>((done, fail) => {
-    server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (cause) =>
-      cause
-        ? fail(new Problem('unavailable', `the secret socket ${socket} cannot be opened; mend --dir`, { cause }))
-        : done(),
-    )
+    const refuse = (cause: Error) =>
+      fail(new Problem('unavailable', `the secret socket ${socket} cannot be opened; mend --dir`, { cause }))
+    server.once('error', refuse)
+    server.listen(socket, done)
   })
   chmodSync(socket, 0o600)
   return {
     publish: (secrets) => {
-      count += 1
-      held = { version: String(count), secrets }
-      for (const offer of streams) offer()
+      held = { version: next(), secrets }
+      for (const offer of offers) offer()
     },
-    close: async () => {
-      server.forceShutdown()
+    close: () => {
+      server.close()
+      for (const session of sessions) session.destroy()
       rmSync(socket, { force: true })
     },
   }
 }
 
-function forget(wanted: Set<string>, sent: Map<string, string>, name: string): void {
-  wanted.delete(name)
-  sent.delete(name)
+type Sending = {
+  readonly delta: boolean
+  readonly held: () => Held | undefined
+  /** Sends, and gives back the nonce. */
+  readonly send: (answer: {
+    readonly version: string
+    readonly resources: readonly { readonly name: string; readonly version: string; readonly bytes: Uint8Array }[]
+    readonly removed: readonly string[]
+  }) => string
 }
 
-const path = '/envoy.service.secret.v3.SecretDiscoveryService'
-const stream = (
-  name: string,
-  read: (bytes: Uint8Array) => Asked,
-  write: (answer: Answered) => Uint8Array,
-): MethodDefinition<Asked, Answered> => ({
-  path: `${path}/${name}`,
-  requestStream: true,
-  responseStream: true,
-  requestDeserialize: read,
-  requestSerialize: () => Buffer.alloc(0),
-  responseSerialize: (answer) => Buffer.from(write(answer)),
-  responseDeserialize: () => ({ version: '', nonce: '', resources: [], removed: [] }),
-})
-
-const service = {
-  streamSecrets: stream('StreamSecrets', readRequest, writeResponse),
-  deltaSecrets: stream('DeltaSecrets', readDeltaRequest, writeDeltaResponse),
+/** What one stream wants and has: `hear` takes what Envoy says, `offer` sends what is due. */
+function streamState({ delta, held, send }: Sending): {
+  readonly offer: () => void
+  readonly hear: (asked: Asked) => void
+} {
+  const wanted = new Map<string, { sent?: string }>()
+  const unknown = new Set<string>()
+  let outstanding = ''
+  const offer = () => {
+    const now = held()
+    if (outstanding !== '' || !now) return
+    const { version, secrets } = now
+    const resources = [...wanted].flatMap(([name, { sent }]) => {
+      const bytes = secrets.get(name)
+      return bytes && sent !== version ? [{ name, version, bytes }] : []
+    })
+    const removed = delta ? [...unknown].filter((name) => !secrets.has(name)) : []
+    unknown.clear()
+    if (resources.length === 0 && removed.length === 0) return
+    for (const { name } of resources) wanted.set(name, { sent: version })
+    outstanding = send({ version, resources, removed })
+  }
+  const hear = (asked: Asked) => {
+    if (asked.nonce === outstanding) outstanding = ''
+    const dropped = delta ? asked.unsubscribe : [...wanted.keys()].filter((name) => !asked.subscribe.includes(name))
+    for (const name of dropped) wanted.delete(name)
+    for (const name of asked.subscribe) {
+      if (wanted.has(name) || wanted.size >= namesMax) continue
+      const version = asked.held.get(name)
+      wanted.set(name, version === undefined ? {} : { sent: version })
+      unknown.add(name)
+    }
+    offer()
+  }
+  return { offer, hear }
 }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import type { Admin } from '#gateway/proxy/envoy-admin.ts'
-import type { HostPort } from '#gateway/proxy/settings.ts'
+import type { HostPort } from '#gateway/proxy/setting-reader.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 export type StatusFacts = {
