@@ -1,0 +1,176 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type {
+  Metadata,
+  ServerUnaryCall,
+  ServiceDefinition,
+  sendUnaryData,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import type { Holder, Issuer } from '#gateway/identity/issuer.ts'
+import { type RateSettings, rateLimit } from '#gateway/identity/rate.ts'
+import { refusedSentence, type VerifyToken } from '#gateway/identity/token.ts'
+import {
+  type IstioCertificateRequest,
+  IstioCertificateRequestSchema,
+  type IstioCertificateResponse,
+  IstioCertificateResponseSchema,
+} from '#gen/istio/ca_pb.js'
+import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
+import { parseCsr } from '#mesh/trust/csr.ts'
+import { profileOf } from '#mesh/trust/profile.ts'
+
+type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>
+
+export type Log = Readonly<Record<'info' | 'warn', (facts: object, message: string) => void>>
+
+export type CertificateServiceParts = {
+  readonly issuer: Issuer
+  readonly verifyToken: VerifyToken
+  readonly clock: () => Date
+  readonly log: Log
+  /** This cluster's name: what a client's `clusterid` header must be, where it sends one. */
+  readonly cluster: string
+  readonly limits?: Partial<RateSettings & { readonly inFlightMax: number }>
+  /** DER of the client certificate of the connection; absent: what grpc-js verified. */
+  readonly peerCertificate?: (call: Call) => Uint8Array | undefined
+}
+
+/** Counters for /metrics: only ever rise. */
+export type CertificateCounters = {
+  readonly issued: number
+  readonly refused: Readonly<Partial<Record<ProblemKind, number>>>
+  /** End of the leaf issued last. */
+  readonly lastNotAfter: Date | undefined
+}
+
+export type CertificateService = {
+  readonly definition: ServiceDefinition
+  readonly implementation: UntypedServiceImplementation
+  readonly counters: () => CertificateCounters
+}
+
+const usualLimits = { burst: 10, perSecond: 0.2, keysMax: 20_000, inFlightMax: 256 }
+const lifeSecondsMax = profileOf('workload').lifeSecondsMax
+
+/**
+ * `istio.v1.auth.IstioCertificateService` for a grpc-js server: what pilot-agent, ztunnel's kin and `isthmus proxy` call.
+ *
+ * The identity comes from the verified token, or without one from the client certificate of this cluster (renewal); of
+ * the request only the public key counts, and the asked life: 0 = a day, more than a day = a day, never past the issuing
+ * CA's end. Answer: leaf, issuing CA, roots, each PEM.
+ *
+ * Errors as istiod gives them, because agents retry by code: 3 for the CSR or a negative life, 8 for too many, 13 when
+ * the CA cannot sign (yet), 16 "request authenticate failure" for every caller that is not known, whatever the reason.
+ */
+export function certificateService(parts: CertificateServiceParts): CertificateService {
+  const limits = { ...usualLimits, ...parts.limits }
+  const take = rateLimit(limits, parts.clock)
+  const refused: Partial<Record<ProblemKind, number>> = {}
+  let issued = 0
+  let lastNotAfter: Date | undefined
+  let inFlight = 0
+
+  const answer = async (call: Call): Promise<IstioCertificateResponse> => {
+    if (inFlight >= limits.inFlightMax)
+      throw new Problem('too-many', 'too many certificate requests at once; try again')
+    inFlight += 1
+    try {
+      const caller = await callerOf(call, parts)
+      take(caller.bucket)
+      const { chain, certificate } = await issueFor(call.request, caller.holder, parts.issuer)
+      issued += 1
+      lastNotAfter = certificate.notAfter
+      const serial = Buffer.from(certificate.serial).toString('hex')
+      parts.log.info({ ...caller.holder, ...caller.facts, serial, notAfter: lastNotAfter }, 'certificate issued')
+      return create(IstioCertificateResponseSchema, { certChain: [...chain] })
+    } finally {
+      inFlight -= 1
+    }
+  }
+
+  const createCertificate = (call: Call, done: sendUnaryData<IstioCertificateResponse>): void => {
+    answer(call).then(
+      (response) => done(null, response),
+      (fault: unknown) => {
+        const problem = fault instanceof Problem ? fault : new Problem('internal', 'no certificate', { cause: fault })
+        refused[problem.kind] = (refused[problem.kind] ?? 0) + 1
+        parts.log.warn({ peer: call.getPeer(), kind: problem.kind, err: reasonOf(problem) }, 'certificate refused')
+        done({ code: codeOf(problem.kind), details: problem.message })
+      },
+    )
+  }
+
+  return {
+    definition,
+    implementation: { createCertificate },
+    counters: () => ({ issued, refused: { ...refused }, lastNotAfter }),
+  }
+}
+
+const definition: ServiceDefinition = {
+  createCertificate: {
+    path: '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: (value: IstioCertificateRequest) => Buffer.from(toBinary(IstioCertificateRequestSchema, value)),
+    requestDeserialize: (bytes) => fromBinary(IstioCertificateRequestSchema, bytes),
+    responseSerialize: (value: IstioCertificateResponse) =>
+      Buffer.from(toBinary(IstioCertificateResponseSchema, value)),
+    responseDeserialize: (bytes) => fromBinary(IstioCertificateResponseSchema, bytes),
+  },
+}
+
+type Caller = { readonly holder: Holder; readonly bucket: string; readonly facts: object }
+
+async function callerOf(call: Call, parts: CertificateServiceParts): Promise<Caller> {
+  const cluster = soleValue(call.metadata, 'clusterid')
+  if (cluster !== undefined && cluster !== '' && cluster !== parts.cluster) throw unknown(`clusterid is "${cluster}"`)
+  if (call.request.metadata?.['ImpersonatedIdentity']) throw unknown('it asks for somebody else, which nobody may')
+  const authorization = soleValue(call.metadata, 'authorization')
+  if (authorization !== undefined) {
+    const [, token] = /^Bearer (\S+)$/i.exec(authorization) ?? []
+    if (token === undefined) throw unknown('the authorization header is not "Bearer <token>"')
+    const { namespace, serviceAccount, pod } = await parts.verifyToken(token)
+    return { holder: { namespace, serviceAccount }, bucket: `pod ${pod.uid}`, facts: { pod: pod.name } }
+  }
+  const peer = (parts.peerCertificate ?? verifiedPeer)(call)
+  if (!peer) throw unknown('neither a token nor a client certificate')
+  const { namespace, serviceAccount } = parts.issuer.peerOf(peer)
+  return {
+    holder: { namespace, serviceAccount },
+    bucket: `id ${namespace}/${serviceAccount}`,
+    facts: { by: 'certificate' },
+  }
+}
+
+const verifiedPeer = (call: Call): Uint8Array | undefined => call.getAuthContext().sslPeerCertificate?.raw
+
+/** The one value of a header; header names have no case. Two values are nobody's honest request. */
+function soleValue(metadata: Metadata, name: string): string | undefined {
+  const [only, ...more] = metadata.get(name)
+  if (more.length > 0) throw unknown(`the header ${name} is there ${more.length + 1} times`)
+  return only?.toString()
+}
+
+async function issueFor({ csr, validityDuration }: IstioCertificateRequest, holder: Holder, issuer: Issuer) {
+  if (validityDuration < 0n) {
+    throw new Problem('invalid', 'the asked life is negative', {
+      violations: [{ path: 'validity_duration', reason: 'is negative' }],
+    })
+  }
+  const asked = validityDuration === 0n ? BigInt(lifeSecondsMax) : validityDuration
+  const lifeSeconds = asked > BigInt(lifeSecondsMax) ? lifeSecondsMax : Number(asked)
+  return await issuer.issue(parseCsr(csr), holder, lifeSeconds)
+}
+
+/** istiod says Internal where its CA is not ready, and agents try again on it. */
+const codeOf = (kind: ProblemKind): number => problemKinds[kind === 'unavailable' ? 'internal' : kind].grpc
+
+const unknown = (cause: string): Problem => new Problem('unauthenticated', refusedSentence, { cause })
+
+/** Never the token, never the CSR: messages only. */
+function reasonOf(problem: Problem): string {
+  const { cause } = problem
+  const reason = cause instanceof Error ? cause.message : typeof cause === 'string' ? cause : undefined
+  return reason ? `${problem.message}: ${reason}` : problem.message
+}

@@ -1,0 +1,139 @@
+import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts'
+import type { TrustDomain } from '#mesh/model/id.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { type Certificate, certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
+import { checkChain } from '#mesh/trust/check-chain.ts'
+import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
+import { identityNames } from '#mesh/trust/names.ts'
+import { type ProfileName, profileOf } from '#mesh/trust/profile.ts'
+import type { PublicKey } from '#mesh/trust/public-key.ts'
+import { parseSpiffeId, type SpiffeId, spiffeId } from '#mesh/trust/spiffe-id.ts'
+
+/** Who a certificate is for, within the cluster. The trust domain is the cluster's, never the asker's to choose. */
+export type Holder = { readonly namespace: string; readonly serviceAccount: string }
+
+export type Issued = {
+  readonly certificate: Certificate
+  /** PEM: leaf, issuing CA, and all roots in one text as the last element, as Istio's agents expect it. */
+  readonly chain: readonly string[]
+}
+
+/** The cluster's certificate authority for its own workloads. */
+export type Issuer = {
+  readonly trustDomain: TrustDomain
+  /**
+   * Throws `unavailable` while there is no issuing CA or it has ended, `invalid` for a name that is no SPIFFE id.
+   * `lifeSeconds`: what was asked; at most a day, and never past the issuing CA's own end.
+   */
+  readonly issue: (key: PublicKey, holder: Holder, lifeSeconds: number) => Promise<Issued>
+  /** The leaf with which the relay probes other clusters' gateways. */
+  readonly issueRelayClient: (key: PublicKey) => Promise<Issued>
+  /** The id in a client certificate (DER) that this cluster's CA, the present or an earlier one, signed. */
+  readonly peerOf: (der: Uint8Array) => SpiffeId
+}
+
+export type IssuerParts = {
+  readonly key: CertifiedKey
+  readonly trustDomain: TrustDomain
+  readonly clock: () => Date
+  /** `n` random bytes. */
+  readonly random: (n: number) => Uint8Array
+  /** The trust bundle's roots (PEM) where newer than those that came with the issuing CA. */
+  readonly roots?: () => readonly string[]
+}
+
+export function createIssuer(parts: IssuerParts): Issuer {
+  const { trustDomain } = parts
+  return {
+    trustDomain,
+    issue: ({ spki }, holder, lifeSeconds) => issue(parts, { profile: 'workload', spki, holder, lifeSeconds }),
+    issueRelayClient: ({ spki }) =>
+      issue(parts, {
+        profile: 'relay-client',
+        spki,
+        holder: { namespace: 'isthmus-system', serviceAccount: 'relay' },
+        lifeSeconds: profileOf('relay-client').lifeSecondsMax,
+      }),
+    peerOf: (der) => peerOf(parts, der),
+  }
+}
+
+type Asked = {
+  readonly profile: ProfileName
+  readonly spki: Uint8Array
+  readonly holder: Holder
+  readonly lifeSeconds: number
+}
+
+async function issue({ key, trustDomain, clock, random, roots }: IssuerParts, asked: Asked): Promise<Issued> {
+  const now = clock()
+  const authority = authorityAt(key.current(), now)
+  const certificate = await issueCertificate(
+    {
+      profile: asked.profile,
+      names: identityNames(spiffeId(trustDomain, asked.holder.namespace, asked.holder.serviceAccount)),
+      publicKey: asked.spki,
+      issuer: authority.chain[0],
+      now,
+      serial: random(16),
+      lifeSeconds: asked.lifeSeconds,
+    },
+    authority.signer,
+  )
+  const anchors = roots?.() ?? []
+  const bundle = anchors.length > 0 ? anchors : authority.roots.map(certificatePem)
+  return {
+    certificate,
+    chain: [certificatePem(certificate), ...authority.chain.map(certificatePem), bundle.join('')],
+  }
+}
+
+function authorityAt(certified: Certified | undefined, now: Date): Certified {
+  if (!certified) throw new Problem('unavailable', 'this cluster has no issuing CA yet: the relay has not joined')
+  const { notBefore, notAfter } = certified.chain[0]
+  if (now < notBefore) throw new Problem('unavailable', `the issuing CA begins only at ${notBefore.toISOString()}`)
+  if (now >= notAfter) {
+    const since = notAfter.toISOString()
+    throw new Problem(
+      'unavailable',
+      `the issuing CA ended at ${since}: the relay could not reach the centre to renew it`,
+    )
+  }
+  return certified
+}
+
+/** Any fault is `unauthenticated`, with the reason as its cause: for the log, not for the caller. */
+function peerOf({ key, trustDomain, clock }: IssuerParts, der: Uint8Array): SpiffeId {
+  const refuse = (reason: unknown): Problem =>
+    new Problem('unauthenticated', 'request authenticate failure', { cause: reason })
+  const current = key.current()
+  if (!current) throw refuse('there is no issuing CA to check client certificates by')
+  const leaf = parseLeaf(der, refuse)
+  const [uri, ...more] = leaf.names
+  if (uri?.kind !== 'uri' || more.length > 0) throw refuse('the client certificate has not exactly one URI name')
+  const faults = [current.chain[0], ...key.earlier()].map((authority) =>
+    checkChain([leaf, authority], { roots: current.roots, now: clock(), usage: 'clientAuth' }),
+  )
+  if (!faults.some((violations) => violations.length === 0)) throw refuse(JSON.stringify(faults[0]))
+  const id = parseId(uri.text, refuse)
+  if (id.trustDomain !== trustDomain) throw refuse(`the client certificate is of ${id.trustDomain}`)
+  return id
+}
+
+function parseLeaf(der: Uint8Array, refuse: (reason: unknown) => Problem): Certificate {
+  try {
+    const leaf = parseCertificate(der, 'client certificate')
+    if (!leaf.ca) return leaf
+  } catch (cause) {
+    throw refuse(cause)
+  }
+  throw refuse('the client certificate is an authority')
+}
+
+function parseId(uri: string, refuse: (reason: unknown) => Problem): SpiffeId {
+  try {
+    return parseSpiffeId(uri)
+  } catch (cause) {
+    throw refuse(cause)
+  }
+}

@@ -1,0 +1,53 @@
+import { join } from 'node:path'
+import {
+  type Certification,
+  type Certified,
+  type CertifiedKey,
+  openCertifiedKey,
+} from '#gateway/identity/certified-key.ts'
+import { fileVault } from '#gateway/identity/vault.ts'
+import { dueAt, type Standing, standingAt } from '#mesh/trust/due.ts'
+import type { CertificateNames } from '#mesh/trust/names.ts'
+
+/** The cluster's issuing key, kept in `directory/issuing.key`. */
+export const openIssuingKey = (directory: string): Promise<CertifiedKey> =>
+  openCertifiedKey(fileVault(join(directory, 'issuing.key')), 'issuing-ca')
+
+/** The key of the relay's own server certificate, kept in `directory/serving.key`. */
+export const openServingKey = (directory: string): Promise<CertifiedKey> =>
+  openCertifiedKey(fileVault(join(directory, 'serving.key')), 'relay-serving')
+
+/** Whether a certificate is to be renewed, and from when on. No certificate yet: at once. */
+export type RenewalPlan = { readonly due: boolean; readonly at: Date; readonly standing: Standing | 'none' }
+
+/**
+ * Due at half of the life, give or take a tenth of it. The moment is taken from the serial number, which is random: the
+ * same after every restart, spread over a fleet, and nothing to store.
+ */
+export function planRenewal(certified: Certified | undefined, now: Date): RenewalPlan {
+  if (!certified) return { due: true, at: now, standing: 'none' }
+  const { notBefore, notAfter, serial } = certified.chain[0]
+  const at = dueAt(notBefore, notAfter, (serial.at(-1) ?? 0) / 256)
+  return { due: now >= at, at, standing: standingAt(notBefore, notAfter, now) }
+}
+
+export type Renewal = {
+  readonly key: CertifiedKey
+  readonly names: CertificateNames
+  readonly clock: () => Date
+  /** Has the centre certify a request (PEM). The only step that leaves this machine. */
+  readonly certify: (csr: string) => Promise<Certification>
+}
+
+/**
+ * Has the next key certified and takes it into use, due or not. A failure changes nothing and may be tried again: the
+ * same key is asked for, so a lost answer costs no second key.
+ */
+export async function renew({ key, names, clock, certify }: Renewal): Promise<Certified> {
+  const answer = await certify(await key.request())
+  return await key.accept(answer, { names, now: clock() })
+}
+
+/** `renew`, if it is due. */
+export const renewIfDue = async (renewal: Renewal): Promise<Certified | undefined> =>
+  planRenewal(renewal.key.current(), renewal.clock()).due ? await renew(renewal) : renewal.key.current()
