@@ -1,0 +1,19 @@
+import { and, count, eq, gt } from 'drizzle-orm'
+import type { Tx } from '#control/store/database.ts'
+import { type CertificateRow, certificates } from '#control/store/schema/certificate.ts'
+import type { MeshName } from '#mesh/model/id.ts'
+
+export type { CertificateRow }
+
+export async function insertCertificate(tx: Tx, row: CertificateRow): Promise<void> {
+  await tx.insert(certificates).values(row)
+}
+
+/** How many certificates a cluster was given since `since`. */
+export async function countIssued(tx: Tx, mesh: MeshName, clusterId: string, since: number): Promise<number> {
+  const [row] = await tx
+    .select({ n: count() })
+    .from(certificates)
+    .where(and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId), gt(certificates.issuedAt, since)))
+  return row?.n ?? 0
+}

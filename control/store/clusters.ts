@@ -1,0 +1,55 @@
+import { and, asc, eq, gt } from 'drizzle-orm'
+import type { Tx } from '#control/store/database.ts'
+import { type ClusterRow, clusters } from '#control/store/schema/cluster.ts'
+import type { MeshName } from '#mesh/model/id.ts'
+
+export type { ClusterRow }
+
+const of = (mesh: MeshName, id: string) => and(eq(clusters.mesh, mesh), eq(clusters.id, id))
+
+export async function loadCluster(tx: Tx, mesh: MeshName, id: string): Promise<ClusterRow | undefined> {
+  const [row] = await tx.select().from(clusters).where(of(mesh, id))
+  return row
+}
+
+export async function loadClusterByName(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRow | undefined> {
+  const [row] = await tx
+    .select()
+    .from(clusters)
+    .where(and(eq(clusters.mesh, mesh), eq(clusters.name, name)))
+  return row
+}
+
+/** Clusters by name, also those that left; those after `after` only. */
+export const loadClusters = (tx: Tx, mesh: MeshName, after: string, limit: number): Promise<ClusterRow[]> =>
+  tx
+    .select()
+    .from(clusters)
+    .where(and(eq(clusters.mesh, mesh), gt(clusters.name, after)))
+    .orderBy(asc(clusters.name))
+    .limit(limit)
+
+export const loadMembers = (tx: Tx, mesh: MeshName): Promise<ClusterRow[]> =>
+  tx
+    .select()
+    .from(clusters)
+    .where(and(eq(clusters.mesh, mesh), eq(clusters.state, 'joined')))
+    .orderBy(asc(clusters.name))
+
+export async function insertCluster(tx: Tx, row: ClusterRow): Promise<void> {
+  await tx.insert(clusters).values(row)
+}
+
+/** Writes `change` where the cluster is still at `row.revision`; undefined where somebody else was faster. */
+export async function updateCluster(
+  tx: Tx,
+  row: ClusterRow,
+  change: Partial<Omit<ClusterRow, 'mesh' | 'id' | 'name' | 'revision'>>,
+): Promise<ClusterRow | undefined> {
+  const [updated] = await tx
+    .update(clusters)
+    .set({ ...change, revision: row.revision + 1 })
+    .where(and(eq(clusters.mesh, row.mesh), eq(clusters.id, row.id), eq(clusters.revision, row.revision)))
+    .returning()
+  return updated
+}

@@ -1,0 +1,193 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { count, DrizzleQueryError } from 'drizzle-orm'
+import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
+import { checkLedger, keepLedger, noteStatement } from '#control/store/durable.ts'
+import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
+import { lockDirectory } from '#control/store/lock.ts'
+import { type Migration, migrate, readMigrations } from '#control/store/migrate.ts'
+import { openPglite } from '#control/store/pglite.ts'
+import { openPostgres } from '#control/store/postgres.ts'
+import { clusters } from '#control/store/schema/cluster.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+/** Drizzle's query builder, the same on every engine. Transactions are flat, so it has none of its own. */
+export type Tx = Omit<PgRemoteDatabase, 'transaction'>
+
+export type Database = {
+  readonly kind: 'embedded' | 'postgres'
+  /**
+   * Runs `work` in one flat transaction and commits. After a serialisation failure or a deadlock (40001, 40P01) it runs
+   * again, up to five times: `work` may run twice, so it does nothing but read and write by its `tx`. Correct code holds
+   * under READ COMMITTED and under snapshot isolation: each statement may see a newer state than the one before.
+   * Throws what `work` throws (nothing is stored then); `unavailable` when the database is away, busy, or the
+   * transaction took longer than ten seconds. On `unavailable` it may have been stored: writes are idempotent.
+   */
+  transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  /** Reads without a transaction: each statement is a snapshot of its own. Not inside `transact`, nor the other way. */
+  read<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+export type Log = {
+  info(fields: object, text: string): void
+  warn(fields: object, text: string): void
+  error(fields: object, text: string): void
+}
+
+export type DatabaseSettings = {
+  /** `postgres://…`: a server. */
+  readonly url?: string | undefined
+  /** The directory of the embedded database. With neither, it lives in memory and dies with the process. */
+  readonly dir?: string | undefined
+  readonly log: Log
+  /** For tests: the migrations to bring the database to, and a look at every statement (`commit` too); it may throw. */
+  readonly migrations?: readonly Migration[]
+  readonly onStatement?: (text: string) => void
+}
+
+const triesMax = 5
+const transactionMsMax = 10_000
+/** Beyond this PGlite's single connection is the wrong engine. */
+export const embeddedClustersMax = 200
+
+/**
+ * Opens the database and brings it to this build's schema. Throws `conflict` for a directory that a live centre holds, a
+ * newer schema, or more clusters than the embedded engine takes.
+ */
+export async function openDatabase(settings: DatabaseSettings): Promise<Database> {
+  const { engine, release } = await openEngine(settings)
+  try {
+    await migrate(engine.run, settings.migrations ?? readMigrations())
+    const database = databaseOn(engine, settings, release)
+    if (engine.kind === 'embedded') await database.read(refuseTooMany)
+    return database
+  } catch (error) {
+    await engine.close().catch(() => undefined)
+    release()
+    throw asProblem(error)
+  }
+}
+
+async function openEngine({ url, dir }: DatabaseSettings): Promise<{ engine: Engine; release: () => void }> {
+  if (url !== undefined) return { engine: openPostgres(url), release: () => undefined }
+  if (dir === undefined) return { engine: await openPglite(undefined), release: () => undefined }
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const lock = lockDirectory(dir)
+  try {
+    return { engine: await openPglite(join(dir, 'database')), release: lock.release }
+  } catch (cause) {
+    lock.release()
+    throw new Problem('unavailable', `the embedded database in ${dir} does not open`, { cause })
+  }
+}
+
+function databaseOn(engine: Engine, settings: DatabaseSettings, release: () => void): Database {
+  const watched = (run: Run): Run => {
+    const { onStatement } = settings
+    if (!onStatement) return run
+    return async (text, params, method) => {
+      onStatement(text)
+      return run(text, params, method)
+    }
+  }
+  // A transaction inside another would wait for itself on the one connection of the embedded engine.
+  const inside = new AsyncLocalStorage<true>()
+  const alone = <T>(work: () => Promise<T>): Promise<T> => {
+    if (inside.getStore()) throw new Problem('internal', 'a transaction or read was started inside another')
+    return inside.run(true, work)
+  }
+  const once = <T>(work: (tx: Tx) => Promise<T>): Promise<T> =>
+    withDeadline((live) =>
+      engine.transaction(async (run) => {
+        const seen = watched(run)
+        const tx = drizzle((text, params, method) => {
+          live()
+          noteStatement(ledger, text)
+          return seen(text, params, method)
+        })
+        const ledger = keepLedger(tx)
+        const result = await work(tx)
+        live()
+        checkLedger(ledger)
+        if (engine.kind === 'embedded' && ledger.written.has('clusters')) await refuseTooMany(tx)
+        settings.onStatement?.('commit')
+        return result
+      }),
+    )
+  const reader: Tx = drizzle(watched(engine.run))
+  return {
+    kind: engine.kind,
+    transact: async (work) => alone(() => retried(() => once(work))),
+    read: async (work) => alone(() => retried(() => work(reader))),
+    close: async () => {
+      await engine.close()
+      release()
+    },
+  }
+}
+
+/** Runs `work` with a check that throws once the time is over; the caller is free then, though the engine may still end it. */
+async function withDeadline<T>(work: (live: () => void) => Promise<T>): Promise<T> {
+  let over: Problem | undefined
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      over = new Problem('unavailable', `the database did not finish within ${transactionMsMax / 1000} s`)
+      reject(over)
+    }, transactionMsMax)
+  })
+  const live = () => {
+    if (over) throw over
+  }
+  try {
+    return await Promise.race([work(live), deadline])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Thrown by a writer that lost a race which no lock decided; the transaction runs again. */
+export class LostRace extends Error {
+  readonly code = '40001'
+}
+
+const transient = new Set(['40001', '40P01'])
+
+async function retried<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await work()
+    } catch (error) {
+      if (!transient.has(sqlStateOf(error) ?? '')) throw asProblem(error)
+      if (tries === triesMax)
+        throw new Problem('unavailable', 'too many writers at the same rows: try again in a moment', { cause: error })
+      await pause(Math.random() * 10 * 2 ** tries)
+    }
+}
+
+/** Connection lost (08…, 57P0…, the driver's own), out of disk or connections (53…), or Node's word for an unreachable host. */
+const away = /^(08|53|57P0)|^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOTFOUND|EHOSTUNREACH|ETIMEDOUT)/
+
+function asProblem(error: unknown): unknown {
+  if (error instanceof Problem) return error
+  if (error instanceof Error && error.cause instanceof Problem) return error.cause
+  if (away.test(sqlStateOf(error) ?? ''))
+    return new Problem('unavailable', 'the database cannot be reached or takes no writes now', { cause: error })
+  // Drizzle's wrapper quotes the statement with its parameters; the driver's own error is enough and quotes no secret.
+  return error instanceof DrizzleQueryError ? (error.cause ?? error) : error
+}
+
+/** True for the error of an insert or update that met a row with the same unique key. */
+export const isDuplicate = (error: unknown): boolean => sqlStateOf(error) === '23505'
+
+async function refuseTooMany(tx: Tx): Promise<void> {
+  const [row] = await tx.select({ n: count() }).from(clusters)
+  if ((row?.n ?? 0) > embeddedClustersMax)
+    throw new Problem(
+      'conflict',
+      `the embedded database serves up to ${embeddedClustersMax} clusters: give the centre a PostgreSQL server by DATABASE_URL`,
+    )
+}

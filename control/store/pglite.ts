@@ -1,0 +1,98 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import type { Engine, Rows, Run } from '#control/store/engine.ts'
+import { openGate } from '#control/store/gate.ts'
+import type { WorkerAnswer, WorkerRequest } from '#control/store/pglite-worker.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+const waitingMax = 1000
+
+/**
+ * The embedded engine on directory `dir` (in memory without one): PGlite in a worker thread, one transaction at a time
+ * in the order of asking. It has one connection, so a single statement waits for the open transaction too: it would
+ * otherwise read what is not committed. Throws when the directory cannot be opened as a database.
+ */
+export async function openPglite(dir: string | undefined): Promise<Engine> {
+  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir } })
+  const waiting = new Map<number, { readonly resolve: (rows: Rows) => void; readonly reject: (e: Error) => void }>()
+  let fault: Error | undefined
+  let nextId = 1
+  const stop = (error: Error) => {
+    fault ??= error
+    for (const { reject } of waiting.values()) reject(fault)
+    waiting.clear()
+  }
+  const ready = new Promise<void>((resolve, reject) => {
+    waiting.set(0, { resolve: () => resolve(), reject })
+  })
+  worker.on('message', (answer: WorkerAnswer) => {
+    const asked = waiting.get(answer.id)
+    waiting.delete(answer.id)
+    if ('rows' in answer) asked?.resolve(answer)
+    else asked?.reject(Object.assign(new Error(answer.error.message), { code: answer.error.code }))
+  })
+  worker.on('error', (cause) => stop(broken(cause)))
+  worker.on('exit', (code) => stop(broken(new Error(`the database thread ended with ${code}`))))
+  await ready
+
+  const direct: Run = (text, params, method) => {
+    if (fault) return Promise.reject(fault)
+    const id = nextId++
+    return new Promise((resolve, reject) => {
+      waiting.set(id, { resolve, reject })
+      worker.postMessage({ id, text, params, arrays: method === 'all' } satisfies WorkerRequest)
+    })
+  }
+  const gate = openGate(1, waitingMax)
+  const alone = async <T>(work: () => Promise<T>): Promise<T> => {
+    const leave = await gate.enter()
+    try {
+      return await work()
+    } finally {
+      leave()
+    }
+  }
+  return {
+    kind: 'embedded',
+    run: (...statement) => alone(() => direct(...statement)),
+    transaction: (work) => alone(() => transaction(direct, work)),
+    close: async () => {
+      if (fault) return
+      fault = new Problem('unavailable', 'the database is closed')
+      const gone = once(worker, 'exit')
+      worker.postMessage('close')
+      await gone
+    },
+  }
+}
+
+async function transaction<T>(run: Run, work: (run: Run) => Promise<T>): Promise<T> {
+  let failed: { readonly error: unknown } | undefined
+  await run('begin', [], 'execute')
+  try {
+    const result = await work(async (...statement) => {
+      try {
+        return await run(...statement)
+      } catch (error) {
+        failed ??= { error }
+        throw error
+      }
+    })
+    // A statement that failed has ended the transaction already: "commit" would roll back and say nothing.
+    if (failed) throw failed.error
+    await run('commit', [], 'execute')
+    return result
+  } catch (error) {
+    await run('rollback', [], 'execute').catch(() => undefined)
+    throw error
+  }
+}
+
+const broken = (cause: unknown): Problem =>
+  new Problem(
+    'unavailable',
+    'the embedded database has stopped: restart the centre; its directory keeps what was stored',
+    {
+      cause,
+    },
+  )
