@@ -5,13 +5,23 @@ import type { PodObject, ServiceObject } from './manifests.ts'
 import { replaceFile } from './replace-file.ts'
 
 /** A pod as it runs. */
-export type RunningPod = { readonly pod: PodObject; readonly ip: string; readonly ready: boolean; readonly terminating: boolean }
+export type RunningPod = {
+  readonly pod: PodObject
+  readonly ip: string
+  readonly ready: boolean
+  readonly terminating: boolean
+}
 
 /**
  * Writes one EndpointSlice per service into `<manifests>/live`, as Kubernetes' own controller would, and removes those
  * of services that are gone. A file is written only when it says something new.
  */
-export function writeEndpointSlices(manifests: string, zone: string, services: readonly ServiceObject[], pods: readonly RunningPod[]): void {
+export function writeEndpointSlices(
+  manifests: string,
+  zone: string,
+  services: readonly ServiceObject[],
+  pods: readonly RunningPod[],
+): void {
   const dir = join(manifests, 'live')
   mkdirSync(dir, { recursive: true })
   const files = new Set<string>()

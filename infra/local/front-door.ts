@@ -8,7 +8,11 @@ const type = (name: string) => `type.googleapis.com/envoy.${name}`
  * The bootstrap of the front door: a stock Envoy that stands for the user's own DNS and load balancer. It reaches
  * productpage in every cluster by plain HTTP, checks each every half second, and tries another where one fails.
  */
-export function writeFrontDoor(dir: string, shop: { readonly host: string; readonly port: number }, clusters: readonly ClusterPlan[]): string {
+export function writeFrontDoor(
+  dir: string,
+  shop: { readonly host: string; readonly port: number },
+  clusters: readonly ClusterPlan[],
+): string {
   mkdirSync(dir, { recursive: true })
   const path = join(dir, 'front-door.json')
   writeFileSync(path, JSON.stringify(bootstrap(dir, shop, clusters), null, 1))
@@ -25,7 +29,9 @@ function bootstrap(dir: string, shop: { host: string; port: number }, clusters: 
     node: { id: 'front-door', cluster: 'front-door' },
     admin: { address: { pipe: { path: join(dir, 'admin.sock'), mode: 0o600 } } },
     static_resources: {
-      listeners: [{ name: 'shop', address: address(shop.host, shop.port), filter_chains: [{ filters: [connectionManager()] }] }],
+      listeners: [
+        { name: 'shop', address: address(shop.host, shop.port), filter_chains: [{ filters: [connectionManager()] }] },
+      ],
       clusters: [productpage(clusters)],
     },
   }
@@ -37,14 +43,19 @@ const connectionManager = () => ({
     '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
     stat_prefix: 'shop',
     http_filters: [
-      { name: 'envoy.filters.http.router', typed_config: { '@type': type('extensions.filters.http.router.v3.Router') } },
+      {
+        name: 'envoy.filters.http.router',
+        typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
+      },
     ],
     route_config: {
       virtual_hosts: [
         {
           name: 'shop',
           domains: ['*'],
-          routes: [{ match: { prefix: '/' }, route: { cluster: 'productpage', timeout: '15s', retry_policy: retries } }],
+          routes: [
+            { match: { prefix: '/' }, route: { cluster: 'productpage', timeout: '15s', retry_policy: retries } },
+          ],
         },
       ],
     },
@@ -64,7 +75,12 @@ const retries = {
   ],
 }
 
-const noLimit = { max_connections: 4294967295, max_pending_requests: 4294967295, max_requests: 4294967295, max_retries: 4294967295 }
+const noLimit = {
+  max_connections: 4294967295,
+  max_pending_requests: 4294967295,
+  max_requests: 4294967295,
+  max_retries: 4294967295,
+}
 
 const productpage = (clusters: readonly ClusterPlan[]) => ({
   name: 'productpage',
@@ -81,7 +97,7 @@ const productpage = (clusters: readonly ClusterPlan[]) => ({
       no_traffic_interval: '0.5s',
       unhealthy_threshold: 1,
       healthy_threshold: 1,
-      http_health_check: { path: '/api/v1/products/0' },
+      http_health_check: { path: '/health' },
     },
   ],
   load_assignment: {

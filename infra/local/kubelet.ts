@@ -76,7 +76,9 @@ export function startKubelet(parts: KubeletParts): Kubelet {
     }),
     stop: async () => {
       await end()
-      await Promise.all([gateway, ...[...running.values()].flatMap((one) => [one.proxy, one.app])].map((p) => p.stop(2000)))
+      await Promise.all(
+        [gateway, ...[...running.values()].flatMap((one) => [one.proxy, one.app])].map((p) => p.stop(2000)),
+      )
     },
     kill: async () => {
       // All at once, as when the power goes: nothing is written, nobody is told.
@@ -146,7 +148,10 @@ export function startKubelet(parts: KubeletParts): Kubelet {
   async function retire(name: string, one: Running): Promise<void> {
     one.terminating = true
     publish()
-    await Promise.all([one.proxy.stop(drainMs), new Promise((r) => setTimeout(r, 1500)).then(() => one.app.stop(drainMs))])
+    await Promise.all([
+      one.proxy.stop(drainMs),
+      new Promise((r) => setTimeout(r, 1500)).then(() => one.app.stop(drainMs)),
+    ])
     running.delete(name)
     tokens.delete(name)
     if (!over) publish()
@@ -163,7 +168,10 @@ export function startKubelet(parts: KubeletParts): Kubelet {
       log: join(parts.logDir, `${pod.name}.app.log`),
       restart: true,
       env: {
-        APP: pod.image.replace(/^.*\//, '').replace(/^bookinfo-/, '').replace(/:.*$/, ''),
+        APP: pod.image
+          .replace(/^.*\//, '')
+          .replace(/^bookinfo-/, '')
+          .replace(/:.*$/, ''),
         VERSION: pod.labels['version'] ?? pod.image.replace(/^.*:/, ''),
         CLUSTER: cluster.name,
         POD: pod.name,
@@ -191,16 +199,28 @@ export function startKubelet(parts: KubeletParts): Kubelet {
 
   function startGateway(): Program {
     const token = projectToken('gateway', 'isthmus-system', 'eastwest', 'eastwest-gateway')
-    return startProxy('router', 'eastwest-gateway', join(parts.runDir, 'gw'), `${relayAddress(cluster)}:${sidecarStatusPort}`, {
-      namespace: 'isthmus-system',
-      serviceAccount: 'eastwest',
-      tokenFile: token,
-      instanceIps: gatewayAddress(cluster),
-      labels: 'app=eastwest-gateway',
-    })
+    return startProxy(
+      'router',
+      'eastwest-gateway',
+      join(parts.runDir, 'gw'),
+      `${relayAddress(cluster)}:${sidecarStatusPort}`,
+      {
+        namespace: 'isthmus-system',
+        serviceAccount: 'eastwest',
+        tokenFile: token,
+        instanceIps: gatewayAddress(cluster),
+        labels: 'app=eastwest-gateway',
+      },
+    )
   }
 
-  function startProxy(type: 'sidecar' | 'router', pod: string, dir: string, status: string, more: Record<string, string>): Program {
+  function startProxy(
+    type: 'sidecar' | 'router',
+    pod: string,
+    dir: string,
+    status: string,
+    more: Record<string, string>,
+  ): Program {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     const flags: Record<string, string> = {
       relay: `${relayAddress(cluster)}:${relayPort}`,
@@ -219,7 +239,9 @@ export function startKubelet(parts: KubeletParts): Kubelet {
       'drain-seconds-min': '1',
       'drain-seconds-max': '6',
       'log-level': 'info',
-      ...Object.fromEntries(Object.entries(more).map(([key, value]) => [key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`), value])),
+      ...Object.fromEntries(
+        Object.entries(more).map(([key, value]) => [key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`), value]),
+      ),
     }
     return startProgram({
       name: `${cluster.name}/${pod} proxy`,

@@ -17,7 +17,12 @@ export type ServiceObject = {
   readonly namespace: string
   readonly name: string
   readonly selector: Readonly<Record<string, string>>
-  readonly ports: readonly { readonly name: string; readonly port: number; readonly targetPort: number; readonly appProtocol?: string }[]
+  readonly ports: readonly {
+    readonly name: string
+    readonly port: number
+    readonly targetPort: number
+    readonly appProtocol?: string
+  }[]
 }
 
 export type Wanted = { readonly pods: readonly PodObject[]; readonly services: readonly ServiceObject[] }
