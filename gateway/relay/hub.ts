@@ -1,0 +1,177 @@
+import { createFramer, type Framer } from '#gateway/relay/frame.ts'
+import type { AdsLimits } from '#gateway/relay/limits.ts'
+import type { ConnectedProxy, Identity } from '#gateway/relay/node.ts'
+import type { Peer } from '#gateway/relay/peer.ts'
+import { createQuarantine, type Quarantine, type Quarantined } from '#gateway/relay/quarantine.ts'
+import type { AdsStream } from '#gateway/relay/stream.ts'
+import type { StreamEvent } from '#gateway/relay/stream-state.ts'
+import type { Judge } from '#gateway/relay/subscription.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
+
+export type Log = {
+  info(facts: object, text: string): void
+  warn(facts: object, text: string): void
+}
+
+/** One refused response: what the client said, and what was set aside because of it (nothing while it is searched). */
+export type NackReport = {
+  readonly proxy: ConnectedProxy
+  readonly type: string
+  readonly names: readonly string[]
+  readonly detail: string
+  readonly quarantined: readonly Quarantined[]
+}
+
+/** A change that a proxy acknowledged: `ms` after `changed()` was called. */
+export type Acknowledged = { readonly proxy: ConnectedProxy; readonly type: string; readonly ms: number }
+
+export type HubOptions = {
+  /** All that this proxy is to be served; undefined = not known yet, which is not the same as nothing. */
+  readonly resourcesFor: (proxy: ConnectedProxy) => ResourceSet | undefined
+  readonly authenticate: (peer: Peer) => Promise<Identity>
+  readonly log: Log
+  readonly now?: () => number
+  /** Proxies that share a class share last good versions. By default every proxy is its own. */
+  readonly classOf?: (proxy: ConnectedProxy) => string
+  readonly substitute?: Judge['substitute']
+  readonly onNack?: (report: NackReport) => void
+  readonly onAcknowledged?: (sample: Acknowledged) => void
+}
+
+/** Counters since the start, by full type URL where there are several. */
+export type AdsCounts = {
+  readonly pushes: Readonly<Record<string, number>>
+  readonly resources: Readonly<Record<string, number>>
+  readonly bytes: Readonly<Record<string, number>>
+  readonly acks: number
+  readonly nacks: number
+  readonly refusedStreams: number
+}
+
+/** What all streams of a relay share. */
+export type Hub = {
+  readonly limits: AdsLimits
+  readonly log: Log
+  readonly now: () => number
+  readonly streams: Set<AdsStream>
+  readonly framer: Framer
+  readonly quarantine: Quarantine
+  readonly authenticate: HubOptions['authenticate']
+  readonly resourcesFor: HubOptions['resourcesFor']
+  readonly judgeFor: (proxy: ConnectedProxy) => Judge
+  /** Throws `too-many` when this proxy opens streams faster than it may. */
+  readonly admit: (proxy: ConnectedProxy) => void
+  readonly onEvent: (event: StreamEvent, proxy: ConnectedProxy) => void
+  readonly onSent: (type: string, resources: number, bytes: number) => void
+  readonly onUnknownType: (type: string, proxy: ConnectedProxy) => void
+  readonly problemOf: (error: unknown, peer: Peer) => Problem
+  readonly drop: (peer: string) => void
+  readonly counts: () => AdsCounts
+  readonly tick: (now: number) => void
+}
+
+export const identityText = ({ trustDomain, namespace, serviceAccount }: Identity): string =>
+  `${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
+
+export function createHub(
+  options: HubOptions,
+  given: { readonly limits: AdsLimits; readonly boot: string; readonly drop: Hub['drop'] },
+): Hub {
+  const { log } = options
+  const now = options.now ?? Date.now
+  const classOf = options.classOf ?? ((proxy) => proxy.id)
+  const quarantine = createQuarantine()
+  const streams = new Set<AdsStream>()
+  const admit = admission(given.limits, now)
+  const unknownTypes = new Set<string>()
+  const zero = () => Object.fromEntries(Object.values(typeUrls).map((type) => [type, 0]))
+  const counts = { pushes: zero(), resources: zero(), bytes: zero(), acks: 0, nacks: 0, refusedStreams: 0 }
+
+  const resourcesFor: Hub['resourcesFor'] = (proxy) => {
+    try {
+      return options.resourcesFor(proxy)
+    } catch (error) {
+      log.warn({ proxy: proxy.id, err: error }, 'no resources for a proxy: it keeps what it has')
+      return undefined
+    }
+  }
+
+  const onEvent: Hub['onEvent'] = (event, proxy) => {
+    if (event.kind === 'ack') {
+      counts.acks += 1
+      if (event.ms !== undefined) options.onAcknowledged?.({ proxy, type: event.type, ms: event.ms })
+      return
+    }
+    if (event.kind === 'rejected') {
+      const entry = quarantine.add(event, { identity: identityText(proxy.identity), classKey: classOf(proxy) })
+      const { type, name, version, owner, everywhere } = entry
+      log.warn(
+        { proxy: proxy.id, type, name, version, owner, everywhere, detail: event.detail },
+        'set a resource aside',
+      )
+      options.onNack?.({ proxy, type, names: [name], detail: event.detail, quarantined: [entry] })
+      return
+    }
+    counts.nacks += 1
+    options.onNack?.({ proxy, type: event.type, names: event.names, detail: event.detail, quarantined: [] })
+  }
+
+  return {
+    limits: given.limits,
+    log,
+    now,
+    streams,
+    framer: createFramer(given.boot),
+    quarantine,
+    authenticate: async (peer) => options.authenticate(peer),
+    resourcesFor,
+    judgeFor: (proxy) => ({
+      withheld: (resource) => quarantine.withheld(resource, identityText(proxy.identity)),
+      lastGood: (type, name) => quarantine.lastGood(classOf(proxy), type, name),
+      substitute: options.substitute ?? (() => undefined),
+    }),
+    admit: (proxy) => admit.take(proxy.id),
+    onEvent,
+    onSent: (type, resources, bytes) => {
+      counts.pushes[type] = (counts.pushes[type] ?? 0) + 1
+      counts.resources[type] = (counts.resources[type] ?? 0) + resources
+      counts.bytes[type] = (counts.bytes[type] ?? 0) + bytes
+    },
+    onUnknownType: (type, proxy) => {
+      if (unknownTypes.has(type) || unknownTypes.size > 100) return
+      unknownTypes.add(type)
+      log.info({ proxy: proxy.id, type: type.slice(0, 256) }, 'a type that this relay does not serve: not answered')
+    },
+    problemOf: (error, peer) => {
+      counts.refusedStreams += 1
+      log.warn({ address: peer.address, uris: peer.certificateUris, err: error }, 'refused a stream')
+      return error instanceof Problem ? error : new Problem('internal', 'the relay failed', { cause: error })
+    },
+    drop: given.drop,
+    counts: () => counts,
+    tick: (at) => {
+      admit.forgetIdle()
+      for (const stream of [...streams]) stream.tick(at)
+    },
+  }
+}
+
+/** How often each proxy may open a stream: a burst, then so many a second. Proxies that are quiet are forgotten. */
+function admission(limits: AdsLimits, now: () => number) {
+  const spent = new Map<string, { used: number; at: number }>()
+  const usedAt = (entry: { used: number; at: number }) =>
+    Math.max(0, entry.used - ((now() - entry.at) / 1000) * limits.opensPerSecond)
+  return {
+    take: (id: string) => {
+      const before = spent.get(id)
+      const used = (before ? usedAt(before) : 0) + 1
+      if (used > limits.opensBurst)
+        throw new Problem('too-many', 'this proxy opens streams too fast: wait a few seconds before the next')
+      spent.set(id, { used, at: now() })
+    },
+    forgetIdle: () => {
+      for (const [id, entry] of spent) if (usedAt(entry) === 0) spent.delete(id)
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import type { ConnectionLimits } from '#gateway/relay/connections.ts'
+import type { StreamLimits } from '#gateway/relay/stream-state.ts'
+
+/** Everything a client can make grow, and how far. */
+export type AdsLimits = StreamLimits &
+  ConnectionLimits & {
+    readonly streams: number
+    /** Streams that one proxy may open in a row, and how many more every second. */
+    readonly opensBurst: number
+    readonly opensPerSecond: number
+    readonly messageBytes: number
+    readonly metadataBytes: number
+    readonly requestsPerSecond: number
+    /** Time for the first request, for a response to leave, and for its answer; then the stream ends. */
+    readonly firstRequestMs: number
+    readonly writeMs: number
+    readonly answerMs: number
+  }
+
+export const adsLimits: AdsLimits = {
+  streams: 5000,
+  opensBurst: 20,
+  opensPerSecond: 2,
+  names: 10_000,
+  messageBytes: 4 << 20,
+  metadataBytes: 256 << 10,
+  responseBytes: 4 << 20,
+  nacksInRow: 256,
+  requestsPerSecond: 2000,
+  connections: 10_000,
+  connectionsPerAddress: 5000,
+  silentMs: 30_000,
+  firstRequestMs: 15_000,
+  writeMs: 30_000,
+  answerMs: 120_000,
+}

@@ -1,0 +1,152 @@
+import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js'
+import type { Hub } from '#gateway/relay/hub.ts'
+import { type ConnectedProxy, type Identity, proxyFrom } from '#gateway/relay/node.ts'
+import { type Peer, peerOf } from '#gateway/relay/peer.ts'
+import type { IncomingRequest } from '#gateway/relay/request.ts'
+import {
+  isServed,
+  type Mode,
+  nextResponse,
+  onRequest,
+  onSent,
+  onTarget,
+  openStream,
+  type StreamState,
+} from '#gateway/relay/stream-state.ts'
+import { Problem, problemKinds } from '#mesh/model/problem.ts'
+
+export type AdsCall = ServerDuplexStream<IncomingRequest, Buffer>
+
+/** One open stream, as the server sees it. */
+export type AdsStream = {
+  readonly mode: Mode
+  readonly connectedAt: number
+  readonly peer: Peer
+  /** Undefined until the first request. */
+  readonly proxy: () => ConnectedProxy | undefined
+  readonly state: () => StreamState | undefined
+  /** Asks for the newest resources and sends what may leave. */
+  readonly refresh: (changedAt: number) => void
+  /** Once a second: ends the stream when its client does not move. */
+  readonly tick: (now: number) => void
+  readonly end: (problem: Problem) => void
+}
+
+const healthType = 'type.googleapis.com/istio.v1.HealthInformation'
+
+/**
+ * Serves one call: headers at once, nothing read before the client is known, one response on the wire at a time. What
+ * a client that never reads costs is that one response.
+ */
+export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
+  const connectedAt = hub.now()
+  const peer = peerOf(call, new Date(connectedAt))
+  let proxy: ConnectedProxy | undefined
+  let state: StreamState | undefined
+  let writingSince: number | undefined
+  let requests = 0
+  let closed = false
+
+  const end = (problem: Problem) => {
+    if (closed) return
+    close()
+    call.emit('error', { code: problemKinds[problem.kind].grpc, details: problem.message })
+  }
+  const close = () => {
+    closed = true
+    hub.streams.delete(stream)
+  }
+
+  const pump = () => {
+    if (closed || !state || writingSince !== undefined) return
+    const plan = nextResponse(state)
+    if (!plan) return
+    const { type, lastNonce } = plan.subscription
+    const frame = hub.framer.frame({ mode, type, resources: plan.resources, removed: plan.removed }, lastNonce)
+    const now = hub.now()
+    onSent(state, plan, frame.nonce, now)
+    hub.onSent(type, plan.resources.length, frame.bytes.length)
+    writingSince = now
+    call.write(frame.bytes, () => {
+      writingSince = undefined
+      pump()
+    })
+  }
+
+  const refresh = (changedAt: number) => {
+    if (!proxy || !state) return
+    const target = hub.resourcesFor(proxy)
+    if (target) onTarget(state, target, changedAt)
+    pump()
+  }
+
+  const onData = (request: IncomingRequest, identity: Identity) => {
+    if (closed) return
+    if (++requests > hub.limits.requestsPerSecond) call.pause()
+    if (!proxy && request.type === healthType) return
+    if (!proxy || !state) {
+      proxy = proxyFrom(request.node, identity, hub.limits.metadataBytes)
+      hub.admit(proxy)
+      state = openStream(mode, hub.limits, hub.judgeFor(proxy))
+      const target = hub.resourcesFor(proxy)
+      if (target) onTarget(state, target, hub.now())
+    }
+    if (!isServed(request.type)) return hub.onUnknownType(request.type, proxy)
+    const events = onRequest(state, request, hub.now())
+    if (events === 'too-many')
+      throw new Problem('too-many', `a stream may subscribe to ${hub.limits.names} names; this one asks for more`)
+    for (const event of events) hub.onEvent(event, proxy)
+    pump()
+  }
+
+  const stream: AdsStream = {
+    mode,
+    connectedAt,
+    peer,
+    proxy: () => proxy,
+    state: () => state,
+    refresh,
+    tick: (now) => {
+      if (requests > hub.limits.requestsPerSecond) call.resume()
+      requests = 0
+      if (!proxy && now - connectedAt > hub.limits.firstRequestMs)
+        return end(
+          new Problem('unavailable', `no request within ${hub.limits.firstRequestMs} ms of the stream's start`),
+        )
+      const answers = state ? [...state.subscriptions.values()].flatMap((s) => s.outstanding?.sentAt ?? []) : []
+      const stuck = writingSince !== undefined && now - writingSince > hub.limits.writeMs
+      const silent = answers.some((at) => now - at > hub.limits.answerMs)
+      if (!stuck && !silent) return
+      hub.log.warn({ proxy: proxy?.id, stuck, silent }, 'closed a stream whose client does not read or answer')
+      end(new Problem('unavailable', 'the client does not read or answer'))
+      hub.drop(peer.address)
+    },
+    end,
+  }
+
+  call.on('error', () => undefined)
+  call.on('cancelled', close)
+  call.on('close', close)
+  call.on('end', () => {
+    close()
+    call.end()
+  })
+  if (hub.streams.size >= hub.limits.streams) {
+    end(new Problem('too-many', `the relay has its ${hub.limits.streams} streams; try another or later`))
+    return
+  }
+  hub.streams.add(stream)
+  call.sendMetadata(new Metadata())
+  hub
+    .authenticate(peer)
+    .then((identity) => {
+      call.on('data', (request: IncomingRequest) => {
+        try {
+          onData(request, identity)
+        } catch (error) {
+          end(hub.problemOf(error, peer))
+        }
+      })
+    })
+    .catch((error: unknown) => end(hub.problemOf(error, peer)))
+}

@@ -1,0 +1,48 @@
+import type { StreamState } from '#gateway/relay/stream-state.ts'
+import { goalOf, settled } from '#gateway/relay/subscription.ts'
+import { typeUrls } from '#mesh/model/resource.ts'
+
+/** What one client has of one type. NACK: something was refused and is still set aside, or is being searched. */
+export type TypeStatus = {
+  readonly state: 'SYNCED' | 'STALE' | 'NACK'
+  readonly names: number | '*'
+  readonly held: number
+  /** Versions that this client is not offered because it, or enough others, refused them. */
+  readonly setAside: readonly { readonly name: string; readonly version: string; readonly owner?: string }[]
+  readonly lastAckAt?: number
+  readonly nack?: { readonly detail: string; readonly names: readonly string[]; readonly at: number }
+}
+
+/** How far a stream's client is behind, by short type name; only types that it subscribes to. */
+export function typesOf(state: StreamState | undefined): Readonly<Record<string, TypeStatus>> {
+  if (!state) return {}
+  return Object.fromEntries(Object.keys(typeUrls).flatMap((short) => entryOf(state, short)))
+}
+
+function entryOf(state: StreamState, short: string): [string, TypeStatus][] {
+  const type = Object.entries(typeUrls).find(([key]) => key === short)?.[1]
+  const s = type && state.subscriptions.get(type)
+  if (!s) return []
+  const setAside: { name: string; version: string; owner?: string }[] = []
+  let due = 0
+  for (const [name, held] of s.own) {
+    if (settled(s, name, held)) continue
+    const resource = s.base.get(name)
+    const goal = goalOf(s, name, held, state.judge)
+    if (goal && goal.version !== held.version) due += 1
+    if (!resource || goal === resource) continue
+    const { version, owner } = resource
+    setAside.push({ name, version, ...(owner !== undefined && { owner }) })
+  }
+  const behind = s.outstanding !== undefined || s.owesAnswer || due > 0
+  const known = s.wildcard ? s.base.size : s.names.size
+  const status: TypeStatus = {
+    state: s.nack || setAside.length > 0 ? 'NACK' : behind ? 'STALE' : 'SYNCED',
+    names: s.wildcard ? '*' : s.names.size,
+    held: Math.max(0, known - s.own.size),
+    setAside,
+    ...(s.lastAckAt !== undefined && { lastAckAt: s.lastAckAt }),
+    ...(s.nack && { nack: s.nack }),
+  }
+  return [[short, status]]
+}
