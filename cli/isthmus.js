@@ -16,7 +16,7 @@ if (!existsSync(node)) {
   process.exitCode = 1
 } else if (Number(process.versions.node.split('.')[0]) >= 24) {
   process.argv[1] = program
-  await import(program)
+  await import('./main.ts')
 } else {
   const child = spawn(node, [program, ...process.argv.slice(2)], { stdio: 'inherit' })
   const pass = (signal) => {
