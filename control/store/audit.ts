@@ -1,12 +1,13 @@
 import { and, desc, eq, lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { kept } from '#control/store/kept.ts'
 import { type AuditRow, audit } from '#control/store/schema/audit.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
 export type { AuditRow }
 
 export async function appendAudit(tx: Tx, row: AuditRow): Promise<void> {
-  await tx.insert(audit).values(row)
+  kept(tx, audit, await tx.insert(audit).values(row).returning())
 }
 
 /** Newest first; with `before`, those older than that id. */

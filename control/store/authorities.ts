@@ -1,5 +1,6 @@
 import { and, asc, eq, inArray } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { kept } from '#control/store/kept.ts'
 import { type AuthorityRow, authorities } from '#control/store/schema/authority.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -26,5 +27,5 @@ export async function loadTrustedRoots(tx: Tx, mesh: MeshName): Promise<string[]
 }
 
 export async function insertAuthority(tx: Tx, row: AuthorityRow): Promise<void> {
-  await tx.insert(authorities).values(row)
+  kept(tx, authorities, await tx.insert(authorities).values(row).returning())
 }

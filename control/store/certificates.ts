@@ -1,12 +1,13 @@
 import { and, count, eq, gt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { kept } from '#control/store/kept.ts'
 import { type CertificateRow, certificates } from '#control/store/schema/certificate.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
 export type { CertificateRow }
 
 export async function insertCertificate(tx: Tx, row: CertificateRow): Promise<void> {
-  await tx.insert(certificates).values(row)
+  kept(tx, certificates, await tx.insert(certificates).values(row).returning())
 }
 
 /** How many certificates a cluster was given since `since`. */

@@ -1,5 +1,6 @@
 import { and, asc, eq, gt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { kept } from '#control/store/kept.ts'
 import { type ClusterRow, clusters } from '#control/store/schema/cluster.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -37,7 +38,7 @@ export const loadMembers = (tx: Tx, mesh: MeshName): Promise<ClusterRow[]> =>
     .orderBy(asc(clusters.name))
 
 export async function insertCluster(tx: Tx, row: ClusterRow): Promise<void> {
-  await tx.insert(clusters).values(row)
+  kept(tx, clusters, await tx.insert(clusters).values(row).returning())
 }
 
 /** Writes `change` where the cluster is still at `row.revision`; undefined where somebody else was faster. */
@@ -46,10 +47,10 @@ export async function updateCluster(
   row: ClusterRow,
   change: Partial<Omit<ClusterRow, 'mesh' | 'id' | 'name' | 'revision'>>,
 ): Promise<ClusterRow | undefined> {
-  const [updated] = await tx
+  const updated = await tx
     .update(clusters)
     .set({ ...change, revision: row.revision + 1 })
     .where(and(eq(clusters.mesh, row.mesh), eq(clusters.id, row.id), eq(clusters.revision, row.revision)))
     .returning()
-  return updated
+  return kept(tx, clusters, updated)
 }

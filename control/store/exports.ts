@@ -1,5 +1,6 @@
 import { and, asc, eq, gt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { dropped, kept } from '#control/store/kept.ts'
 import { type ServiceExportRow, serviceExports } from '#control/store/schema/service-export.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -35,7 +36,7 @@ export const loadNarrowings = (tx: Tx, mesh: MeshName, after: string, limit: num
     .limit(limit)
 
 export async function insertNarrowing(tx: Tx, row: ServiceExportRow): Promise<void> {
-  await tx.insert(serviceExports).values(row)
+  kept(tx, serviceExports, await tx.insert(serviceExports).values(row).returning())
 }
 
 /** Writes new consumers where the row is still at its revision; undefined where somebody else was faster. */
@@ -45,14 +46,14 @@ export async function updateNarrowing(
   consumers: string,
   now: number,
 ): Promise<ServiceExportRow | undefined> {
-  const [updated] = await tx
+  const updated = await tx
     .update(serviceExports)
     .set({ consumers, updatedAt: now, revision: row.revision + 1 })
     .where(
       and(eq(serviceExports.mesh, row.mesh), eq(serviceExports.id, row.id), eq(serviceExports.revision, row.revision)),
     )
     .returning()
-  return updated
+  return kept(tx, serviceExports, updated)
 }
 
 /** True where the row was there at its revision and is gone now. */
@@ -62,6 +63,6 @@ export async function deleteNarrowing(tx: Tx, row: ServiceExportRow): Promise<bo
     .where(
       and(eq(serviceExports.mesh, row.mesh), eq(serviceExports.id, row.id), eq(serviceExports.revision, row.revision)),
     )
-    .returning({ id: serviceExports.id })
-  return rows.length === 1
+    .returning()
+  return dropped(tx, serviceExports, rows)
 }

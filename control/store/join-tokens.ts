@@ -1,5 +1,6 @@
 import { and, eq, isNull, lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { dropped, kept } from '#control/store/kept.ts'
 import { type JoinTokenRow, joinTokens } from '#control/store/schema/join-token.ts'
 
 export type { JoinTokenRow }
@@ -11,7 +12,7 @@ export async function loadJoinToken(tx: Tx, hash: string): Promise<JoinTokenRow 
 
 /** The same token again (a repeated request) changes nothing. */
 export async function saveJoinToken(tx: Tx, row: JoinTokenRow): Promise<void> {
-  await tx.insert(joinTokens).values(row).onConflictDoNothing()
+  kept(tx, joinTokens, await tx.insert(joinTokens).values(row).onConflictDoNothing().returning())
 }
 
 /** True where this call spent the token; false where it was spent before. */
@@ -20,15 +21,16 @@ export async function redeemJoinToken(tx: Tx, hash: string, thumbprint: string, 
     .update(joinTokens)
     .set({ redeemedAt: now, redeemedThumbprint: thumbprint })
     .where(and(eq(joinTokens.hash, hash), isNull(joinTokens.redeemedAt)))
-    .returning({ hash: joinTokens.hash })
-  return rows.length === 1
+    .returning()
+  return kept(tx, joinTokens, rows) !== undefined
 }
 
 /** Takes back every token of a cluster: it left, or was deleted. */
 export async function deleteJoinTokens(tx: Tx, mesh: string, clusterId: string): Promise<void> {
-  await tx.delete(joinTokens).where(and(eq(joinTokens.mesh, mesh), eq(joinTokens.clusterId, clusterId)))
+  const theirs = and(eq(joinTokens.mesh, mesh), eq(joinTokens.clusterId, clusterId))
+  dropped(tx, joinTokens, await tx.delete(joinTokens).where(theirs).returning())
 }
 
 export async function pruneJoinTokens(tx: Tx, before: number): Promise<void> {
-  await tx.delete(joinTokens).where(lt(joinTokens.expiresAt, before))
+  dropped(tx, joinTokens, await tx.delete(joinTokens).where(lt(joinTokens.expiresAt, before)).returning())
 }

@@ -1,5 +1,6 @@
 import { asc, eq, gt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { kept } from '#control/store/kept.ts'
 import { type MeshRow, meshes } from '#control/store/schema/mesh.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -16,5 +17,5 @@ export const loadMeshes = (tx: Tx, after: string, limit: number): Promise<MeshRo
 
 /** A mesh that exists stays as it is. */
 export async function saveMesh(tx: Tx, name: MeshName, createdAt: number): Promise<void> {
-  await tx.insert(meshes).values({ name, createdAt }).onConflictDoNothing()
+  kept(tx, meshes, await tx.insert(meshes).values({ name, createdAt }).onConflictDoNothing().returning())
 }

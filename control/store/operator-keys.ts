@@ -1,5 +1,6 @@
 import { and, asc, eq, gt, isNull } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { kept } from '#control/store/kept.ts'
 import { type OperatorKeyRow, operatorKeys } from '#control/store/schema/operator-key.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -31,14 +32,16 @@ export const loadOperatorKeys = (tx: Tx, mesh: MeshName, after: string, limit: n
 
 /** The same key again (a repeated request) changes nothing. */
 export async function saveOperatorKey(tx: Tx, row: OperatorKeyRow): Promise<void> {
-  await tx.insert(operatorKeys).values(row).onConflictDoNothing()
+  kept(tx, operatorKeys, await tx.insert(operatorKeys).values(row).onConflictDoNothing().returning())
 }
 
 export async function revokeOperatorKey(tx: Tx, mesh: MeshName, id: string, now: number): Promise<void> {
-  await tx
+  const rows = await tx
     .update(operatorKeys)
     .set({ revokedAt: now })
     .where(and(eq(operatorKeys.mesh, mesh), eq(operatorKeys.id, id), isNull(operatorKeys.revokedAt)))
+    .returning()
+  kept(tx, operatorKeys, rows)
 }
 
 /** Keys that let somebody in at `now` as an administrator. */
