@@ -1,0 +1,66 @@
+import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts'
+import { openIssuingKey, openServingKey, planRenewal, renewIfDue } from '#gateway/identity/issuing-key.ts'
+import type { Home } from '#mesh/model/view.ts'
+import { certificatePem } from '#mesh/trust/certificate.ts'
+import { issuingCaNames, relayServingNames } from '#mesh/trust/names.ts'
+import type { SignAnswer, SignRequest } from '#mesh/wire/join.ts'
+
+/** Both certificates of a relay: the cluster's issuing CA and the relay's own serving certificate. */
+export type Certificates = {
+  readonly issuing: CertifiedKey
+  readonly serving: CertifiedKey
+  /** True when both are there and neither has ended. */
+  ready(): boolean
+  /** What the relay listens with; undefined until ready. */
+  listener(): { readonly cert: string; readonly key: string; readonly clientCas: string } | undefined
+  /** Renews what is due. Gives whether anything changed. Throws what the centre or the check said; nothing is lost then. */
+  renew(sign: (request: SignRequest) => Promise<SignAnswer>): Promise<boolean>
+  /** For status and metrics; Unix ms. */
+  expiry(): { readonly issuing?: number; readonly serving?: number }
+}
+
+export async function openCertificates(stateDir: string, home: Home, ips: readonly string[]): Promise<Certificates> {
+  const issuing = await openIssuingKey(stateDir)
+  const serving = await openServingKey(stateDir)
+  const clock = () => new Date()
+  const usable = (key: CertifiedKey): Certified | undefined => {
+    const current = key.current()
+    return current && planRenewal(current, clock()).standing !== 'ended' ? current : undefined
+  }
+  return {
+    issuing,
+    serving,
+    ready: () => usable(issuing) !== undefined && usable(serving) !== undefined,
+    listener: () => {
+      const own = usable(serving)
+      const authority = usable(issuing)
+      if (!own || !authority) return undefined
+      return {
+        cert: own.chain.map(certificatePem).join(''),
+        key: own.keyPem,
+        clientCas: authority.roots.map(certificatePem).join(''),
+      }
+    },
+    renew: async (sign) => {
+      const before = [issuing.current(), serving.current()]
+      await renewIfDue({
+        key: issuing,
+        names: issuingCaNames(home.mesh, home.trustDomain),
+        clock,
+        certify: (csr) => sign({ kind: 'issuing', csr }),
+      })
+      await renewIfDue({
+        key: serving,
+        names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
+        clock,
+        certify: (csr) => sign({ kind: 'relay-serving', csr, ips: [...ips] }),
+      })
+      return before[0] !== issuing.current() || before[1] !== serving.current()
+    },
+    expiry: () => {
+      const ends = (key: CertifiedKey) => key.current()?.chain[0].notAfter.getTime()
+      const [one, two] = [ends(issuing), ends(serving)]
+      return { ...(one === undefined ? {} : { issuing: one }), ...(two === undefined ? {} : { serving: two }) }
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { pino } from 'pino'
+import { loadRelaySettings } from '#gateway/settings.ts'
+import { startRelay } from '#gateway/start-relay.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+// `isthmus relay`: one process per cluster. Reads the environment and the command line here and nowhere else.
+const usage = `usage: isthmus relay --dir <directory> [--join <token> | --join-file <file>]
+
+  --dir        the cluster's directory: isthmus.yaml, manifests/, jwks.json, state/
+  --join       a join token, made with: isthmus token create <cluster>
+  --join-file  the same, read from a file ("-" = standard input)
+  --log-level  trace, debug, info, warn or error (default info)
+`
+
+main().catch((error: Error) => {
+  process.stderr.write(`isthmus relay: ${error instanceof Problem ? error.message : (error.stack ?? error.message)}\n`)
+  process.exit(1)
+})
+
+async function main(): Promise<void> {
+  const options = parseOptions()
+  if (!options) return
+  const dir = resolve(options.dir)
+  const log = pino({
+    level: options.level,
+    base: { part: 'relay' },
+    redact: ['token', '*.token', 'authorization', '*.authorization', 'key', '*.key', 'assertion', 'bearerToken'],
+  })
+  const settings = loadRelaySettings(join(dir, 'isthmus.yaml'))
+  const relay = await startRelay({
+    dir,
+    settings,
+    log,
+    ...(options.token === undefined ? {} : { token: options.token }),
+  })
+  const end = (signal: string) => {
+    log.info({ signal }, 'ending')
+    relay.stop().then(() => process.exit(0))
+    setTimeout(() => process.exit(0), 4000).unref()
+  }
+  process.once('SIGTERM', end)
+  process.once('SIGINT', end)
+}
+
+function parseOptions(): { dir: string; token?: string; level: string } | undefined {
+  const { values } = parseArgs({
+    options: {
+      dir: { type: 'string' },
+      join: { type: 'string' },
+      'join-file': { type: 'string' },
+      'log-level': { type: 'string', default: 'info' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(usage)
+    return undefined
+  }
+  if (values.dir === undefined) throw new Problem('invalid', `--dir is missing\n${usage}`)
+  const file = values['join-file']
+  const token = values.join ?? (file === undefined ? undefined : readFileSync(file === '-' ? 0 : file, 'utf8'))
+  return { dir: values.dir, level: values['log-level'], ...(token === undefined ? {} : { token }) }
+}

@@ -1,0 +1,87 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/** What the metrics read when they are asked for; nothing is counted twice. */
+export type Observed = {
+  readonly streams: number
+  readonly connections: number
+  readonly pendingTypes: number
+  readonly pushes: Readonly<Record<string, number>>
+  readonly bytes: Readonly<Record<string, number>>
+  readonly nacks: number
+  readonly refusedStreams: number
+  readonly issued: number
+  readonly toTell: number
+  /** Unix ms; undefined = never heard. */
+  readonly lastHeardAt: number | undefined
+  readonly connected: boolean
+  readonly rejectedObjects: number
+  readonly stateFaults: number
+  readonly expiry: { readonly issuing?: number; readonly serving?: number }
+}
+
+export type RelayMetrics = {
+  readonly acknowledged: (type: string, ms: number) => void
+  readonly render: () => Promise<{ readonly type: string; readonly text: string }>
+}
+
+const shortType = (type: string): string => type.replace(/^.*\./, '')
+
+/** Prometheus metrics of one relay. Names begin with `isthmus_relay_`; seconds and bytes as Prometheus asks. */
+export function relayMetrics(observe: () => Observed): RelayMetrics {
+  const registers = [new Registry()]
+  const [registry] = registers
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name, help, labelNames, registers })
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name, help, labelNames, registers })
+  const latency = new Histogram({
+    name: 'isthmus_relay_change_to_acknowledged_seconds',
+    help: 'From a change in the relay to its acknowledgement by a proxy.',
+    labelNames: ['type'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  })
+  const plain = {
+    streams: gauge('isthmus_relay_streams', 'Open discovery streams.'),
+    connections: gauge('isthmus_relay_connections', 'Open connections.'),
+    pending: gauge('isthmus_relay_pending_types', 'Types of all streams with something due or not yet acknowledged.'),
+    toTell: gauge('isthmus_relay_report_pending_items', 'Items of the report that the centre has not acknowledged.'),
+    staleness: gauge('isthmus_relay_centre_silence_seconds', 'Time since the centre was last heard; -1 = never.'),
+    connected: gauge('isthmus_relay_centre_connected', '1 while the centre answers.'),
+    rejected: gauge('isthmus_relay_rejected_objects', 'Objects of the cluster that are set aside.'),
+    faults: gauge('isthmus_relay_state_faults', 'State files that could not be read or written.'),
+    expiry: gauge('isthmus_relay_certificate_expiry_seconds', 'End of a certificate, Unix time.', ['certificate']),
+  }
+  const rising = {
+    pushes: counter('isthmus_relay_pushes_total', 'Responses sent.', ['type']),
+    bytes: counter('isthmus_relay_pushed_bytes_total', 'Bytes of resources sent.', ['type']),
+    nacks: counter('isthmus_relay_nacks_total', 'Responses that a proxy refused.'),
+    refused: counter('isthmus_relay_refused_streams_total', 'Streams refused.'),
+    issued: counter('isthmus_relay_certificates_issued_total', 'Workload certificates issued.'),
+  }
+  return {
+    acknowledged: (type, ms) => latency.observe({ type: shortType(type) }, ms / 1000),
+    render: async () => {
+      set(observe())
+      return { type: registry?.contentType ?? 'text/plain', text: (await registry?.metrics()) ?? '' }
+    },
+  }
+
+  function set(now: Observed): void {
+    plain.streams.set(now.streams)
+    plain.connections.set(now.connections)
+    plain.pending.set(now.pendingTypes)
+    plain.toTell.set(now.toTell)
+    plain.staleness.set(now.lastHeardAt === undefined ? -1 : (Date.now() - now.lastHeardAt) / 1000)
+    plain.connected.set(now.connected ? 1 : 0)
+    plain.rejected.set(now.rejectedObjects)
+    plain.faults.set(now.stateFaults)
+    for (const [certificate, end] of Object.entries(now.expiry)) plain.expiry.set({ certificate }, end / 1000)
+    for (const one of Object.values(rising)) one.reset()
+    for (const [type, count] of Object.entries(now.pushes)) rising.pushes.inc({ type: shortType(type) }, count)
+    for (const [type, count] of Object.entries(now.bytes)) rising.bytes.inc({ type: shortType(type) }, count)
+    rising.nacks.inc(now.nacks)
+    rising.refused.inc(now.refusedStreams)
+    rising.issued.inc(now.issued)
+  }
+}

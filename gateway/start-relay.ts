@@ -1,0 +1,298 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { authenticator } from '#gateway/authenticate.ts'
+import { openCertificates } from '#gateway/certificates.ts'
+import { certificateService } from '#gateway/identity/csr.ts'
+import { createIssuer } from '#gateway/identity/issuer.ts'
+import { fileJwks } from '#gateway/identity/jwks.ts'
+import { tokenVerifier } from '#gateway/identity/token.ts'
+import { type Observed, relayMetrics } from '#gateway/metrics.ts'
+import type { ConnectedProxy } from '#gateway/relay/node.ts'
+import { type AdsServer, serveAds } from '#gateway/relay/server.ts'
+import type { RelaySettings } from '#gateway/settings.ts'
+import { serveStatus } from '#gateway/status/status-server.ts'
+import { joinCentre } from '#gateway/uplink/join.ts'
+import { loadMembership, loadOrMakeRelayKey, type Membership } from '#gateway/uplink/membership.ts'
+import { reportOf } from '#gateway/uplink/report.ts'
+import { openUplink, type Uplink } from '#gateway/uplink/uplink.ts'
+import { relayVersion } from '#gateway/version.ts'
+import { viewKeeper } from '#gateway/view-keeper.ts'
+import { directoryWatch } from '#gateway/watch/directory-watch.ts'
+import type { ClusterWatch } from '#gateway/watch/watch.ts'
+import type { ClusterName, MeshName, NetworkName, TrustDomain } from '#mesh/model/id.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
+import type { Home } from '#mesh/model/view.ts'
+import { parseProxy } from '#mesh/translate/node.ts'
+import { createTranslator } from '#mesh/translate/translate.ts'
+
+export type RelayParts = {
+  readonly dir: string
+  readonly settings: RelaySettings
+  /** A join token, needed only until the cluster has joined. */
+  readonly token?: string
+  readonly log: Logger
+}
+
+type State = 'joining' | 'waiting-for-certificates' | 'serving'
+
+const renewEveryMs = 60_000
+const retryMs = 2000
+
+/**
+ * One relay, from an empty directory to serving. Before it joined only health and metrics are open. With a certificate
+ * on disk it opens its port and serves what it last knew before it calls anyone.
+ */
+export async function startRelay({ dir, settings, token, log }: RelayParts): Promise<{ stop(): Promise<void> }> {
+  const stateDir = join(dir, settings.state)
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  let state: State = 'joining'
+  let watch: ClusterWatch | undefined
+  let uplink: Uplink | undefined
+  let ads: AdsServer | undefined
+  let stopped = false
+  const timers = new Set<NodeJS.Timeout>()
+  const parts: { status: () => object; observed: () => Partial<Observed> } = {
+    status: () => ({}),
+    observed: () => ({}),
+  }
+  const metrics = relayMetrics(() => ({ ...nothingYet, ...parts.observed() }))
+  const statusServer = await serveStatus(
+    { host: settings.relay.statusAddress, port: settings.relay.statusPort },
+    {
+      ready: () => state === 'serving',
+      status: () => ({ cluster: settings.cluster, version: relayVersion, state, ...parts.status() }),
+      metrics: metrics.render,
+    },
+  )
+  const stop = async () => {
+    stopped = true
+    for (const timer of timers) clearTimeout(timer)
+    watch?.stop()
+    uplink?.stop()
+    await ads?.close()
+    statusServer.close()
+  }
+  try {
+    await run()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { stop }
+
+  async function run(): Promise<void> {
+    const membership = loadMembership(stateDir) ?? (await join_())
+    if (stopped) return
+    const home = homeOf(membership, settings)
+    watch = directoryWatch({ dir: join(dir, settings.manifests), home, log })
+    await watch.start()
+    const keeper = viewKeeper(home, watch.current(), log)
+    uplink = openUplink({
+      membership,
+      key: loadOrMakeRelayKey(stateDir),
+      dir: stateDir,
+      version: relayVersion,
+      log,
+      onReceived: (received) => {
+        if (keeper.received(received)) ads?.changed()
+        report()
+      },
+    })
+    keeper.received(uplink.received())
+    let told: ReturnType<typeof reportOf> | undefined
+    const report = () => {
+      if (!watch) return
+      told = reportOf({
+        own: watch.current(),
+        home,
+        relayVersion,
+        flat: keeper.sharesNetwork(),
+        ...(told ? { previous: told.items } : {}),
+      })
+      uplink?.report(told.items)
+    }
+    watch.onChange(() => {
+      if (!watch) return
+      keeper.own(watch.current())
+      ads?.changed()
+      report()
+    })
+    report()
+
+    const ips = [
+      ...new Set([settings.relay.address, ...settings.relay.names].filter((name) => isIP(name) !== 0)),
+    ].filter((ip) => ip !== '0.0.0.0' && ip !== '::')
+    const certificates = await openCertificates(stateDir, home, ips)
+    const issuer = createIssuer({
+      key: certificates.issuing,
+      trustDomain: home.trustDomain,
+      clock: () => new Date(),
+      random: (n) => randomBytes(n),
+      roots: () => keeper.view().config?.trust.roots ?? [],
+    })
+    const verifyToken = tokenVerifier({
+      issuer: settings.tokens.issuer,
+      audience: settings.tokens.audience,
+      jwks: fileJwks(join(dir, settings.tokens.jwks)),
+      clock: () => new Date(),
+      warn: (fault, message) => log.warn({ fault }, message),
+    })
+    const issuing = certificateService({ issuer, verifyToken, clock: () => new Date(), log, cluster: home.cluster })
+    const translator = createTranslator()
+    const proxies = new WeakMap<ConnectedProxy, MeshProxy>()
+    const proxyOf = (connected: ConnectedProxy): MeshProxy => {
+      const known = proxies.get(connected) ?? parseProxy(connected, connected.identity)
+      proxies.set(connected, known)
+      return known
+    }
+
+    parts.status = () => ({
+      mesh: home.mesh,
+      trustDomain: home.trustDomain,
+      region: home.region,
+      network: home.network,
+      centre: uplink?.status(),
+      config: keeper.facts(),
+      rejected: watch?.rejected() ?? [],
+      conditions: [...(told?.conditions ?? []), ...(keeper.view().config?.conditions ?? [])],
+      certificates: certificates.expiry(),
+      ...(ads?.status() ?? { proxies: [], quarantined: [] }),
+    })
+    parts.observed = () => {
+      const centre = uplink?.status()
+      return {
+        ...(ads?.observables() ?? {}),
+        issued: issuing.counters().issued,
+        toTell: centre?.toTell ?? 0,
+        lastHeardAt: centre?.lastHeardAt,
+        connected: centre?.state === 'connected',
+        rejectedObjects: watch?.rejected().length ?? 0,
+        stateFaults: centre?.faults.length ?? 0,
+        expiry: certificates.expiry(),
+      }
+    }
+
+    const open = async () => {
+      const serving = certificates.listener()
+      if (!serving || ads || stopped) return
+      ads = await serveAds({
+        listen: [{ host: settings.relay.address, port: settings.relay.port }],
+        serving,
+        services: [{ definition: issuing.definition, handlers: issuing.implementation }],
+        authenticate: authenticator(home.trustDomain, verifyToken),
+        resourcesFor: (connected) => translator.resourcesFor(keeper.view(), proxyOf(connected)),
+        log,
+        onAcknowledged: ({ type, ms }) => metrics.acknowledged(type, ms),
+        onNack: ({ proxy, type, names, detail }) =>
+          log.warn(
+            { proxy: proxy.id, type, names: names.slice(0, 20), detail: detail.slice(0, 1000) },
+            'a proxy refused config',
+          ),
+      })
+      state = 'serving'
+      log.info({ address: `${settings.relay.address}:${ads.port}` }, 'serving proxies')
+    }
+    state = 'waiting-for-certificates'
+    await open()
+    uplink.start()
+    const line = uplink
+    const renew = async (): Promise<void> => {
+      let wait = renewEveryMs
+      try {
+        if (await certificates.renew(line.sign)) {
+          log.info({ ...certificates.expiry() }, 'certificates renewed')
+          const serving = certificates.listener()
+          if (ads && serving) ads.rotate(serving)
+        }
+        await open()
+      } catch (error) {
+        log.warn(
+          { err: (error as Error).message, expiry: certificates.expiry() },
+          'certificates could not be renewed yet',
+        )
+        if (error instanceof Problem && error.kind === 'conflict' && !ads) throw error
+        wait = ads ? renewEveryMs : retryMs
+      }
+      if (!stopped) later(wait, () => void renew().catch(fatal))
+    }
+    await renew()
+  }
+
+  function fatal(error: unknown): void {
+    log.error({ err: (error as Error).message }, 'the relay cannot go on')
+    process.exitCode = 1
+    void stop()
+  }
+
+  function later(ms: number, work: () => void): void {
+    const timer = setTimeout(() => {
+      timers.delete(timer)
+      work()
+    }, ms)
+    timers.add(timer)
+  }
+
+  /** Joins, and keeps trying while the centre cannot be reached; a token that is refused ends the relay with the reason. */
+  async function join_(): Promise<Membership> {
+    if (token === undefined)
+      throw new Problem(
+        'invalid',
+        `the relay in ${dir} has not joined yet and no join token was given: ` +
+          `make one with "isthmus token create ${settings.cluster}" and start with --join <token>`,
+      )
+    for (;;) {
+      try {
+        return await joinCentre({
+          token,
+          dir: stateDir,
+          cluster: settings.cluster,
+          network: settings.network,
+          region: settings.region,
+          version: relayVersion,
+        })
+      } catch (error) {
+        if (!(error instanceof Problem) || error.kind !== 'unavailable' || stopped) throw error
+        log.warn({ err: error.message }, 'not joined yet')
+        await new Promise<void>((resolve) => later(retryMs, resolve))
+      }
+    }
+  }
+}
+
+function homeOf(membership: Membership, settings: RelaySettings): Home {
+  if (membership.cluster !== settings.cluster)
+    throw new Problem(
+      'conflict',
+      `this directory joined as cluster "${membership.cluster}", but its settings name "${settings.cluster}": ` +
+        'put the name back, or start from an empty state directory with a new join token',
+    )
+  return {
+    mesh: membership.mesh as MeshName,
+    cluster: membership.cluster as ClusterName,
+    trustDomain: membership.trustDomain as TrustDomain,
+    network: settings.network as NetworkName,
+    region: settings.region,
+    gateways: settings.gateways.map(({ address, port }) => ({ address, port, state: 'ready' })),
+  }
+}
+
+const nothingYet: Observed = {
+  streams: 0,
+  connections: 0,
+  pendingTypes: 0,
+  pushes: {},
+  bytes: {},
+  nacks: 0,
+  refusedStreams: 0,
+  issued: 0,
+  toTell: 0,
+  lastHeardAt: undefined,
+  connected: false,
+  rejectedObjects: 0,
+  stateFaults: 0,
+  expiry: {},
+}

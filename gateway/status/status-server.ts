@@ -1,0 +1,59 @@
+import { createServer } from 'node:http'
+import { Problem } from '#mesh/model/problem.ts'
+
+export type StatusParts = {
+  /** Answers 200 on /readyz while true. */
+  readonly ready: () => boolean
+  readonly status: () => object
+  readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>
+}
+
+/**
+ * Plain HTTP for whoever watches this relay: `/healthz`, `/readyz`, `/metrics`, `/status`. No secrets, nothing to change.
+ * Throws `conflict` where the address is taken, naming the setting.
+ */
+export function serveStatus(
+  listen: { readonly host: string; readonly port: number },
+  parts: StatusParts,
+): Promise<{ close(): void }> {
+  const server = createServer((request, response) => {
+    request.resume()
+    const answer = (status: number, type: string, text: string) =>
+      response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text)
+    const path = (request.url ?? '').split('?')[0]
+    if (request.method !== 'GET') answer(405, 'text/plain', 'only GET\n')
+    else if (path === '/healthz') answer(200, 'text/plain', 'ok\n')
+    else if (path === '/readyz')
+      parts.ready() ? answer(200, 'text/plain', 'ready\n') : answer(503, 'text/plain', 'not ready\n')
+    else if (path === '/status') answer(200, 'application/json', `${JSON.stringify(parts.status())}\n`)
+    else if (path === '/metrics')
+      parts.metrics().then(
+        ({ type, text }) => answer(200, type, text),
+        (error: Error) => answer(500, 'text/plain', `${error.message}\n`),
+      )
+    else answer(404, 'text/plain', 'try /healthz, /readyz, /metrics or /status\n')
+  })
+  server.headersTimeout = 5000
+  server.requestTimeout = 5000
+  server.maxConnections = 64
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) =>
+      reject(
+        new Problem(
+          'conflict',
+          `the relay's status cannot listen on ${listen.host}:${listen.port}: ${(cause as Error).message}; ` +
+            'set relay.statusAddress and relay.statusPort',
+          { cause },
+        ),
+      ),
+    )
+    server.listen(listen, () =>
+      resolve({
+        close: () => {
+          server.close()
+          server.closeAllConnections()
+        },
+      }),
+    )
+  })
+}

@@ -1,0 +1,86 @@
+import type { Json } from '#mesh/model/canonical.ts'
+import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
+import type { Home, OwnCluster, View } from '#mesh/model/view.ts'
+import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
+import { cfgStream, sourceOf } from '#mesh/wire/stream.ts'
+import { parseSummaries } from '#mesh/wire/summaries.ts'
+
+type Stream = { readonly epoch: string; readonly rev: number; readonly items: ReadonlyMap<string, Json> }
+type Log = { warn(facts: object, text: string): void }
+
+/** Puts together what the relay renders from. Parts that did not change keep their identity. */
+export type ViewKeeper = {
+  view(): View
+  own(own: OwnCluster): void
+  /** Takes what came from the centre; gives whether the view changed. Config that is not understood leaves the old one. */
+  received(streams: ReadonlyMap<string, Stream>): boolean
+  /** Whether another cluster shares this one's network: only then do pod addresses leave the cluster. */
+  sharesNetwork(): boolean
+  facts(): {
+    readonly revision?: number
+    readonly epoch?: string
+    readonly fault?: string
+    readonly unread: readonly string[]
+  }
+}
+
+export function viewKeeper(home: Home, first: OwnCluster, log: Log): ViewKeeper {
+  let view: View = { home, own: first, summaries: { services: new Map(), gateways: new Map() } }
+  let seen: ReadonlyMap<string, Stream> = new Map()
+  let revision: { rev: number; epoch: string } | undefined
+  let fault: string | undefined
+  let unread: readonly string[] = []
+
+  return {
+    view: () => view,
+    own: (own) => {
+      view = { ...view, own }
+    },
+    sharesNetwork: () =>
+      [...(view.config?.imports.values() ?? [])].some((service) =>
+        service.sources.some((source) => source.cluster !== home.cluster && source.network === home.network),
+      ) || (view.config?.exports.size ?? 0) > 0,
+    facts: () => ({
+      unread,
+      ...(revision ? { revision: revision.rev, epoch: revision.epoch } : {}),
+      ...(fault === undefined ? {} : { fault }),
+    }),
+    received: (streams) => {
+      const before = seen
+      seen = streams
+      const config = configFrom(streams, before)
+      const moved = [...new Set([...streams.keys(), ...before.keys()])].some(
+        (name) => sourceOf(name) !== undefined && streams.get(name)?.items !== before.get(name)?.items,
+      )
+      if (moved) {
+        const parsed = parseSummaries([...streams].map(([name, { items }]) => [name, items] as const))
+        unread = parsed.rejected
+        view = { ...view, summaries: parsed.summaries }
+      }
+      if (config) view = { ...view, config }
+      return moved || config !== undefined
+    },
+  }
+
+  function configFrom(
+    streams: ReadonlyMap<string, Stream>,
+    before: ReadonlyMap<string, Stream>,
+  ): ClusterConfig | undefined {
+    const name = cfgStream(home.cluster)
+    const stream = streams.get(name)
+    if (!stream || stream.items.size === 0 || stream.items === before.get(name)?.items) return undefined
+    try {
+      const config = parseClusterConfig(stream.items)
+      revision = { rev: stream.rev, epoch: stream.epoch }
+      fault = undefined
+      return config
+    } catch (error) {
+      fault = (error as Error).message
+      log.warn(
+        { revision: stream.rev, err: fault },
+        'the config from the centre is not understood; the one before stays',
+      )
+      return undefined
+    }
+  }
+}
