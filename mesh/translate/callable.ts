@@ -1,0 +1,103 @@
+import type { ImportedService, Source, Tier } from '#mesh/model/cluster-config.ts'
+import { clusterSetHostOf, hostOf } from '#mesh/model/host.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
+import type { Service, ServicePort } from '#mesh/model/service.ts'
+import type { View } from '#mesh/model/view.ts'
+import { compareText } from '#mesh/translate/encode.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
+
+/**
+ * One thing that a proxy of this cluster may call: one Envoy cluster, with every host name that means it.
+ *
+ * `local`: pods of this cluster, known to nobody else, rendered as istiod does. `federated`: all exporters, in tiers;
+ * this cluster's own pods are among them where its name is among the sources.
+ */
+export type Callable = {
+  readonly key: ServiceKey
+  /** Names the Envoy cluster. */
+  readonly host: string
+  readonly port: ServicePort
+  /** Fully qualified names that mean this, `host` first. */
+  readonly names: readonly string[]
+  /** Addresses of the own Service that mean this too. */
+  readonly clusterIps: readonly string[]
+  /** Absent = `local`. */
+  readonly road?: Road
+}
+
+export type Road = {
+  readonly imported: ImportedService
+  /** The exporters of this port. */
+  readonly sources: readonly Source[]
+  /** Tiers without those that do not offer this port; none is empty. */
+  readonly tiers: readonly Tier[]
+}
+
+/**
+ * All that proxies of this cluster may call, sorted by service and port; an unchanged service gives the same objects.
+ *
+ * `….svc.clusterset.local` means all exporters. `….svc.cluster.local` means the own pods, plus the exporters' where this
+ * cluster has no such Service or exports it too. Where both mean the same, there is one Envoy cluster under both names;
+ * where they differ, two. What this cluster withdrew or refuses counts at once, before the centre has heard of it.
+ */
+export function callablesOf(view: View, memo: Memo): readonly Callable[] {
+  const { own, config, home } = view
+  const imports = config?.imports ?? new Map<ServiceKey, ImportedService>()
+  const keys = memo.list('keys', [own.services, imports], () =>
+    [...new Set([...own.services.keys(), ...imports.keys()])].sort(compareText),
+  )
+  const all = keys.flatMap((key) => {
+    const service = own.services.get(key)
+    const imported = own.refused.has(key) ? undefined : imports.get(key)
+    const exported = own.exports.has(key)
+    return memo.keep(`callable ${key}`, [service, imported, exported, home.cluster], () =>
+      callablesOfService(key, { service, imported, exported, cluster: home.cluster }),
+    )
+  })
+  return memo.list('callables', [all], () => all)
+}
+
+type Facts = {
+  readonly service: Service | undefined
+  readonly imported: ImportedService | undefined
+  readonly exported: boolean
+  readonly cluster: string
+}
+
+function callablesOfService(key: ServiceKey, facts: Facts): readonly Callable[] {
+  const { service, imported } = facts
+  const ports = new Set([...(service?.ports ?? []), ...(imported?.ports ?? [])].map((p) => p.port))
+  return [...ports].toSorted((a, b) => a - b).flatMap((port) => callablesOfPort(key, port, facts))
+}
+
+function callablesOfPort(key: ServiceKey, port: number, facts: Facts): readonly Callable[] {
+  const { service, imported, exported, cluster } = facts
+  const ownPort = service?.ports.find((p) => p.port === port)
+  const road = imported && roadOf(imported, port, { exported, cluster })
+  const host = hostOf(key)
+  const everywhere = clusterSetHostOf(key)
+  const clusterIps = service?.clusterIps ?? []
+  const local: Callable[] = ownPort ? [{ key, host, port: ownPort, names: [host], clusterIps }] : []
+  const importedPort = imported?.ports.find((p) => p.port === port)
+  if (!road || !importedPort) return local
+
+  const isOurs = (source: Source): boolean => source.cluster === cluster
+  const isJoined = exported && imported.sources.some(isOurs) && (!ownPort || road.sources.some(isOurs))
+  const isSame = service === undefined || isJoined
+  if (isSame) return [{ key, host, port: importedPort, names: [host, everywhere], clusterIps, road }]
+  return [...local, { key, host: everywhere, port: importedPort, names: [everywhere], clusterIps: [], road }]
+}
+
+/** The exporters of one port; undefined where nobody offers it. A source that withdrew here is left out. */
+function roadOf(
+  imported: ImportedService,
+  port: number,
+  own: { readonly exported: boolean; readonly cluster: string },
+): Road | undefined {
+  const sources = imported.sources.filter((s) => s.ports.includes(port) && (own.exported || s.cluster !== own.cluster))
+  const names = new Set<string>(sources.map((s) => s.cluster))
+  const tiers = imported.tiers
+    .map((tier) => ({ members: tier.members.filter((m) => names.has(m.cluster) && m.weight > 0) }))
+    .filter((tier) => tier.members.length > 0)
+  return sources.length === 0 ? undefined : { imported, sources, tiers }
+}

@@ -1,0 +1,101 @@
+import { create } from '@bufbuild/protobuf'
+import { HealthStatus } from '#gen/envoy/config/core/v3/health_check_pb.js'
+import type {
+  LbEndpointSchema,
+  LocalityLbEndpointsSchema,
+} from '#gen/envoy/config/endpoint/v3/endpoint_components_pb.js'
+import {
+  type ClusterLoadAssignment_PolicySchema,
+  ClusterLoadAssignmentSchema,
+} from '#gen/envoy/config/endpoint/v3/endpoint_pb.js'
+import { outboundNameOf } from '#mesh/model/host.ts'
+import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import type { View } from '#mesh/model/view.ts'
+import type { Callable, Road } from '#mesh/translate/callable.ts'
+import { compareText, encode, type Fields, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
+import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
+import { type Host, tiersOf } from '#mesh/translate/tiers.ts'
+
+type Localities = Fields<typeof LocalityLbEndpointsSchema>[]
+
+/**
+ * The endpoints of one callable. Federated: tiers as priorities, one locality per source cluster (`sub_zone` is its
+ * name, so that no two merge). Local: the own pods by locality, as istiod. May be empty, and then says so to Envoy.
+ */
+export function assignmentOf(view: View, callable: Callable): XdsResource {
+  const { road } = callable
+  if (road === undefined) return assignment(callable, localLocalities(ownPodsOf(view, callable.key, callable.port)))
+  const policy = {
+    overprovisioningFactor: road.imported.settings.overprovisioningFactor,
+    weightedPriorityHealth: true,
+  }
+  return assignment(callable, federatedLocalities(view, callable, road), policy)
+}
+
+/** The own pods of one exported port, as the east-west gateway sees them: those that end mutual TLS themselves. */
+export function assignmentAtGateway(name: string, key: string, pods: readonly OwnPod[]): XdsResource {
+  return assembled(name, key, localLocalities(pods.filter((p) => p.meshed)))
+}
+
+function assignment(
+  callable: Callable,
+  endpoints: Localities,
+  policy?: Fields<typeof ClusterLoadAssignment_PolicySchema>,
+): XdsResource {
+  return assembled(outboundNameOf(callable.host, callable.port.port), callable.key, endpoints, policy)
+}
+
+function assembled(
+  name: string,
+  key: string,
+  endpoints: Localities,
+  policy?: Fields<typeof ClusterLoadAssignment_PolicySchema>,
+): XdsResource {
+  const message = create(ClusterLoadAssignmentSchema, {
+    clusterName: name,
+    endpoints,
+    ...(policy === undefined ? {} : { policy }),
+  })
+  return encode({ type: typeUrls.endpoint, name, owner: ownerOf(key) }, ClusterLoadAssignmentSchema, message)
+}
+
+const federatedLocalities = (view: View, callable: Callable, road: Road): Localities =>
+  tiersOf(view, road, callable.port).flatMap((shares, priority) =>
+    shares.map((share) => ({
+      priority,
+      locality: { region: share.region, zone: share.zone, subZone: share.cluster },
+      loadBalancingWeight: share.weight,
+      lbEndpoints: share.hosts.map((host) =>
+        lbEndpoint(host, host.meshed ? { cluster: share.cluster, tlsMode: 'istio' } : { tlsMode: 'disabled' }),
+      ),
+    })),
+  )
+
+function localLocalities(pods: readonly OwnPod[]): Localities {
+  const serving = pods.filter((p) => p.endpoint.health !== 'not-ready')
+  const byLocality = Map.groupBy(serving, ({ endpoint }) =>
+    JSON.stringify([endpoint.locality.region, endpoint.locality.zone]),
+  )
+  return [...byLocality]
+    .toSorted(([a], [b]) => compareText(a, b))
+    .map(([, members]) => ({
+      locality: { ...members[0]?.endpoint.locality },
+      loadBalancingWeight: members.length,
+      lbEndpoints: members.map(({ endpoint, port, meshed }) =>
+        lbEndpoint(
+          { address: endpoint.address, port, weight: 1, health: endpoint.health === 'ready' ? 'HEALTHY' : 'DRAINING' },
+          meshed ? { tlsMode: 'istio' } : undefined,
+        ),
+      ),
+    }))
+}
+
+const lbEndpoint = (
+  host: Omit<Host, 'meshed'>,
+  match: { readonly [key: string]: string } | undefined,
+): Fields<typeof LbEndpointSchema> => ({
+  hostIdentifier: { case: 'endpoint', value: { address: socketAddress(host.address, host.port) } },
+  healthStatus: HealthStatus[host.health],
+  loadBalancingWeight: host.weight,
+  ...(match === undefined ? {} : { metadata: { filterMetadata: { 'envoy.transport_socket_match': { ...match } } } }),
+})

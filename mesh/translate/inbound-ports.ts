@@ -1,0 +1,81 @@
+import type { Endpoint } from '#mesh/model/endpoint.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
+import type { MutualTlsMode } from '#mesh/model/pod.ts'
+import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
+import type { Protocol } from '#mesh/model/service.ts'
+import type { View } from '#mesh/model/view.ts'
+import { compareText } from '#mesh/translate/encode.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
+import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
+import { ownTrustDomains } from '#mesh/translate/trust.ts'
+
+/** One port at which a pod is called, whatever the number of services that lead there. */
+export type InboundPort = {
+  /** The port on the pod. */
+  readonly port: number
+  /** Of the first service by key: two services cannot make one port speak two protocols. */
+  readonly protocol: Protocol
+  readonly service: ServiceKey
+  /** The pod's address, as the service's endpoints have it. */
+  readonly address: string
+  readonly mode: MutualTlsMode
+  /** Trust domains whose workloads may connect, sorted: the own, and those that an export behind this port admits. */
+  readonly admitted: readonly string[]
+}
+
+/** The ports at which a proxy's own pod is called, sorted. A pod behind no service has none. */
+export function inboundPortsOf(view: View, proxy: MeshProxy, memo: Memo): readonly InboundPort[] {
+  const behind = memo.keep('pods', [view.own.endpoints], () => byPod(view.own.endpoints))
+  const places = [`${proxy.namespace}/${proxy.pod}`, ...proxy.ips.map((ip) => `ip ${ip}`)]
+  const members = places.map((place) => behind.get(place)).find((found) => found !== undefined) ?? []
+  const ports = new Map<number, InboundPort>()
+  for (const member of members) {
+    for (const port of view.own.services.get(member.key)?.ports ?? []) {
+      const number = member.endpoint.ports[port.name]
+      if (number === undefined) continue
+      const before = ports.get(number)
+      const admitted = new Set([
+        ...(before?.admitted ?? ownTrustDomains(view)),
+        ...admittedBy(view, member.key, port.port),
+      ])
+      ports.set(number, {
+        ...(before ?? {
+          port: number,
+          protocol: port.protocol,
+          service: member.key,
+          address: member.endpoint.address,
+          mode: modeOf(view, proxy, number),
+        }),
+        admitted: [...admitted].sort(),
+      })
+    }
+  }
+  return [...ports.values()].toSorted((a, b) => a.port - b.port)
+}
+
+/** Whom an export lets in at one of its ports: both the centre's word and the own cluster's must stand. */
+function admittedBy(view: View, key: ServiceKey, port: number): readonly string[] {
+  const exported = view.own.exports.has(key) ? view.config?.exports.get(key) : undefined
+  return exported?.ports.some((p) => p.port === port) ? exported.admitted : []
+}
+
+function modeOf(view: View, proxy: MeshProxy, port: number): MutualTlsMode {
+  const labels = view.own.pods.get(`${proxy.namespace}/${proxy.pod}`)?.labels ?? proxy.labels
+  return mutualTlsModeOf(view.own.peerAuthentications, { namespace: proxy.namespace, labels }, port)
+}
+
+type Member = { readonly key: ServiceKey; readonly endpoint: Endpoint }
+
+/** The services behind which each pod stands, by `<namespace>/<pod>`, or by address where a slice names no pod. */
+function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>): ReadonlyMap<string, readonly Member[]> {
+  const pods = new Map<string, Member[]>()
+  for (const key of [...endpoints.keys()].sort(compareText)) {
+    for (const endpoint of endpoints.get(key) ?? []) {
+      const place = endpoint.pod === '' ? `ip ${endpoint.address}` : endpoint.pod
+      const members = pods.get(place)
+      if (members) members.push({ key, endpoint })
+      else pods.set(place, [{ key, endpoint }])
+    }
+  }
+  return pods
+}

@@ -1,0 +1,210 @@
+import { create } from '@bufbuild/protobuf'
+import type { CircuitBreakersSchema } from '#gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
+import {
+  type Cluster_CommonLbConfigSchema,
+  Cluster_DiscoveryType,
+  Cluster_LbPolicy,
+  type Cluster_TransportSocketMatchSchema,
+  ClusterSchema,
+} from '#gen/envoy/config/cluster/v3/cluster_pb.js'
+import type { OutlierDetectionSchema } from '#gen/envoy/config/cluster/v3/outlier_detection_pb.js'
+import { RoutingPriority } from '#gen/envoy/config/core/v3/base_pb.js'
+import type { Http2ProtocolOptionsSchema } from '#gen/envoy/config/core/v3/protocol_pb.js'
+import { SocketOption_SocketState } from '#gen/envoy/config/core/v3/socket_option_pb.js'
+import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
+import { hostOf, outboundNameOf, sniOf } from '#mesh/model/host.ts'
+import { partsOf } from '#mesh/model/id.ts'
+import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import { isHttp } from '#mesh/model/service.ts'
+import type { View } from '#mesh/model/view.ts'
+import type { Callable, Road } from '#mesh/translate/callable.ts'
+import { any, duration, encode, type Fields, fromAds, ownerOf } from '#mesh/translate/encode.ts'
+import { accountsOf, ownPodsOf } from '#mesh/translate/own-pods.ts'
+import { clientTls, idExactly, idsOf, type Name, nobody, plainSocket } from '#mesh/translate/tls.ts'
+import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+
+type ClusterInit = Fields<typeof ClusterSchema>
+
+/** Facts of the own pods that a cluster of a callable depends on, as one text: low churn, unlike the pods. */
+export function ownFactsOf(view: View, callable: Callable): string {
+  const meshed = ownPodsOf(view, callable.key, callable.port).every((pod) => pod.meshed)
+  return JSON.stringify([accountsOf(view, callable.key), meshed])
+}
+
+/** The Envoy cluster of one callable: istiod's shape for a local one, everything that failover needs for a federated one. */
+export function outboundClusterOf(view: View, callable: Callable): XdsResource {
+  const name = outboundNameOf(callable.host, callable.port.port)
+  const shape = callable.road === undefined ? localShape(view, callable) : federatedShape(view, callable, callable.road)
+  const service = partsOf(callable.key)
+  const message = create(ClusterSchema, {
+    name,
+    altStatName: `${name};`,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+    edsClusterConfig: { edsConfig: fromAds, serviceName: name },
+    lbPolicy: Cluster_LbPolicy.LEAST_REQUEST,
+    circuitBreakers: noLimits,
+    metadata: {
+      filterMetadata: {
+        istio: { services: [{ host: callable.host, name: service.name, namespace: service.namespace }] },
+      },
+    },
+    ...shape,
+  })
+  return encode({ type: typeUrls.cluster, name, owner: ownerOf(callable.key) }, ClusterSchema, message)
+}
+
+/** Mutual TLS to pods that carry `tlsMode: istio`, plaintext to the others. Source: istiod, auto mTLS. */
+function localShape(view: View, callable: Callable): ClusterInit {
+  const { protocol, port } = callable.port
+  const trust = { roots: rootsOf(view), names: ownNames(view, callable) }
+  return {
+    connectTimeout: duration(10_000),
+    commonLbConfig: { healthyPanicThreshold: { value: 1 } },
+    transportSocketMatches: [
+      {
+        name: 'tlsMode-istio',
+        match: { tlsMode: 'istio' },
+        transportSocket: clientTls({ sni: sniOf(hostOf(callable.key), port), trust }),
+      },
+      { name: 'tlsMode-disabled', match: {}, transportSocket: plainSocket },
+    ],
+    ...(protocol === 'http2' || protocol === 'grpc' ? upstreamHttp2({}) : {}),
+  }
+}
+
+/**
+ * One socket per source cluster with its exact identities, chosen by the endpoint's own label; a host that no match
+ * knows (endpoints may come before their cluster) meets a socket that trusts nobody, so that it never gets plaintext.
+ *
+ * A merge window of a second, a panic threshold of 50, an ejection bound of 10 % and the standard circuit breakers each
+ * void failover (measured), so all are said. PING finds a silent HTTP/2 road, user timeout a busy silent stream, and
+ * keepalive an idle one.
+ */
+function federatedShape(view: View, callable: Callable, road: Road): ClusterInit {
+  const { settings } = road.imported
+  const sni = sniOf(road.imported.host, callable.port.port)
+  const roots = rootsOf(view)
+  const matches: Fields<typeof Cluster_TransportSocketMatchSchema>[] = road.sources.map((source) => {
+    const own = source.cluster === view.home.cluster ? ownIds(view, callable) : []
+    const names = uniqueNames([...source.identities.map(idExactly), ...own])
+    return {
+      name: source.cluster,
+      match: { cluster: source.cluster },
+      transportSocket: clientTls({ sni, trust: { roots, names: names.length === 0 ? [nobody] : names } }),
+    }
+  })
+  const isMixed = hasPlainPods(view, callable, road)
+  const plain = isMixed
+    ? [{ name: 'tlsMode-disabled', match: { tlsMode: 'disabled' }, transportSocket: plainSocket }]
+    : []
+  return {
+    connectTimeout: duration(settings.connectTimeoutMs),
+    commonLbConfig: federatedLb,
+    outlierDetection: { ...localOriginOnly, consecutiveLocalOriginFailure: settings.ejectAfterFailures },
+    upstreamConnectionOptions: {
+      tcpKeepalive: { keepaliveTime: 10, keepaliveInterval: 5, keepaliveProbes: 3 },
+    },
+    upstreamBindConfig: { socketOptions: [tcpUserTimeout(5000)] },
+    transportSocketMatches: [...matches, ...plain],
+    transportSocket: clientTls({ sni, trust: { roots, names: [nobody] } }),
+    ...(isHttp(callable.port.protocol) ? federatedHttp(callable, isMixed) : {}),
+  }
+}
+
+/** HTTP/2 on every road; only plain HTTP/1.1 where pods without a proxy of their own are among those called. */
+const federatedHttp = (callable: Callable, isMixed: boolean): ClusterInit =>
+  isMixed && callable.port.protocol === 'http'
+    ? httpOptions({ case: 'explicitHttpConfig', value: { protocolConfig: { case: 'httpProtocolOptions', value: {} } } })
+    : upstreamHttp2({
+        allowConnect: true,
+        connectionKeepalive: {
+          interval: duration(2000),
+          timeout: duration(1000),
+          intervalJitter: { value: 15 },
+          connectionIdleInterval: duration(2000),
+        },
+      })
+
+type HttpInit = Fields<typeof HttpProtocolOptionsSchema>
+
+/** Connections are renewed after 1,000 requests, so that load behind a gateway spreads over its pods again and again. */
+export const upstreamHttp2 = (options: Fields<typeof Http2ProtocolOptionsSchema>): ClusterInit =>
+  httpOptions({
+    case: 'explicitHttpConfig',
+    value: { protocolConfig: { case: 'http2ProtocolOptions', value: options } },
+  })
+
+export const httpOptions = (
+  upstreamProtocolOptions: NonNullable<HttpInit['upstreamProtocolOptions']>,
+): ClusterInit => ({
+  typedExtensionProtocolOptions: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': any(HttpProtocolOptionsSchema, {
+      commonHttpProtocolOptions: { maxRequestsPerConnection: 1000 },
+      upstreamProtocolOptions,
+    }),
+  },
+})
+
+/** Any id of the own trust domain where no pod was ever seen: a local service has no other list of accounts. */
+const ownNames = (view: View, callable: Callable): readonly Name[] => {
+  const ids = ownIds(view, callable)
+  return ids.length > 0 ? ids : ownTrustDomains(view).map(idsOf)
+}
+
+/** The ids of the own pods, from what is seen here: acts at once, before the centre has compiled it. */
+const ownIds = (view: View, callable: Callable): readonly Name[] =>
+  ownTrustDomains(view).flatMap((domain) =>
+    accountsOf(view, callable.key).map((account) =>
+      idExactly(`spiffe://${domain}/ns/${partsOf(callable.key).namespace}/sa/${account}`),
+    ),
+  )
+
+const uniqueNames = (names: readonly Name[]): readonly Name[] => [...new Map(names.map((n) => [n.text, n])).values()]
+
+const hasPlainPods = (view: View, callable: Callable, road: Road): boolean =>
+  road.sources.some((s) => s.cluster === view.home.cluster) &&
+  ownPodsOf(view, callable.key, callable.port).some((pod) => !pod.meshed)
+
+const unlimited = {
+  maxConnections: 4294967295,
+  maxPendingRequests: 4294967295,
+  maxRequests: 4294967295,
+  maxRetries: 4294967295,
+}
+
+/** Envoy's standard allows three retries at a time, which voids every retry policy. */
+export const noLimits: Fields<typeof CircuitBreakersSchema> = {
+  thresholds: [unlimited, { priority: RoutingPriority.HIGH, ...unlimited }],
+}
+
+const federatedLb: Fields<typeof Cluster_CommonLbConfigSchema> = {
+  healthyPanicThreshold: { value: 1 },
+  updateMergeWindow: duration(0),
+  localityConfigSpecifier: { case: 'localityWeightedLbConfig', value: {} },
+}
+
+/** Ejects for what happens on the road (connect, TLS, reset), never for an answer. */
+export const localOriginOnly: Fields<typeof OutlierDetectionSchema> = {
+  splitExternalLocalOriginErrors: true,
+  enforcingConsecutiveLocalOriginFailure: 100,
+  consecutive5xx: 0,
+  consecutiveGatewayFailure: 0,
+  enforcingConsecutive5xx: 0,
+  enforcingConsecutiveGatewayFailure: 0,
+  enforcingSuccessRate: 0,
+  enforcingLocalOriginSuccessRate: 0,
+  enforcingFailurePercentage: 0,
+  enforcingFailurePercentageLocalOrigin: 0,
+  interval: duration(1000),
+  baseEjectionTime: duration(5000),
+  maxEjectionTime: duration(30_000),
+  maxEjectionPercent: 100,
+}
+
+/** TCP_USER_TIMEOUT (Linux: level 6, name 18). */
+const tcpUserTimeout = (ms: number) => ({
+  level: 6n,
+  name: 18n,
+  value: { case: 'intValue' as const, value: BigInt(ms) },
+  state: SocketOption_SocketState.STATE_PREBIND,
+})

@@ -1,0 +1,135 @@
+import { create } from '@bufbuild/protobuf'
+import { Cluster_DiscoveryType, Cluster_LbPolicy, ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js'
+import { TrafficDirection } from '#gen/envoy/config/core/v3/base_pb.js'
+import type { FilterChainSchema } from '#gen/envoy/config/listener/v3/listener_components_pb.js'
+import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js'
+import type { ExportedService } from '#mesh/model/cluster-config.ts'
+import { probeSniOf, sniOf } from '#mesh/model/host.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
+import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
+import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import type { ServicePort } from '#mesh/model/service.ts'
+import type { View } from '#mesh/model/view.ts'
+import { compareText, duration, encode, type Fields, fromAds, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
+import { inboundHttp, tcpTo } from '#mesh/translate/http.ts'
+import { tlsInspector } from '#mesh/translate/inbound.ts'
+import { localOriginOnly, noLimits } from '#mesh/translate/outbound-clusters.ts'
+import { idExactly, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
+import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+
+type Chain = Fields<typeof FilterChainSchema>
+
+/** One exported port that the gateway answers for; `sni` names chain, Envoy cluster and endpoints. */
+export type OpenPort = { readonly key: ServiceKey; readonly port: ServicePort; readonly sni: string }
+
+/**
+ * The ports that the east-west gateway answers for: exported by this cluster's own objects *and* confirmed by the
+ * centre, with somebody to use them. What is withdrawn here closes at once; what was never confirmed never opens. The
+ * port is read from the own Service, so that no foreign word about it counts.
+ */
+export function openPortsOf(view: View): readonly OpenPort[] {
+  const exports = [...(view.config?.exports.values() ?? [])].filter((e) => isLive(view, e))
+  return exports
+    .toSorted((a, b) => compareText(a.key, b.key))
+    .flatMap((exported) =>
+      (view.own.services.get(exported.key)?.ports ?? [])
+        .filter((port) => exported.ports.some((p) => p.port === port.port))
+        .toSorted((a, b) => a.port - b.port)
+        .map((port) => ({ key: exported.key, port, sni: sniOf(exported.host, port.port) })),
+    )
+}
+
+const isLive = (view: View, exported: ExportedService): boolean =>
+  view.own.exports.has(exported.key) && exported.consumers.length > 0
+
+/**
+ * The gateway's one listener: a chain per open port that passes TLS on unread, chosen by SNI and the mesh's ALPN, and
+ * the probe chain. An SNI without a chain is closed without any upstream connection; withdrawing a chain ends its
+ * connections after the drain time. `sni_cluster` was rejected: a stranger reaches the bootstrap's clusters through it.
+ */
+export function gatewayListener(view: View, open: readonly OpenPort[], bind: Bind): XdsResource {
+  const name = `${bind.address}_${bind.port}`
+  const message = create(ListenerSchema, {
+    name,
+    address: socketAddress(bind.address, bind.port),
+    trafficDirection: TrafficDirection.OUTBOUND,
+    listenerFilters: [tlsInspector],
+    listenerFiltersTimeout: duration(5000),
+    filterChains: [...open.map((port) => passThrough(port.sni)), probeChain(view)],
+  })
+  return encode({ type: typeUrls.listener, name }, ListenerSchema, message)
+}
+
+const passThrough = (sni: string): Chain => ({
+  name: sni,
+  filterChainMatch: { serverNames: [sni], applicationProtocols: [...meshAlpn] },
+  transportSocketConnectTimeout: duration(15_000),
+  filters: [tcpTo(sni)],
+})
+
+/** Ends TLS with the gateway's own certificate and answers 200 to the relays of the mesh, by their exact ids. */
+function probeChain(view: View): Chain {
+  const sni = probeSniOf(view.home.cluster, view.home.mesh)
+  const domains = new Set([...ownTrustDomains(view), ...(view.config?.trust.members.map((m) => m.trustDomain) ?? [])])
+  const relays = [...domains].sort().map((domain) => idExactly(`spiffe://${domain}/ns/isthmus-system/sa/relay`))
+  return {
+    name: sni,
+    filterChainMatch: { serverNames: [sni], transportProtocol: 'tls' },
+    transportSocketConnectTimeout: duration(15_000),
+    transportSocket: serverTls({ roots: rootsOf(view), names: relays }, ['h2', 'http/1.1']),
+    filters: [
+      inboundHttp({
+        statPrefix: 'probe',
+        routeSpecifier: {
+          case: 'routeConfig',
+          value: {
+            name: 'probe',
+            virtualHosts: [
+              {
+                name: 'probe',
+                domains: ['*'],
+                routes: [
+                  {
+                    name: 'probe',
+                    match: { pathSpecifier: { case: 'prefix', value: '/' } },
+                    action: { case: 'directResponse', value: { status: 200 } },
+                  },
+                ],
+              },
+            ],
+          },
+        },
+      }),
+    ],
+  }
+}
+
+/**
+ * The Envoy cluster behind one SNI: the own pods and nothing else, never another gateway. A pod that refused once is out
+ * for five seconds, so that the next attempt of the same connection meets another.
+ */
+export function gatewayCluster(open: OpenPort): XdsResource {
+  const message = create(ClusterSchema, {
+    name: open.sni,
+    altStatName: `${open.sni};`,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+    edsClusterConfig: { edsConfig: fromAds, serviceName: open.sni },
+    connectTimeout: duration(1000),
+    lbPolicy: Cluster_LbPolicy.LEAST_REQUEST,
+    circuitBreakers: noLimits,
+    commonLbConfig: { healthyPanicThreshold: { value: 0 }, updateMergeWindow: duration(0) },
+    outlierDetection: { ...localOriginOnly, consecutiveLocalOriginFailure: 1, maxEjectionPercent: 50 },
+  })
+  return encode({ type: typeUrls.cluster, name: open.sni, owner: ownerOf(open.key) }, ClusterSchema, message)
+}
+
+export type Bind = { readonly address: string; readonly port: number }
+
+/**
+ * Where a gateway listens: as its node says; else at the gateway address that is its own (a gateway others dial without
+ * a load balancer); else on every address at Istio's port.
+ */
+export function gatewayBindOf(view: View, proxy: MeshProxy): Bind {
+  const own = view.home.gateways.find((gateway) => proxy.ips.includes(gateway.address))
+  return proxy.gateway ?? (own ? { address: own.address, port: own.port } : { address: '0.0.0.0', port: 15443 })
+}

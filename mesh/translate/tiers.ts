@@ -1,0 +1,196 @@
+import type { Source } from '#mesh/model/cluster-config.ts'
+import type { Gateway } from '#mesh/model/gateway.ts'
+import type { ServicePort } from '#mesh/model/service.ts'
+import type { View } from '#mesh/model/view.ts'
+import type { Road } from '#mesh/translate/callable.ts'
+import { compareText } from '#mesh/translate/encode.ts'
+import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
+
+/** An address to dial, how much stands behind it, and what is known of its health. */
+export type Host = {
+  readonly address: string
+  readonly port: number
+  readonly weight: number
+  readonly health: 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'UNKNOWN'
+  /** False = plaintext: only ever a pod of the own cluster. */
+  readonly meshed: boolean
+}
+
+/** One source cluster inside a tier. */
+export type Share = {
+  readonly cluster: string
+  readonly region: string
+  readonly zone: string
+  /** At least 1: Envoy refuses a whole update for one weight of 0. */
+  readonly weight: number
+  readonly hosts: readonly Host[]
+}
+
+/** What one source cluster can give. `ready` is absent where nothing was heard of it yet. */
+type Offer = {
+  readonly source: Source
+  readonly zone: string
+  readonly ready?: number
+  readonly total: number
+  readonly behind:
+    | { readonly kind: 'pods'; readonly pods: readonly Pick<Host, 'address' | 'port' | 'health' | 'meshed'>[] }
+    | { readonly kind: 'gateways'; readonly gateways: readonly Gateway[] }
+}
+
+/**
+ * The tiers of one federated service port, in order, none empty: per source cluster a share and its hosts.
+ *
+ * - The own cluster is its pods; a cluster of the same network its pods too; any other its gateways. A cluster without
+ *   a road (no gateway known) is left out.
+ * - Nothing ready: left out. Nothing *heard*: dialled through its gateways as if one pod stood there, because unknown is
+ *   not empty. Nothing ready anywhere: the gateways stay, in their order, as the last resort.
+ * - A share is the policy's weight × ready/total: Envoy sees only gateways, so a cluster at half strength would else keep
+ *   its whole share.
+ * - A host weighs the pods behind it: with L the least common multiple of the gateway counts a pod weighs L and each of
+ *   k gateways ready × L / k, so the health a tier loses is counted in pods.
+ */
+export function tiersOf(view: View, road: Road, port: ServicePort): readonly (readonly Share[])[] {
+  const offers = new Map(road.sources.map((source) => [source.cluster as string, offerOf(view, road, source, port)]))
+  const anyReady = [...offers.values()].some((o) => o !== undefined && isDialled(o))
+  const kept = new Map([...offers].flatMap(([name, o]) => (o && (isDialled(o) || !anyReady) ? [[name, o]] : [])))
+  const scale = hostScale([...kept.values()])
+  return road.tiers
+    .map((tier) => {
+      const shares = tier.members.flatMap((member) => {
+        const offer = kept.get(member.cluster)
+        const hosts = offer === undefined ? [] : hostsOf(offer, scale)
+        return offer === undefined || hosts.length === 0
+          ? []
+          : [{ offer, hosts, raw: member.weight * strengthOf(offer) }]
+      })
+      const weights = wholeWeights(shares.map((s) => s.raw))
+      return shares.map(({ offer, hosts }, at) => ({
+        cluster: offer.source.cluster as string,
+        region: offer.source.region,
+        zone: offer.zone,
+        weight: weights[at] ?? 1,
+        hosts,
+      }))
+    })
+    .filter((shares) => shares.length > 0)
+}
+
+/** What `tiersOf` reads of other clusters, beside the road and the own pods: inputs of whatever is kept of it. */
+export const tierInputs = (view: View, road: Road): readonly unknown[] =>
+  road.sources.flatMap((source) => [
+    view.summaries.services.get(source.cluster)?.get(road.imported.key),
+    view.summaries.gateways.get(source.cluster),
+  ])
+
+const isDialled = (offer: Offer): boolean => offer.ready === undefined || offer.ready > 0
+
+function offerOf(view: View, road: Road, source: Source, port: ServicePort): Offer | undefined {
+  if (source.cluster === view.home.cluster) return ownOffer(source, ownPodsOf(view, road.imported.key, port))
+  const summary = view.summaries.services.get(source.cluster)?.get(road.imported.key)
+  const counts = summary?.counts.filter((c) => c.port === port.port) ?? []
+  const flat = source.network === view.home.network ? summary?.flat : undefined
+  if (flat !== undefined) {
+    const pods = flat
+      .filter((e) => e.servicePort === port.port)
+      .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
+    const ready = pods.filter((e) => !e.draining).length
+    return {
+      source,
+      zone: onlyOne(pods.map((e) => e.zone)),
+      ready,
+      total: Math.max(ready, sumOf(counts.map((c) => c.total))),
+      behind: {
+        kind: 'pods',
+        pods: pods.map((e) => ({
+          address: e.address,
+          port: e.port,
+          health: e.draining ? 'DRAINING' : 'HEALTHY',
+          meshed: true,
+        })),
+      },
+    }
+  }
+  const gateways = view.summaries.gateways.get(source.cluster)?.gateways ?? []
+  if (gateways.length === 0) return undefined
+  return {
+    source,
+    zone: onlyOne(counts.map((c) => c.zone)),
+    ...(summary === undefined ? {} : { ready: sumOf(counts.map((c) => c.ready)) }),
+    total: sumOf(counts.map((c) => c.total)),
+    behind: { kind: 'gateways', gateways },
+  }
+}
+
+/** Pods that are not ready count in the total and are never dialled; terminating ones take nothing new. */
+function ownOffer(source: Source, pods: readonly OwnPod[]): Offer {
+  const serving = pods.filter((p) => p.endpoint.health !== 'not-ready')
+  return {
+    source,
+    zone: onlyOne(pods.map((p) => p.endpoint.locality.zone)),
+    ready: pods.filter((p) => p.endpoint.health === 'ready').length,
+    total: pods.filter((p) => p.endpoint.health !== 'draining').length,
+    behind: {
+      kind: 'pods',
+      pods: serving.map((p) => ({
+        address: p.endpoint.address,
+        port: p.port,
+        health: p.endpoint.health === 'draining' ? 'DRAINING' : 'HEALTHY',
+        meshed: p.meshed,
+      })),
+    },
+  }
+}
+
+const gatewayHealth = { ready: 'HEALTHY', down: 'UNHEALTHY', unknown: 'UNKNOWN' } as const
+
+function hostsOf(offer: Offer, scale: number): readonly Host[] {
+  const weight = Math.max(1, Math.round(hostWeight(offer) * scale))
+  if (offer.behind.kind === 'pods') return offer.behind.pods.map((pod) => ({ ...pod, weight }))
+  return offer.behind.gateways
+    .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
+    .map((g) => ({ address: g.address, port: g.port, weight, health: gatewayHealth[g.state], meshed: true }))
+}
+
+/** How many pods stand behind one host of an offer. */
+const hostWeight = (offer: Offer): number =>
+  offer.behind.kind === 'pods'
+    ? 1
+    : (offer.ready === undefined ? 1 : Math.max(1, offer.ready)) / offer.behind.gateways.length
+
+/**
+ * What makes every host's weight a whole number: the least common multiple of the gateway counts. Bounded, because
+ * Envoy's weights and their sum in a locality are 32 bits; beyond the bound they are rounded.
+ */
+function hostScale(offers: readonly Offer[]): number {
+  const counts = offers.map((o) => (o.behind.kind === 'gateways' ? o.behind.gateways.length : 1))
+  const multiple = counts.reduce((a, b) => Math.min(leastCommonMultiple(a, b), 5040), 1)
+  const heaviest = Math.max(1, ...offers.map((o) => hostWeight(o) * hostCount(o)))
+  return Math.min(multiple, 1_000_000_000 / heaviest)
+}
+
+const hostCount = (offer: Offer): number =>
+  offer.behind.kind === 'pods' ? offer.behind.pods.length : offer.behind.gateways.length
+
+/** Which part of a cluster's pods is ready; 1 where nothing is known. */
+const strengthOf = (offer: Offer): number =>
+  offer.ready === undefined || offer.ready === 0 || offer.total <= offer.ready ? 1 : offer.ready / offer.total
+
+/**
+ * Weights as whole numbers from 1 on, in proportion to four digits; whole ones of modest size stay as they are. A tier of
+ * one has no shares to give, so its weight never moves.
+ */
+function wholeWeights(raw: readonly number[]): readonly number[] {
+  if (raw.length < 2) return raw.map(() => 1)
+  if (raw.every((w) => Number.isInteger(w) && w >= 1 && w <= 1_000_000)) return raw
+  const most = Math.max(...raw)
+  return raw.map((w) => Math.max(1, Math.round((w / most) * 10_000)))
+}
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, n) => sum + n, 0)
+const onlyOne = (texts: readonly string[]): string => {
+  const [first, ...others] = new Set(texts)
+  return others.length === 0 ? (first ?? '') : ''
+}
+
+const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b))
+const leastCommonMultiple = (a: number, b: number): number => (a / greatestCommonDivisor(a, b)) * b
