@@ -1,34 +1,41 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connect, createServer, type TLSSocket } from 'node:tls'
+import { connect, createServer } from 'node:tls'
 import { promisify } from 'node:util'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseCertificate } from '#mesh/trust/certificate.ts'
+import { checkCertificate } from '#mesh/trust/check-certificate.ts'
 import { checkChain } from '#mesh/trust/check-chain.ts'
 import { identityNames, relayServingNames } from '#mesh/trust/names.ts'
+import { toPem } from '#mesh/trust/pem.ts'
 import { spiffeId } from '#mesh/trust/spiffe-id.ts'
 import { domain, type Holder, make, makeControlPlaneCa, makeIssuing, makeRoot } from '#tests/support/authorities.ts'
+import { type AnyName, type Crooked, crooked } from '#tests/support/crooked.ts'
 
-const reviews = identityNames(spiffeId(domain('cluster-a'), 'shop', 'reviews'))
+const run = promisify(execFile)
+const own: AnyName = { uri: 'spiffe://cluster-a.mesh1/ns/shop/sa/reviews' }
+const foreign: AnyName = { uri: 'spiffe://cluster-b.mesh1/ns/shop/sa/reviews' }
+const names = identityNames(spiffeId(domain('cluster-a'), 'shop', 'reviews'))
 let root: Holder
 let issuing: Holder
-let workload: Holder
+let work: string
 beforeAll(async () => {
   root = await makeRoot()
   issuing = await makeIssuing(root, 'cluster-a')
-  workload = await make({ profile: 'workload', names: reviews, by: issuing })
+  work = mkdtempSync(join(tmpdir(), 'opinion-'))
 })
+afterAll(() => rmSync(work, { recursive: true, force: true }))
 
-/** A full mutual TLS 1.3 handshake in this process; gives back the URI the server saw, or throws what either side says. */
-async function handshake(
-  server: { holder: Holder; chain: string; ca: string },
-  client: typeof server,
-): Promise<string> {
+type Side = { readonly keyPem: string; readonly chainPem: string; readonly rootPem: string }
+
+/** A full mutual TLS 1.3 handshake in this process; what the server saw, or what either side's OpenSSL said. */
+async function handshake(server: Side, client: Side): Promise<string> {
   const listener = createServer({
-    key: server.holder.key.keyPem,
-    cert: server.holder.pem + server.chain,
-    ca: server.ca,
+    key: server.keyPem,
+    cert: server.chainPem,
+    ca: server.rootPem,
     requestCert: true,
     rejectUnauthorized: true,
     minVersion: 'TLSv1.3',
@@ -37,18 +44,13 @@ async function handshake(
   const address = listener.address()
   const port = typeof address === 'object' && address ? address.port : 0
   try {
-    return await new Promise<string>((done, fail) => {
-      listener.on('tlsClientError', fail)
-      listener.on('secureConnection', (socket: TLSSocket) => done(socket.getPeerCertificate().subjectaltname ?? ''))
-      const socket = connect({
-        port,
-        host: '127.0.0.1',
-        key: client.holder.key.keyPem,
-        cert: client.holder.pem + client.chain,
-        ca: client.ca,
-        checkServerIdentity: () => undefined,
-      })
-      socket.on('error', fail)
+    return await new Promise<string>((done) => {
+      listener.on('tlsClientError', (error) => done(`refused by the server: ${error.message}`))
+      listener.on('secureConnection', (socket) => done(`saw ${socket.getPeerCertificate().subjectaltname}`))
+      const checkServerIdentity = (): undefined => undefined
+      const [key, cert, ca] = [client.keyPem, client.chainPem, client.rootPem]
+      const socket = connect({ port, host: '127.0.0.1', key, cert, ca, checkServerIdentity })
+      socket.on('error', (error) => done(`refused by the client: ${error.message}`))
       socket.on('secureConnect', () => socket.end())
       socket.resume()
     })
@@ -57,9 +59,161 @@ async function handshake(
   }
 }
 
-describe('node TLS', () => {
-  test('root, issuing CA and workload shake hands both ways', async () => {
-    const side = { holder: workload, chain: issuing.pem, ca: root.pem }
-    expect(await handshake(side, side)).toBe('URI:spiffe://cluster-a.mesh1/ns/shop/sa/reviews')
+const sideOf = (holder: Holder, chain: string, anchor = root): Side => ({
+  keyPem: holder.key.keyPem,
+  chainPem: holder.pem + chain,
+  rootPem: anchor.pem,
+})
+
+describe('Node TLS', () => {
+  test('workloads of two clusters shake hands under one root, both ways', async () => {
+    const other = await makeIssuing(root, 'cluster-b')
+    const a = sideOf(await make({ profile: 'workload', names, by: issuing }), issuing.pem)
+    const idB = identityNames(spiffeId(domain('cluster-b'), 'shop', 'ratings'))
+    const b = sideOf(await make({ profile: 'gateway', names: idB, by: other }), other.pem)
+    expect(await handshake(a, b)).toBe('saw URI:spiffe://cluster-b.mesh1/ns/shop/sa/ratings')
+    expect(await handshake(b, a)).toBe('saw URI:spiffe://cluster-a.mesh1/ns/shop/sa/reviews')
+  })
+
+  test('a leaf of another root is refused', async () => {
+    const a = sideOf(await make({ profile: 'workload', names, by: issuing }), issuing.pem)
+    const strangers = await makeRoot()
+    const theirs = await makeIssuing(strangers, 'cluster-a')
+    const stranger = sideOf(await make({ profile: 'workload', names, by: theirs }), theirs.pem)
+    expect(await handshake(a, { ...stranger, rootPem: root.pem })).toMatch(/refused by the server/)
+  })
+
+  test('a relay’s probe leaf serves as client and not as server', async () => {
+    const a = sideOf(await make({ profile: 'workload', names, by: issuing }), issuing.pem)
+    const relay = identityNames(spiffeId(domain('cluster-a'), 'isthmus-system', 'relay'))
+    const probe = sideOf(await make({ profile: 'relay-client', names: relay, by: issuing }), issuing.pem)
+    expect(await handshake(a, probe)).toMatch(/^saw URI:.*\/sa\/relay$/)
+    expect(await handshake(probe, a)).toMatch(/refused/)
   })
 })
+
+/** What cluster A's own administrator could sign with A's issuing key. `plain`: our own judge lets the chain pass. */
+const variants: readonly (Crooked & { readonly says: string; readonly passes: boolean })[] = [
+  { says: 'the honest leaf', names: [own], passes: true },
+  { says: 'two ids of its own domain', names: [own, { uri: 'spiffe://cluster-a.mesh1/ns/a/sa/b' }], passes: true },
+  { says: 'names not critical', names: [own], namesCritical: false, subject: 'x', passes: true },
+  { says: 'a subject of words', names: [own], subject: 'spiffe B in words', passes: true },
+  { says: 'the id of B', names: [foreign], passes: false },
+  { says: 'its own id and the id of B', names: [own, foreign], passes: false },
+  { says: 'the id of B and its own', names: [foreign, own], passes: false },
+  { says: 'a domain below its own', names: [{ uri: 'spiffe://x.cluster-a.mesh1/ns/a/sa/b' }], passes: false },
+  { says: 'a domain that ends like its own', names: [{ uri: 'spiffe://xcluster-a.mesh1/ns/a/sa/b' }], passes: false },
+  {
+    says: 'a domain that begins like its own',
+    names: [{ uri: 'spiffe://cluster-a.mesh1.x/ns/a/sa/b' }],
+    passes: false,
+  },
+  { says: 'a user part', names: [{ uri: 'spiffe://cluster-a.mesh1:x@cluster-b.mesh1/ns/a/sa/b' }], passes: false },
+  { says: 'a port', names: [{ uri: 'spiffe://cluster-a.mesh1:1/ns/a/sa/b' }], passes: false },
+  { says: 'a URI without a host', names: [{ uri: 'urn:x' }], passes: false },
+  { says: 'a DNS name beside its id', names: [own, { dns: 'istiod.istio-system.svc' }], passes: false },
+  { says: 'a DNS name alone', names: [{ dns: 'cluster-a.mesh1' }], passes: false },
+  { says: 'a DNS name that spells the id of B', names: [{ dns: 'spiffe://cluster-b.mesh1/ns/a/sa/b' }], passes: false },
+  { says: 'an address', names: [own, { ip: '127.0.0.1' }], passes: false },
+  { says: 'an address of six', names: [own, { ip: '::1' }], passes: false },
+  { says: 'an e-mail', names: [own, { email: 'a@cluster-a.mesh1' }], passes: false },
+  { says: 'ended', names: [own], notAfter: new Date(Date.now() - 1000), passes: false },
+  { says: 'not begun', names: [own], notBefore: new Date(Date.now() + 60_000), passes: false },
+  { says: 'an unknown critical extension', names: [own], more: [{ id: '1.2.3.4', critical: true }], passes: false },
+  { says: 'for clients only', names: [own], extendedUsage: ['clientAuth'], passes: true },
+  { says: 'for servers only', names: [own], extendedUsage: ['serverAuth'], passes: false },
+]
+
+describe('our judge of chains, beside OpenSSL', () => {
+  test.each(variants)('$says', async ({ passes, says: _, ...spec }) => {
+    const leaf = parseCertificate((await crooked(spec, issuing)).der)
+    const chain = [leaf, issuing.certificate]
+    const ours = checkChain(chain, { roots: [root.certificate], now: new Date(), usage: 'clientAuth' })
+    expect(ours.length === 0, JSON.stringify(ours)).toBe(passes)
+    const [theirs] = await opensslSays([{ leaf: toPem(leaf.der), between: issuing.pem, root: root.pem }])
+    if (passes) expect(theirs).toBe('OK')
+  })
+
+  test('what OpenSSL refuses, ours refuses too: all variants at once, and an authority below', async () => {
+    const below = await crooked({ ca: { pathLen: 0 }, subject: 'below', names: [own] }, issuing)
+    const belowHolder = { key: below.key, certificate: parseCertificate(below.der) }
+    const deep = await crooked({ names: [own] }, belowHolder)
+    const deepChain = [parseCertificate(deep.der), belowHolder.certificate, issuing.certificate]
+    expect(checkChain(deepChain, { roots: [root.certificate], now: new Date() })).toEqual([
+      { path: 'chain[2]', reason: 'allows 0 authorities below it; there are 1' },
+      { path: 'chain[3]', reason: 'allows 1 authorities below it; there are 2' },
+    ])
+    const made = await Promise.all(variants.map(async (spec) => parseCertificate((await crooked(spec, issuing)).der)))
+    const verdicts = await opensslSays([
+      ...made.map((leaf) => ({ leaf: toPem(leaf.der), between: issuing.pem, root: root.pem })),
+      { leaf: toPem(deep.der), between: toPem(below.der) + issuing.pem, root: root.pem },
+    ])
+    const roots = [root.certificate]
+    const ours = [...made.map((leaf) => [leaf, issuing.certificate]), deepChain].map(
+      (chain) => checkChain(chain, { roots, now: new Date(), usage: 'clientAuth' }).length === 0,
+    )
+    expect(
+      verdicts.map((verdict, i) => (ours[i] && verdict !== 'OK' ? (variants[i]?.says ?? 'below') : '')).join(''),
+    ).toBe('')
+    if (verdicts[0] !== absent) expect(verdicts.filter((verdict) => verdict !== 'OK').length).toBeGreaterThan(12)
+  })
+
+  test('the issuer’s own check refuses every variant but the honest one', async () => {
+    for (const { says, ...spec } of variants) {
+      const made = await crooked(spec, issuing)
+      const issuer = issuing.certificate
+      const violations = checkCertificate(made.der, 'workload', { names, now: new Date(), issuer })
+      expect(violations.length === 0, `${says}: ${JSON.stringify(violations)}`).toBe(says === 'the honest leaf')
+    }
+  })
+})
+
+describe.skipIf(!hasOpenssl())('openssl verify -x509_strict', () => {
+  test('takes every profile', async () => {
+    const control = await makeControlPlaneCa()
+    const workload = await make({ profile: 'workload', names, by: issuing })
+    const serving = relayServingNames(domain('cluster-a'), { asIstiod: true, ips: ['127.21.0.1', '::1'] })
+    const relay = await make({ profile: 'relay-serving', names: serving, by: control })
+    const centre = await make({ profile: 'centre-serving', names: { dns: ['isthmus.test'] }, by: control })
+    const verdicts = await opensslSays([
+      { leaf: root.pem, between: '', root: root.pem },
+      { leaf: issuing.pem, between: '', root: root.pem, purpose: 'any' },
+      { leaf: workload.pem, between: issuing.pem, root: root.pem },
+      { leaf: relay.pem, between: '', root: control.pem, purpose: 'sslserver' },
+      { leaf: centre.pem, between: '', root: control.pem, purpose: 'sslserver' },
+    ])
+    expect(verdicts).toEqual(['OK', 'OK', 'OK', 'OK', 'OK'])
+  })
+})
+
+type Question = { readonly leaf: string; readonly between: string; readonly root: string; readonly purpose?: string }
+const absent = 'no openssl'
+
+/** OpenSSL's verdict on each chain: `OK`, or its reason. */
+async function opensslSays(questions: readonly Question[]): Promise<readonly string[]> {
+  if (!hasOpenssl()) return questions.map(() => absent)
+  return await Promise.all(
+    questions.map(async ({ leaf, between, root: anchor, purpose }, i) => {
+      const at = (name: string, text: string): string => {
+        const path = join(work, `${i}-${name}.pem`)
+        writeFileSync(path, text)
+        return path
+      }
+      const untrusted = between === '' ? [] : ['-untrusted', at('between', between)]
+      const use = leaf === anchor ? [] : ['-purpose', purpose ?? 'sslclient']
+      const args = ['verify', '-x509_strict', ...use, '-CAfile', at('root', anchor), ...untrusted, at('leaf', leaf)]
+      return await run('openssl', args).then(
+        () => 'OK',
+        (fault: { stderr?: string }) => fault.stderr ?? 'refused',
+      )
+    }),
+  )
+}
+
+function hasOpenssl(): boolean {
+  try {
+    return execFileSync('openssl', ['version'], { stdio: 'pipe' }).length > 0
+  } catch {
+    return false
+  }
+}
