@@ -36,8 +36,11 @@ export function callUnary(call: UnaryCall): Promise<Uint8Array> {
       else fail(problem ?? new Problem('unavailable', 'the answer is empty'))
       session.destroy()
     }
-    const lost = (cause: Error) =>
+    // A stream that never got its connection says so, and carries the connection's own error as its cause.
+    const lost = (error: Error) => {
+      const cause = error.cause instanceof Error ? error.cause : error
       end(cause instanceof Problem ? cause : new Problem('unavailable', reasonOf(cause), { cause }))
+    }
     const deadline = setTimeout(() => lost(new Error(`no answer in ${call.deadlineMs / 1000} s`)), call.deadlineMs)
     session.on('error', lost)
     session.on('close', () => lost(new Error('the connection ended before an answer')))

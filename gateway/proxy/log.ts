@@ -19,7 +19,10 @@ export const redact = (text: string): string =>
 
 /** Structured lines on stdout; whatever looks like a key or a token is cut out of the finished line. */
 export function openLog(level: string, facts: Readonly<Record<string, string>>): Log {
-  return pino({
+  const stdout = pino.destination({ dest: 1, sync: true })
+  // Whoever read this may be gone; that is no reason to take a working Envoy down.
+  stdout.on('error', () => undefined)
+  const options: pino.LoggerOptions = {
     level,
     base: facts,
     timestamp: pino.stdTimeFunctions.isoTime,
@@ -30,7 +33,8 @@ export function openLog(level: string, facts: Readonly<Record<string, string>>):
     },
     serializers: { err: errorFacts },
     hooks: { streamWrite: (line) => `${redact(line.trimEnd())}\n` },
-  })
+  }
+  return pino(options, stdout)
 }
 
 /** A Problem's kind and causes in short (its message is the line's own); everything of an error nobody foresaw. */

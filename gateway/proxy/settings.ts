@@ -89,9 +89,9 @@ export function parseSettings(type: string | undefined, raw: RawSettings): Proxy
   const { drainSecondsMin, drainSecondsMax } = settings
   if (drainSecondsMin > drainSecondsMax)
     read.fail('drainSecondsMin', `${drainSecondsMin} is more than drainSecondsMax, ${drainSecondsMax}`)
-  for (const socket of [join(dir, socketNames.secrets), ...('socket' in settings.admin ? [settings.admin.socket] : [])])
-    if (Buffer.byteLength(socket) > 107)
-      read.fail('dir', `the path ${socket} is longer than the 107 bytes of a unix socket; use a shorter directory`)
+  const sockets = [join(dir, socketNames.secrets), 'socket' in settings.admin ? settings.admin.socket : '']
+  const long = sockets.find((path) => Buffer.byteLength(path) > 107)
+  if (long) read.fail('dir', `leads to ${long}, longer than the 107 bytes of a unix socket; use a shorter path`)
   read.done()
   return settings
 }
