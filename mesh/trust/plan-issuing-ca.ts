@@ -68,7 +68,7 @@ function keyed(asked: Asked, profile: 'issuing-ca' | 'relay-serving'): Omit<Issu
   const { spki, kind } = parseCsr(asked.csr)
   const keys: readonly string[] = profiles[profile].keys
   if (!keys.includes(kind)) {
-    const reason = `the key is ${kind}; a ${profile} takes ${keys.join(' or ')}`
+    const reason = `the key is ${kind}; this certificate takes ${keys.join(' or ')}`
     throw new Problem('invalid', `the certificate request is refused: ${reason}`, {
       violations: [{ path: 'csr', reason }],
     })
