@@ -88,9 +88,10 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
     const membership = loadMembership(stateDir) ?? (await join_())
     if (stopped) return
     const home = homeOf(membership, settings)
-    watch = directoryWatch({ dir: join(dir, settings.manifests), home, log })
-    await watch.start()
-    const keeper = viewKeeper(home, watch.current(), log)
+    const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
+    watch = cluster
+    await cluster.start()
+    const keeper = viewKeeper(home, cluster.current(), log)
     uplink = openUplink({
       membership,
       key: loadOrMakeRelayKey(stateDir),
@@ -105,9 +106,8 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
     keeper.received(uplink.received())
     let told: ReturnType<typeof reportOf> | undefined
     const report = () => {
-      if (!watch) return
       told = reportOf({
-        own: watch.current(),
+        own: cluster.current(),
         home,
         relayVersion,
         flat: keeper.sharesNetwork(),
@@ -115,9 +115,8 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
       })
       uplink?.report(told.items)
     }
-    watch.onChange(() => {
-      if (!watch) return
-      keeper.own(watch.current())
+    cluster.onChange(() => {
+      keeper.own(cluster.current())
       ads?.changed()
       report()
     })
@@ -157,7 +156,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
       network: home.network,
       centre: uplink?.status(),
       config: keeper.facts(),
-      rejected: watch?.rejected() ?? [],
+      rejected: cluster.rejected(),
       conditions: [...(told?.conditions ?? []), ...(keeper.view().config?.conditions ?? [])],
       certificates: certificates.expiry(),
       ...(ads?.status() ?? { proxies: [], quarantined: [] }),
@@ -170,7 +169,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
         toTell: centre?.toTell ?? 0,
         lastHeardAt: centre?.lastHeardAt,
         connected: centre?.state === 'connected',
-        rejectedObjects: watch?.rejected().length ?? 0,
+        rejectedObjects: cluster.rejected().length,
         stateFaults: centre?.faults.length ?? 0,
         expiry: certificates.expiry(),
       }

@@ -36,10 +36,7 @@ export function viewKeeper(home: Home, first: OwnCluster, log: Log): ViewKeeper 
     own: (own) => {
       view = { ...view, own }
     },
-    sharesNetwork: () =>
-      [...(view.config?.imports.values() ?? [])].some((service) =>
-        service.sources.some((source) => source.cluster !== home.cluster && source.network === home.network),
-      ) || (view.config?.exports.size ?? 0) > 0,
+    sharesNetwork: () => view.config?.networkShared === true,
     facts: () => ({
       unread,
       ...(revision ? { revision: revision.rev, epoch: revision.epoch } : {}),

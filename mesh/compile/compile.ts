@@ -6,7 +6,7 @@ import { settlePorts } from '#mesh/compile/ports.ts'
 import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
 import { hostOf } from '#mesh/model/host.ts'
-import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { ClusterName, NetworkName, ServiceKey } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /**
@@ -40,6 +40,8 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
   const { fleet } = market
   const roots = [...new Set(fleet.roots)].toSorted()
   const members = [...market.members.values()].map(({ name, trustDomain }) => ({ cluster: name, trustDomain }))
+  const networks = Map.groupBy(market.members.values(), ({ network }) => network)
+  const onNetwork = (network: NetworkName): number => networks.get(network)?.length ?? 0
   return (member) => {
     const own = [...member.exports.keys()].toSorted(compareText).flatMap((key) => ownOffer(market, member, key))
     const conditions = own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)])
@@ -48,6 +50,7 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
       cluster: member.name,
       network: member.network,
       region: member.region,
+      ...(onNetwork(member.network) > 1 ? { networkShared: true as const } : {}),
       trust: { trustDomain: member.trustDomain, roots, members },
       imports: importsOf(market, member, importOf),
       exports: new Map(own.map((offer) => [offer.export.key, exportedService(market, offer)])),

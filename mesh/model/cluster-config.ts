@@ -77,6 +77,8 @@ export type ClusterConfig = {
   readonly cluster: ClusterName
   readonly network: NetworkName
   readonly region: string
+  /** Set where another member shares the network: only then do pod addresses leave the cluster. */
+  readonly networkShared?: true
   readonly trust: TrustFacts
   readonly imports: ReadonlyMap<ServiceKey, ImportedService>
   readonly exports: ReadonlyMap<ServiceKey, ExportedService>

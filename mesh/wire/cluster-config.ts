@@ -16,9 +16,9 @@ export type ConfigEntry = { readonly [field: string]: Json | undefined }
  * what a key already says (service, host) is not said again in its body.
  */
 export function entriesOf(config: ClusterConfig): Map<string, ConfigEntry> {
-  const { mesh, cluster, network, region, trust, conditions } = config
+  const { mesh, cluster, network, region, networkShared, trust, conditions } = config
   const entries = new Map<string, ConfigEntry>([
-    ['self', { mesh, cluster, network, region }],
+    ['self', { mesh, cluster, network, region, networkShared }],
     ['trust', { ...trust }],
   ])
   if (conditions.length > 0) entries.set('conditions', { conditions })
@@ -78,7 +78,9 @@ const trustDomain = named(parseTrustDomain)
 const region = z.string().max(63)
 const ports = z.array(servicePortSchema).max(10_000)
 
-const selfSchema = z.object({ mesh: named(parseMeshName), cluster, network, region })
+const selfSchema = z
+  .object({ mesh: named(parseMeshName), cluster, network, region, networkShared: z.literal(true).optional() })
+  .transform(({ networkShared, ...self }) => (networkShared ? { ...self, networkShared } : self))
 
 const trustSchema = z.object({
   trustDomain,
