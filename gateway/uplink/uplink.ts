@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { centreClient } from '#gateway/uplink/centre-client.ts'
 import { openHints } from '#gateway/uplink/hints.ts'
 import type { Membership, RelayKey } from '#gateway/uplink/membership.ts'
-import { newOutbox, nextBatch, type Outbox } from '#gateway/uplink/outbox.ts'
+import { type Batch, newOutbox, nextBatch, type Outbox } from '#gateway/uplink/outbox.ts'
 import { applied, type Received } from '#gateway/uplink/received.ts'
 import { openSession } from '#gateway/uplink/session.ts'
 import { loadReceived, type StateFault, saveReceived } from '#gateway/uplink/state-file.ts'
@@ -79,6 +79,8 @@ export function openUplink(settings: UplinkSettings): Uplink {
   let faults = loaded.faults
   let outbox: Outbox = newOutbox(Date.now(), randomBytes(4).toString('hex'))
   let wanted: ReadonlyMap<string, Json> | undefined
+  // Sent and not answered: sent again as it was, because the centre may have applied it under its number.
+  let unanswered: Batch | undefined
   let state: UplinkStatus['state'] = 'connecting'
   let since = Date.now()
   let reason: string | undefined
@@ -228,17 +230,18 @@ export function openUplink(settings: UplinkSettings): Uplink {
     for (;;) {
       if (!wanted) return
       const beat = Date.now() - lastSyncAt >= uplinkTimes.heartbeat
-      const batch = nextBatch(outbox, wanted, beat)
-      if (!batch) return
-      await syncOnce(batch.request, batch.after)
+      unanswered ??= nextBatch(outbox, wanted, beat)
+      if (!unanswered) return
+      await syncOnce(unanswered)
       if (minIntervalMs > 0) await pause(minIntervalMs)
     }
   }
 
-  async function syncOnce(request: object, after: Outbox): Promise<void> {
+  async function syncOnce({ request, after }: Batch): Promise<void> {
     try {
       const answer = await callAs('sync', `/v1/clusters/${membership.clusterId}/sync`, request, syncAnswerSchema)
       outbox = after
+      unanswered = undefined
       lastSyncAt = Date.now()
       minIntervalMs = Math.min(answer.minIntervalMs, 5000)
       for (const { key, reason } of answer.rejected ?? [])
@@ -256,6 +259,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
   function again(why: string, afterEpoch = outbox.epoch): void {
     log.info({ why }, 'reporting everything in a new epoch')
     outbox = newOutbox(Date.now(), randomBytes(4).toString('hex'), afterEpoch)
+    unanswered = undefined
   }
 
   function behind([stream, epoch, rev]: Head): boolean {
