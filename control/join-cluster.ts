@@ -147,7 +147,8 @@ export async function joinCluster(centre: Centre, request: JoinRequest): Promise
   const { row, voided } = await centre.db.transact(async (tx) => {
     const token = await loadJoinToken(tx, hash)
     const old = token && (await loadCluster(tx, parseMeshName(token.mesh), token.clusterId))
-    if (!token || !old || token.mesh !== centre.mesh) throw refused('is not known here (or was withdrawn)', request.cluster)
+    if (!token || !old || token.mesh !== centre.mesh)
+      throw refused('is not known here (or was withdrawn)', request.cluster)
     if (old.name !== request.cluster)
       throw new Problem(
         'forbidden',
@@ -165,11 +166,16 @@ export async function joinCluster(centre: Centre, request: JoinRequest): Promise
     const key = { keyThumbprint: thumbprint, keyJwk: canonicalJson({ ...request.key }) }
     const change = { ...facts, ...key, state: 'joined', joinedAt: centre.now() } as const
     const row = moved(old, await updateCluster(tx, old, change))
-    await audited(centre, tx, { kind: 'cluster', ...named(row), mesh: centre.mesh, expiresAt: 0 }, {
-      action: 'cluster.join',
-      object: `cluster ${row.name}`,
-      detail: { network, region: request.region, keyId: thumbprint, generation: row.generation },
-    })
+    await audited(
+      centre,
+      tx,
+      { kind: 'cluster', ...named(row), mesh: centre.mesh, expiresAt: 0 },
+      {
+        action: 'cluster.join',
+        object: `cluster ${row.name}`,
+        detail: { network, region: request.region, keyId: thumbprint, generation: row.generation },
+      },
+    )
     await askPublish(centre, tx, { cause: `cluster ${row.name} joined`, author: `cluster:${row.name}` })
     return { row, voided: old.keyThumbprint !== null && old.keyThumbprint !== thumbprint }
   })

@@ -1,0 +1,77 @@
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { operatorKeyPrefix } from '#control/authenticate.ts'
+import { type PassphraseSource, readPassphrase } from '#control/keys/passphrase.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+type Random = (bytes: number) => Uint8Array
+
+/**
+ * The passphrase of the sealed keys: from the setting, or from `passphrase` beside them, which is made at the first
+ * start. Throws `conflict` where keys are there and that file is not: a new passphrase would open none of them.
+ */
+export function passphraseOf(settings: {
+  readonly keysDir: string
+  readonly passphrase?: PassphraseSource | undefined
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly random: Random
+}): Uint8Array {
+  if (settings.passphrase) return readPassphrase(settings.passphrase, settings.env)
+  const path = resolve(settings.keysDir, 'passphrase')
+  if (!existsSync(path)) {
+    if (existsSync(join(settings.keysDir, 'root-1.key')))
+      throw new Problem(
+        'conflict',
+        `${path} is missing and the keys beside it are sealed with what it held: restore it, or name another source`,
+      )
+    writeNew(path, `${Buffer.from(settings.random(32)).toString('hex')}\n`)
+  }
+  return readPassphrase({ kind: 'file', path }, settings.env)
+}
+
+/** 32 random bytes that no restart changes, in `answers.key`. */
+export function centreSecret(keysDir: string, random: Random): Uint8Array {
+  const path = join(keysDir, 'answers.key')
+  if (!existsSync(path)) writeNew(path, `${Buffer.from(random(32)).toString('hex')}\n`)
+  const text = readPrivate(path).trim()
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new Problem('conflict', `${path} is damaged: remove it, a new one is made`)
+  return Buffer.from(text, 'hex')
+}
+
+/** The key in the file, made where there is none. Throws `conflict` where the file holds something else. */
+export function firstAdminKey(path: string, random: Random): string {
+  if (!existsSync(path)) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    writeNew(path, `${operatorKeyPrefix}${Buffer.from(random(32)).toString('base64url')}\n`)
+  }
+  const key = readPrivate(path).trim()
+  if (!key.startsWith(operatorKeyPrefix) || key.length < 50)
+    throw new Problem('conflict', `${path} is there and holds no operator key: name another file by --key-file`)
+  return key
+}
+
+function readPrivate(path: string): string {
+  const mode = statSync(path).mode & 0o777
+  if ((mode & 0o077) !== 0)
+    throw new Problem(
+      'conflict',
+      `${path} has mode ${mode.toString(8)}: others may have read it; chmod 600 if nobody did`,
+    )
+  return readFileSync(path, 'utf8')
+}
+
+function writeNew(path: string, text: string): void {
+  try {
+    const file = openSync(path, 'wx', 0o600)
+    try {
+      writeSync(file, text)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+  } catch (cause) {
+    throw new Problem('unavailable', `${path} cannot be written: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    })
+  }
+}
