@@ -107,7 +107,7 @@ async function writeNew(path: string, text: string, nonce: string): Promise<void
     if (codeOf(cause) === 'EEXIST') throw refused(path, 'it is there already, and no key is ever overwritten', cause)
     throw new Problem('unavailable', `the sealed key ${path} cannot be written: ${codeOf(cause)}`, { cause })
   } finally {
-    await rm(temporary, { force: true })
+    await rm(temporary, { force: true }).catch(() => undefined)
   }
   const directory = await open(dirname(path), 'r')
   await directory.sync().finally(() => directory.close())

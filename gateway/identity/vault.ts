@@ -76,7 +76,7 @@ async function saveFile(path: string, text: string): Promise<void> {
     const directory = await open(dirname(path), 'r')
     await directory.sync().finally(() => directory.close())
   } catch (cause) {
-    await rm(temporary, { force: true })
+    await rm(temporary, { force: true }).catch(() => undefined)
     throw new Problem('unavailable', `the key file ${path} cannot be written: ${String(cause)}; the old one is kept`, {
       cause,
     })
