@@ -1,5 +1,6 @@
-import { connect, type Http2Stream, type IncomingHttpHeaders } from 'node:http2'
+import { connect, type IncomingHttpHeaders } from 'node:http2'
 import { isIP } from 'node:net'
+import type { Readable } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
 import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 
@@ -70,7 +71,10 @@ function faultOf(headers: IncomingHttpHeaders, first: boolean): Problem | undefi
     return new Problem('unavailable', `HTTP status ${headers[':status']}: nothing there speaks gRPC`)
   const status = headers['grpc-status']
   if (status === undefined ? first : status === '0') return undefined
-  const kinds = Object.keys(problemKinds).filter((one): one is ProblemKind => one in problemKinds)
+  // Two kinds share status 8; from a relay it means that it has too much to do, not that a request was too large.
+  const kinds = Object.keys(problemKinds).filter(
+    (one): one is ProblemKind => one in problemKinds && one !== 'too-large',
+  )
   const kind = kinds.find((one) => problemKinds[one].grpc === Number(status)) ?? 'unavailable'
   return new Problem(kind, decoded(String(headers['grpc-message'] ?? `status ${status}`)).slice(0, 1_000))
 }
@@ -91,14 +95,15 @@ export function frame(message: Uint8Array): Buffer {
 }
 
 /** Calls `take` for each message; a stream with a compressed or too long one, or on which `take` throws, is reset. */
-export function onMessages(stream: Http2Stream, bytesMax: number, take: (message: Uint8Array) => void): void {
+export function onMessages(stream: Readable, bytesMax: number, take: (message: Uint8Array) => void): void {
   let pending: Buffer = Buffer.alloc(0)
   stream.on('data', (part: Buffer) => {
     pending = pending.length === 0 ? part : Buffer.concat([pending, part])
     try {
       while (pending.length >= 5) {
         const length = pending.readUInt32BE(1)
-        if (pending[0] !== 0 || length > bytesMax) throw new Problem('invalid', `a message of ${length} bytes`)
+        if (pending[0] !== 0 || length > bytesMax)
+          throw new Problem('invalid', `a compressed message, or one of ${length} bytes`)
         if (pending.length < 5 + length) return
         const message = pending.subarray(5, 5 + length)
         pending = pending.subarray(5 + length)

@@ -14,7 +14,7 @@ const start = new Date('2026-03-01T00:00:00Z').getTime()
 type Line = { readonly level: string; readonly text: string; readonly atMs: number }
 
 /** A relay and a keeper under a clock that jumps: `wait` takes no time. Ends after `untilMs`. */
-async function live(untilMs: number, relayUp: (ms: number) => boolean, random = 0.5) {
+async function live(untilMs: number, relayUp: (ms: number) => boolean, random = 0.5, usable = (_ms: number) => true) {
   let ms = 0
   const ending = new AbortController()
   const used: { readonly identity: Identity; readonly atMs: number }[] = []
@@ -37,7 +37,10 @@ async function live(untilMs: number, relayUp: (ms: number) => boolean, random = 
     clock,
     signal: ending.signal,
     log: { info: log('info'), warn: log('warn'), error: log('error') } as unknown as Log,
-    use: (identity) => void used.push({ identity, atMs: ms }),
+    use: (identity) => {
+      if (!usable(ms)) throw new Error('the disk is full')
+      used.push({ identity, atMs: ms })
+    },
     request: async (csr) => {
       if (!relayUp(ms)) throw new Problem('unavailable', 'the relay is away')
       const key = { spki: parseCsr(csr).spki } as KeyInHand
@@ -83,6 +86,18 @@ test('a relay lost later: the old certificate stays, and each threshold is warne
     ['warn', '10 %'],
     ['error', 'has ended'],
   ])
+})
+
+test('a certificate that cannot be put to use (a full disk) is asked for again', async () => {
+  const { used, lines } = await live(
+    60_000,
+    () => true,
+    0.5,
+    (ms) => ms > 20_000,
+  )
+  expect(used).toHaveLength(1)
+  expect(used[0]?.atMs).toBeGreaterThan(20_000)
+  expect(lines[0]?.text).toContain('the disk is full')
 })
 
 test('an answer that cannot be used counts as none', async () => {
