@@ -15,7 +15,7 @@ export type Consumers = 'everybody' | ReadonlySet<ClusterName>
  * exporter had let in.
  */
 export function consumersOf(
-  exporter: Member,
+  exporter: Pick<Member, 'name'>,
   offered: ServiceExport,
   facts: { readonly members: ReadonlySet<ClusterName>; readonly narrowings: readonly ExportNarrowing[] },
 ): { readonly consumers: Consumers; readonly conditions: Condition[] } {

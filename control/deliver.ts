@@ -1,0 +1,114 @@
+import { loadAudiences } from '#control/store/audiences.ts'
+import { loadMembers } from '#control/store/clusters.ts'
+import type { Database, Tx } from '#control/store/database.ts'
+import type { ClusterRow } from '#control/store/schema/cluster.ts'
+import { deferred, type Position, readPage } from '#control/store/stream-pages.ts'
+import { epochStart, loadDelivered, loadStreams, renewEpoch, type StreamRow } from '#control/store/streams.ts'
+import { parseMeshName } from '#mesh/model/id.ts'
+import type { PullAnswer, PullRequest, StreamDelta } from '#mesh/wire/pull.ts'
+import { adviceStream, cfgStream, everybody, sourceOf, trustStream } from '#mesh/wire/stream.ts'
+import type { Head } from '#mesh/wire/sync.ts'
+import { checkVersion } from '#mesh/wire/version.ts'
+
+export { hintFor } from '#control/hint-frame.ts'
+
+export type Reader = Pick<ClusterRow, 'mesh' | 'name'>
+
+/** What one answer may hold; the rest follows by `next`. */
+const answerMax = { rows: 2000, bytes: 1024 * 1024 } as const
+/** A reader ahead of its stream makes it begin a new epoch at most this often, so that a liar costs little. */
+const epochMsMin = 10 * 60_000
+
+/**
+ * The heads of all streams that a cluster may read: its own config, trust and advice of its mesh, and the summaries of
+ * other clusters whose audience contains it. Never its own summaries, never what is meant for others.
+ */
+export async function headsFor(database: Database, reader: Reader): Promise<Head[]> {
+  return database.read((tx) => headsIn(tx, reader))
+}
+
+/** The same within a transaction. */
+export async function headsIn(tx: Tx, reader: Reader): Promise<Head[]> {
+  const { readable } = await loadReadable(tx, reader)
+  return readable.map(({ stream, epoch, head }): Head => [stream, epoch, head])
+}
+
+/**
+ * Everything that a cluster lacks: each stream that it may read and that differs from `have`, as a delta or a snapshot,
+ * in pages. A stream whose turn did not come in this answer is named with no items and a `next`. `gone` names streams
+ * that it may certainly not read any more; a stream that is only missing (a centre that lost its disk and has not heard
+ * the source yet) is not mentioned, and the reader keeps it.
+ */
+export async function pull(database: Database, reader: Reader, request: PullRequest, now: number): Promise<PullAnswer> {
+  checkVersion(request.proto, 'relay')
+  const have = new Map(request.have.map(([stream, epoch, rev]) => [stream, { epoch, rev }]))
+  const ahead = (await database.read((tx) => loadReadable(tx, reader))).readable.filter((row) =>
+    isAhead(have, row, now),
+  )
+  // The store is older than its reader: it was restored from a backup. Revisions would be given out twice.
+  for (const row of ahead) await database.transact((tx) => renewEpoch(tx, row, now))
+  return database.read(async (tx) => {
+    const { readable, known } = await loadReadable(tx, reader)
+    const streams: StreamDelta[] = []
+    let { rows, bytes }: { rows: number; bytes: number } = answerMax
+    for (const row of readable) {
+      const position = positionIn(have.get(row.stream), row)
+      const next = request.next?.[row.stream]
+      if (next === undefined && position?.rev === row.head) continue
+      const full = rows <= 0 || bytes <= 0
+      const page = full
+        ? deferred(row, row, position)
+        : await readPage(tx, row, { have: position, next }, { rows, bytes })
+      if (!page) continue
+      streams.push(page)
+      rows -= page.items.length
+      bytes -= JSON.stringify(page.items).length
+    }
+    const unread = request.have.map(([stream]) => stream).filter((stream) => !readable.some((r) => r.stream === stream))
+    return { streams, gone: await goneOf(tx, reader, { unread, known }), time: now }
+  })
+}
+
+/** Nothing of the same epoch = nothing. So is a position ahead of the head: those revisions are not these. */
+const positionIn = (have: Position, row: StreamRow): Position =>
+  have?.epoch === row.epoch && have.rev <= row.head ? have : undefined
+
+const isAhead = (have: ReadonlyMap<string, { epoch: string; rev: number }>, row: StreamRow, now: number): boolean => {
+  const held = have.get(row.stream)
+  return held?.epoch === row.epoch && held.rev > row.head && now - epochStart(row.epoch) >= epochMsMin
+}
+
+type Streams = {
+  readonly readable: readonly StreamRow[]
+  /** Names of all `ep` streams of the mesh, also of those that others read. */
+  readonly known: ReadonlySet<string>
+}
+
+async function loadReadable(tx: Tx, { mesh, name }: Reader): Promise<Streams> {
+  const rows = await loadDelivered(tx, mesh, [cfgStream(name), trustStream(mesh), adviceStream(mesh)])
+  const foreign = rows.filter((row) => row.kind !== 'ep' || row.source !== name)
+  const named = foreign.filter((row) => row.kind === 'ep' && row.audience !== everybody).map((row) => row.audience)
+  const audiences = await loadAudiences(tx, mesh, named)
+  const readable = foreign.filter(
+    (row) => row.kind !== 'ep' || row.audience === everybody || audiences.get(row.audience)?.has(name),
+  )
+  return { readable, known: new Set(rows.filter((row) => row.kind === 'ep').map((row) => row.stream)) }
+}
+
+async function goneOf(
+  tx: Tx,
+  { mesh, name }: Reader,
+  { unread, known }: { readonly unread: readonly string[]; readonly known: ReadonlySet<string> },
+): Promise<string[]> {
+  if (unread.length === 0) return []
+  const own = new Set([cfgStream(name), trustStream(mesh), adviceStream(mesh)])
+  const members = new Set((await loadMembers(tx, parseMeshName(mesh))).map((row) => row.name))
+  const reported = new Set(
+    (await loadStreams(tx, mesh, ['rep'])).filter((row) => row.complete).map((row) => row.source),
+  )
+  return unread.filter((stream) => {
+    const source = sourceOf(stream)
+    if (source === undefined) return !own.has(stream)
+    return source === name || known.has(stream) || !members.has(source) || reported.has(source)
+  })
+}

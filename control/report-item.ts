@@ -1,0 +1,48 @@
+import type { Write } from '#control/store/streams.ts'
+import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import { labelFault } from '#mesh/model/id.ts'
+import {
+  clusterFactsSchema,
+  exportSchema,
+  gatewaySummarySchema,
+  parseReportKey,
+  type ReportItem,
+  refusalSchema,
+  reportLimits,
+  serviceSummarySchema,
+} from '#mesh/wire/report.ts'
+
+/** One reported item as it is stored, and why it is refused where it is. */
+export type CheckedItem = { readonly write: Write; readonly item?: ReportItem; readonly reason?: string }
+
+const schemas = {
+  cluster: clusterFactsSchema,
+  gateways: gatewaySummarySchema,
+  export: exportSchema,
+  summary: serviceSummarySchema,
+  refuse: refusalSchema,
+} as const
+
+/**
+ * Checks one item of a report by the schema of its key. Every item keeps the hash of what the relay said, so that both
+ * ends compute the same root whatever is refused; only a good one has a body (without fields unknown to this version).
+ * A key of no known shape is a newer relay's: kept out of everything and not an error.
+ */
+export function checkItem(key: string, value: Record<string, unknown> | null, srcEpoch: string): CheckedItem {
+  const item = parseReportKey(key)
+  if (value === null) return { write: { key, hash: '', body: '', srcEpoch }, ...(item ? { item } : {}) }
+  const said = canonicalJson(value as Json)
+  const refused: Write = { key, hash: sha256Hex(said), body: '', srcEpoch }
+  if (!item) return { write: refused }
+  const bytes = Buffer.byteLength(said)
+  if (bytes > reportLimits.valueBytes)
+    return { write: refused, item, reason: `has ${bytes} bytes; at most ${reportLimits.valueBytes}` }
+  const result = schemas[item.kind].safeParse(value)
+  if (!result.success) {
+    const issue = result.error.issues[0]
+    return { write: refused, item, reason: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not understood'}` }
+  }
+  const fault = item.kind === 'cluster' ? labelFault(clusterFactsSchema.parse(value).network) : undefined
+  if (fault !== undefined) return { write: refused, item, reason: `network: ${fault}` }
+  return { write: { ...refused, body: canonicalJson(result.data as Json) }, item }
+}

@@ -1,0 +1,202 @@
+import { headsIn } from '#control/deliver.ts'
+import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
+import { type CheckedItem, checkItem } from '#control/report-item.ts'
+import { loadCluster, updateCluster } from '#control/store/clusters.ts'
+import { type Database, LostRace, type Tx } from '#control/store/database.ts'
+import { appendOutbox } from '#control/store/outbox.ts'
+import type { ClusterRow } from '#control/store/schema/cluster.ts'
+import { saveSighting } from '#control/store/sightings.ts'
+import {
+  liveKeys,
+  loadItems,
+  loadStreams,
+  lockStream,
+  markNamed,
+  type StreamRow,
+  type Write,
+  writeItems,
+} from '#control/store/streams.ts'
+import type { StreamChange } from '#control/stream-change.ts'
+import { canonicalJson } from '#mesh/model/canonical.ts'
+import { parseMeshName, type ServiceKey } from '#mesh/model/id.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { clusterFactsSchema, parseReportKey, type ReportItem, reportKeys } from '#mesh/wire/report.ts'
+import { reportStream } from '#mesh/wire/stream.ts'
+import type { SyncAnswer, SyncRequest } from '#mesh/wire/sync.ts'
+import { checkVersion } from '#mesh/wire/version.ts'
+
+export type SyncResult = {
+  readonly answer: SyncAnswer
+  /** Revisions of the cluster's `ep` streams, for hints; after a repeated batch all their heads, without deltas. */
+  readonly changed: readonly StreamChange[]
+  /** True where configs must be compiled anew: the outbox has a row, and `publish` may be woken at once. */
+  readonly factsChanged: boolean
+}
+
+export type Moment = {
+  /** Unix ms. */
+  readonly now: number
+  /** Makes a UUIDv7. */
+  readonly newId: () => string
+}
+
+const minIntervalMs = 200
+const sightingMsMin = 60_000
+
+/**
+ * Takes in one batch of a cluster's report. In one transaction it stores the items in stream `rep/<cluster>`, projects
+ * the services they concern to the streams that others read, and leaves an outbox row where facts of the config changed.
+ * Everything is attributed to the authenticated `caller`; nothing in the batch can say otherwise.
+ *
+ * An item that makes no sense is refused by key, what was known of it stays, and the rest goes on. The same (epoch, seq)
+ * again changes nothing and answers as the first time. Throws `conflict` with `extra.needSeq` after a gap, and with
+ * `extra.epochBehind` and the current `extra.epoch` for a batch of an epoch that another has replaced; `forbidden` when
+ * the cluster is no member any more.
+ */
+export async function syncEndpoints(
+  database: Database,
+  caller: Pick<ClusterRow, 'mesh' | 'id'>,
+  request: SyncRequest,
+  moment: Moment,
+): Promise<SyncResult> {
+  checkVersion(request.proto, 'relay')
+  return database.transact(async (tx) => {
+    const cluster = await loadCluster(tx, parseMeshName(caller.mesh), caller.id)
+    if (cluster?.state !== 'joined')
+      throw new Problem('forbidden', 'this cluster is not a member of the mesh: join it again with a new token')
+    const rep = await lockStream(tx, { mesh: cluster.mesh, stream: reportStream(cluster.name) }, moment.now)
+    const place = placeOf(rep, request)
+    const checked = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
+    if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
+    const { stream, changed } = await store(tx, rep, { request, checked, now: moment.now })
+    const current = await storeFacts(tx, cluster, changed, { ...moment, stream })
+    const scope = scopeOf(changed, current.network !== cluster.network)
+    const changes = scope ? await projectCluster(tx, current, scope, moment.now) : []
+    const factsChanged = changed.some((key) => isFact(parseReportKey(key)?.kind))
+    if (factsChanged) {
+      const body = canonicalJson({ cause: `report of ${cluster.name}` })
+      await appendOutbox(tx, { mesh: cluster.mesh, id: moment.newId(), kind: 'publish', body, at: moment.now })
+    }
+    const heads = await headsIn(tx, current)
+    return { answer: { ...answerOf(stream, request, checked, moment.now), heads }, changed: changes, factsChanged }
+  })
+}
+
+/**
+ * Whether the batch is next, or was taken in before. Epochs are compared as text: later ones sort after earlier ones, so
+ * that a late batch of a replaced epoch cannot bring it back.
+ */
+function placeOf(rep: StreamRow, { epoch, seq }: SyncRequest): 'next' | 'again' {
+  if (epoch < rep.srcEpoch)
+    throw new Problem('conflict', `epoch ${epoch} was replaced by ${rep.srcEpoch}: report everything in a newer one`, {
+      extra: { epochBehind: true, epoch: rep.srcEpoch },
+    })
+  const last = epoch === rep.srcEpoch ? rep.srcSeq : 0
+  if (seq <= last) return 'again'
+  if (seq === last + 1) return 'next'
+  throw new Problem(
+    'conflict',
+    `batch ${seq} of epoch ${epoch} came and ${last + 1} is missing: send it, or begin anew`,
+    {
+      extra: { needSeq: last + 1, epoch: rep.srcEpoch },
+    },
+  )
+}
+
+type Batch = { readonly request: SyncRequest; readonly checked: readonly CheckedItem[]; readonly now: number }
+
+/** Stores the batch as one revision. The last batch of an epoch's first report takes away what the epoch did not name. */
+async function store(
+  tx: Tx,
+  rep: StreamRow,
+  { request, checked, now }: Batch,
+): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[] }> {
+  const { epoch: srcEpoch, seq: srcSeq } = request
+  const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
+  const writes = await keepLastGood(
+    tx,
+    rep,
+    checked.map(({ write }) => write),
+  )
+  const named = writes.map((write) => write.key)
+  const dropped: Write[] = []
+  if (request.complete === true) {
+    const present = new Set(named)
+    for (const key of await liveKeys(tx, rep, srcEpoch))
+      if (!present.has(key)) dropped.push({ key, hash: '', body: '', srcEpoch })
+  }
+  const { stream, changed } = await writeItems(tx, rep, [...writes, ...dropped], {
+    now,
+    set: { srcEpoch, srcSeq, complete },
+  })
+  if (!rep.complete || rep.srcEpoch !== srcEpoch) await markNamed(tx, rep, named, srcEpoch)
+  return { stream, changed }
+}
+
+/** A refused item takes over the new hash, for the root, and keeps the body that was good. Unknown is not empty. */
+async function keepLastGood(tx: Tx, rep: StreamRow, writes: readonly Write[]): Promise<Write[]> {
+  const refused = writes.filter((write) => write.hash !== '' && write.body === '').map((write) => write.key)
+  if (refused.length === 0) return [...writes]
+  const before = new Map((await loadItems(tx, rep, refused)).map((item) => [item.key, item.body]))
+  return writes.map((write) =>
+    write.hash === '' ? write : { ...write, body: write.body || (before.get(write.key) ?? '') },
+  )
+}
+
+/** Takes over what the cluster says of itself, and now and then that it was heard. */
+async function storeFacts(
+  tx: Tx,
+  cluster: ClusterRow,
+  changed: readonly string[],
+  { now, stream }: { readonly now: number; readonly stream: StreamRow },
+): Promise<ClusterRow> {
+  const [item] = changed.includes(reportKeys.cluster) ? await loadItems(tx, stream, [reportKeys.cluster]) : []
+  if (item && item.body !== '') {
+    const said = clusterFactsSchema.parse(JSON.parse(item.body))
+    const updated = await updateCluster(tx, cluster, { ...said, lastSeenAt: now })
+    if (!updated) throw new LostRace(`cluster ${cluster.name} moved on`)
+    return updated
+  }
+  if (now - (cluster.lastSeenAt ?? 0) >= sightingMsMin) await saveSighting(tx, cluster, now)
+  return cluster
+}
+
+const isFact = (kind: ReportItem['kind'] | undefined): boolean =>
+  kind === 'cluster' || kind === 'export' || kind === 'refuse'
+
+function scopeOf(changed: readonly string[], moved: boolean): Scope | undefined {
+  if (moved) return 'all'
+  const items = changed.map(parseReportKey)
+  const services = new Set<ServiceKey>()
+  for (const item of items)
+    if (item?.service !== undefined && item.kind !== 'refuse') services.add(item.service as ServiceKey)
+  const gateways = items.some((item) => item?.kind === 'gateways')
+  return services.size > 0 || gateways ? { services: [...services], gateways } : undefined
+}
+
+/** The hint goes out again too: the first may have been lost with the process that was to send it. */
+async function repeated(
+  tx: Tx,
+  cluster: ClusterRow,
+  rep: StreamRow,
+  { request, checked, now }: Batch,
+): Promise<SyncResult> {
+  const rows = await loadStreams(tx, cluster.mesh, ['ep'], cluster.name)
+  const heads = rows.map(({ stream, epoch, head }) => ({ stream, epoch, rev: head }))
+  const changed = await withReaders(tx, cluster.mesh, heads)
+  const answer = { ...answerOf(rep, request, checked, now), heads: await headsIn(tx, cluster) }
+  return { answer, changed, factsChanged: false }
+}
+
+function answerOf(stream: StreamRow, request: SyncRequest, checked: readonly CheckedItem[], now: number): SyncAnswer {
+  const rejected = checked.flatMap(({ write, reason }) => (reason === undefined ? [] : [{ key: write.key, reason }]))
+  // While an epoch's first report is under way the store still holds what the epoch before had said.
+  const differs = stream.complete && stream.srcSeq === request.seq && stream.root !== request.root
+  return {
+    appliedSeq: stream.srcSeq,
+    minIntervalMs,
+    time: now,
+    ...(differs ? { resync: true } : {}),
+    ...(rejected.length > 0 ? { rejected } : {}),
+  }
+}
