@@ -9,16 +9,21 @@ import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const node = join(root, 'node_modules/.bin/node')
-const program = join(root, 'cli/main.ts')
+
+/** Commands that are programs of their own; every other word goes to the command line proper. */
+const programs = { serve: 'functions/server.ts', relay: 'gateway/main.ts', proxy: 'gateway/proxy/main.ts' }
+const own = Object.hasOwn(programs, process.argv[2] ?? '') ? programs[process.argv[2]] : undefined
+const program = join(root, own ?? 'cli/main.ts')
+const args = process.argv.slice(own ? 3 : 2)
 
 if (!existsSync(node)) {
   process.stderr.write('isthmus: Node 24 is missing, and this command runs on it: run "npm ci" in the clone.\n')
   process.exitCode = 1
 } else if (Number(process.versions.node.split('.')[0]) >= 24) {
-  process.argv[1] = program
-  await import('./main.ts')
+  process.argv.splice(1, process.argv.length, program, ...args)
+  await import(program)
 } else {
-  const child = spawn(node, [program, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, [program, ...args], { stdio: 'inherit' })
   const pass = (signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
   }

@@ -1,0 +1,109 @@
+import { age, type Column, cell, type Row } from '#cli/output.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+/** A noun of the API as the command line shows it. */
+export type Noun = {
+  readonly name: string
+  readonly path: string
+  readonly short: readonly string[]
+  readonly columns: readonly Column[]
+}
+
+const field = (heading: string, name = heading.toLowerCase()): Column => [heading, (row) => cell(row[name])]
+const since = (heading: string, name: string): Column => [heading, (row) => age(row[name], Date.now())]
+const service: Column = ['SERVICE', (row) => `${cell(row['namespace'])}/${cell(row['name'])}`]
+const ports: Column = [
+  'PORTS',
+  (row) =>
+    Array.isArray(row['ports'])
+      ? row['ports'].map((p: Row) => `${cell(p['port'])}/${cell(p['protocol'])}`).join(',')
+      : '–',
+]
+const conditions: Column = [
+  'CONDITIONS',
+  (row) =>
+    Array.isArray(row['conditions'])
+      ? row['conditions'].map((c: Row) => cell(c['reason'] ?? c['type'])).join(',') || '–'
+      : '–',
+]
+
+export const nouns: readonly Noun[] = [
+  { name: 'meshes', path: '/v1/meshes', short: ['mesh'], columns: [field('NAME'), since('AGE', 'createdAt')] },
+  {
+    name: 'clusters',
+    path: '/v1/clusters',
+    short: ['cluster', 'cl'],
+    columns: [
+      ...[field('NAME'), field('STATE'), field('REGION'), field('NETWORK'), field('TRUST DOMAIN', 'trustDomain')],
+      ...[since('LAST SEEN', 'lastSeenAt'), field('RELAY', 'relayVersion'), conditions],
+    ],
+  },
+  { name: 'networks', path: '/v1/networks', short: ['network', 'net'], columns: [field('NAME'), field('CLUSTERS')] },
+  {
+    name: 'gateways',
+    path: '/v1/gateways',
+    short: ['gateway', 'gw'],
+    columns: [field('CLUSTER'), field('ADDRESS'), field('PORT'), field('STATE')],
+  },
+  {
+    name: 'services',
+    path: '/v1/services',
+    short: ['service', 'svc'],
+    columns: [service, ports, field('CLUSTERS'), conditions],
+  },
+  {
+    name: 'service-exports',
+    path: '/v1/service-exports',
+    short: ['service-export', 'exports', 'export'],
+    columns: [service, field('CLUSTER'), field('CONSUMERS'), conditions],
+  },
+  {
+    name: 'service-imports',
+    path: '/v1/service-imports',
+    short: ['service-import', 'imports', 'import'],
+    columns: [service, field('CLUSTER'), field('SOURCES'), conditions],
+  },
+  {
+    name: 'endpoints',
+    path: '/v1/endpoints',
+    short: ['endpoint', 'ep'],
+    columns: [service, field('CLUSTER'), field('PORT'), field('REGION'), field('ZONE'), field('READY'), field('TOTAL')],
+  },
+  {
+    name: 'authorities',
+    path: '/v1/authorities',
+    short: ['authority', 'ca'],
+    columns: [field('ID'), field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter')],
+  },
+  {
+    name: 'trust-bundles',
+    path: '/v1/trust-bundles',
+    short: ['trust-bundle', 'bundle'],
+    columns: [field('TRUST DOMAIN', 'trustDomain'), field('CLUSTER')],
+  },
+  {
+    name: 'cluster-configs',
+    path: '/v1/cluster-configs',
+    short: ['cluster-config', 'cfg'],
+    columns: [field('CLUSTER'), field('REVISION'), field('HASH'), field('CAUSE'), field('AUTHOR'), since('AGE', 'at')],
+  },
+  {
+    name: 'audit-events',
+    path: '/v1/audit-events',
+    short: ['events', 'event', 'audit'],
+    columns: [since('AGE', 'at'), field('CALLER'), field('ACTION'), field('OBJECT'), field('DETAIL')],
+  },
+  {
+    name: 'operator-keys',
+    path: '/v1/operator-keys',
+    short: ['operator-key', 'keys', 'key'],
+    columns: [field('ID'), field('NAME'), field('ROLE'), field('EXPIRES', 'expiresAt'), since('AGE', 'createdAt')],
+  },
+]
+
+/** The noun that `said` names, by its name or a short form. Throws `not-found` with the list. */
+export function nounOf(said: string): Noun {
+  const found = nouns.find((noun) => noun.name === said || noun.short.includes(said))
+  if (found) return found
+  throw new Problem('not-found', `there is no noun "${said}"; known: ${nouns.map(({ name }) => name).join(', ')}`)
+}

@@ -1,0 +1,42 @@
+import { stringify } from 'yaml'
+
+export type Format = 'table' | 'json' | 'yaml'
+export type Row = Readonly<Record<string, unknown>>
+
+/** A column: its heading, and the text of one object there. */
+export type Column = readonly [heading: string, text: (row: Row) => string]
+
+/** Objects in the asked form, with a line break at the end. */
+export function render(rows: readonly Row[], columns: readonly Column[], format: Format, single: boolean): string {
+  if (format === 'json') return `${JSON.stringify(single ? rows[0] : rows, null, 2)}\n`
+  if (format === 'yaml') return stringify(single ? rows[0] : rows)
+  return table([columns.map(([heading]) => heading), ...rows.map((row) => columns.map(([, text]) => text(row)))])
+}
+
+/** Columns aligned by spaces; the last one is not padded. */
+export function table(lines: readonly (readonly string[])[]): string {
+  const widths = (lines[0] ?? []).map((_, n) => Math.max(...lines.map((line) => (line[n] ?? '').length)))
+  return lines
+    .map(
+      (line) => `${line.map((cell, n) => (n === line.length - 1 ? cell : cell.padEnd(widths[n] ?? 0))).join('   ')}\n`,
+    )
+    .join('')
+}
+
+/** `12 s`, `4 min`, `3 h`, `2 d` since a moment; a dash for none. */
+export function age(at: unknown, now: number): string {
+  const time = typeof at === 'number' ? at : typeof at === 'string' ? Date.parse(at) : Number.NaN
+  if (!Number.isFinite(time)) return '–'
+  const seconds = Math.max(0, Math.round((now - time) / 1000))
+  if (seconds < 120) return `${seconds} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`
+  return `${Math.round(seconds / 86_400)} d`
+}
+
+/** A member of an object as text: lists joined, objects as JSON, nothing as a dash. */
+export function cell(value: unknown): string {
+  if (value === undefined || value === null || value === '') return '–'
+  if (Array.isArray(value)) return value.length === 0 ? '–' : value.map(cell).join(',')
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
