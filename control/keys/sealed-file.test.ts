@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parsePassphraseSource, readPassphrase } from '#control/keys/passphrase.ts'
 import { createSealedKey, fileSigner } from '#control/keys/sealed-file.ts'
-import { signerContract } from '#control/keys/signer-contract.ts'
+import { signerContract } from '#control/keys/testing/signer-contract.ts'
 
 const passphrase = Buffer.from('correct horse battery staple')
 const random = (n: number): Uint8Array => new Uint8Array(randomBytes(n))
