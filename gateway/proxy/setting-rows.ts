@@ -29,6 +29,7 @@ export const settingRows: Readonly<Record<string, Row>> = {
   application: { help: 'with NONE: address of the application' },
   outbound: { help: 'with NONE: address at which Envoy takes outbound HTTP' },
   tcp: { help: 'with NONE: address per TCP service: host:port=ip,host:port=ip' },
+  gateway: { help: 'router: IP:port at which the gateway listens; absent: as the relay’s own settings say' },
   envoy: { standard: '/usr/local/bin/envoy', help: 'Envoy binary' },
   dir: { standard: '/var/run/isthmus/proxy', help: 'working directory: sockets and bootstrap' },
   admin: { help: 'Envoy’s admin: a loopback host:port, or the path of a unix socket (default <dir>/admin.sock)' },

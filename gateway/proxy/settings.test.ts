@@ -51,6 +51,16 @@ test('the addresses of a pod without redirection are a sidecar’s alone', () =>
   expect(parseSettings('router', { ...good, interception: 'NONE' }).plain).toBeUndefined()
 })
 
+test('a router may say where it listens', () => {
+  expect(parseSettings('router', { ...good, gateway: '127.21.0.2:15443' }).gateway).toEqual({
+    host: '127.21.0.2',
+    port: 15443,
+  })
+  expect(problemOf(() => parseSettings('router', { ...good, gateway: 'gw.example:15443' })).violations).toMatchObject([
+    { path: 'gateway', reason: expect.stringContaining('is not an IP address') },
+  ])
+})
+
 const wrong: readonly (readonly [string, Record<string, unknown>, string])[] = [
   ['relay', { relay: 'relay' }, 'is not host:port'],
   ['relay', { relay: 'a b:1' }, 'is not host:port'],

@@ -33,6 +33,8 @@ export type ProxySettings = {
   readonly interception: 'NONE' | 'REDIRECT'
   /** Present for a sidecar with NONE. */
   readonly plain?: PlainAddresses
+  /** Of a router. */
+  readonly gateway?: HostPort
   readonly envoy: string
   readonly dir: string
   readonly admin: AdminAddress
@@ -75,6 +77,7 @@ export function parseSettings(type: string | undefined, raw: RawSettings): Proxy
     labels: read.table('labels'),
     interception,
     ...(type === 'sidecar' && interception === 'NONE' ? { plain: plainOf(read) } : {}),
+    ...(type === 'router' && read.text('gateway') !== '' ? { gateway: gatewayOf(read) } : {}),
     envoy: resolve(read.text('envoy')),
     dir,
     admin: adminOf(read, dir),
@@ -112,6 +115,13 @@ function plainOf(read: SettingReader): PlainAddresses {
     if (isIP(address) === 0) read.fail('tcp', `"${address}" (of ${service}) is not an IP address`)
   }
   return plain
+}
+
+/** What Envoy binds: an address, not a name. */
+function gatewayOf(read: SettingReader): HostPort {
+  const gateway = read.hostPort('gateway')
+  if (gateway.host !== '' && isIP(gateway.host) === 0) read.fail('gateway', `"${gateway.host}" is not an IP address`)
+  return gateway
 }
 
 /** On the network only where the machine itself can reach it: the admin interface can do anything. */

@@ -100,6 +100,12 @@ test('a router asks for the endpoints of its own network, a sidecar for all', ()
   expect(JSON.stringify(buildBootstrap(facts)['node'])).not.toContain('REQUESTED_NETWORK_VIEW')
 })
 
+test('a gateway says where it listens', () => {
+  const { plain: _plain, ...rest } = facts
+  const node = buildBootstrap({ ...rest, type: 'router', gateway: { host: '127.21.0.2', port: 15443 } })['node']
+  expect(node).toMatchObject({ metadata: { ISTHMUS: { gateway: { address: '127.21.0.2', port: 15443 } } } })
+})
+
 test('no private key and no session ticket key is in it', () => {
   expect(JSON.stringify(buildBootstrap(facts))).not.toMatch(/PRIVATE KEY|session_ticket_keys/)
 })

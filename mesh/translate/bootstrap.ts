@@ -19,6 +19,8 @@ export type BootstrapFacts = {
   readonly interception: 'NONE' | 'REDIRECT'
   /** Where traffic goes when nothing is intercepted: sent to the relay as metadata `ISTHMUS`. */
   readonly plain?: PlainAddresses
+  /** Where an east-west gateway listens, if the relay is not to choose: also in `ISTHMUS`. */
+  readonly gateway?: { readonly host: string; readonly port: number }
   readonly relay: { readonly host: string; readonly port: number; readonly uri: string; readonly caPem: string }
   readonly secretsSocket: string
   readonly admin: AdminAddress
@@ -101,7 +103,7 @@ function metadataOf(facts: BootstrapFacts): Json {
     PILOT_SAN: [facts.relay.uri],
     PROXY_CONFIG: { discoveryAddress: addressText(facts.relay), concurrency: facts.concurrency },
     REQUESTED_NETWORK_VIEW: facts.type === 'router' ? facts.network : undefined,
-    ISTHMUS: facts.plain && { ...facts.plain },
+    ISTHMUS: { ...facts.plain, gateway: facts.gateway && { address: facts.gateway.host, port: facts.gateway.port } },
   }
 }
 
