@@ -1,0 +1,136 @@
+import { isDeepStrictEqual } from 'node:util'
+import { changeSignals } from '#gateway/watch/change-signals.ts'
+import { type DirectoryState, emptyDirectory, scanDirectory } from '#gateway/watch/directory-scan.ts'
+import type { HomePlace } from '#gateway/watch/endpoints.ts'
+import { mergeFiles } from '#gateway/watch/file-state.ts'
+import { emptyCluster, ownClusterOf } from '#gateway/watch/own-cluster.ts'
+import type { ClusterWatch } from '#gateway/watch/watch.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
+
+export type DirectoryWatchSettings = {
+  readonly dir: string
+  readonly home: HomePlace
+  readonly log?: { info(facts: object, text: string): void; warn(facts: object, text: string): void }
+  /** Signals that come together are one scan. */
+  readonly debounceMs?: number
+  /** How long a file that is written in place, or that vanished, must stay as it is to be believed. */
+  readonly settleMs?: number
+  /** A full look without any signal: signals may be lost. */
+  readonly rescanMs?: number
+}
+
+const rejectedMax = 1000
+
+/**
+ * Follows a directory of ordinary Kubernetes YAML. A file that replaces another by rename is believed at once; one that
+ * is written in place, a moment later. When the directory vanishes or cannot be read everything stays as it was last
+ * good, and `rejected` says so. `start` throws `not-found` where there is no such directory.
+ */
+export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
+  const { dir, home, log, debounceMs = 5, settleMs = 40, rescanMs = 2000 } = settings
+  const listeners = new Set<() => void>()
+  let state: DirectoryState = emptyDirectory
+  let seen = state
+  let own: OwnCluster = emptyCluster
+  let rejected: readonly RejectedObject[] = []
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+  let dueAt = Number.POSITIVE_INFINITY
+  let scanning: Promise<void> | undefined
+  let isSignalled = false
+  const signals = changeSignals(dir, () => {
+    isSignalled = true
+    wake(debounceMs)
+  })
+
+  const wake = (afterMs: number): void => {
+    const at = performance.now() + afterMs
+    if (stopped || at >= dueAt) return
+    clearTimeout(timer)
+    dueAt = at
+    timer = setTimeout(() => {
+      dueAt = Number.POSITIVE_INFINITY
+      scanning ??= scan()
+        .catch((err: unknown) => log?.warn({ err }, 'a look at the cluster directory failed: the last state stays'))
+        .finally(() => {
+          scanning = undefined
+          wake(isSignalled ? debounceMs : state.isSettled ? rescanMs : settleMs)
+        })
+    }, afterMs)
+    timer.unref()
+  }
+
+  const scan = async (): Promise<void> => {
+    isSignalled = false
+    state = await scanDirectory(state, { dir, settleMs, nowMs: Date.now(), upMs: performance.now() })
+    if (stopped) return
+    if (signals.follow(state.directories)) isSignalled = true // what changed before it was watched
+    publish()
+  }
+
+  const publish = (): void => {
+    if (state.files === seen.files && isDeepStrictEqual(state.faults, seen.faults)) return
+    seen = state
+    const merged = mergeFiles(state.files)
+    const nextOwn = ownClusterOf(merged.objects, home, own)
+    const nextRejected = boundedRejections([...state.faults, ...merged.rejected])
+    if (nextOwn === own && isDeepStrictEqual(nextRejected, rejected)) return
+    tellLog(nextRejected)
+    own = nextOwn
+    rejected = nextRejected
+    for (const listener of [...listeners]) listener()
+  }
+
+  const tellLog = (next: readonly RejectedObject[]): void => {
+    const known = new Set(rejected.map((r) => `${r.at} ${r.reason}`))
+    const news = next.filter((r) => !known.has(`${r.at} ${r.reason}`))
+    for (const r of news.slice(0, 20)) log?.warn(r, 'an object of the cluster directory is set aside')
+    if (news.length > 20) log?.warn({ count: news.length - 20 }, 'more objects are set aside: see status')
+    if (rejected.length > 0 && next.length === 0) log?.info({}, 'every object of the cluster directory can be used')
+  }
+
+  return {
+    async start() {
+      do {
+        await scan()
+        const lost = state.faults.find((fault) => fault.at === '.')
+        if (lost && state.files.size === 0) {
+          signals.close()
+          throw new Problem(
+            'not-found',
+            `cluster directory "${dir}" ${lost.reason}: create it, or correct the path in the relay's settings`,
+          )
+        }
+        if (!state.isSettled) await new Promise((resolve) => setTimeout(resolve, settleMs))
+      } while (!state.isSettled && !stopped)
+      wake(isSignalled ? debounceMs : rescanMs)
+    },
+    current: () => own,
+    rejected: () => rejected,
+    onChange(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    async stop() {
+      stopped = true
+      clearTimeout(timer)
+      listeners.clear()
+      await scanning
+      signals.close()
+    },
+  }
+}
+
+function boundedRejections(all: readonly RejectedObject[]): readonly RejectedObject[] {
+  const lineOf = (r: RejectedObject): number => Number(/:(\d+)$/.exec(r.at)?.[1] ?? 0)
+  const fileOf = (r: RejectedObject): string => r.at.replace(/:\d+$/, '')
+  const sorted = all.toSorted(
+    (a, b) => compare(fileOf(a), fileOf(b)) || lineOf(a) - lineOf(b) || compare(a.object, b.object),
+  )
+  if (sorted.length <= rejectedMax) return sorted
+  const kept = sorted.slice(0, rejectedMax - 1)
+  return [...kept, { at: '.', object: 'directory', reason: `${sorted.length - kept.length} more are not shown` }]
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)

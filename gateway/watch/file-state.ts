@@ -1,0 +1,66 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { ParsedFile, PlacedObject } from '#gateway/watch/parse-file.ts'
+import type { RejectedObject } from '#mesh/model/view.ts'
+
+/** What one file says now, and what it said last where it no longer can be read. */
+export type FileState = {
+  readonly live: readonly PlacedObject[]
+  /** Last good objects that the file neither holds in a usable form nor clearly gave up. */
+  readonly stale: readonly PlacedObject[]
+  readonly rejected: readonly RejectedObject[]
+}
+
+/**
+ * The state of a file after reading it again. Objects that did not change keep their identity. An object that the file
+ * now says wrongly, or may say in a part that cannot be read, stays as it was last good: only a file that reads clearly
+ * without the object takes it away.
+ */
+export function nextFileState(before: FileState | undefined, parsed: ParsedFile): FileState {
+  const known = new Map([...(before?.stale ?? []), ...(before?.live ?? [])].map((placed) => [placed.id, placed]))
+  const live = parsed.objects.map((placed) => {
+    const old = known.get(placed.id)
+    return old && isDeepStrictEqual(old, placed) ? old : placed
+  })
+  const present = new Set(live.map((placed) => placed.id))
+  const stale = [...known.values()].filter(
+    (placed) => !present.has(placed.id) && (parsed.isUnclear || parsed.invalid.has(placed.id)),
+  )
+  const isKept = new Set(stale.map((placed) => placed.id))
+  const said = parsed.rejected.map((r) =>
+    isKept.has(r.object) ? { ...r, reason: `${r.reason}: it stays as it was` } : r,
+  )
+  const unsaid = stale
+    .filter((placed) => !parsed.invalid.has(placed.id))
+    .map((placed) => ({
+      at: placed.at,
+      object: placed.id,
+      reason: `its file cannot be read whole (${parsed.rejected[0]?.reason ?? 'unknown'}): it stays as it was`,
+    }))
+  const next = { live, stale, rejected: [...said, ...unsaid] }
+  return before && isDeepStrictEqual(before, next) ? before : next
+}
+
+export const objectsMax = 20_000
+
+/**
+ * All files as one set of objects. Of two objects of one name the one in the first file (by path, then by line) wins and
+ * the other is rejected; a stale one never stands against a live one. What is past `objectsMax` is rejected.
+ */
+export function mergeFiles(
+  files: ReadonlyMap<string, FileState>,
+  max = objectsMax,
+): { readonly objects: readonly PlacedObject[]; readonly rejected: readonly RejectedObject[] } {
+  const inOrder = [...files].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, state]) => state)
+  const chosen = new Map<string, PlacedObject>()
+  const rejected = inOrder.flatMap((state) => state.rejected)
+  for (const placed of inOrder.flatMap((state) => state.live)) {
+    const first = chosen.get(placed.id)
+    if (first)
+      rejected.push({ at: placed.at, object: placed.id, reason: `is already in ${first.at}: remove one of the two` })
+    else if (chosen.size < max) chosen.set(placed.id, placed)
+    else rejected.push({ at: placed.at, object: placed.id, reason: `is past the bound of ${max} objects` })
+  }
+  for (const placed of inOrder.flatMap((state) => state.stale))
+    if (!chosen.has(placed.id) && chosen.size < max) chosen.set(placed.id, placed)
+  return { objects: [...chosen.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1)), rejected }
+}

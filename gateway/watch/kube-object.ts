@@ -1,0 +1,251 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { type NetworkName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import type { MutualTlsMode, PeerAuthentication, Pod } from '#mesh/model/pod.ts'
+import { protocolOf, type ServicePort } from '#mesh/model/service.ts'
+
+export type SliceEndpoint = {
+  readonly address: string
+  readonly ready: boolean
+  readonly serving: boolean
+  readonly terminating: boolean
+  readonly zone: string
+  /** `<namespace>/<pod>`; empty where the slice names none. */
+  readonly pod: string
+  readonly hostname?: string
+}
+
+/** A Kubernetes object that a relay uses, cut down to what it uses of it. */
+export type KubeObject =
+  | { readonly kind: 'Namespace'; readonly name: string; readonly network?: NetworkName }
+  | { readonly kind: 'ServiceAccount'; readonly namespace: string; readonly name: string }
+  | {
+      readonly kind: 'Service'
+      readonly key: ServiceKey
+      readonly ports: readonly ServicePort[]
+      readonly clusterIps: readonly string[]
+      readonly headless: boolean
+    }
+  | {
+      readonly kind: 'EndpointSlice'
+      readonly service: ServiceKey
+      readonly endpoints: readonly SliceEndpoint[]
+      /** Number on the pod by port name. */
+      readonly ports: Readonly<Record<string, number>>
+    }
+  | { readonly kind: 'Pod'; readonly pod: Pod; readonly network?: NetworkName }
+  | {
+      readonly kind: 'ServiceExport'
+      readonly key: ServiceKey
+      readonly consumers?: readonly string[]
+      readonly createdAt: number
+    }
+  | { readonly kind: 'ServiceImport'; readonly key: ServiceKey; readonly accept: boolean }
+  | { readonly kind: 'PeerAuthentication'; readonly policy: PeerAuthentication }
+
+const text = z.string().max(4096)
+const texts = z.record(z.string().max(512), text).nullish()
+const port = z.number().int().min(1).max(65_535)
+const address = z.string().refine((a) => isIP(a) !== 0, { error: 'is not an IP address' })
+const list = <T extends z.ZodType>(item: T, max: number) => z.array(item).max(max).nullish()
+
+export const metadataSchema = z.object({
+  name: z
+    .string()
+    .max(253)
+    .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'is not a Kubernetes name'),
+  namespace: z
+    .string()
+    .max(63)
+    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'is not a namespace')
+    .nullish(),
+  labels: texts,
+  annotations: texts,
+  creationTimestamp: z.iso.datetime({ offset: true }).nullish(),
+})
+export type Metadata = z.infer<typeof metadataSchema> & { readonly namespace: string }
+
+const networkLabel = 'topology.istio.io/network'
+const networkOf = (metadata: Metadata): { readonly network?: NetworkName } => {
+  const said = metadata.labels?.[networkLabel]
+  return said === undefined ? {} : { network: parseNetworkName(said) }
+}
+
+const serviceSchema = z.object({
+  spec: z.object({
+    type: text.nullish(),
+    clusterIP: text.nullish(),
+    clusterIPs: list(text, 2),
+    ports: list(z.object({ name: text.nullish(), port, protocol: text.nullish(), appProtocol: text.nullish() }), 100),
+  }),
+})
+
+/** Undefined for a Service that stands for a name outside (ExternalName). UDP and SCTP ports are no business of a mesh. */
+export function parseService(metadata: Metadata, raw: unknown): KubeObject | undefined {
+  const { spec } = serviceSchema.parse(raw)
+  if (spec.type === 'ExternalName') return undefined
+  const ports = (spec.ports ?? []).filter((p) => isTcp(p.protocol))
+  return {
+    kind: 'Service',
+    key: serviceKey(metadata.namespace, metadata.name),
+    ports: ports.map((p) => {
+      const said = { name: p.name ?? '', ...(p.appProtocol ? { appProtocol: p.appProtocol } : {}) }
+      return { name: p.name ?? '', port: p.port, ...protocolOf(said) }
+    }),
+    clusterIps: [...new Set([...(spec.clusterIPs ?? []), spec.clusterIP ?? ''])].filter((ip) => isIP(ip) !== 0),
+    headless: spec.clusterIP === 'None',
+  }
+}
+
+const isTcp = (protocol: string | null | undefined): boolean => (protocol ?? 'TCP') === 'TCP'
+
+const sliceSchema = z.object({
+  addressType: z.enum(['IPv4', 'IPv6']),
+  endpoints: list(
+    z.object({
+      addresses: z.array(address).min(1).max(100),
+      conditions: z
+        .object({ ready: z.boolean().nullish(), serving: z.boolean().nullish(), terminating: z.boolean().nullish() })
+        .nullish(),
+      zone: z.string().max(63).nullish(),
+      hostname: z.string().max(63).nullish(),
+      targetRef: z.object({ kind: text.nullish(), name: text.nullish(), namespace: text.nullish() }).nullish(),
+    }),
+    1000,
+  ),
+  ports: list(z.object({ name: text.nullish(), port: port.nullish(), protocol: text.nullish() }), 100),
+})
+
+/**
+ * Undefined for a slice of no Service. An absent condition means ready and serving, and the first address stands for
+ * all of an endpoint's. Source: Kubernetes, EndpointSlice v1.
+ */
+export function parseEndpointSlice(metadata: Metadata, raw: unknown): KubeObject | undefined {
+  const service = metadata.labels?.['kubernetes.io/service-name']
+  if (service === undefined) return undefined
+  const slice = sliceSchema.parse(raw)
+  const ports = (slice.ports ?? []).filter((p) => isTcp(p.protocol))
+  return {
+    kind: 'EndpointSlice',
+    service: serviceKey(metadata.namespace, service),
+    ports: Object.fromEntries(ports.flatMap((p) => (p.port ? [[p.name ?? '', p.port]] : []))),
+    endpoints: (slice.endpoints ?? []).map(({ addresses, conditions, zone, hostname, targetRef }) => ({
+      address: addresses[0] ?? '',
+      ready: conditions?.ready ?? true,
+      serving: conditions?.serving ?? conditions?.ready ?? true,
+      terminating: conditions?.terminating ?? false,
+      zone: zone ?? '',
+      pod:
+        targetRef?.kind === 'Pod' && targetRef.name
+          ? `${targetRef.namespace ?? metadata.namespace}/${targetRef.name}`
+          : '',
+      ...(hostname ? { hostname } : {}),
+    })),
+  }
+}
+
+const podSchema = z.object({
+  spec: z
+    .object({ serviceAccountName: text.nullish(), serviceAccount: text.nullish(), nodeName: text.nullish() })
+    .nullish(),
+  status: z.object({ podIP: text.nullish(), podIPs: list(z.object({ ip: text.nullish() }), 8) }).nullish(),
+})
+
+export function parsePod(metadata: Metadata, raw: unknown): KubeObject {
+  const { spec, status } = podSchema.parse(raw)
+  const ips = [status?.podIP, ...(status?.podIPs ?? []).map((p) => p.ip)]
+  const labels = metadata.labels ?? {}
+  const pod: Pod = {
+    namespace: metadata.namespace,
+    name: metadata.name,
+    ips: [...new Set(ips)].filter((ip) => ip !== undefined && ip !== null && isIP(ip) !== 0).map(String),
+    serviceAccount: spec?.serviceAccountName || spec?.serviceAccount || 'default',
+    labels,
+    node: spec?.nodeName ?? '',
+    meshed: labels['security.istio.io/tlsMode'] === 'istio',
+  }
+  return { kind: 'Pod', pod, ...networkOf(metadata) }
+}
+
+export const parseNamespace = (metadata: Metadata): KubeObject => ({
+  kind: 'Namespace',
+  name: metadata.name,
+  ...networkOf(metadata),
+})
+
+export const parseServiceAccount = ({ namespace, name }: Metadata): KubeObject => ({
+  kind: 'ServiceAccount',
+  namespace,
+  name,
+})
+
+const consumer = z
+  .string()
+  .max(63)
+  .regex(/^(group\/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
+
+/**
+ * An annotation without names lets nobody in; a name that cannot be one sets the whole export aside, because leaving it
+ * out could be leaving out a restriction. A file without creationTimestamp counts as the oldest: its own times move with
+ * every edit, and who wins a port must not.
+ */
+export function parseServiceExport(metadata: Metadata): KubeObject {
+  const key = serviceKey(metadata.namespace, metadata.name)
+  const said = metadata.annotations?.['isthmus.dev/consumers']
+  const createdAt = metadata.creationTimestamp ? Math.max(0, Date.parse(metadata.creationTimestamp)) : 0
+  if (said === undefined) return { kind: 'ServiceExport', key, createdAt }
+  const names = said
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  const bad = names.find((name) => !consumer.safeParse(name).success)
+  if (bad !== undefined)
+    throw new Error(`annotation isthmus.dev/consumers: "${bad.slice(0, 80)}" is not a cluster's name`)
+  return { kind: 'ServiceExport', key, createdAt, consumers: [...new Set(names)].toSorted() }
+}
+
+export function parseServiceImport(metadata: Metadata): KubeObject {
+  const accept = metadata.annotations?.['isthmus.dev/accept'] ?? 'true'
+  if (accept !== 'true' && accept !== 'false')
+    throw new Error(`annotation isthmus.dev/accept is "${accept.slice(0, 80)}": use "true" or "false"`)
+  return {
+    kind: 'ServiceImport',
+    key: serviceKey(metadata.namespace, metadata.name),
+    accept: accept === 'true',
+  }
+}
+
+const mode = z.object({ mode: z.enum(['UNSET', 'STRICT', 'PERMISSIVE', 'DISABLE']).nullish() })
+const peerAuthenticationSchema = z.object({
+  spec: z
+    .object({
+      selector: z.object({ matchLabels: texts }).nullish(),
+      mtls: mode.nullish(),
+      portLevelMtls: z.record(z.string().regex(/^[1-9][0-9]{0,4}$/, 'is not a port'), mode).nullish(),
+    })
+    .nullish(),
+})
+
+export function parsePeerAuthentication(metadata: Metadata, raw: unknown): KubeObject {
+  const { spec } = peerAuthenticationSchema.parse(raw)
+  const ports = Object.entries(spec?.portLevelMtls ?? {}).flatMap(([number, said]) => {
+    const set = modeOf(said)
+    return set ? [[number, set] as const] : []
+  })
+  const own = modeOf(spec?.mtls)
+  return {
+    kind: 'PeerAuthentication',
+    policy: {
+      namespace: metadata.namespace,
+      name: metadata.name,
+      selector: spec?.selector?.matchLabels ?? {},
+      ...(own ? { mode: own } : {}),
+      ports: Object.fromEntries(ports),
+    },
+  }
+}
+
+function modeOf(said: z.infer<typeof mode> | null | undefined): MutualTlsMode | undefined {
+  const value = said?.mode
+  return value === undefined || value === null || value === 'UNSET' ? undefined : value
+}

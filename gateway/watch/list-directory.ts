@@ -1,0 +1,109 @@
+import type { BigIntStats } from 'node:fs'
+import { open, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ParsedFile, parseFile, unclearFile } from '#gateway/watch/parse-file.ts'
+
+/** What a file looks like from outside: equal looks with time between them are the same content. */
+export type Look = { readonly mark: string; readonly changedMs: number }
+
+export type Listing = {
+  /** Paths relative to the directory. */
+  readonly files: ReadonlyMap<string, Look>
+  /** Inode by path: a directory that was replaced is another one. */
+  readonly directories: ReadonlyMap<string, string>
+  /** Places that could not be listed (a file, a directory, `.` for all): what is under them is unknown. */
+  readonly unknown: ReadonlyMap<string, string>
+}
+
+export const limits = { fileBytes: 1024 * 1024, files: 5000, depth: 8 } as const
+
+/**
+ * Every `.yaml` and `.yml` file under `dir`. Names that begin with a dot are left out: half-written files and the
+ * inside of mounted ConfigMaps. Links to files are followed, links to directories are not. Never throws.
+ */
+export async function listDirectory(dir: string): Promise<Listing> {
+  const files = new Map<string, Look>()
+  const directories = new Map<string, string>()
+  const unknown = new Map<string, string>()
+  const visit = async (path: string, depth: number): Promise<void> => {
+    if (depth > limits.depth) return void unknown.set(path, `is nested more than ${limits.depth} directories deep`)
+    let entries: { readonly name: string; isDirectory(): boolean }[]
+    try {
+      entries = await readdir(join(dir, path), { withFileTypes: true })
+      const { dev, ino } = await stat(join(dir, path))
+      directories.set(path, `${dev}:${ino}`)
+    } catch (error) {
+      return void unknown.set(path, `cannot be listed (${codeOf(error)})`)
+    }
+    for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+      if (entry.name.startsWith('.')) continue
+      const inner = path === '.' ? entry.name : `${path}/${entry.name}`
+      if (entry.isDirectory()) await visit(inner, depth + 1)
+      else if (/\.ya?ml$/.test(entry.name)) await lookAt(inner)
+    }
+  }
+  const lookAt = async (path: string): Promise<void> => {
+    try {
+      const found = await stat(join(dir, path), { bigint: true })
+      if (!found.isFile()) return
+      if (files.size >= limits.files) return void unknown.set(path, `is past the bound of ${limits.files} files`)
+      files.set(path, lookOf(found))
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') unknown.set(path, `cannot be looked at (${codeOf(error)})`)
+    }
+  }
+  await visit('.', 0)
+  return { files, directories, unknown }
+}
+
+/** The inode tells a rename, ctime a write that keeps the mtime. */
+const lookOf = (s: BigIntStats): Look => ({
+  mark: [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':'),
+  changedMs: Number(s.ctimeNs / 1_000_000n),
+})
+
+/**
+ * Reads one file as it was looked at: 'moved' where it is gone or was written to meanwhile, so that half of a write is
+ * never taken for the whole (with no `look`: as it is). What cannot be read is an unclear file with the reason.
+ */
+export async function readObjects(dir: string, path: string, look?: Look): Promise<ParsedFile | 'moved'> {
+  try {
+    const { bytes, mark } = await readBounded(join(dir, path))
+    if (look && mark !== look.mark) return 'moved'
+    if (bytes.length > limits.fileBytes)
+      return unclearFile(path, `is larger than ${limits.fileBytes} bytes: split it into several files`)
+    const text = textOf(bytes)
+    return 'fault' in text ? unclearFile(path, text.fault) : parseFile(path, text.text)
+  } catch (error) {
+    return codeOf(error) === 'ENOENT' ? 'moved' : unclearFile(path, `cannot be read (${codeOf(error)})`)
+  }
+}
+
+/** At most one byte more than the bound, and what the file looked like afterwards. */
+async function readBounded(path: string): Promise<{ readonly bytes: Buffer; readonly mark: string }> {
+  const file = await open(path, 'r')
+  try {
+    const { size } = await file.stat()
+    const buffer = Buffer.alloc(Math.min(size, limits.fileBytes) + 1)
+    let length = 0
+    for (let read = -1; read !== 0 && length < buffer.length; length += read)
+      read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead
+    return { bytes: buffer.subarray(0, length), mark: lookOf(await file.stat({ bigint: true })).mark }
+  } finally {
+    await file.close()
+  }
+}
+
+function textOf(bytes: Buffer): { readonly text: string } | { readonly fault: string } {
+  const [a, b] = bytes
+  if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)) return { fault: 'is UTF-16: save it as UTF-8' }
+  if (bytes.includes(0)) return { fault: 'holds NUL bytes: it is no text, or is not UTF-8' }
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) }
+  } catch {
+    return { fault: 'is not UTF-8' }
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  String((error as { code?: unknown } | undefined)?.code ?? error).slice(0, 200)

@@ -1,0 +1,136 @@
+import { isDeepStrictEqual } from 'node:util'
+import {
+  type EndpointFacts,
+  endpointsOf,
+  type HomePlace,
+  type PodObject,
+  type Slice,
+} from '#gateway/watch/endpoints.ts'
+import type { PlacedObject } from '#gateway/watch/parse-file.ts'
+import type { Endpoint } from '#mesh/model/endpoint.ts'
+import type { NetworkName, ServiceKey } from '#mesh/model/id.ts'
+import type { PeerAuthentication } from '#mesh/model/pod.ts'
+import type { Service } from '#mesh/model/service.ts'
+import type { OwnCluster, OwnExport } from '#mesh/model/view.ts'
+
+export const emptyCluster: OwnCluster = {
+  services: new Map(),
+  endpoints: new Map(),
+  pods: new Map(),
+  exports: new Map(),
+  refused: new Set(),
+  peerAuthentications: [],
+}
+
+/**
+ * The own cluster as one value, from all its objects in order of their ids. Equal objects give an equal value whatever
+ * came before; parts equal to those of `before` are the very same objects, and so is the whole, so that whoever renders
+ * from it can remember by identity. A service is in `endpoints` as soon as it exists: without slices it has none.
+ */
+export function ownClusterOf(objects: readonly PlacedObject[], home: HomePlace, before = emptyCluster): OwnCluster {
+  const sorted = sortByKind(objects)
+  const facts = { home, pods: sorted.pods, namespaceNetworks: sorted.namespaceNetworks }
+  const next: OwnCluster = {
+    services: sharedMap(sorted.services, before.services),
+    endpoints: sharedMap(allEndpoints(sorted, facts, before), before.endpoints),
+    pods: sharedMap(new Map([...sorted.pods].map(([key, { pod }]) => [key, pod])), before.pods),
+    exports: sharedMap(sorted.exports, before.exports),
+    refused: isDeepStrictEqual(sorted.refused, before.refused) ? before.refused : sorted.refused,
+    peerAuthentications: sharedList(sorted.policies, before.peerAuthentications),
+  }
+  const parts = Object.keys(next) as (keyof OwnCluster)[]
+  return parts.every((part) => next[part] === before[part]) ? before : next
+}
+
+type Sorted = {
+  readonly services: Map<ServiceKey, Service>
+  readonly slices: Map<ServiceKey, Slice[]>
+  readonly pods: Map<string, PodObject>
+  readonly exports: Map<ServiceKey, OwnExport>
+  readonly refused: Set<ServiceKey>
+  readonly policies: PeerAuthentication[]
+  readonly namespaceNetworks: Map<string, NetworkName>
+}
+
+function sortByKind(objects: readonly PlacedObject[]): Sorted {
+  const sorted: Sorted = {
+    services: new Map(),
+    slices: new Map(),
+    pods: new Map(),
+    exports: new Map(),
+    refused: new Set(),
+    policies: [],
+    namespaceNetworks: new Map(),
+  }
+  for (const { object, at } of objects) sortIn(sorted, object, at)
+  return sorted
+}
+
+function sortIn(sorted: Sorted, object: PlacedObject['object'], at: string): void {
+  switch (object.kind) {
+    case 'Service': {
+      const { kind: _, ...service } = object
+      sorted.services.set(object.key, { ...service, origin: at })
+      return
+    }
+    case 'EndpointSlice':
+      sorted.slices.set(object.service, [...(sorted.slices.get(object.service) ?? []), object])
+      return
+    case 'Pod':
+      sorted.pods.set(`${object.pod.namespace}/${object.pod.name}`, object)
+      return
+    case 'ServiceExport': {
+      const { kind: _, ...exported } = object
+      sorted.exports.set(object.key, { ...exported, origin: at })
+      return
+    }
+    case 'ServiceImport':
+      if (!object.accept) sorted.refused.add(object.key)
+      return
+    case 'PeerAuthentication':
+      sorted.policies.push(object.policy)
+      return
+    case 'Namespace':
+      if (object.network) sorted.namespaceNetworks.set(object.name, object.network)
+      return
+    case 'ServiceAccount':
+      return // pods name their accounts; the object itself adds nothing yet
+  }
+}
+
+function allEndpoints(
+  sorted: Sorted,
+  facts: EndpointFacts,
+  before: OwnCluster,
+): ReadonlyMap<ServiceKey, readonly Endpoint[]> {
+  return new Map(
+    [...sorted.services].map(([key, service]) => {
+      const [clusterIp] = service.clusterIps
+      const found = endpointsOf(sorted.slices.get(key) ?? [], { ...facts, ...(clusterIp ? { clusterIp } : {}) })
+      return [key, sharedEndpoints(found, before.endpoints.get(key) ?? [])]
+    }),
+  )
+}
+
+function sharedEndpoints(next: readonly Endpoint[], before: readonly Endpoint[]): readonly Endpoint[] {
+  const old = new Map(before.map((endpoint) => [endpoint.address, endpoint]))
+  return sharedList(
+    next.map((endpoint) => same(endpoint, old.get(endpoint.address))),
+    before,
+  )
+}
+
+const same = <T>(next: T, before: T | undefined): T =>
+  before !== undefined && isDeepStrictEqual(next, before) ? before : next
+
+/** `before` itself where nothing changed; otherwise its equal members are kept. */
+function sharedMap<K, V>(next: ReadonlyMap<K, V>, before: ReadonlyMap<K, V>): ReadonlyMap<K, V> {
+  const shared = new Map([...next].map(([key, value]) => [key, same(value, before.get(key))]))
+  const isSame = shared.size === before.size && [...shared].every(([key, value]) => before.get(key) === value)
+  return isSame ? before : shared
+}
+
+function sharedList<T>(next: readonly T[], before: readonly T[]): readonly T[] {
+  const shared = next.map((item, index) => same(item, before[index]))
+  return shared.length === before.length && shared.every((item, index) => item === before[index]) ? before : shared
+}

@@ -1,0 +1,19 @@
+import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
+
+/**
+ * The own cluster's objects, followed: a directory of YAML or a Kubernetes API behind one interface.
+ *
+ * What cannot be read is unknown, and unknown is not empty: an object goes only when its source says so. Whatever was
+ * last good stays in `current` and the reason is in `rejected`.
+ */
+export interface ClusterWatch {
+  /** Resolves after the first complete read; only then `current` means anything. Throws where there is nothing to read. */
+  start(): Promise<void>
+  /** One consistent value, replaced as a whole; parts that did not change keep their identity. */
+  current(): OwnCluster
+  /** What is set aside or stale, and why. Sorted by place, bounded. */
+  rejected(): readonly RejectedObject[]
+  /** Calls `listener` after `current` or `rejected` changed; gives back what ends that. */
+  onChange(listener: () => void): () => void
+  stop(): Promise<void>
+}
