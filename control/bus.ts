@@ -1,14 +1,8 @@
-import type { StreamDelta } from '#mesh/wire/pull.ts'
+import type { StreamChange } from '#control/stream-change.ts'
 
 /** Something that was committed a moment ago. Lossy by design: whoever misses one finds out by a pull or at its next start. */
 export type Note =
-  /** Streams moved; `deltas` where the writer has them at hand. */
-  | {
-      readonly kind: 'streams'
-      readonly streams: readonly string[]
-      readonly deltas?: readonly StreamDelta[]
-      readonly urgent?: boolean
-    }
+  | { readonly kind: 'streams'; readonly changes: readonly StreamChange[]; readonly urgent?: boolean }
   /** The outbox has rows. */
   | { readonly kind: 'outbox' }
   /** The cluster left or has another key: its tokens are void. */

@@ -12,6 +12,7 @@ import {
 } from '#control/store/clusters.ts'
 import { isDuplicate, type Tx } from '#control/store/database.ts'
 import { deleteJoinTokens, loadJoinToken, redeemJoinToken, saveJoinToken } from '#control/store/join-tokens.ts'
+import { appendWhole } from '#control/store/streams.ts'
 import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
 import { parseClusterId, parseClusterName, parseMeshName, parseNetworkName, trustDomainOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -20,6 +21,7 @@ import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { thumbprintOf } from '#mesh/wire/assertion.ts'
 import type { JoinAnswer, JoinRequest } from '#mesh/wire/join.ts'
 import { formatJoinToken } from '#mesh/wire/join-token.ts'
+import { reportStream } from '#mesh/wire/stream.ts'
 import { checkVersion } from '#mesh/wire/version.ts'
 
 const tokenLifeMs = 60 * 60_000
@@ -74,9 +76,13 @@ async function insertNew(centre: Centre, tx: Tx, name: ReturnType<typeof parseCl
 
 async function comeBack(centre: Centre, tx: Tx, row: ClusterRow): Promise<ClusterRow> {
   const generation = row.generation + 1
+  await forgetReport(centre, tx, row)
   const trustDomain = parseTrustDomain(trustDomainOf(parseClusterName(row.name), centre.mesh, generation))
   return moved(row, await updateCluster(tx, row, { state: 'expected', generation, trustDomain }))
 }
+
+const forgetReport = (centre: Centre, tx: Tx, row: ClusterRow) =>
+  appendWhole(tx, { mesh: centre.mesh, stream: reportStream(row.name) }, new Map(), centre.now())
 
 /** A join token as it is shown once. */
 export type NewJoinToken = {
@@ -233,6 +239,8 @@ export async function removeCluster(
     if (old.state === 'left') return old
     const left = moved(old, await updateCluster(tx, old, { state: 'left', keyThumbprint: null, keyJwk: null }))
     await deleteJoinTokens(tx, centre.mesh, old.id)
+    // What it reported is withdrawn now: a later life of the same name begins with what it says then.
+    await forgetReport(centre, tx, old)
     await audited(centre, tx, caller, { action: 'cluster.remove', object: `cluster ${name}` })
     await askPublish(centre, tx, { cause: `cluster ${name} left`, author: callerText(caller) })
     return left

@@ -1,0 +1,110 @@
+import { loadTrustedRoots } from '#control/store/authorities.ts'
+import type { ClusterRow } from '#control/store/clusters.ts'
+import { loadMembers } from '#control/store/clusters.ts'
+import type { Tx } from '#control/store/database.ts'
+import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
+import { loadLive, loadStreams } from '#control/store/streams.ts'
+import type { ServiceExport } from '#mesh/model/export.ts'
+import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
+import {
+  type MeshName,
+  parseClusterId,
+  parseClusterName,
+  parseNetworkName,
+  type ServiceKey,
+  serviceKey,
+} from '#mesh/model/id.ts'
+import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
+import { exportSchema, parseReportKey } from '#mesh/wire/report.ts'
+import { reportStream } from '#mesh/wire/stream.ts'
+
+/** What one cluster's report says that config is compiled from. */
+type Reported = Pick<Member, 'exports' | 'refused'>
+
+/** Reports as parsed before, by stream: a report whose head has not moved is not read again. */
+export type ReportMemo = Map<string, { readonly position: string; readonly reported: Reported }>
+
+/**
+ * Everything that config is compiled from. Members, reports, narrowings and roots are read one after the other, so they
+ * may be of slightly different moments: whatever commits meanwhile has left an outbox row, and is compiled next.
+ */
+export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promise<Fleet> {
+  const members = await loadMembers(tx, mesh)
+  const positions = new Map(
+    (await loadStreams(tx, mesh, ['rep'])).map((row) => [row.stream, `${row.epoch} ${row.head}`]),
+  )
+  for (const stream of memo.keys()) if (!positions.has(stream)) memo.delete(stream)
+  const full: Member[] = []
+  for (const row of members) full.push(await memberFrom(tx, row, positions, memo))
+  return {
+    mesh,
+    roots: await loadTrustedRoots(tx, mesh),
+    members: full,
+    narrowings: (await loadAllNarrowings(tx, mesh)).map(narrowingFrom),
+  }
+}
+
+async function memberFrom(
+  tx: Tx,
+  row: ClusterRow,
+  positions: ReadonlyMap<string, string>,
+  memo: ReportMemo,
+): Promise<Member> {
+  const stream = reportStream(row.name)
+  const position = positions.get(stream)
+  const known = memo.get(stream)
+  const reported = known && known.position === position ? known.reported : await loadReported(tx, row.mesh, stream)
+  if (position !== undefined) memo.set(stream, { position, reported })
+  return {
+    id: parseClusterId(row.id),
+    name: parseClusterName(row.name),
+    network: parseNetworkName(row.network),
+    region: row.region,
+    trustDomain: parseTrustDomain(row.trustDomain),
+    ...reported,
+  }
+}
+
+/** Items without a body were refused when they came, and nothing good was known before. */
+async function loadReported(tx: Tx, mesh: string, stream: string): Promise<Reported> {
+  const exports = new Map<ServiceKey, ServiceExport>()
+  const refused = new Set<ServiceKey>()
+  for (const { key: text, body } of await loadLive(tx, { mesh, stream })) {
+    const item = parseReportKey(text)
+    if (item?.service === undefined || body === '') continue
+    const key = parseServiceKey(item.service)
+    if (item.kind === 'refuse') refused.add(key)
+    if (item.kind === 'export') exports.set(key, exportFrom(key, JSON.parse(body)))
+  }
+  return { exports, refused }
+}
+
+function exportFrom(key: ServiceKey, body: unknown): ServiceExport {
+  const { consumers, ...rest } = exportSchema.parse(body)
+  return { key, ...rest, ...(consumers === undefined ? {} : { consumers: consumers.map(parseClusterName) }) }
+}
+
+function parseServiceKey(text: string): ServiceKey {
+  const [namespace = '', name = ''] = text.split('/')
+  return serviceKey(namespace, name)
+}
+
+export async function loadAllNarrowings(tx: Tx, mesh: MeshName): Promise<ServiceExportRow[]> {
+  const all: ServiceExportRow[] = []
+  for (let after = ''; ; ) {
+    const page = await loadNarrowings(tx, mesh, after, 500)
+    all.push(...page)
+    const last = page.at(-1)
+    if (page.length < 500 || !last) return all
+    after = last.id
+  }
+}
+
+/** A stored narrowing as the compiler takes it. */
+export const narrowingFrom = (row: ServiceExportRow): ExportNarrowing => ({
+  key: serviceKey(row.namespace, row.name),
+  ...(row.cluster === '' ? {} : { cluster: parseClusterName(row.cluster) }),
+  consumers: parseConsumers(row.consumers),
+})
+
+const parseConsumers = (text: string) => (JSON.parse(text) as string[]).map(parseClusterName)

@@ -1,0 +1,165 @@
+import type { Centre } from '#control/centre.ts'
+import { loadFleet, type ReportMemo } from '#control/load-fleet.ts'
+import { projectMesh } from '#control/project-cluster.ts'
+import { loadClusters } from '#control/store/clusters.ts'
+import { appendCompiled, loadLastCompiled } from '#control/store/compiled.ts'
+import type { Tx } from '#control/store/database.ts'
+import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.ts'
+import { appendWhole, lockStream } from '#control/store/streams.ts'
+import { changeOf, type StreamChange } from '#control/stream-change.ts'
+import { compile } from '#mesh/compile/compile.ts'
+import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import type { Fleet } from '#mesh/model/fleet.ts'
+import { type ConfigEntry, clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
+import type { StreamDelta } from '#mesh/wire/pull.ts'
+import { cfgStream, trustStream } from '#mesh/wire/stream.ts'
+
+/** What a publisher remembers between rounds, only to read and write less: losing it costs nothing but that. */
+export type PublishMemo = { readonly reports: ReportMemo; readonly hashes: Map<string, string>; neighbourhood: string }
+export const newPublishMemo = (): PublishMemo => ({ reports: new Map(), hashes: new Map(), neighbourhood: '' })
+
+/** How one round went: how many configs moved, and whether more work lies in the outbox. */
+export type PublishResult = { readonly published: number; readonly more: boolean }
+
+/**
+ * Compiles the fleet and writes what differs: entries to `cfg/<cluster>`, the whole to the history with its cause, roots
+ * and members to `trust/<mesh>`; brings the summaries to who may read them where that changed. Work is taken from the
+ * outbox before and ticked off after it, so a round that dies is done again, and doing it again changes nothing. With
+ * `always` it compares although nobody asked: at the start, and now and then.
+ *
+ * One round at a time per process: see `openPublisher`.
+ */
+export async function publish(centre: Centre, memo: PublishMemo, always: boolean): Promise<PublishResult> {
+  const asked = await centre.db.read((tx) => loadOutbox(tx, centre.mesh))
+  if (asked.length === 0 && !always) return { published: 0, more: false }
+  const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, memo.reports))
+  const why = reasonOf(asked)
+  // First away, then there: whoever is shut out loses the summary before anybody is told of a new road.
+  await project(centre, fleet, memo)
+  const published = await writeConfigs(centre, fleet, { memo, why, always })
+  await writeTrust(centre, fleet)
+  await centre.db.transact((tx) =>
+    deleteOutbox(
+      tx,
+      centre.mesh,
+      asked.map((row) => row.id),
+    ),
+  )
+  const oldest = asked[0]
+  if (oldest) centre.measures.published(centre.now() - oldest.at)
+  return { published, more: asked.length === 500 }
+}
+
+type Why = { readonly cause: string; readonly author: string }
+
+/** Rows of `sync` carry a cause alone: the cluster that reported is in it. */
+function reasonOf(asked: readonly OutboxRow[]): Why {
+  const bodies = asked.map((row) => JSON.parse(row.body) as { readonly cause?: string; readonly author?: string })
+  const causes = [...new Set(bodies.map((body) => body.cause ?? 'a change'))]
+  const authors = [
+    ...new Set(bodies.map((body) => body.author ?? (body.cause ?? '').replace(/^report of /, 'cluster:'))),
+  ]
+  const shown = causes.slice(0, 5).join('; ')
+  return {
+    cause: (causes.length === 0
+      ? 'full comparison'
+      : causes.length > 5
+        ? `${shown}; and ${causes.length - 5} more`
+        : shown
+    ).slice(0, 500),
+    author: (authors.slice(0, 3).join(', ') || 'centre').slice(0, 200),
+  }
+}
+
+/** Only what decides about readers: members, their networks, the lists. Summaries themselves flow with each report. */
+async function project(centre: Centre, fleet: Fleet, memo: PublishMemo): Promise<void> {
+  const neighbourhood = sha256Hex(
+    canonicalJson({
+      members: fleet.members.map(({ name, network }) => `${name} ${network}`).toSorted(),
+      narrowings: fleet.narrowings.map((narrowing) => canonicalJson({ ...narrowing })).toSorted(),
+    }),
+  )
+  if (neighbourhood === memo.neighbourhood) return
+  tell(centre, await projectMesh(centre.db, centre.mesh, centre.now()))
+  memo.neighbourhood = neighbourhood
+}
+
+async function writeConfigs(
+  centre: Centre,
+  fleet: Fleet,
+  { memo, why, always }: { readonly memo: PublishMemo; readonly why: Why; readonly always: boolean },
+): Promise<number> {
+  const configs = compile(fleet)
+  centre.measures.compiled(configs.size)
+  const changes: StreamChange[] = []
+  for (const [cluster, config] of configs) {
+    const entries = entriesOf(config)
+    const hash = clusterConfigHash(entries)
+    if (memo.hashes.get(cluster) === hash && !always) continue
+    const delta = await centre.db.transact((tx) => writeConfig(centre, tx, { cluster, entries, hash, why }))
+    memo.hashes.set(cluster, hash)
+    if (delta) changes.push(changeOf(delta))
+  }
+  for (const cluster of await gone(centre, new Set<string>(configs.keys()))) {
+    await centre.db.transact((tx) =>
+      appendWhole(tx, { mesh: centre.mesh, stream: cfgStream(cluster) }, new Map(), centre.now()),
+    )
+    memo.hashes.delete(cluster)
+  }
+  tell(centre, changes)
+  return changes.length
+}
+
+/** Stream and history stand together: whoever was delivered a config can be shown it, and why. */
+async function writeConfig(
+  centre: Centre,
+  tx: Tx,
+  config: {
+    readonly cluster: string
+    readonly entries: ReadonlyMap<string, ConfigEntry>
+    readonly hash: string
+    readonly why: Why
+  },
+): Promise<StreamDelta | undefined> {
+  const { cluster, entries, hash, why } = config
+  const ref = { mesh: centre.mesh, stream: cfgStream(cluster) }
+  await lockStream(tx, ref, centre.now())
+  const delta = await appendWhole(tx, ref, entries, centre.now())
+  const last = await loadLastCompiled(tx, centre.mesh, cluster)
+  if (last?.hash !== hash)
+    await appendCompiled(tx, {
+      mesh: centre.mesh,
+      cluster,
+      revision: (last?.revision ?? 0) + 1,
+      hash,
+      ...why,
+      at: centre.now(),
+      body: canonicalJson(Object.fromEntries(entries)),
+    })
+  return delta
+}
+
+/** Clusters that left and still have a config in memory of this process, or at the start any that left. */
+async function gone(centre: Centre, members: ReadonlySet<string>): Promise<string[]> {
+  const left: string[] = []
+  for (let after = ''; ; ) {
+    const page = await centre.db.read((tx) => loadClusters(tx, centre.mesh, after, 500))
+    left.push(...page.filter((row) => row.state === 'left' && !members.has(row.name)).map((row) => row.name))
+    const last = page.at(-1)
+    if (page.length < 500 || !last) return left
+    after = last.name
+  }
+}
+
+/** `root/<digest>` for each root to accept, `member/<cluster>` with its trust domain. */
+async function writeTrust(centre: Centre, fleet: Fleet): Promise<void> {
+  const entries = new Map<string, Json>(fleet.roots.map((pem) => [`root/${sha256Hex(pem).slice(0, 16)}`, { pem }]))
+  for (const { name, trustDomain } of fleet.members) entries.set(`member/${name}`, { trustDomain })
+  const ref = { mesh: centre.mesh, stream: trustStream(centre.mesh) }
+  const delta = await centre.db.transact((tx) => appendWhole(tx, ref, entries, centre.now()))
+  if (delta) tell(centre, [changeOf(delta)])
+}
+
+function tell(centre: Centre, changes: readonly StreamChange[]): void {
+  if (changes.length > 0) centre.bus.announce({ kind: 'streams', changes })
+}

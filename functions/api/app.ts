@@ -1,0 +1,59 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Api, Door, Env } from '#functions/api/door.ts'
+import { problemResponse, toProblem } from '#functions/api/problem.ts'
+import { certificateRoutes } from '#functions/api/routes/certificates.ts'
+import { joinRoutes } from '#functions/api/routes/join.ts'
+import { pullRoutes } from '#functions/api/routes/pull.ts'
+import { syncRoutes } from '#functions/api/routes/sync.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+/** Nothing of the API is a page to be framed, sniffed or kept; the pages that are pages set their own policy. */
+const securityHeaders = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=31536000',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const
+
+/** The whole HTTP API of the centre. Each route names who may call it; what none matches is a `not-found` problem. */
+export function openApi(door: Door): Api {
+  const api: Api = new OpenAPIHono<Env>({
+    strict: false,
+    defaultHook: (result) => {
+      if (result.success) return
+      const violations = result.error.issues.map((issue) => ({
+        path: issue.path.join('.') || result.target,
+        reason: issue.message,
+      }))
+      const first = violations[0]
+      throw new Problem('invalid', `${first?.path ?? 'request'}: ${first?.reason ?? 'not valid'}`, { violations })
+    },
+  })
+  api.use('*', async (c, next) => {
+    const started = performance.now()
+    await next()
+    for (const [name, value] of Object.entries(securityHeaders)) if (!c.res.headers.has(name)) c.header(name, value)
+    const route = c.req.routePath === '*' ? 'unknown' : c.req.routePath
+    door.metrics.requests.inc({ route, method: c.req.method, status: c.res.status })
+    door.metrics.requestSeconds.observe({ route }, (performance.now() - started) / 1000)
+  })
+  api.onError((error, c) => {
+    const problem = toProblem(error)
+    if (problem.kind === 'internal')
+      door.centre.log.error({ err: error, path: c.req.path, cause: problem.cause }, 'a request failed by our fault')
+    return problemResponse(problem, c.req.path)
+  })
+  api.notFound((c) =>
+    problemResponse(
+      new Problem('not-found', `there is no ${c.req.method} ${c.req.path.slice(0, 200)}: see /docs`),
+      c.req.path,
+    ),
+  )
+  joinRoutes(api, door)
+  syncRoutes(api, door)
+  pullRoutes(api, door)
+  certificateRoutes(api, door)
+  return api
+}

@@ -1,0 +1,72 @@
+import type { MiddlewareHandler } from 'hono'
+import { authenticate } from '#control/authenticate.ts'
+import { type Caller, requireCluster, requireRole } from '#control/caller.ts'
+import type { Role } from '#control/store/operator-keys.ts'
+import { readBody } from '#functions/api/body.ts'
+import type { Door, Env } from '#functions/api/door.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+type Middleware = MiddlewareHandler<Env>
+
+/** Sizes of bodies; a route without one takes none. */
+export const bodyBytesMax = { usual: 1024 * 1024, report: 512 * 1024, stranger: 16 * 1024 } as const
+
+/** A route for operators of at least that role. */
+export const forRole = (door: Door, role: Role): Middleware =>
+  guarded(door, bodyBytesMax.usual, (caller) => requireRole(caller, role))
+
+/** A route for relays alone; where the path names a cluster, for the relay of that one. */
+export const forCluster = (door: Door, bytesMax: number): Middleware =>
+  guarded(door, bytesMax, (caller, id) => requireCluster(caller, id))
+
+/** A route without credential: few and small requests. */
+export const forStrangers =
+  (door: Door): Middleware =>
+  async (c, next) => {
+    door.limits.strangers.take(addressOf(c.env), door.centre.now())
+    await takeBody(c, bodyBytesMax.stranger)
+    await next()
+  }
+
+const guarded =
+  (door: Door, bytesMax: number, admit: (caller: Caller, id: string | undefined) => unknown): Middleware =>
+  async (c, next) => {
+    const caller = await callerOf(door, c.req.header('authorization'), addressOf(c.env))
+    admit(caller, c.req.param('id'))
+    c.set('caller', caller)
+    await takeBody(c, bytesMax)
+    await next()
+  }
+
+/** Who sends `Authorization: Bearer …`, within its rate. Guessing is bounded by address. Throws `unauthenticated`, `too-many`. */
+export async function callerOf(door: Door, header: string | undefined, address: string): Promise<Caller> {
+  const now = door.centre.now()
+  try {
+    const credential = /^Bearer +([A-Za-z0-9._~+/=-]{1,4096})$/i.exec(header ?? '')?.[1]
+    if (credential === undefined) throw new Problem('unauthenticated', 'no bearer credential')
+    const caller = await authenticate(door.centre, credential)
+    door.limits[caller.kind === 'cluster' ? 'clusters' : 'operators'].take(caller.id, now)
+    return caller
+  } catch (error) {
+    if (error instanceof Problem && error.kind === 'unauthenticated') {
+      door.limits.strangers.take(address, now)
+      door.centre.log.info({ address, why: error.message }, 'caller refused')
+    }
+    throw error
+  }
+}
+
+export const addressOf = (env: Env['Bindings'] | undefined): string => env?.incoming?.socket?.remoteAddress ?? 'unknown'
+
+/** Reads the body once, bounded and inflated, and puts it where the validators look for it. */
+async function takeBody(c: Parameters<Middleware>[0], bytesMax: number): Promise<void> {
+  const { method } = c.req
+  if (method !== 'POST' && method !== 'PUT') return
+  const bytes = await readBody(c.req.raw, bytesMax)
+  const type = c.req.header('content-type') ?? ''
+  if (bytes.length > 0 && !/^application\/json\b/i.test(type))
+    throw new Problem('invalid', `content-type "${type.slice(0, 80)}" is not taken: send application/json`)
+  const headers = new Headers(c.req.raw.headers)
+  for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) headers.delete(name)
+  c.req.raw = new Request(c.req.url, { method, headers, body: bytes.length > 0 ? new Uint8Array(bytes) : null })
+}

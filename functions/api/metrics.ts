@@ -1,0 +1,65 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Measures } from '#control/centre.ts'
+
+/** The centre's metrics, and what the flows and doors tell them. */
+export type Metrics = ReturnType<typeof openMetrics>
+
+export function openMetrics() {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const requests = new Counter({
+    name: 'isthmus_centre_requests_total',
+    help: 'Requests by route, method and status',
+    labelNames: ['route', 'method', 'status'],
+    registers,
+  })
+  const requestSeconds = new Histogram({
+    name: 'isthmus_centre_request_seconds',
+    help: 'Time to answer, by route',
+    labelNames: ['route'],
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+    registers,
+  })
+  const publishedSeconds = new Histogram({
+    name: 'isthmus_centre_change_to_published_seconds',
+    help: 'From the change that asks for it until every config is compiled and stored',
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60],
+    registers,
+  })
+  const counter = (name: string, help: string) => new Counter({ name: `isthmus_centre_${name}`, help, registers })
+  const gauge = <T extends string>(name: string, help: string, labelNames: T[] = []) =>
+    new Gauge({ name: `isthmus_centre_${name}`, help, labelNames, registers })
+  const measured = {
+    registry,
+    requests,
+    requestSeconds,
+    compiledConfigs: counter('configs_compiled_total', 'Configs compiled, changed or not'),
+    syncs: new Counter({
+      name: 'isthmus_centre_syncs_total',
+      help: 'Reports taken in, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    syncItems: counter('sync_items_total', 'Items in reports'),
+    pulls: new Counter({
+      name: 'isthmus_centre_pulls_total',
+      help: 'Pulls answered, by whether there was anything to deliver',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    hints: counter('hints_sent_total', 'Hint frames sent'),
+    hintsDropped: counter('hints_dropped_total', 'Hint frames not sent because the reader was slow; it pulls later'),
+    watchers: gauge('watch_connections', 'Open hint connections'),
+    waiting: gauge('long_polls', 'Pulls that are held open'),
+    clusters: gauge('clusters', 'Clusters by state', ['state']),
+    streams: gauge('streams', 'Streams by kind', ['kind']),
+    outbox: gauge('outbox_rows', 'Changes that wait to be published (500 = or more)'),
+    certificateEnd: gauge('certificate_not_after_seconds', 'When a certificate ends, Unix time', ['kind']),
+  }
+  const measures: Measures = {
+    published: (ms) => publishedSeconds.observe(Math.max(0, ms) / 1000),
+    compiled: (clusters) => measured.compiledConfigs.inc(clusters),
+  }
+  return { ...measured, measures }
+}
