@@ -46,6 +46,8 @@ export type KubeObject =
 const text = z.string().max(4096)
 const texts = z.record(z.string().max(512), text).nullish()
 const port = z.number().int().min(1).max(65_535)
+const portName = z.string().max(63).nullish()
+const account = z.string().max(253).nullish()
 const address = z.string().refine((a) => isIP(a) !== 0, { error: 'is not an IP address' })
 const list = <T extends z.ZodType>(item: T, max: number) => z.array(item).max(max).nullish()
 
@@ -76,7 +78,7 @@ const serviceSchema = z.object({
     type: text.nullish(),
     clusterIP: text.nullish(),
     clusterIPs: list(text, 2),
-    ports: list(z.object({ name: text.nullish(), port, protocol: text.nullish(), appProtocol: text.nullish() }), 100),
+    ports: list(z.object({ name: portName, port, protocol: text.nullish(), appProtocol: text.nullish() }), 100),
   }),
 })
 
@@ -113,7 +115,7 @@ const sliceSchema = z.object({
     }),
     1000,
   ),
-  ports: list(z.object({ name: text.nullish(), port: port.nullish(), protocol: text.nullish() }), 100),
+  ports: list(z.object({ name: portName, port: port.nullish(), protocol: text.nullish() }), 100),
 })
 
 /**
@@ -145,9 +147,7 @@ export function parseEndpointSlice(metadata: Metadata, raw: unknown): KubeObject
 }
 
 const podSchema = z.object({
-  spec: z
-    .object({ serviceAccountName: text.nullish(), serviceAccount: text.nullish(), nodeName: text.nullish() })
-    .nullish(),
+  spec: z.object({ serviceAccountName: account, serviceAccount: account, nodeName: text.nullish() }).nullish(),
   status: z.object({ podIP: text.nullish(), podIPs: list(z.object({ ip: text.nullish() }), 8) }).nullish(),
 })
 
@@ -201,6 +201,7 @@ export function parseServiceExport(metadata: Metadata): KubeObject {
   const bad = names.find((name) => !consumer.safeParse(name).success)
   if (bad !== undefined)
     throw new Error(`annotation isthmus.dev/consumers: "${bad.slice(0, 80)}" is not a cluster's name`)
+  if (names.length > 1000) throw new Error('annotation isthmus.dev/consumers names more than 1000 clusters')
   return { kind: 'ServiceExport', key, createdAt, consumers: [...new Set(names)].toSorted() }
 }
 

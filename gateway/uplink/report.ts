@@ -1,0 +1,164 @@
+import type { Json } from '#mesh/model/canonical.ts'
+import type { ClusterConfig, Condition } from '#mesh/model/cluster-config.ts'
+import type { Endpoint } from '#mesh/model/endpoint.ts'
+import { partsOf, type ServiceKey } from '#mesh/model/id.ts'
+import type { Service } from '#mesh/model/service.ts'
+import type { FlatEndpoint, PortCount, ServiceSummary } from '#mesh/model/summary.ts'
+import type { Home, OwnCluster, OwnExport } from '#mesh/model/view.ts'
+import { exportSchema, reportKeys } from '#mesh/wire/report.ts'
+import { meshSyncText } from '#mesh/wire/version.ts'
+
+type Item = { readonly [field: string]: Json | undefined }
+
+/** All that the centre is to know of this cluster, by key of mesh/wire/report, and what its users should be told. */
+export type Report = { readonly items: ReadonlyMap<string, Item>; readonly conditions: readonly Condition[] }
+
+export type ReportFacts = {
+  readonly own: OwnCluster
+  readonly home: Home
+  readonly relayVersion: string
+  /** True where another cluster shares the network: only then pod addresses leave this one. */
+  readonly flat: boolean
+  /** The items of the report before. */
+  readonly previous?: ReadonlyMap<string, Json>
+  /** The config in force: what was last known of the own identities by a relay that has just started. */
+  readonly config?: ClusterConfig
+}
+
+/**
+ * The report of one cluster. Pure: equal facts give equal bytes. Only exported services are named, only meshed pods
+ * count. The service accounts behind an export never empty while its pods are away: those told before stay, so that
+ * callers know whom to trust the moment the first pod is back.
+ */
+export function reportOf(facts: ReportFacts): Report {
+  const { own, home, relayVersion } = facts
+  const items = new Map<string, Item>()
+  const conditions: Condition[] = []
+  const { network, region } = home
+  items.set(reportKeys.cluster, { network, region, relayVersion, meshSync: meshSyncText })
+  items.set(reportKeys.gateways, {
+    gateways: home.gateways.map(({ address, port, state }) => ({ address, port, state })),
+  })
+  for (const exported of [...own.exports.values()].toSorted((a, b) => compare(a.key, b.key))) {
+    const service = own.services.get(exported.key)
+    if (service === undefined) {
+      conditions.push(noService(exported))
+      continue
+    }
+    const endpoints = own.endpoints.get(exported.key) ?? []
+    const accounts = accountsOf(exported.key, endpoints, facts)
+    items.set(reportKeys.export(exported.key), exportItem(exported, service, accounts))
+    items.set(reportKeys.summary(exported.key), { ...summaryOf(service, endpoints, facts) })
+    conditions.push(...conditionsOf(service, endpoints, accounts))
+  }
+  for (const key of [...own.refused].toSorted(compare)) items.set(reportKeys.refuse(key), {})
+  return { items, conditions }
+}
+
+/** Bounds of the wire: past them an item is refused whole, so the rest is left out here and said. */
+const accountsMax = 100
+const flatMax = 400
+const countsMax = 500
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+const exportItem = (exported: OwnExport, service: Service, accounts: readonly string[]): Item => ({
+  ports: service.ports.map(({ name, port, protocol, declared }) => ({ name, port, protocol, declared })),
+  serviceAccounts: accounts.slice(0, accountsMax),
+  ...(exported.consumers ? { consumers: exported.consumers } : {}),
+  createdAt: exported.createdAt,
+  headless: service.headless,
+})
+
+function accountsOf(key: ServiceKey, endpoints: readonly Endpoint[], facts: ReportFacts): readonly string[] {
+  const seen = endpoints.filter((e) => e.meshed && e.serviceAccount !== '').map((e) => e.serviceAccount)
+  if (seen.length > 0) return [...new Set(seen)].toSorted()
+  const told = exportSchema.safeParse(facts.previous?.get(reportKeys.export(key)))
+  if (told.success && told.data.serviceAccounts.length > 0) return told.data.serviceAccounts
+  const source = facts.config?.imports.get(key)?.sources.find((s) => s.cluster === facts.home.cluster)
+  const prefix = `spiffe://${facts.home.trustDomain}/ns/${partsOf(key).namespace}/sa/`
+  return (source?.identities ?? []).filter((id) => id.startsWith(prefix)).map((id) => id.slice(prefix.length))
+}
+
+/** Ready and all meshed endpoints per port and locality, and their addresses for neighbours of the same network. */
+export function summaryOf(
+  service: Service,
+  endpoints: readonly Endpoint[],
+  { home, flat }: Pick<ReportFacts, 'home' | 'flat'>,
+): ServiceSummary {
+  const behind = endpoints.filter((endpoint) => endpoint.meshed)
+  const counts = countsOf(service, behind)
+  const summary = { counts: counts.length <= countsMax ? counts : countsOf(service, behind.map(withoutZone)) }
+  return flat ? { ...summary, flat: flatOf(service, behind, home).slice(0, flatMax) } : summary
+}
+
+const withoutZone = (e: Endpoint): Endpoint => ({ ...e, locality: { ...e.locality, zone: '' } })
+
+function countsOf(service: Service, endpoints: readonly Endpoint[]): PortCount[] {
+  const counts = new Map<string, PortCount>()
+  for (const { port, name } of service.ports)
+    for (const { ports, locality, health } of endpoints) {
+      if (ports[name] === undefined) continue
+      const { region, zone } = locality
+      const key = `${port} ${region} ${zone}`
+      const old = counts.get(key) ?? { port, region, zone, ready: 0, total: 0 }
+      counts.set(key, { ...old, ready: old.ready + (health === 'ready' ? 1 : 0), total: old.total + 1 })
+    }
+  return [...counts.values()].toSorted(
+    (a, b) => a.port - b.port || compare(a.region, b.region) || compare(a.zone, b.zone),
+  )
+}
+
+function flatOf(service: Service, endpoints: readonly Endpoint[], home: Home): FlatEndpoint[] {
+  const near = endpoints.filter((e) => e.health !== 'not-ready' && e.network === home.network)
+  return service.ports
+    .flatMap(({ port: servicePort, name }) =>
+      near.flatMap(({ address, ports, locality, health }) => {
+        const port = ports[name]
+        const { region, zone } = locality
+        return port === undefined ? [] : [{ address, port, servicePort, region, zone, draining: health === 'draining' }]
+      }),
+    )
+    .toSorted((a, b) => a.servicePort - b.servicePort || compare(a.address, b.address))
+}
+
+const noService = (exported: OwnExport): Condition => ({
+  type: 'Valid',
+  reason: 'NoService',
+  message: `${exported.origin} exports a Service that does not exist here: create it, or remove the ServiceExport`,
+  object: `service ${exported.key}`,
+})
+
+function conditionsOf(service: Service, endpoints: readonly Endpoint[], accounts: readonly string[]): Condition[] {
+  const object = `service ${service.key}`
+  const bare = endpoints.filter((e) => !e.meshed).map((e) => e.pod || e.address)
+  const unsaid = service.ports.filter((p) => !p.declared).map((p) => p.port)
+  const conditions: Condition[] = []
+  if (bare.length > 0)
+    conditions.push({
+      type: 'NotMeshed',
+      reason: 'PodsWithoutProxy',
+      message:
+        `${some([...new Set(bare)])} stand behind it without a proxy and are not offered to other clusters: ` +
+        'give them one and the label security.istio.io/tlsMode=istio',
+      object,
+    })
+  if (unsaid.length > 0)
+    conditions.push({
+      type: 'ProtocolNotDeclared',
+      reason: 'OpaqueTcp',
+      message: `port ${some(unsaid)} (${service.origin}) says no protocol and is carried as opaque TCP: set appProtocol`,
+      object,
+    })
+  if (accounts.length > accountsMax)
+    conditions.push({
+      type: 'TooManyIdentities',
+      reason: 'Bound',
+      message: `${accounts.length} service accounts stand behind it; only the first ${accountsMax} are accepted by callers`,
+      object,
+    })
+  return conditions
+}
+
+const some = (names: readonly (string | number)[]): string =>
+  names.slice(0, 5).join(', ') + (names.length > 5 ? ` and ${names.length - 5} more` : '')
