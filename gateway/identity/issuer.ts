@@ -1,7 +1,7 @@
 import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts'
 import type { TrustDomain } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { type Certificate, certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
+import { type Certificate, certificatePem, parseCertificate, parseCertificates } from '#mesh/trust/certificate.ts'
 import { checkChain } from '#mesh/trust/check-chain.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
 import { identityNames } from '#mesh/trust/names.ts'
@@ -82,10 +82,8 @@ async function issue({ key, trustDomain, clock, random, roots }: IssuerParts, as
   )
   const anchors = roots?.() ?? []
   const bundle = anchors.length > 0 ? anchors : authority.roots.map(certificatePem)
-  return {
-    certificate,
-    chain: [certificatePem(certificate), ...authority.chain.map(certificatePem), bundle.join('')],
-  }
+  const last = bundle.map((pem) => (pem.endsWith('\n') ? pem : `${pem}\n`)).join('')
+  return { certificate, chain: [certificatePem(certificate), ...authority.chain.map(certificatePem), last] }
 }
 
 function authorityAt(certified: Certified | undefined, now: Date): Certified {
@@ -103,7 +101,7 @@ function authorityAt(certified: Certified | undefined, now: Date): Certified {
 }
 
 /** Any fault is `unauthenticated`, with the reason as its cause: for the log, not for the caller. */
-function peerOf({ key, trustDomain, clock }: IssuerParts, der: Uint8Array): SpiffeId {
+function peerOf({ key, trustDomain, clock, roots }: IssuerParts, der: Uint8Array): SpiffeId {
   const refuse = (reason: unknown): Problem =>
     new Problem('unauthenticated', 'request authenticate failure', { cause: reason })
   const current = key.current()
@@ -111,8 +109,9 @@ function peerOf({ key, trustDomain, clock }: IssuerParts, der: Uint8Array): Spif
   const leaf = parseLeaf(der, refuse)
   const [uri, ...more] = leaf.names
   if (uri?.kind !== 'uri' || more.length > 0) throw refuse('the client certificate has not exactly one URI name')
+  const anchors = [...current.roots, ...(roots?.() ?? []).flatMap((pem) => parseCertificates(pem, 'trust bundle', 16))]
   const faults = [current.chain[0], ...key.earlier()].map((authority) =>
-    checkChain([leaf, authority], { roots: current.roots, now: clock(), usage: 'clientAuth' }),
+    checkChain([leaf, authority], { roots: anchors, now: clock(), usage: 'clientAuth' }),
   )
   if (!faults.some((violations) => violations.length === 0)) throw refuse(JSON.stringify(faults[0]))
   const id = parseId(uri.text, refuse)
