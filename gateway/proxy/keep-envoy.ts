@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { envoyLog, envoyLogFormat } from '#gateway/proxy/envoy-log.ts'
 import type { Clock } from '#gateway/proxy/keep-certificate.ts'
 import { forgetEnvoy, killLeftOver, noteEnvoy } from '#gateway/proxy/left-over.ts'
-import { type Log, redact } from '#gateway/proxy/log.ts'
+import type { Log } from '#gateway/proxy/log.ts'
 
 export type EnvoyCommand = {
   readonly binary: string
@@ -29,7 +30,7 @@ const killMs = 3_000
 const flagsOf = (command: EnvoyCommand): readonly string[] => [
   ...['-c', command.bootstrap, '--disable-hot-restart', '--allow-unknown-static-fields'],
   ...['--drain-time-s', '20', '--drain-strategy', 'immediate'],
-  ...['--concurrency', String(command.concurrency), '-l', command.logLevel, '--log-format', '%l\t%n\t%v'],
+  ...['--concurrency', String(command.concurrency), '-l', command.logLevel, '--log-format', envoyLogFormat],
 ]
 
 /**
@@ -57,7 +58,7 @@ export function keepEnvoy(command: EnvoyCommand, log: Log, clock: Clock): Envoy 
       })
       child.on('error', (error) => done(`cannot be started: ${error.message}`))
       child.on('close', (code, signal) => done(signal ? `was ended by ${signal}` : `ended with code ${code}`))
-      if (child.stderr) forward(child.stderr, log)
+      if (child.stderr) createInterface({ input: child.stderr }).on('line', envoyLog(log))
       if (child.pid === undefined) return
       try {
         noteEnvoy(command.pidFile, child.pid)
@@ -109,29 +110,4 @@ function guardOf(log: Log): readonly string[] {
   if (found.status === 0) return [...guard]
   log.debug('no setpriv here: an Envoy that outlives this program is ended at the next start')
   return []
-}
-
-const levels: Readonly<Record<string, 'trace' | 'debug' | 'info' | 'warn' | 'error'>> = {
-  trace: 'trace',
-  debug: 'debug',
-  info: 'info',
-  warning: 'warn',
-  error: 'error',
-  critical: 'error',
-}
-
-/** Envoy's own lines into the log. A rejected secret is printed with its key over several lines: they are left out. */
-function forward(stderr: NodeJS.ReadableStream, log: Log): void {
-  let level: 'trace' | 'debug' | 'info' | 'warn' | 'error' = 'warn'
-  let inKey = false
-  createInterface({ input: stderr }).on('line', (line) => {
-    const begins = line.lastIndexOf('PRIVATE KEY-----')
-    const wasInKey = inKey
-    if (begins >= 0) inKey = /-----BEGIN [A-Z ]*$/.test(line.slice(0, begins))
-    if (wasInKey) return
-    const [mark = '', name = '', ...rest] = line.split('\t')
-    const own = levels[mark]
-    if (own) level = own
-    log[level]({ envoy: own ? name : 'more' }, redact(own ? rest.join('\t') : line).slice(0, 4_096))
-  })
 }
