@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
 import { ApiConfigSource_ApiType, ApiVersion } from '#gen/envoy/config/core/v3/config_source_pb.js'
@@ -47,6 +48,9 @@ export const socketAddress = (address: string, port: number) => ({
 
 /** What a user's object is called in status and in NACKs. */
 export const ownerOf = (key: string): string => `service ${key}`
+
+/** Whether Envoy takes it as an IP address: one name or scope in an update makes it refuse the whole update. */
+export const isAddress = (text: string): boolean => isIP(text) !== 0 && !text.includes('%')
 
 /** By code unit, in every locale the same. */
 export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)

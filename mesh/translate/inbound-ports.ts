@@ -4,7 +4,7 @@ import type { MutualTlsMode } from '#mesh/model/pod.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { Protocol } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
-import { compareText } from '#mesh/translate/encode.ts'
+import { compareText, isAddress } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
 import { ownTrustDomains } from '#mesh/translate/trust.ts'
@@ -32,7 +32,7 @@ export function inboundPortsOf(view: View, proxy: MeshProxy, memo: Memo): readon
   for (const member of members) {
     for (const port of view.own.services.get(member.key)?.ports ?? []) {
       const number = member.endpoint.ports[port.name]
-      if (number === undefined) continue
+      if (number === undefined || !isAddress(member.endpoint.address)) continue
       const before = ports.get(number)
       const admitted = new Set([
         ...(before?.admitted ?? ownTrustDomains(view)),
@@ -59,7 +59,10 @@ function admittedBy(view: View, key: ServiceKey, port: number): readonly string[
   return exported?.ports.some((p) => p.port === port) ? exported.admitted : []
 }
 
-function modeOf(view: View, proxy: MeshProxy, port: number): MutualTlsMode {
+/** What the pod's ports behind no service take. */
+export const restModeOf = (view: View, proxy: MeshProxy): MutualTlsMode => modeOf(view, proxy, undefined)
+
+function modeOf(view: View, proxy: MeshProxy, port: number | undefined): MutualTlsMode {
   const labels = view.own.pods.get(`${proxy.namespace}/${proxy.pod}`)?.labels ?? proxy.labels
   return mutualTlsModeOf(view.own.peerAuthentications, { namespace: proxy.namespace, labels }, port)
 }
@@ -70,7 +73,8 @@ type Member = { readonly key: ServiceKey; readonly endpoint: Endpoint }
 function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>): ReadonlyMap<string, readonly Member[]> {
   const pods = new Map<string, Member[]>()
   for (const key of [...endpoints.keys()].sort(compareText)) {
-    for (const endpoint of endpoints.get(key) ?? []) {
+    const sorted = (endpoints.get(key) ?? []).toSorted((a, b) => compareText(a.address, b.address))
+    for (const endpoint of sorted) {
       const place = endpoint.pod === '' ? `ip ${endpoint.address}` : endpoint.pod
       const members = pods.get(place)
       if (members) members.push({ key, endpoint })

@@ -56,6 +56,7 @@ export function inboundChains(inbound: InboundPort, roots: string | undefined): 
   const mutual: Chain = {
     name,
     filters,
+    transportSocketConnectTimeout: duration(15_000),
     transportSocket: serverTls(trust, http ? ['h2', 'http/1.1'] : ['istio', 'h2', 'http/1.1']),
   }
   if (inbound.mode === 'STRICT') return [mutual]

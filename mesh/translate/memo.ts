@@ -15,26 +15,45 @@ export type Memo = {
   sweep(): void
 }
 
-type Entry = { inputs: readonly unknown[]; value: unknown; used: number }
+type Entry = {
+  inputs: readonly unknown[]
+  value: unknown
+  used: number
+  /** What was asked for while this was built: as long as this is used, so are they. */
+  parts: readonly Entry[]
+}
 
 export function createMemo(): Memo {
   const entries = new Map<string, Entry>()
+  const building: Set<Entry>[] = []
   let round = 0
 
   function lookUp<T>(key: string, inputs: readonly unknown[], build: () => T, settle: (old: T, next: T) => T): T {
-    const entry = entries.get(key)
-    if (entry === undefined) {
-      const value = build()
-      entries.set(key, { inputs, value, used: round })
-      return value
+    const found = entries.get(key)
+    if (found && same(found.inputs, inputs)) {
+      touch(found)
+      building.at(-1)?.add(found)
+      return found.value as T
     }
+    const parts = new Set<Entry>()
+    building.push(parts)
+    try {
+      const next = build()
+      const value = found ? settle(found.value as T, next) : next
+      const entry: Entry = found ?? { inputs, value, used: round, parts: [] }
+      Object.assign(entry, { inputs, value, used: round, parts: [...parts] })
+      entries.set(key, entry)
+      building.at(-2)?.add(entry)
+      return value
+    } finally {
+      building.pop()
+    }
+  }
+
+  function touch(entry: Entry): void {
+    if (entry.used === round) return
     entry.used = round
-    const old = entry.value as T
-    if (same(entry.inputs, inputs)) return old
-    const value = settle(old, build())
-    entry.inputs = inputs
-    entry.value = value
-    return value
+    for (const part of entry.parts) touch(part)
   }
 
   return {

@@ -3,7 +3,7 @@ import type { ServiceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode } from '#mesh/model/pod.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
-import { compareText } from '#mesh/translate/encode.ts'
+import { compareText, isAddress } from '#mesh/translate/encode.ts'
 import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
 
 /** One pod of the own cluster behind one service port. */
@@ -21,7 +21,7 @@ export function ownPodsOf(view: View, key: ServiceKey, port: ServicePort): reado
   return endpoints
     .flatMap((endpoint) => {
       const number = endpoint.ports[port.name]
-      if (number === undefined) return []
+      if (number === undefined || !isAddress(endpoint.address)) return []
       const meshed = endpoint.meshed && modeOf(view, endpoint, number) !== 'DISABLE'
       return [{ endpoint, port: number, meshed }]
     })

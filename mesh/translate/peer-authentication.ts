@@ -13,7 +13,7 @@ export const rootNamespace = 'istio-system'
 export function mutualTlsModeOf(
   policies: readonly PeerAuthentication[],
   pod: { readonly namespace: string; readonly labels: Readonly<Record<string, string>> },
-  port: number,
+  port: number | undefined,
 ): MutualTlsMode {
   const levels = [
     firstOf(policies, (p) => p.namespace === pod.namespace && hasSelector(p) && selects(p, pod.labels)),
@@ -21,7 +21,7 @@ export function mutualTlsModeOf(
     firstOf(policies, (p) => p.namespace === rootNamespace && !hasSelector(p)),
   ]
   const [bySelector] = levels
-  const said = [bySelector?.ports[String(port)], ...levels.map((p) => p?.mode)]
+  const said = [port === undefined ? undefined : bySelector?.ports[String(port)], ...levels.map((p) => p?.mode)]
   return said.find((mode) => mode !== undefined) ?? 'STRICT'
 }
 

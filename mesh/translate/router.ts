@@ -7,17 +7,47 @@ import type { ExportedService } from '#mesh/model/cluster-config.ts'
 import { probeSniOf, sniOf } from '#mesh/model/host.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
-import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { compareText, duration, encode, type Fields, fromAds, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
+import { assignmentAtGateway } from '#mesh/translate/endpoints.ts'
 import { inboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { tlsInspector } from '#mesh/translate/inbound.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
 import { localOriginOnly, noLimits } from '#mesh/translate/outbound-clusters.ts'
+import { ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
+import { emptyMap, named } from '#mesh/translate/resource-maps.ts'
 import { idExactly, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
+
+/** What an east-west gateway is served. */
+export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
+  const open = openPortsOf(view)
+  const bind = gatewayBindOf(view, proxy)
+  const { home, config } = view
+  const listener = memo.resource(
+    `gateway ${bind.address} ${bind.port}`,
+    [open.map((port) => port.sni).join(), config?.trust, home.cluster, home.mesh, home.trustDomain],
+    () => gatewayListener(view, open, bind),
+  )
+  const clusters = open.map((port) =>
+    memo.resource(`gateway cluster ${port.sni}`, [port.key], () => gatewayCluster(port)),
+  )
+  const endpoints = open.map((port) =>
+    memo.resource(`gateway endpoints ${port.sni}`, [port.port, ...ownPodInputs(view, port.key)], () =>
+      assignmentAtGateway(port.sni, port.key, ownPodsOf(view, port.key, port.port)),
+    ),
+  )
+  return {
+    [typeUrls.cluster]: named(memo, 'gateway clusters', clusters),
+    [typeUrls.endpoint]: named(memo, 'gateway endpoints', endpoints),
+    [typeUrls.listener]: named(memo, `gateway listeners ${bind.address} ${bind.port}`, [listener]),
+    [typeUrls.route]: emptyMap,
+  }
+}
 
 /** One exported port that the gateway answers for; `sni` names chain, Envoy cluster and endpoints. */
 export type OpenPort = { readonly key: ServiceKey; readonly port: ServicePort; readonly sni: string }

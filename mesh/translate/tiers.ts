@@ -3,7 +3,7 @@ import type { Gateway } from '#mesh/model/gateway.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Road } from '#mesh/translate/callable.ts'
-import { compareText } from '#mesh/translate/encode.ts'
+import { compareText, isAddress } from '#mesh/translate/encode.ts'
 import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
 
 /** An address to dial, how much stands behind it, and what is known of its health. */
@@ -44,6 +44,7 @@ type Offer = {
  *   a road (no gateway known) is left out.
  * - Nothing ready: left out. Nothing *heard*: dialled through its gateways as if one pod stood there, because unknown is
  *   not empty. Nothing ready anywhere: the gateways stay, in their order, as the last resort.
+ * - What is no IP address is left out: Envoy would refuse the whole update, and another cluster's word must not do that.
  * - A share is the policy's weight × ready/total: Envoy sees only gateways, so a cluster at half strength would else keep
  *   its whole share.
  * - A host weighs the pods behind it: with L the least common multiple of the gateway counts a pod weighs L and each of
@@ -91,7 +92,7 @@ function offerOf(view: View, road: Road, source: Source, port: ServicePort): Off
   const flat = source.network === view.home.network ? summary?.flat : undefined
   if (flat !== undefined) {
     const pods = flat
-      .filter((e) => e.servicePort === port.port)
+      .filter((e) => e.servicePort === port.port && isAddress(e.address))
       .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
     const ready = pods.filter((e) => !e.draining).length
     return {
@@ -110,7 +111,7 @@ function offerOf(view: View, road: Road, source: Source, port: ServicePort): Off
       },
     }
   }
-  const gateways = view.summaries.gateways.get(source.cluster)?.gateways ?? []
+  const gateways = (view.summaries.gateways.get(source.cluster)?.gateways ?? []).filter((g) => isAddress(g.address))
   if (gateways.length === 0) return undefined
   return {
     source,

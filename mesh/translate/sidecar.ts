@@ -1,0 +1,137 @@
+import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
+import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import { isHttp } from '#mesh/model/service.ts'
+import type { View } from '#mesh/model/view.ts'
+import { type Callable, callablesOf } from '#mesh/translate/callable.ts'
+import { assignmentOf } from '#mesh/translate/endpoints.ts'
+import { inboundSet } from '#mesh/translate/inbound-set.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
+import { outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
+import { plainHttpListener, plainTcpAddressOf, plainTcpListener } from '#mesh/translate/outbound-listeners.ts'
+import { outboundRoutesOf, type Unknown } from '#mesh/translate/outbound-routes.ts'
+import { ownPodInputs } from '#mesh/translate/own-pods.ts'
+import {
+  baseClusters,
+  redirectedHttpListener,
+  redirectedTcpListener,
+  virtualOutbound,
+} from '#mesh/translate/redirect.ts'
+import { joined, named } from '#mesh/translate/resource-maps.ts'
+import { tierInputs } from '#mesh/translate/tiers.ts'
+
+/** What a sidecar is served: all that its cluster may call, and what is called in its own pod. */
+export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
+  const shared = memo.keep('shared', [view], () => {
+    const callables = callablesOf(view, memo)
+    return {
+      callables,
+      clusters: outboundClusters(view, callables, memo),
+      endpoints: named(memo, 'endpoints', outboundEndpoints(view, callables, memo)),
+    }
+  })
+  const { callables } = shared
+  const unknown: Unknown = proxy.plain ? 'refuse' : 'pass'
+  const routes = memo.keep(`shared routes ${proxy.namespace} ${unknown}`, [callables], () =>
+    outboundRoutes(callables, { namespace: proxy.namespace, unknown }, memo),
+  )
+  const inbound = inboundSet(view, proxy, memo)
+  const outbound = proxy.plain ? plainListeners(proxy, callables, memo) : redirectedListeners(proxy, callables, memo)
+  const ownClusters = proxy.plain ? inbound.clusters : [...baseClusters, ...inbound.clusters]
+  return {
+    [typeUrls.cluster]: joined(memo, 'clusters', shared.clusters, ownClusters),
+    [typeUrls.endpoint]: shared.endpoints,
+    [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, outbound, inbound.listeners),
+    [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
+  }
+}
+
+function outboundClusters(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+  const { home, config } = view
+  const all = callables.map((callable) => {
+    const id = idOf(callable)
+    const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
+      ownFactsOf(view, callable),
+    )
+    return memo.resource(`cluster ${id}`, [callable, config?.trust, home.cluster, home.trustDomain, ownFacts], () =>
+      outboundClusterOf(view, callable),
+    )
+  })
+  return memo.list('outbound clusters', [all], () => all)
+}
+
+function outboundEndpoints(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+  const { home } = view
+  const all = callables.map((callable) => {
+    const road = callable.road === undefined ? [] : tierInputs(view, callable.road)
+    return memo.resource(
+      `endpoints ${idOf(callable)}`,
+      [callable, home.cluster, home.network, ...ownPodInputs(view, callable.key), ...road],
+      () => assignmentOf(view, callable),
+    )
+  })
+  return memo.list('outbound endpoints', [all], () => all)
+}
+
+function outboundRoutes(
+  callables: readonly Callable[],
+  facts: { readonly namespace: string; readonly unknown: Unknown },
+  memo: Memo,
+): readonly XdsResource[] {
+  const key = `${facts.namespace} ${facts.unknown}`
+  const all = [...httpPorts(callables, memo)].map(([port, members]) =>
+    memo.resource(`routes ${key} ${port}`, [members], () => outboundRoutesOf(port, members, facts)),
+  )
+  return memo.list(`outbound routes ${key}`, [all], () => all)
+}
+
+function plainListeners(proxy: MeshProxy, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+  const { plain } = proxy
+  if (plain === undefined) return []
+  return memo.list(`plain listeners ${plain.outbound}`, [callables, plain], () => {
+    const http = [...httpPorts(callables, memo).keys()].map((port) =>
+      memo.resource(`http ${plain.outbound} ${port}`, [], () => plainHttpListener(plain, port)),
+    )
+    const tcp = streams(callables).flatMap((callable) => {
+      const address = plainTcpAddressOf(plain, callable)
+      if (address === undefined) return []
+      return [memo.resource(`tcp ${address} ${idOf(callable)}`, [callable], () => plainTcpListener(address, callable))]
+    })
+    return [...http, ...tcp]
+  })
+}
+
+function redirectedListeners(proxy: MeshProxy, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+  const transparent = proxy.interception === 'TPROXY'
+  return memo.list(`redirected listeners ${transparent}`, [callables], () => {
+    const catchAll = memo.resource(`virtual outbound ${transparent}`, [], () => virtualOutbound(transparent))
+    const http = [...httpPorts(callables, memo).keys()].map((port) =>
+      memo.resource(`http 0.0.0.0 ${port}`, [], () => redirectedHttpListener(port)),
+    )
+    const tcp = streams(callables).flatMap((callable) =>
+      callable.clusterIps.map((address) =>
+        memo.resource(`tcp ${address} ${idOf(callable)}`, [callable], () => redirectedTcpListener(address, callable)),
+      ),
+    )
+    return [catchAll, ...http, ...tcp]
+  })
+}
+
+const streams = (callables: readonly Callable[]): readonly Callable[] =>
+  callables.filter((c) => !isHttp(c.port.protocol))
+
+/** The HTTP callables by port, both sorted; a port whose callables did not change keeps its list. */
+function httpPorts(callables: readonly Callable[], memo: Memo): ReadonlyMap<number, readonly Callable[]> {
+  return memo.keep('http ports', [callables], () => {
+    const byPort = Map.groupBy(
+      callables.filter((c) => isHttp(c.port.protocol)),
+      (c) => c.port.port,
+    )
+    return new Map(
+      [...byPort]
+        .toSorted(([a], [b]) => a - b)
+        .map(([port, members]) => [port, memo.list(`http port ${port}`, [members], () => members)]),
+    )
+  })
+}
+
+const idOf = (callable: Callable): string => `${callable.host}:${callable.port.port}`

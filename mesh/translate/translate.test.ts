@@ -1,0 +1,235 @@
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
+import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import type { View } from '#mesh/model/view.ts'
+import { type CaseText, caseOf, readCase } from '#mesh/translate/testdata/case.ts'
+import { createTranslator } from '#mesh/translate/translate.ts'
+
+const at = (name: string) => readCase(join(import.meta.dirname, 'testdata', name))
+const render = (view: View, proxy: MeshProxy) => createTranslator().resourcesFor(view, proxy)
+const all = (set: ResourceSet): readonly XdsResource[] =>
+  Object.values(typeUrls).flatMap((type) => [...(set[type]?.values() ?? [])])
+const versions = (set: ResourceSet) => all(set).map((r) => `${r.type} ${r.name} ${r.version} ${r.owner ?? ''}`)
+const byName = (set: ResourceSet) => new Map(all(set).map((r) => [`${r.type} ${r.name}`, r]))
+const textIn = (r: XdsResource): string => `${r.name}\n${Buffer.from(r.bytes).toString('latin1')}`
+
+/** A small fleet as cluster a sees it. Ids keep services apart: `svc3` never contains `svc30`. */
+const fleet = fc
+  .record({
+    services: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 6 }),
+    imports: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
+    exports: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
+    confirmed: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
+    pods: fc.integer({ min: 0, max: 3 }),
+    ready: fc.integer({ min: 0, max: 3 }),
+    gateways: fc.integer({ min: 0, max: 3 }),
+    tcp: fc.boolean(),
+  })
+  .map((f): CaseText => {
+    const port = (n: number) => (f.tcp && n % 3 === 0 ? `tcp ${7000 + n} tcp` : 'http 80 http')
+    const name = (n: number) => `shop/svc${n}`
+    const own = (n: number) => f.services.includes(n) && f.exports.includes(n) && f.confirmed.includes(n)
+    return {
+      cluster: 'a',
+      region: 'r1',
+      services: Object.fromEntries(f.services.map((n) => [name(n), { ports: [port(n)], ips: [`10.96.0.${n}`] }])),
+      pods: Object.fromEntries(
+        f.services.flatMap((n) =>
+          Array.from({ length: f.pods }, (_, i) => [
+            `shop/svc${n}-${i}`,
+            {
+              ip: `127.21.${n}.${i + 1}`,
+              account: `svc${n}`,
+              behind: { [name(n)]: { [f.tcp && n % 3 === 0 ? 'tcp' : 'http']: 8080 } },
+            },
+          ]),
+        ),
+      ),
+      exports: f.exports.map(name),
+      config: {
+        members: ['a', 'b', 'c'],
+        imports: Object.fromEntries(
+          [...new Set([...f.imports, ...f.services.filter(own)])].map((n) => [
+            name(n),
+            {
+              ports: [port(n)],
+              sources: [
+                ...(own(n) ? [`a net-a r1 svc${n}`] : []),
+                ...(f.imports.includes(n) ? [`b net-b r1 svc${n}`, `c net-c r2 svc${n}`] : []),
+              ],
+              tiers: [...(own(n) ? [{ a: 1 }] : []), ...(f.imports.includes(n) ? [{ b: 1, c: 1 }] : [])],
+            },
+          ]),
+        ),
+        exports: Object.fromEntries(f.confirmed.map((n) => [name(n), { ports: [port(n)], consumers: ['b'] }])),
+      },
+      summaries: {
+        b: {
+          gateways: Array.from({ length: f.gateways }, (_, i) => `127.22.0.${i + 2}:15443`),
+          services: Object.fromEntries(
+            f.imports.map((n) => [name(n), { counts: [`${f.tcp && n % 3 === 0 ? 7000 + n : 80} r1/ ${f.ready}/3`] }]),
+          ),
+        },
+        c: { gateways: ['127.23.0.2:15443'] },
+      },
+      proxy: {
+        id: 'sidecar~127.21.99.1~svc1-0.shop~shop.svc.cluster.local',
+        account: 'svc1',
+        metadata: { INTERCEPTION_MODE: 'NONE', ISTHMUS: { application: '127.21.99.2', outbound: '127.21.99.3' } },
+      },
+    }
+  })
+
+const kinds: readonly Partial<CaseText['proxy']>[] = [
+  {},
+  { metadata: { INTERCEPTION_MODE: 'REDIRECT' } },
+  { id: 'router~127.21.0.2~gw.shop~shop.svc.cluster.local', metadata: {} },
+]
+
+const reversed = <T>(map: Readonly<Record<string, T>> | undefined): Record<string, T> =>
+  Object.fromEntries(Object.entries(map ?? {}).reverse())
+
+describe('what is rendered', () => {
+  test('does not depend on the order of anything', () => {
+    fc.assert(
+      fc.property(fleet, fc.constantFrom(...kinds), (text, kind) => {
+        const one = caseOf({ ...text, proxy: { ...text.proxy, ...kind } })
+        const other = caseOf({
+          ...text,
+          services: reversed(text.services),
+          pods: reversed(text.pods),
+          exports: [...(text.exports ?? [])].reverse(),
+          config: {
+            members: [...(text.config?.members ?? [])].reverse(),
+            imports: reversed(text.config?.imports),
+            exports: reversed(text.config?.exports),
+          },
+          summaries: reversed(text.summaries),
+          proxy: { ...text.proxy, ...kind },
+        })
+        expect(versions(render(other.view, other.proxy))).toEqual(versions(render(one.view, one.proxy)))
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  test('does not depend on what was rendered before', () => {
+    fc.assert(
+      fc.property(fc.array(fleet, { minLength: 2, maxLength: 4 }), fc.constantFrom(...kinds), (texts, kind) => {
+        const translator = createTranslator()
+        for (const text of [...texts, ...texts]) {
+          const { view, proxy } = caseOf({ ...text, proxy: { ...text.proxy, ...kind } })
+          expect(versions(translator.resourcesFor(view, proxy))).toEqual(versions(render(view, proxy)))
+        }
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  test('a change to one service changes only resources that name it', () => {
+    fc.assert(
+      fc.property(fleet, fc.constantFrom(...kinds), fc.nat(), (text, kind, pick) => {
+        const names = Object.keys(text.services ?? {})
+        const changed = names[pick % names.length] ?? ''
+        const { [changed]: _, ...services } = text.services ?? {}
+        const proxyText = { ...text.proxy, ...kind }
+        const before = caseOf({ ...text, proxy: proxyText })
+        const after = caseOf({ ...text, services, proxy: proxyText })
+        const one = byName(render(before.view, before.proxy))
+        const two = byName(render(after.view, after.proxy))
+        const different = [...new Set([...one.keys(), ...two.keys()])].filter(
+          (name) => one.get(name)?.version !== two.get(name)?.version,
+        )
+        const short = changed.split('/')[1] ?? ''
+        const isNamed = (r: XdsResource) => r.owner === `service ${changed}` || textIn(r).includes(short)
+        const others = different.filter((name) => {
+          const sides = [one.get(name), two.get(name)].filter((r) => r !== undefined)
+          return !sides.some((r) => isNamed(r) || isShared(r))
+        })
+        expect(others).toEqual([])
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test('a gateway names nothing that is not exported here and confirmed by the centre', () => {
+    fc.assert(
+      fc.property(fleet, (text) => {
+        const { view, proxy } = caseOf({ ...text, proxy: { ...text.proxy, ...kinds[2] } })
+        const open = new Set((text.exports ?? []).filter((key) => text.services?.[key] && text.config?.exports?.[key]))
+        const named = all(render(view, proxy)).map(textIn).join('\n')
+        for (let n = 1; n <= 9; n += 1)
+          expect([n, named.includes(`svc${n}.shop`)]).toEqual([n, open.has(`shop/svc${n}`)])
+        expect(named).not.toContain('127.22.')
+        expect(named).not.toContain('127.23.')
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test('a service that is neither own nor imported is never named to a caller', () => {
+    fc.assert(
+      fc.property(fleet, (text) => {
+        const { view, proxy } = caseOf(text)
+        const known = new Set([...Object.keys(text.services ?? {}), ...Object.keys(text.config?.imports ?? {})])
+        const named = all(render(view, proxy)).map(textIn).join('\n')
+        for (let n = 1; n <= 9; n += 1)
+          expect([n, named.includes(`svc${n}.shop`)]).toEqual([n, known.has(`shop/svc${n}`)])
+      }),
+      { numRuns: 100 },
+    )
+  })
+})
+
+/** A port's listener and routes stand or fall with the last service of that port; they carry no name of a service. */
+const isShared = (r: XdsResource): boolean => r.type === typeUrls.listener && r.owner === undefined
+
+describe('what is remembered', () => {
+  test('the same view gives the same objects, and the same map where proxies need the same', () => {
+    const { view, proxy } = at('caller')
+    const translator = createTranslator()
+    const first = translator.resourcesFor(view, proxy)
+    const again = translator.resourcesFor({ ...view }, proxy)
+    for (const type of Object.values(typeUrls)) expect(again[type]).toBe(first[type])
+    const other = translator.resourcesFor(view, {
+      ...proxy,
+      id: 'other',
+      pod: 'details-1',
+      ips: ['127.21.2.1'],
+      plain: { application: '127.21.2.2', outbound: '127.21.2.3', tcp: {} },
+    })
+    expect(other[typeUrls.endpoint]).toBe(first[typeUrls.endpoint])
+    const name = 'outbound|9080||details.bookinfo.svc.cluster.local'
+    expect(other[typeUrls.cluster]?.get(name)).toBe(first[typeUrls.cluster]?.get(name))
+    expect(other[typeUrls.route]?.get('9080')).toBe(first[typeUrls.route]?.get('9080'))
+  })
+
+  test('equal content keeps its objects, though every input was read anew', () => {
+    const translator = createTranslator()
+    const one = at('caller')
+    const first = translator.resourcesFor(one.view, one.proxy)
+    const two = at('caller')
+    const again = translator.resourcesFor(two.view, two.proxy)
+    for (const type of Object.values(typeUrls)) expect(again[type]).toBe(first[type])
+  })
+
+  test('one endpoint changes one assignment and nothing else', () => {
+    const { view, proxy } = at('caller')
+    const translator = createTranslator()
+    const first = translator.resourcesFor(view, proxy)
+    const endpoints = new Map(view.own.endpoints)
+    const key = [...endpoints.keys()].find((k) => k === 'bookinfo/ratings')
+    if (!key) throw new Error('the case has no ratings')
+    endpoints.set(key, (endpoints.get(key) ?? []).slice(1))
+    const second = translator.resourcesFor({ ...view, own: { ...view.own, endpoints } }, proxy)
+    const before = new Set(all(first))
+    expect(
+      all(second)
+        .filter((r) => !before.has(r))
+        .map((r) => r.name),
+    ).toEqual(['outbound|9080||ratings.bookinfo.svc.cluster.local'])
+    for (const type of [typeUrls.cluster, typeUrls.listener, typeUrls.route]) expect(second[type]).toBe(first[type])
+  })
+})
