@@ -53,8 +53,6 @@ export async function projectCluster(tx: Tx, cluster: ClusterRow, scope: Scope, 
   }
   for (const { stream, key } of placed) writesOf(stream).set(key, { key, hash: '', body: '' })
   for (const { stream, key, body } of wanted.items) writesOf(stream).set(key, toWrite({ key, body }))
-  for (const { name, members } of wanted.audiences.values())
-    if (members && !names.includes(epStream(cluster.name, name))) await saveAudience(tx, mesh, name, members)
 
   const gateways = reported.get(reportKeys.gateways)?.body ?? ''
   const changes: StreamChange[] = []
@@ -66,6 +64,8 @@ export async function projectCluster(tx: Tx, cluster: ClusterRow, scope: Scope, 
       (scope !== 'all' && names.includes(stream) && (await hasOthers(tx, { mesh, stream }, besides)))
     const body = holdsService && gateways !== '' ? (JSON.parse(gateways) as Json) : undefined
     const row = await lockStream(tx, { mesh, stream }, now)
+    const { name, members } = wanted.audiences.get(row.audience) ?? {}
+    if (row.head === 0 && name !== undefined && members) await saveAudience(tx, { mesh, name, members }, now)
     const { delta } = await writeItems(tx, row, [...list, toWrite({ key: gatewaysKey, body })], { now })
     if (delta) changes.push({ stream, epoch: delta.epoch, rev: delta.to, delta })
   }

@@ -145,6 +145,7 @@ CREATE TABLE "audiences" (
 	"mesh" varchar(63) NOT NULL,
 	"audience" varchar(16) NOT NULL,
 	"members" text NOT NULL,
+	"used_at" bigint NOT NULL,
 	CONSTRAINT "audiences_key" PRIMARY KEY("mesh","audience")
 );
 --> statement-breakpoint

@@ -54,7 +54,7 @@ export const items = pgTable(
 )
 export type ItemRow = typeof items.$inferSelect
 
-/** Who is meant by an audience of `ep` streams. The name is a hash of the members, so a row never changes. */
+/** Who is meant by an audience of `ep` streams. The name is a hash of the members, so the members of a row never change. */
 export const audiences = pgTable(
   'audiences',
   {
@@ -62,6 +62,8 @@ export const audiences = pgTable(
     audience: varchar('audience', { length: 16 }).notNull(),
     /** Canonical JSON: sorted cluster names. */
     members: text('members').notNull(),
+    /** When a stream was last made for it: an audience that is old and has no stream is swept. */
+    usedAt: bigint('used_at', { mode: 'number' }).notNull(),
   },
   (t) => [primaryKey({ name: 'audiences_key', columns: [t.mesh, t.audience] })],
 )
