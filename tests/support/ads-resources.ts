@@ -1,0 +1,77 @@
+import { createRegistry, type DescMessage, fromJson, type JsonValue, toBinary } from '@bufbuild/protobuf'
+import { ClusterSchema } from '#gen/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterLoadAssignmentSchema } from '#gen/envoy/config/endpoint/v3/endpoint_pb.js'
+import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js'
+import { RouteConfigurationSchema } from '#gen/envoy/config/route/v3/route_pb.js'
+import { RouterSchema } from '#gen/envoy/extensions/filters/http/router/v3/router_pb.js'
+import { HttpConnectionManagerSchema } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { sha256Hex } from '#mesh/model/canonical.ts'
+import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+
+const registry = createRegistry(HttpConnectionManagerSchema, RouterSchema)
+
+function resource(type: TypeUrl, schema: DescMessage, name: string, json: JsonValue): XdsResource {
+  const bytes = toBinary(schema, fromJson(schema, json, { registry }))
+  return { type, name, bytes, version: sha256Hex(bytes).slice(0, 16), owner: `service shop/${name}` }
+}
+
+const ads = { ads: {}, resourceApiVersion: 'V3' }
+
+/** An EDS cluster; `weight` is only there to make another version, and a negative one is refused by Envoy. */
+export const clusterOf = (name: string, seconds = '1s'): XdsResource =>
+  resource(typeUrls.cluster, ClusterSchema, name, {
+    name,
+    type: 'EDS',
+    connectTimeout: seconds,
+    edsClusterConfig: { edsConfig: ads },
+  })
+
+export const endpointsOf = (name: string, ports: readonly number[]): XdsResource =>
+  resource(typeUrls.endpoint, ClusterLoadAssignmentSchema, name, {
+    clusterName: name,
+    endpoints: [
+      {
+        lbEndpoints: ports.map((portValue) => ({
+          endpoint: { address: { socketAddress: { address: '127.0.0.1', portValue } } },
+        })),
+      },
+    ],
+  })
+
+export const listenerOf = (name: string, port: number, route: string): XdsResource =>
+  resource(typeUrls.listener, ListenerSchema, name, {
+    name,
+    address: { socketAddress: { address: '127.0.0.1', portValue: port } },
+    filterChains: [
+      {
+        filters: [
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            typedConfig: {
+              '@type':
+                'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+              statPrefix: name,
+              rds: { configSource: ads, routeConfigName: route },
+              httpFilters: [
+                {
+                  name: 'envoy.filters.http.router',
+                  typedConfig: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+                },
+              ],
+            },
+          },
+        ],
+      },
+    ],
+  })
+
+export const routeOf = (name: string, cluster: string): XdsResource =>
+  resource(typeUrls.route, RouteConfigurationSchema, name, {
+    name,
+    virtualHosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster } }] }],
+  })
+
+export function setOf(...resources: readonly XdsResource[]): ResourceSet {
+  const byType = Map.groupBy(resources, (r) => r.type)
+  return Object.fromEntries([...byType].map(([type, list]) => [type, new Map(list.map((r) => [r.name, r]))]))
+}
