@@ -49,6 +49,8 @@ type PodText = {
 
 type ConfigText = {
   readonly members: readonly string[]
+  /** PEM; one test root unless said. */
+  readonly roots?: readonly string[]
   readonly imports?: Readonly<
     Record<
       string,
@@ -177,7 +179,7 @@ function configOf(text: CaseText, config: ConfigText, network: NetworkName): Clu
     region: text.region,
     trust: {
       trustDomain: domainOf(text.cluster),
-      roots: [rootPem],
+      roots: config.roots ?? [rootPem],
       members: config.members.map((m) => ({ cluster: m as ClusterName, trustDomain: domainOf(m) })),
     },
     imports: new Map(
