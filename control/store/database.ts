@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
 import { checkLedger, keepLedger, noteStatement } from '#control/store/durable.ts'
 import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
+import { hasJournal, type Journal, openJournal } from '#control/store/journal.ts'
 import { lockDirectory } from '#control/store/lock.ts'
 import { type Migration, migrate, readMigrations } from '#control/store/migrate.ts'
 import { openPglite } from '#control/store/pglite.ts'
@@ -54,14 +55,19 @@ const transactionMsMax = 10_000
 export const embeddedClustersMax = 200
 
 /**
- * Opens the database and brings it to this build's schema. Throws `conflict` for a directory that a live centre holds, a
- * newer schema, or more clusters than the embedded engine takes.
+ * Opens the database and brings it to this build's schema. On a directory it also brings back from the journal what the
+ * embedded engine has lost. Throws `conflict` for a directory that a live centre holds, a newer schema, a damaged journal,
+ * or more clusters than the embedded engine takes.
  */
 export async function openDatabase(settings: DatabaseSettings): Promise<Database> {
   const { engine, release } = await openEngine(settings)
   try {
-    await migrate(engine.run, settings.migrations ?? readMigrations())
-    const database = databaseOn(engine, settings, release)
+    const migrations = settings.migrations ?? readMigrations()
+    await migrate(engine.run, migrations)
+    const tags = migrations.map((migration) => migration.tag)
+    const file = settings.url === undefined && settings.dir !== undefined ? join(settings.dir, 'journal') : undefined
+    const journal = file === undefined ? undefined : await openJournal(file, engine, { tags, log: settings.log })
+    const database = databaseOn(engine, settings, { journal, release })
     if (engine.kind === 'embedded') await database.read(refuseTooMany)
     return database
   } catch (error) {
@@ -71,20 +77,35 @@ export async function openDatabase(settings: DatabaseSettings): Promise<Database
   }
 }
 
-async function openEngine({ url, dir }: DatabaseSettings): Promise<{ engine: Engine; release: () => void }> {
+async function openEngine({ url, dir, log }: DatabaseSettings): Promise<{ engine: Engine; release: () => void }> {
   if (url !== undefined) return { engine: openPostgres(url), release: () => undefined }
   if (dir === undefined) return { engine: await openPglite(undefined), release: () => undefined }
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const lock = lockDirectory(dir)
+  const files = join(dir, 'database')
   try {
-    return { engine: await openPglite(join(dir, 'database')), release: lock.release }
+    if (lock.machineDied && hasJournal(join(dir, 'journal')) && existsSync(files)) setAside(files, log)
+    return { engine: await openPglite(files), release: lock.release }
   } catch (cause) {
     lock.release()
-    throw new Problem('unavailable', `the embedded database in ${dir} does not open`, { cause })
+    throw new Problem(
+      'unavailable',
+      `the embedded database in ${files} does not open: move that directory away, and it is made anew from the journal`,
+      { cause },
+    )
   }
 }
 
-function databaseOn(engine: Engine, settings: DatabaseSettings, release: () => void): Database {
+/** Written without fsync and then the machine went down: it may open and be wrong. The journal is what can be trusted. */
+function setAside(files: string, log: Log): void {
+  log.warn({ dir: files }, 'the machine went down while the centre ran: its database is made anew from the journal')
+  rmSync(`${files}.distrusted`, { recursive: true, force: true })
+  renameSync(files, `${files}.distrusted`)
+}
+
+type Parts = { readonly journal: Journal | undefined; readonly release: () => void }
+
+function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, release }: Parts): Database {
   const watched = (run: Run): Run => {
     const { onStatement } = settings
     if (!onStatement) return run
@@ -93,15 +114,31 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, release: () => v
       return run(text, params, method)
     }
   }
+  // Set when the journal holds a transaction that the database could not commit: only a new start makes them agree.
+  let torn: Problem | undefined
   // A transaction inside another would wait for itself on the one connection of the embedded engine.
   const inside = new AsyncLocalStorage<true>()
   const alone = <T>(work: () => Promise<T>): Promise<T> => {
     if (inside.getStore()) throw new Problem('internal', 'a transaction or read was started inside another')
     return inside.run(true, work)
   }
+  const committed = async <T>(work: (run: Run, recorded: () => void) => Promise<T>): Promise<T> => {
+    if (torn) throw torn
+    let onDisk = false
+    const recorded = () => {
+      onDisk = true
+    }
+    try {
+      return await engine.transaction((run) => work(run, recorded))
+    } catch (error) {
+      if (onDisk)
+        torn = new Problem('unavailable', 'the database failed to commit: restart the centre', { cause: error })
+      throw error
+    }
+  }
   const once = <T>(work: (tx: Tx) => Promise<T>): Promise<T> =>
     withDeadline((live) =>
-      engine.transaction(async (run) => {
+      committed(async (run, recorded) => {
         const seen = watched(run)
         const tx = drizzle((text, params, method) => {
           live()
@@ -110,10 +147,14 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, release: () => v
         })
         const ledger = keepLedger(tx)
         const result = await work(tx)
-        live()
         checkLedger(ledger)
         if (engine.kind === 'embedded' && ledger.written.has('clusters')) await refuseTooMany(tx)
         settings.onStatement?.('commit')
+        live()
+        if (journal && ledger.changes.length > 0) {
+          await journal.record(tx, ledger.changes)
+          recorded()
+        }
         return result
       }),
     )
@@ -124,6 +165,7 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, release: () => v
     read: async (work) => alone(() => retried(() => work(reader))),
     close: async () => {
       await engine.close()
+      await journal?.close()
       release()
     },
   }

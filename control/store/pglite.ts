@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import type { Engine, Rows, Run } from '#control/store/engine.ts'
 import { openGate } from '#control/store/gate.ts'
@@ -13,6 +14,23 @@ const waitingMax = 1000
  * otherwise read what is not committed. Throws when the directory cannot be opened as a database.
  */
 export async function openPglite(dir: string | undefined): Promise<Engine> {
+  if (dir !== undefined && !existsSync(dir)) await makePglite(dir)
+  return openThread(dir)
+}
+
+/**
+ * Makes a fresh database beside `dir` and renames it when it is whole, so a start that was cut short leaves nothing that
+ * looks like one. The thread that made it holds half a gigabyte and is ended.
+ */
+async function makePglite(dir: string): Promise<void> {
+  const fresh = `${dir}.new`
+  rmSync(fresh, { recursive: true, force: true })
+  const engine = await openThread(fresh)
+  await engine.close()
+  renameSync(fresh, dir)
+}
+
+async function openThread(dir: string | undefined): Promise<Engine> {
   const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir } })
   const waiting = new Map<number, { readonly resolve: (rows: Rows) => void; readonly reject: (e: Error) => void }>()
   let fault: Error | undefined
