@@ -1,0 +1,151 @@
+import { describe, expect, test } from 'vitest'
+import { ownClusterOf } from '#gateway/watch/own-cluster.ts'
+import { type PlacedObject, parseFile } from '#gateway/watch/parse-file.ts'
+import type { Endpoint } from '#mesh/model/endpoint.ts'
+import { parseNetworkName, serviceKey } from '#mesh/model/id.ts'
+import type { OwnCluster } from '#mesh/model/view.ts'
+
+const home = { network: parseNetworkName('n1'), region: 'r1' }
+const key = serviceKey('shop', 'web')
+
+const parse = (...documents: string[]): readonly PlacedObject[] => {
+  const parsed = parseFile('f.yaml', documents.join('\n---\n'))
+  expect(parsed.rejected).toEqual([])
+  return parsed.objects
+}
+const service = (spec = 'clusterIP: 10.0.0.1') => `
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {${spec}, ports: [{name: http, port: 80, targetPort: web}, {name: admin, port: 81}]}`
+const pod = (name: string, more = '', labels = 'security.istio.io/tlsMode: istio') => `
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: shop, labels: {${labels}}}
+spec: {serviceAccountName: sa-${name}${more}}`
+const slice = (name: string, endpoints: string, more = 'addressType: IPv4\nports: [{name: http, port: 8080}]') => `
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: ${name}, namespace: shop, labels: {kubernetes.io/service-name: web}}
+endpoints: [${endpoints}]
+${more}`
+const at = (address: string, name: string, conditions = '') =>
+  `{addresses: ["${address}"], targetRef: {kind: Pod, name: ${name}}, zone: z1${conditions ? `, conditions: {${conditions}}` : ''}}`
+
+const clusterOf = (...documents: string[]): OwnCluster => ownClusterOf(parse(...documents), home)
+const endpointsOf = (...documents: string[]): readonly Endpoint[] => clusterOf(...documents).endpoints.get(key) ?? []
+
+describe('endpoints', () => {
+  test('a slice and its pod make an endpoint, ports by the service port’s name', () => {
+    expect(endpointsOf(service(), pod('a'), slice('s', at('10.1.0.1', 'a')))).toEqual([
+      {
+        address: '10.1.0.1',
+        ports: { http: 8080 },
+        health: 'ready',
+        locality: { region: 'r1', zone: 'z1' },
+        network: 'n1',
+        pod: 'shop/a',
+        serviceAccount: 'sa-a',
+        meshed: true,
+      },
+    ])
+  })
+
+  test.each([
+    ['', 'ready'],
+    ['ready: true', 'ready'],
+    ['ready: null', 'ready'],
+    ['ready: false', 'not-ready'],
+    ['ready: false, serving: true, terminating: true', 'draining'],
+    ['ready: false, serving: false, terminating: true', 'not-ready'],
+    ['ready: true, terminating: true', 'draining'],
+  ])('conditions {%s}: %s', (conditions, health) => {
+    expect(endpointsOf(service(), slice('s', at('10.1.0.1', 'a', conditions)))[0]?.health).toBe(health)
+  })
+
+  test('a pod that is not known is counted as not meshed', () => {
+    expect(endpointsOf(service(), slice('s', at('10.1.0.1', 'a')))[0]).toMatchObject({
+      meshed: false,
+      serviceAccount: '',
+    })
+    expect(endpointsOf(service(), pod('a', '', 'app: x'), slice('s', at('10.1.0.1', 'a')))[0]?.meshed).toBe(false)
+  })
+
+  test('slices with the ports of one pod are one endpoint, as healthy as its worst', () => {
+    const other = slice('t', at('10.1.0.1', 'a', 'ready: false'), 'addressType: IPv4\nports: [{name: admin, port: 9}]')
+    expect(endpointsOf(service(), pod('a'), slice('s', at('10.1.0.1', 'a')), other)).toMatchObject([
+      { ports: { http: 8080, admin: 9 }, health: 'not-ready' },
+    ])
+  })
+
+  test.each([
+    ['clusterIP: 10.0.0.1', ['10.1.0.1', '10.1.0.2']],
+    ['clusterIP: "fd00::1"', ['10.1.0.2', 'fd00::a']],
+  ])('a pod of both families counts once, in that of its Service (%s)', (spec, addresses) => {
+    const six = slice('t', at('fd00::a', 'a'), 'addressType: IPv6\nports: [{name: http, port: 8080}]')
+    const four = slice('s', `${at('10.1.0.1', 'a')}, ${at('10.1.0.2', 'b')}`)
+    expect(endpointsOf(service(spec), six, four).map((e) => e.address)).toEqual(addresses)
+  })
+
+  test('the network: of the pod, of its namespace, of Istio’s namespace, of the cluster', () => {
+    const namespace = (name: string, network: string) =>
+      `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}, labels: {topology.istio.io/network: ${network}}}`
+    const network = (...more: string[]) => endpointsOf(service(), slice('s', at('10.1.0.1', 'a')), ...more)[0]?.network
+    const plain = pod('a')
+    expect(network(plain)).toBe('n1')
+    expect(network(plain, namespace('istio-system', 'n2'))).toBe('n2')
+    expect(network(plain, namespace('istio-system', 'n2'), namespace('shop', 'n3'))).toBe('n3')
+    expect(network(pod('a', '', 'topology.istio.io/network: n4'), namespace('shop', 'n3'))).toBe('n4')
+  })
+
+  test('a Service without slices has no endpoints, a slice without its Service is nobody’s', () => {
+    expect(clusterOf(service()).endpoints).toEqual(new Map([[key, []]]))
+    expect(clusterOf(slice('s', at('10.1.0.1', 'a'))).endpoints).toEqual(new Map())
+  })
+})
+
+test('exports, refusals and policies', () => {
+  const mcs = (kind: string, name: string, annotations: string) =>
+    `apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}, namespace: shop, annotations: {${annotations}}}`
+  const own = clusterOf(
+    mcs('ServiceExport', 'web', 'isthmus.dev/consumers: b'),
+    mcs('ServiceImport', 'no', 'isthmus.dev/accept: "false"'),
+    mcs('ServiceImport', 'yes', ''),
+    'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: shop}\nspec: {mtls: {mode: PERMISSIVE}}',
+  )
+  expect(own.exports.get(key)).toEqual({ key, consumers: ['b'], createdAt: 0, origin: 'f.yaml:1' })
+  expect([...own.refused]).toEqual(['shop/no'])
+  expect(own.peerAuthentications).toEqual([
+    { namespace: 'shop', name: 'p', selector: {}, mode: 'PERMISSIVE', ports: {} },
+  ])
+})
+
+describe('identity', () => {
+  const all = [service(), pod('a'), pod('b'), slice('s', at('10.1.0.1', 'a')), slice('t', at('10.1.0.2', 'b'))]
+  const before = ownClusterOf(parse(...all), home)
+
+  test('equal objects read again give the very same value', () => {
+    expect(ownClusterOf(parse(...all), home, before)).toBe(before)
+  })
+
+  test('one endpoint changes: every other part is the same object', () => {
+    const changed = [
+      service(),
+      pod('a'),
+      pod('b'),
+      slice('s', at('10.1.0.1', 'a')),
+      slice('t', at('10.1.0.2', 'b', 'ready: false')),
+    ]
+    const after = ownClusterOf(parse(...changed), home, before)
+    expect(after).not.toBe(before)
+    expect(after.services).toBe(before.services)
+    expect(after.pods).toBe(before.pods)
+    expect(after.endpoints.get(key)?.[0]).toBe(before.endpoints.get(key)?.[0])
+    expect(after.endpoints.get(key)?.[1]).toMatchObject({ health: 'not-ready' })
+  })
+
+  test('an endpoint in front leaves the others the same objects', () => {
+    const after = ownClusterOf(parse(...all, slice('u', at('10.1.0.0', 'c'))), home, before)
+    expect(after.endpoints.get(key)?.[1]).toBe(before.endpoints.get(key)?.[0])
+  })
+})
