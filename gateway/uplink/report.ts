@@ -123,8 +123,8 @@ function flatOf(service: Service, endpoints: readonly Endpoint[], home: Home): F
 }
 
 const noService = (exported: OwnExport): Condition => ({
-  type: 'Valid',
-  reason: 'NoService',
+  type: 'NoService',
+  reason: 'ServiceMissing',
   message: `${exported.origin} exports a Service that does not exist here: create it, or remove the ServiceExport`,
   object: `service ${exported.key}`,
 })
