@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest'
+import { createMemo } from '#mesh/translate/memo.ts'
+
+test('the same inputs give the same value; another input builds anew', () => {
+  const memo = createMemo()
+  const input = {}
+  const first = memo.keep('k', [input, 1], () => ({}))
+  expect(memo.keep('k', [input, 1], () => ({}))).toBe(first)
+  expect(memo.keep('k', [{}, 1], () => ({}))).not.toBe(first)
+})
+
+test('a list keeps its identity while its members do', () => {
+  const memo = createMemo()
+  const member = {}
+  const first = memo.list('k', [1], () => [member])
+  expect(memo.list('k', [2], () => [member])).toBe(first)
+  expect(memo.list('k', [3], () => [{}])).not.toBe(first)
+})
+
+test('what nobody asked for in two rounds is forgotten, and what a used thing was made of stays', () => {
+  const memo = createMemo()
+  const outer = () => memo.keep('outer', [], () => ({ inner: memo.keep('inner', [], () => ({})) }))
+  const first = outer()
+  const idle = memo.keep('idle', [], () => ({}))
+  for (let round = 0; round < 4; round += 1) {
+    memo.sweep()
+    expect(outer()).toBe(first)
+  }
+  expect(memo.keep('inner', [], () => ({}))).toBe(first.inner)
+  expect(memo.keep('idle', [], () => ({}))).not.toBe(idle)
+})
+
+test('a build that fails leaves no trace', () => {
+  const memo = createMemo()
+  expect(() =>
+    memo.keep('k', [], () => {
+      throw new Error('no')
+    }),
+  ).toThrow('no')
+  expect(memo.keep('k', [], () => 1)).toBe(1)
+})

@@ -1,0 +1,178 @@
+import { describe, expect, test } from 'vitest'
+import { callablesOf } from '#mesh/translate/callable.ts'
+import { createMemo } from '#mesh/translate/memo.ts'
+import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
+import { tiersOf } from '#mesh/translate/tiers.ts'
+
+type Source = {
+  readonly gateways?: readonly string[]
+  readonly counts?: string
+  readonly flat?: readonly string[]
+  readonly network?: string
+}
+
+/** The tiers of one service as text: `b/r1 ×70 [127.22.0.2:15443 ×3 down]`. */
+function tiers(
+  sources: Readonly<Record<string, Source>>,
+  order: readonly Readonly<Record<string, number>>[],
+  pods: CaseText['pods'] = {},
+): string[][] {
+  const own = Object.keys(pods).length > 0
+  const { view } = caseOf({
+    cluster: 'a',
+    region: 'r1',
+    network: 'lan',
+    services: own ? { 'shop/cart': { ports: ['http 80 http'] } } : {},
+    pods,
+    exports: own ? ['shop/cart'] : [],
+    config: {
+      members: ['a', ...Object.keys(sources)],
+      imports: {
+        'shop/cart': {
+          ports: ['http 80 http'],
+          sources: [
+            ...(own ? ['a lan r1 cart'] : []),
+            ...Object.entries(sources).map(([c, s]) => `${c} ${s.network ?? `net-${c}`} r2 cart`),
+          ],
+          tiers: order,
+        },
+      },
+    },
+    summaries: Object.fromEntries(
+      Object.entries(sources).map(([c, s]) => [
+        c,
+        {
+          ...(s.gateways ? { gateways: s.gateways } : {}),
+          ...(s.counts === undefined
+            ? {}
+            : {
+                services: {
+                  'shop/cart': { counts: s.counts ? [`80 r2/ ${s.counts}`] : [], ...(s.flat ? { flat: s.flat } : {}) },
+                },
+              }),
+        },
+      ]),
+    ),
+    proxy: { id: 'sidecar~10.0.0.1~x.shop~shop.svc.cluster.local', account: 'x', metadata: {} },
+  })
+  const [callable] = callablesOf(view, createMemo())
+  if (!callable?.road) throw new Error('nothing federated to call')
+  return tiersOf(view, callable.road, callable.port).map((shares) =>
+    shares.map((s) => {
+      const hosts = s.hosts.map(
+        (h) =>
+          `${h.address}:${h.port} ×${h.weight}${h.health === 'HEALTHY' ? '' : ` ${h.health}`}${h.meshed ? '' : ' plain'}`,
+      )
+      return `${s.cluster}/${s.region} ×${s.weight} [${hosts.join(', ')}]`
+    }),
+  )
+}
+
+const pod = (ip: string, more: object = {}) => ({
+  ip,
+  account: 'cart',
+  behind: { 'shop/cart': { http: 8080 } },
+  ...more,
+})
+const gw = (n: number) => `127.22.0.${n}:15443`
+
+describe('endpoint weights count the pods behind a host', () => {
+  test('L is the least common multiple of the gateway counts', () => {
+    expect(
+      tiers(
+        { b: { gateways: [gw(1), gw(2)], counts: '5/5' }, c: { gateways: [gw(3), gw(4), gw(5)], counts: '2/2' } },
+        [{ a: 1 }, { b: 1 }, { c: 1 }],
+        { 'shop/cart-1': pod('127.21.1.1') },
+      ),
+    ).toEqual([
+      ['a/r1 ×1 [127.21.1.1:8080 ×6]'],
+      ['b/r2 ×1 [127.22.0.1:15443 ×15, 127.22.0.2:15443 ×15]'],
+      ['c/r2 ×1 [127.22.0.3:15443 ×4, 127.22.0.4:15443 ×4, 127.22.0.5:15443 ×4]'],
+    ])
+  })
+
+  test('any number of gateways and pods stays within Envoy’s 32 bits', () => {
+    const many = (n: number, net: number) => Array.from({ length: n }, (_, i) => `127.${net}.0.${i + 1}:15443`)
+    const found = tiers(
+      {
+        b: { gateways: many(61, 1), counts: '1000000/1000000' },
+        c: { gateways: many(59, 2), counts: '1/1' },
+        d: { gateways: many(64, 3), counts: '3/3' },
+      },
+      [{ b: 1, c: 1, d: 1 }],
+    )
+    const weights = found.flat().map((s) => [...s.matchAll(/15443 ×(\d+)/g)].map((m) => Number(m[1])))
+    for (const list of weights) {
+      expect(list.every((w) => Number.isInteger(w) && w >= 1)).toBe(true)
+      expect(list.reduce((a, b) => a + b, 0)).toBeLessThan(2 ** 32)
+    }
+  })
+})
+
+describe('shares of a tier', () => {
+  const two = (b: string, c: string, weights = { b: 70, c: 30 }) =>
+    tiers({ b: { gateways: [gw(1)], counts: b }, c: { gateways: [gw(2)], counts: c } }, [weights]).map((t) =>
+      t.map((s) => s.replace(/ \[.*/, '')),
+    )
+  test.each([
+    ['all ready: as the policy says', '2/2', '3/3', [['b/r2 ×70', 'c/r2 ×30']]],
+    ['half of one: half its share', '2/4', '3/3', [['b/r2 ×35', 'c/r2 ×30']]],
+    ['odd parts: in proportion', '2/3', '3/3', [['b/r2 ×10000', 'c/r2 ×6429']]],
+    ['none of one: left out', '0/4', '3/3', [['c/r2 ×1']]],
+    ['none at all: both stay', '0/4', '0/3', [['b/r2 ×70', 'c/r2 ×30']]],
+  ])('%s', (_, b, c, expected) => expect(two(b, c)).toEqual(expected))
+})
+
+describe('who is dialled', () => {
+  test('not ready: never; draining: marked; without a proxy: plaintext', () => {
+    expect(
+      tiers({}, [{ a: 1 }], {
+        'shop/cart-1': pod('127.21.1.1'),
+        'shop/cart-2': pod('127.21.1.2', { health: 'not-ready' }),
+        'shop/cart-3': pod('127.21.1.3', { health: 'draining' }),
+        'shop/cart-4': pod('127.21.1.4', { plain: true }),
+      }),
+    ).toEqual([['a/r1 ×1 [127.21.1.1:8080 ×1, 127.21.1.3:8080 ×1 DRAINING, 127.21.1.4:8080 ×1 plain]']])
+  })
+
+  test('unheard of: through its gateways; heard to be empty: not', () => {
+    expect(tiers({ b: { gateways: [gw(1)] }, c: { gateways: [gw(2)], counts: '' } }, [{ c: 1 }, { b: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×1]'],
+    ])
+  })
+
+  test('no gateway known: no road', () => {
+    expect(tiers({ b: { counts: '2/2' }, c: { gateways: [gw(2)], counts: '1/1' } }, [{ b: 1 }, { c: 1 }])).toEqual([
+      ['c/r2 ×1 [127.22.0.2:15443 ×1]'],
+    ])
+  })
+
+  test('a gateway that is down keeps its weight and takes nothing; one of unknown state is dialled', () => {
+    expect(tiers({ b: { gateways: [`${gw(1)} down`, `${gw(2)} unknown`], counts: '4/4' } }, [{ b: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×4 UNHEALTHY, 127.22.0.2:15443 ×4 UNKNOWN]'],
+    ])
+  })
+
+  test('one network: pods, not gateways; and nothing flat heard yet: the gateway', () => {
+    const flat = ['10.1.0.2:8080 80 r2/', '10.1.0.1:8080 80 r2/', '10.1.0.3:99 81 r2/', 'pod-4:8080 80 r2/']
+    expect(tiers({ b: { network: 'lan', gateways: [gw(1)], counts: '2/2', flat } }, [{ b: 1 }])).toEqual([
+      ['b/r2 ×1 [10.1.0.1:8080 ×1, 10.1.0.2:8080 ×1]'],
+    ])
+    expect(tiers({ b: { network: 'lan', gateways: [gw(1)], counts: '2/2' } }, [{ b: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×2]'],
+    ])
+  })
+
+  test('pod addresses of another network are never dialled, whoever names them', () => {
+    const flat = ['10.1.0.1:8080 80 r2/']
+    expect(tiers({ b: { gateways: [gw(1)], counts: '1/1', flat } }, [{ b: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×1]'],
+    ])
+  })
+
+  test('a name in place of a gateway’s address costs that gateway, not the service', () => {
+    expect(tiers({ b: { gateways: ['gw.example.com:15443', gw(1)], counts: '1/1' } }, [{ b: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×1]'],
+    ])
+  })
+})
