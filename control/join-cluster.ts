@@ -14,7 +14,14 @@ import { isDuplicate, type Tx } from '#control/store/database.ts'
 import { deleteJoinTokens, loadJoinToken, redeemJoinToken, saveJoinToken } from '#control/store/join-tokens.ts'
 import { appendWhole } from '#control/store/streams.ts'
 import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
-import { parseClusterId, parseClusterName, parseMeshName, parseNetworkName, trustDomainOf } from '#mesh/model/id.ts'
+import {
+  type ClusterName,
+  parseClusterId,
+  parseClusterName,
+  parseMeshName,
+  parseNetworkName,
+  trustDomainOf,
+} from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
@@ -26,31 +33,58 @@ import { checkVersion } from '#mesh/wire/version.ts'
 
 const tokenLifeMs = 60 * 60_000
 
+/** Network and region are what its relay will say when it joins; until then, what the operator expects. */
+export type NewCluster = {
+  readonly name: string
+  readonly network?: string | undefined
+  readonly region?: string | undefined
+  readonly dryRun?: boolean
+}
+
 /**
  * Announces a cluster. A name that left the mesh comes back as the same cluster, one generation higher, so that nothing
  * of its former life is trusted again. Throws `invalid` for a name that is no DNS label or makes no trust domain, and
  * `conflict` where a cluster of that name is expected or joined.
  */
-export async function createCluster(centre: Centre, caller: Caller, text: string): Promise<ClusterRow> {
-  const name = parseClusterName(text)
+export async function createCluster(centre: Centre, caller: Caller, asked: NewCluster): Promise<ClusterRow> {
+  const name = parseClusterName(asked.name)
+  const place = {
+    network: asked.network === undefined ? '' : parseNetworkName(asked.network),
+    region: asked.region ?? '',
+  }
   try {
     return await centre.db.transact(async (tx) => {
       const old = await loadClusterByName(tx, centre.mesh, name)
       if (old && old.state !== 'left') throw exists(name)
-      const row = old ? await comeBack(centre, tx, old) : await insertNew(centre, tx, name)
+      const row = old ? await comeBack(centre, tx, old) : await insertNew(centre, tx, { name, ...place })
       await audited(centre, tx, caller, { action: 'cluster.create', object: `cluster ${name}` })
+      if (asked.dryRun) throw new DryRun(row)
       return row
     })
   } catch (error) {
+    if (error instanceof DryRun) return error.row
     if (isDuplicate(error)) throw exists(name)
     throw error
+  }
+}
+
+/** Thrown to roll a rehearsal back once it is known how it would have ended. */
+class DryRun extends Error {
+  readonly row: ClusterRow
+  constructor(row: ClusterRow) {
+    super('dry run')
+    this.row = row
   }
 }
 
 const exists = (name: string): Problem =>
   new Problem('conflict', `cluster "${name}" exists already: choose another name, or make it a join token`)
 
-async function insertNew(centre: Centre, tx: Tx, name: ReturnType<typeof parseClusterName>): Promise<ClusterRow> {
+async function insertNew(
+  centre: Centre,
+  tx: Tx,
+  { name, network, region }: { readonly name: ClusterName; readonly network: string; readonly region: string },
+): Promise<ClusterRow> {
   const now = centre.now()
   const row: ClusterRow = {
     mesh: centre.mesh,
@@ -59,8 +93,8 @@ async function insertNew(centre: Centre, tx: Tx, name: ReturnType<typeof parseCl
     state: 'expected',
     generation: 1,
     trustDomain: parseTrustDomain(trustDomainOf(name, centre.mesh, 1)),
-    network: '',
-    region: '',
+    network,
+    region,
     keyThumbprint: null,
     keyJwk: null,
     relayVersion: '',

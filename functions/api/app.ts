@@ -2,7 +2,10 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Api, Door, Env } from '#functions/api/door.ts'
 import { problemResponse, toProblem } from '#functions/api/problem.ts'
 import { certificateRoutes } from '#functions/api/routes/certificates.ts'
+import { clusterRoutes } from '#functions/api/routes/clusters.ts'
+import { healthRoutes } from '#functions/api/routes/health.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
+import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
 import { syncRoutes } from '#functions/api/routes/sync.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -51,7 +54,10 @@ export function openApi(door: Door): Api {
       c.req.path,
     ),
   )
+  healthRoutes(api, door)
   joinRoutes(api, door)
+  clusterRoutes(api, door)
+  joinTokenRoutes(api, door)
   syncRoutes(api, door)
   pullRoutes(api, door)
   certificateRoutes(api, door)

@@ -65,3 +65,6 @@ export const body = <T extends z.ZodType>(schema: T) => ({
 
 export const operatorSecurity = [{ operatorKey: [] }]
 export const clusterSecurity = [{ clusterToken: [] }]
+
+/** Names a schema of `mesh/wire` in the document. Those are made before this library adds its own method to schemas. */
+export const wire = <T extends z.ZodType>(schema: T, id: string): T => schema.meta({ id })

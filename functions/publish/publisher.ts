@@ -1,8 +1,8 @@
 import type { Centre } from '#control/centre.ts'
 import { newPublishMemo, publish } from '#control/publish.ts'
 
-/** Wakes `publish`; `stop` waits for a round under way. */
-export type Publisher = { stop(): Promise<void> }
+/** Wakes `publish`; `stop` waits for a round under way; `ready` is true once the first went well. */
+export type Publisher = { stop(): Promise<void>; ready(): boolean }
 
 const windowMs = 50
 const retryMs = 1000
@@ -39,6 +39,7 @@ export function openPublisher(centre: Centre): Publisher {
 
   const running = loop()
   return {
+    ready: () => Number.isFinite(comparedAt),
     stop: async () => {
       stopped = true
       unlisten()

@@ -3,7 +3,7 @@ import { requireCluster } from '#control/caller.ts'
 import { issueForCluster } from '#control/issue-intermediate.ts'
 import { bodyBytesMax, forCluster } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
-import { body, clusterSecurity, json, problems } from '#functions/api/schemas.ts'
+import { body, clusterSecurity, json, problems, wire } from '#functions/api/schemas.ts'
 import { signAnswerSchema, signRequestSchema } from '#mesh/wire/join.ts'
 
 /** Certificates of the clusters: their issuing CAs, and their relays' serving certificates. */
@@ -16,8 +16,8 @@ export function certificateRoutes(api: Api, door: Door): void {
       summary: "Certify the cluster's issuing CA, or its relay's serving key, from a CSR",
       security: clusterSecurity,
       middleware: [forCluster(door, bodyBytesMax.stranger * 2)] as const,
-      request: { params: z.object({ id: z.string() }), body: body(signRequestSchema.openapi('SignRequest')) },
-      responses: { 200: json(signAnswerSchema.openapi('SignAnswer'), 'The certificate'), ...problems },
+      request: { params: z.object({ id: z.string() }), body: body(wire(signRequestSchema, 'SignRequest')) },
+      responses: { 200: json(wire(signAnswerSchema, 'SignAnswer'), 'The certificate'), ...problems },
     }),
     async (c) => {
       const caller = requireCluster(c.get('caller'), c.req.valid('param').id)

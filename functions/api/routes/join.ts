@@ -3,7 +3,7 @@ import { issueToken } from '#control/authenticate.ts'
 import { joinCluster } from '#control/join-cluster.ts'
 import { forStrangers } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
-import { body, json, problems } from '#functions/api/schemas.ts'
+import { body, json, problems, wire } from '#functions/api/schemas.ts'
 import { joinAnswerSchema, joinRequestSchema, tokenAnswerSchema, tokenRequestSchema } from '#mesh/wire/join.ts'
 
 /** The two doors without a credential in the header: join, and an access token for a member's assertion. */
@@ -15,8 +15,8 @@ export function joinRoutes(api: Api, door: Door): void {
       tags: ['relay'],
       summary: 'Redeem a join token for the membership of its cluster',
       middleware: [forStrangers(door)] as const,
-      request: { body: body(joinRequestSchema.openapi('JoinRequest')) },
-      responses: { 200: json(joinAnswerSchema.openapi('JoinAnswer'), 'The cluster is a member'), ...problems },
+      request: { body: body(wire(joinRequestSchema, 'JoinRequest')) },
+      responses: { 200: json(wire(joinAnswerSchema, 'JoinAnswer'), 'The cluster is a member'), ...problems },
     }),
     async (c) => {
       const answer = await joinCluster(door.centre, c.req.valid('json'))
@@ -30,8 +30,8 @@ export function joinRoutes(api: Api, door: Door): void {
       tags: ['relay'],
       summary: 'An access token of one hour for an assertion by the key the cluster joined with (RFC 7523)',
       middleware: [forStrangers(door)] as const,
-      request: { body: body(tokenRequestSchema.openapi('TokenRequest')) },
-      responses: { 200: json(tokenAnswerSchema.openapi('TokenAnswer'), 'Bearer token'), ...problems },
+      request: { body: body(wire(tokenRequestSchema, 'TokenRequest')) },
+      responses: { 200: json(wire(tokenAnswerSchema, 'TokenAnswer'), 'Bearer token'), ...problems },
     }),
     async (c) => c.json(await issueToken(door.centre, c.req.valid('json').assertion), 200),
   )

@@ -4,7 +4,7 @@ import { pull } from '#control/deliver.ts'
 import { reads } from '#control/stream-change.ts'
 import { bodyBytesMax, forCluster } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
-import { body, clusterSecurity, json, problems } from '#functions/api/schemas.ts'
+import { body, clusterSecurity, json, problems, wire } from '#functions/api/schemas.ts'
 import { type PullAnswer, type PullRequest, pullAnswerSchema, pullRequestSchema } from '#mesh/wire/pull.ts'
 
 /** Held pulls cost a little memory each; past this many, all are answered at once. */
@@ -21,8 +21,8 @@ export function pullRoutes(api: Api, door: Door): void {
       summary: 'Everything that differs from what the relay has; with waitMs, as soon as there is something',
       security: clusterSecurity,
       middleware: [forCluster(door, bodyBytesMax.usual)] as const,
-      request: { body: body(pullRequestSchema.openapi('PullRequest')) },
-      responses: { 200: json(pullAnswerSchema.openapi('PullAnswer'), 'Deltas and snapshots'), ...problems },
+      request: { body: body(wire(pullRequestSchema, 'PullRequest')) },
+      responses: { 200: json(wire(pullAnswerSchema, 'PullAnswer'), 'Deltas and snapshots'), ...problems },
     }),
     async (c) => c.json(await answerTo(requireCluster(c.get('caller')), c.req.valid('json'), c.req.raw.signal), 200),
   )

@@ -5,7 +5,7 @@ import { newId } from '#control/new-id.ts'
 import { syncEndpoints } from '#control/sync-endpoints.ts'
 import { bodyBytesMax, forCluster } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
-import { body, clusterSecurity, json, problems } from '#functions/api/schemas.ts'
+import { body, clusterSecurity, json, problems, wire } from '#functions/api/schemas.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { syncAnswerSchema, syncRequestSchema } from '#mesh/wire/sync.ts'
 import { checkVersion } from '#mesh/wire/version.ts'
@@ -21,8 +21,8 @@ export function syncRoutes(api: Api, door: Door): void {
       summary: 'Report what changed in the own cluster (gzip accepted)',
       security: clusterSecurity,
       middleware: [forCluster(door, bodyBytesMax.report)] as const,
-      request: { params: z.object({ id: z.string() }), body: body(syncRequestSchema.openapi('SyncRequest')) },
-      responses: { 200: json(syncAnswerSchema.openapi('SyncAnswer'), 'Taken in'), ...problems },
+      request: { params: z.object({ id: z.string() }), body: body(wire(syncRequestSchema, 'SyncRequest')) },
+      responses: { 200: json(wire(syncAnswerSchema, 'SyncAnswer'), 'Taken in'), ...problems },
     }),
     async (c) => {
       const caller = requireCluster(c.get('caller'), c.req.valid('param').id)

@@ -1,0 +1,188 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { createCluster, removeCluster } from '#control/join-cluster.ts'
+import { type ClusterRow, loadClusterByName, loadClusters } from '#control/store/clusters.ts'
+import { forRole } from '#functions/api/authorise.ts'
+import type { Api, Door } from '#functions/api/door.ts'
+import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
+import { etagOf, expectedRevision, hasRevision } from '#functions/api/revision.ts'
+import {
+  type ApiCondition,
+  body,
+  json,
+  listOf,
+  objectFields,
+  operatorSecurity,
+  problems,
+  timeText,
+} from '#functions/api/schemas.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+const clusterSchema = z
+  .object({
+    ...objectFields,
+    state: z.enum(['expected', 'joined', 'left']),
+    generation: z.number().int(),
+    trustDomain: z.string(),
+    network: z.string(),
+    region: z.string(),
+    keyId: z.string().nullable(),
+    relayVersion: z.string(),
+    meshSync: z.string(),
+    joinedAt: z.string().nullable(),
+    lastSeenAt: z.string().nullable(),
+  })
+  .openapi('Cluster')
+
+const place = {
+  region: z.string().max(63).optional(),
+  network: z.string().min(1).max(63).optional(),
+}
+const newClusterSchema = z.object({ name: z.string().min(1).max(63), ...place }).openapi('NewCluster')
+const named = z.object({ name: z.string() })
+
+/** A relay reports at least every ten seconds, and the centre notes it once a minute. */
+const silentAfterMs = 3 * 60_000
+
+/** Members, those expected and those that left. */
+export function clusterRoutes(api: Api, door: Door): void {
+  const { centre } = door
+  const item = (row: ClusterRow) => clusterFrom(row, centre.now())
+  const load = async (name: string): Promise<ClusterRow> => {
+    const row = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, name))
+    if (!row) throw new Problem('not-found', `there is no cluster "${name.slice(0, 80)}"`)
+    return row
+  }
+  const shared = { tags: ['clusters'], security: operatorSecurity }
+
+  api.openapi(
+    createRoute({
+      ...shared,
+      method: 'get',
+      path: '/v1/clusters',
+      summary: 'All clusters by name',
+      middleware: [forRole(door, 'viewer')] as const,
+      request: { query: pageQuerySchema },
+      responses: { 200: json(listOf(clusterSchema, 'Cluster'), 'One page'), ...problems },
+    }),
+    async (c) => {
+      const page = pageFrom(c.req.valid('query'), 'clusters')
+      const rows = await centre.db.read((tx) => loadClusters(tx, centre.mesh, page.after, page.limit + 1))
+      return c.json(pageOf(rows, page, 'clusters', { key: (row) => row.name, item }), 200)
+    },
+  )
+  api.openapi(
+    createRoute({
+      ...shared,
+      method: 'post',
+      path: '/v1/clusters',
+      summary: 'Announce a cluster; then make it a join token',
+      middleware: [forRole(door, 'operator')] as const,
+      request: { body: body(newClusterSchema) },
+      responses: { 201: json(clusterSchema, 'Announced'), ...problems },
+    }),
+    async (c) => {
+      const row = await createCluster(centre, c.get('caller'), c.req.valid('json'))
+      return c.json(item(row), 201, { etag: etagOf(row.revision), location: `/v1/clusters/${row.name}` })
+    },
+  )
+  api.openapi(
+    createRoute({
+      ...shared,
+      method: 'put',
+      path: '/v1/clusters/{name}',
+      summary: 'Announce a cluster, or nothing where it exists already',
+      middleware: [forRole(door, 'operator')] as const,
+      request: { params: named, query: dryRun, body: body(z.object(place).openapi('ClusterSpec')) },
+      responses: { 200: json(clusterSchema, 'It exists'), 201: json(clusterSchema, 'Announced'), ...problems },
+    }),
+    async (c) => {
+      const { name } = c.req.valid('param')
+      const old = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, name))
+      if (old && old.state !== 'left') return c.json(item(old), 200, { etag: etagOf(old.revision) })
+      const row = await createCluster(centre, c.get('caller'), {
+        name,
+        ...c.req.valid('json'),
+        dryRun: c.req.valid('query').dryRun === 'true',
+      })
+      return c.json(item(row), 201, { etag: etagOf(row.revision) })
+    },
+  )
+  api.openapi(
+    createRoute({
+      ...shared,
+      method: 'get',
+      path: '/v1/clusters/{name}',
+      summary: 'One cluster',
+      middleware: [forRole(door, 'viewer')] as const,
+      request: { params: named },
+      responses: { 200: json(clusterSchema, 'The cluster'), 304: { description: 'Not changed' }, ...problems },
+    }),
+    async (c) => {
+      const row = await load(c.req.valid('param').name)
+      const etag = etagOf(row.revision)
+      if (hasRevision(c.req.header('if-none-match'), etag)) return c.body(null, 304, { etag })
+      return c.json(item(row), 200, { etag })
+    },
+  )
+  api.openapi(
+    createRoute({
+      ...shared,
+      method: 'delete',
+      path: '/v1/clusters/{name}',
+      summary: 'Take a cluster out of the mesh: its credentials are void at once, its exports withdrawn',
+      middleware: [forRole(door, 'operator')] as const,
+      request: { params: named },
+      responses: { 200: json(clusterSchema, 'It has left'), ...problems },
+    }),
+    async (c) => {
+      const expected = expectedRevision(c.req.header('if-match'))
+      const row = await removeCluster(centre, c.get('caller'), c.req.valid('param').name, expected)
+      return c.json(item(row), 200, { etag: etagOf(row.revision) })
+    },
+  )
+}
+
+export const dryRun = z.object({ dryRun: z.enum(['true', 'false']).optional() })
+
+const clusterFrom = (row: ClusterRow, now: number): z.infer<typeof clusterSchema> => ({
+  id: row.id,
+  name: row.name,
+  revision: row.revision,
+  createdAt: timeText(row.createdAt),
+  conditions: conditionsOf(row, now),
+  state: row.state,
+  generation: row.generation,
+  trustDomain: row.trustDomain,
+  network: row.network,
+  region: row.region,
+  keyId: row.keyThumbprint,
+  relayVersion: row.relayVersion,
+  meshSync: row.meshSync,
+  joinedAt: row.joinedAt === null ? null : timeText(row.joinedAt),
+  lastSeenAt: row.lastSeenAt === null ? null : timeText(row.lastSeenAt),
+})
+
+function conditionsOf(row: ClusterRow, now: number): ApiCondition[] {
+  if (row.state === 'left')
+    return [{ type: 'Joined', status: 'False', reason: 'Left', message: 'it was taken out of the mesh' }]
+  if (row.state === 'expected')
+    return [
+      {
+        type: 'Joined',
+        status: 'False',
+        reason: 'Expected',
+        message: `its relay has not joined: isthmus token create ${row.name}`,
+      },
+    ]
+  const heard = Math.max(row.lastSeenAt ?? 0, row.joinedAt ?? 0)
+  const silent = now - heard > silentAfterMs
+  return [
+    { type: 'Joined', status: 'True', reason: 'Joined', message: `generation ${row.generation}` },
+    {
+      type: 'Heard',
+      status: silent ? 'Unknown' : 'True',
+      reason: silent ? 'Silent' : 'Reporting',
+      message: silent ? `no report since ${timeText(heard)}: what it last said stays in force` : 'its relay reports',
+    },
+  ]
+}

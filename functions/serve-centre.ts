@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:https'
+import { type AddressInfo, isIP } from 'node:net'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { inProcessBus } from '#control/bus.ts'
+import type { Centre } from '#control/centre.ts'
+import type { PassphraseSource } from '#control/keys/passphrase.ts'
+import { openCentre } from '#control/open-centre.ts'
+import { type Database, type Log, openDatabase } from '#control/store/database.ts'
+import { openApi } from '#functions/api/app.ts'
+import type { Door } from '#functions/api/door.ts'
+import { openMetrics } from '#functions/api/metrics.ts'
+import { RateLimit } from '#functions/api/rate-limit.ts'
+import { portOwner } from '#functions/port-owner.ts'
+import { openPublisher } from '#functions/publish/publisher.ts'
+import { type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
+import { openWatch } from '#functions/watch/watch.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { certificatePem } from '#mesh/trust/certificate.ts'
+
+export type ServeSettings = {
+  /** Port 0 takes a free one. */
+  readonly listen: { readonly host: string; readonly port: number }
+  /** What relays dial; absent = the address listened on. */
+  readonly url?: string | undefined
+  /** Directory of keys, and of the embedded database where there is no `databaseUrl`. */
+  readonly data: string
+  readonly databaseUrl?: string | undefined
+  readonly mesh: string
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+  readonly keyFile?: string | undefined
+  readonly adminKeyHash?: string | undefined
+  readonly passphrase?: PassphraseSource | undefined
+  readonly version: string
+  readonly log: Log
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** For tests. */
+  readonly now?: () => number
+  readonly scryptCost?: number
+  readonly rates?: Partial<Door['limits']>
+}
+
+export type ServedCentre = {
+  readonly url: string
+  readonly centre: Centre
+  readonly caFile: string
+  readonly keyFile: string
+  /** Ends gracefully: no new connections, answers under way are finished (5 s at most), the database is closed. */
+  stop(): Promise<void>
+}
+
+const stopMs = 5000
+
+/**
+ * All doors of the centre in one process, and the publisher beside them. Comes back when relays and operators are
+ * answered. Throws `unavailable` where the port is taken (by whom, and which setting mends it), and what `openDatabase`
+ * and `openCentre` throw; nothing is left open then.
+ */
+export async function serveCentre(settings: ServeSettings): Promise<ServedCentre> {
+  const now = settings.now ?? Date.now
+  const { log } = settings
+  mkdirSync(settings.data, { recursive: true, mode: 0o700 })
+  const server = createServer(tlsOptions)
+  // Listens first: a taken port is told before anything is opened, and a port 0 is known. Without a certificate yet, no
+  // handshake succeeds until everything is ready.
+  const port = await listen(server, settings.listen)
+  const undo: (() => Promise<void> | void)[] = [() => closeServer(server)]
+  const unwind = async () => {
+    for (const step of undo.splice(0).reverse()) await step()
+  }
+  try {
+    const url = settings.url ?? urlOf(settings.listen.host, port)
+    const metrics = openMetrics()
+    const db: Database = await openDatabase({ ...storeOf(settings), log })
+    undo.push(() => db.close())
+    const hosts = [...new Set([new URL(url).hostname.replace(/^\[|\]$/g, ''), ...dialable(settings.listen.host)])]
+    const keyFile = settings.keyFile ?? join(settings.data, 'admin.key')
+    const centre = await openCentre({
+      ...{ db, now, log, url, keyFile, mesh: settings.mesh, env: settings.env, measures: metrics.measures },
+      random: (bytes) => new Uint8Array(randomBytes(bytes)),
+      reservedIps: hosts.filter((host) => isIP(host) !== 0),
+      bus: inProcessBus((err) => log.error({ err }, 'a listener of the hint bus failed')),
+      keysDir: join(settings.data, 'keys'),
+      passphrase: settings.passphrase,
+      adminKeyFile: keyFile,
+      adminKeyHash: settings.adminKeyHash,
+      ...(settings.scryptCost === undefined ? {} : { scryptCost: settings.scryptCost }),
+    })
+    const tls: ServerTls = settings.tls
+      ? serveUserTls(server, centre, settings.tls)
+      : await serveOwnTls(server, centre, hosts)
+    undo.push(() => tls.stop())
+    const caFile = join(settings.data, 'control-plane-ca.pem')
+    replaceFile(caFile, certificatePem(centre.keys.controlPlane.certificate) + (tls.ownCa ?? ''))
+    const publisher = openPublisher(centre)
+    undo.push(() => publisher.stop())
+    const door: Door = {
+      ...{ centre, metrics, version: settings.version, caSha256: tls.caSha256, ownCa: tls.ownCa },
+      limits: { ...limits(), ...settings.rates },
+      servingEnd: tls.notAfter,
+      ready: publisher.ready,
+    }
+    const watch = openWatch(door)
+    undo.push(() => watch.close())
+    const api = openApi(door)
+    const answer = getRequestListener((request, env) => api.fetch(request, env))
+    server.on('request', (request, response) => void answer(request, response))
+    server.on('upgrade', watch.upgrade)
+    return { url: centre.url, centre, caFile, keyFile, stop: unwind }
+  } catch (error) {
+    await unwind()
+    throw error
+  }
+}
+
+const storeOf = ({ databaseUrl, data }: ServeSettings): { readonly url: string } | { readonly dir: string } =>
+  databaseUrl === undefined ? { dir: data } : { url: databaseUrl }
+
+const limits = (): Door['limits'] => ({
+  operators: new RateLimit({ perSecond: 50, burst: 200 }),
+  clusters: new RateLimit({ perSecond: 20, burst: 100 }),
+  strangers: new RateLimit({ perSecond: 5, burst: 50 }),
+})
+
+/** An address that stands for all of a machine's names none that can be dialled. */
+const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::'
+const dialable = (host: string): string[] => (isWildcard(host) ? ['127.0.0.1', 'localhost'] : [host])
+
+function urlOf(host: string, port: number): string {
+  if (isWildcard(host))
+    throw new Problem(
+      'invalid',
+      `--listen ${host} names no host that relays could dial: give --url https://<host>:<port>`,
+    )
+  return `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+}
+
+function listen(server: Server, { host, port }: ServeSettings['listen']): Promise<number> {
+  server.requestTimeout = 60_000
+  server.headersTimeout = 10_000
+  server.keepAliveTimeout = 65_000
+  server.maxConnections = 20_000
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(notListening(host, port, cause)))
+    server.listen({ host, port }, () => {
+      server.removeAllListeners('error')
+      resolve((server.address() as AddressInfo).port)
+    })
+  })
+}
+
+function notListening(host: string, port: number, cause: NodeJS.ErrnoException): Problem {
+  if (cause.code !== 'EADDRINUSE')
+    return new Problem(
+      'unavailable',
+      `cannot listen on ${host}:${port} (${cause.code}): choose another with --listen`,
+      {
+        cause,
+      },
+    )
+  const owner = portOwner(port)
+  const by = owner === undefined ? 'by another process' : `by ${owner}`
+  return new Problem('unavailable', `port ${port} of ${host} is taken ${by}: end it, or choose another with --listen`, {
+    cause,
+  })
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), stopMs)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
+
+function replaceFile(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o644 })
+  renameSync(`${path}.new`, path)
+}

@@ -1,0 +1,138 @@
+import '#functions/api/openapi-first.ts'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { pino } from 'pino'
+import { parsePassphraseSource } from '#control/keys/passphrase.ts'
+import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+// `isthmus serve`: all doors of the centre in one process. Reads the environment and the command line here and nowhere else.
+const version = '0.1.0'
+
+const usage = `usage: isthmus serve [options]
+
+  --listen <host:port>   where to listen (default 127.0.0.1:7400)
+  --url <https://…>      what relays dial (default: the address listened on)
+  --data <directory>     keys, and the embedded database (default ~/.local/state/isthmus/centre)
+  --mesh <name>          made at the first start (default mesh1)
+  --tls-cert, --tls-key  PEM files of your own certificate (default: one of the control-plane CA)
+  --key-file <file>      where the first administrator's key is written, once (default <data>/admin.key)
+  --admin-key-hash <hex> SHA-256 of a first administrator's key that you made; no file is written then
+  --passphrase <source>  of the sealed keys: file:<path>, fd:<n> or env:<name> (default: a file made beside them)
+  --log-level <level>    trace, debug, info, warn or error (default info)
+
+  DATABASE_URL=postgres://… keeps the state in a PostgreSQL server instead of the directory.
+`
+
+/** Whatever may hold a secret, wherever it stands in a log line. */
+const secrets = [
+  'authorization',
+  'token',
+  'accessToken',
+  'assertion',
+  'key',
+  'privateKey',
+  'csr',
+  'passphrase',
+  'cookie',
+]
+const redact = secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
+
+main().catch((error: unknown) => {
+  const text = error instanceof Problem ? error.message : error instanceof Error ? error.stack : String(error)
+  process.stderr.write(`isthmus serve: ${text}\n`)
+  process.exit(1)
+})
+
+async function main(): Promise<void> {
+  const settings = parseSettings()
+  if (!settings) return
+  const started = performance.now()
+  const served = await serveCentre(settings)
+  const { url, keyFile, caFile } = served
+  const tookMs = Math.round(performance.now() - started)
+  settings.log.info({ url, mesh: served.centre.mesh, keyFile, caFile, store: served.centre.db.kind, tookMs }, 'ready')
+  process.stderr.write(`isthmus centre is ready at ${url} (API: ${url}/docs, admin key: ${keyFile}, CA: ${caFile})\n`)
+  endOnSignal(served, settings)
+}
+
+/** The first signal ends gracefully; a second one, or ten seconds, at once. */
+function endOnSignal(served: ServedCentre, { log }: ServeSettings): void {
+  let ending = false
+  const end = (signal: string) => {
+    if (ending) process.exit(1)
+    ending = true
+    log.info({ signal }, 'ending')
+    setTimeout(() => process.exit(1), 10_000).unref()
+    served.stop().then(
+      () => process.exit(0),
+      (err: unknown) => {
+        log.error({ err }, 'the end was not clean')
+        process.exit(1)
+      },
+    )
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, end)
+}
+
+function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | undefined {
+  const { values } = parseArgs({
+    options: {
+      listen: { type: 'string', default: '127.0.0.1:7400' },
+      url: { type: 'string' },
+      data: { type: 'string' },
+      mesh: { type: 'string', default: 'mesh1' },
+      'tls-cert': { type: 'string' },
+      'tls-key': { type: 'string' },
+      'key-file': { type: 'string' },
+      'admin-key-hash': { type: 'string' },
+      passphrase: { type: 'string' },
+      'log-level': { type: 'string', default: 'info' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(usage)
+    return undefined
+  }
+  const { env } = process
+  const state = env['XDG_STATE_HOME'] || join(homedir(), '.local/state')
+  const hash = values['admin-key-hash']
+  if (hash !== undefined && !/^[0-9a-f]{64}$/.test(hash))
+    throw new Problem('invalid', '--admin-key-hash must be 64 hex digits: printf %s "$KEY" | sha256sum')
+  return {
+    listen: parseListen(values.listen),
+    url: values.url,
+    data: resolve(values.data ?? join(state, 'isthmus/centre')),
+    databaseUrl: env['DATABASE_URL'] || undefined,
+    mesh: values.mesh,
+    tls: tlsFiles(values['tls-cert'], values['tls-key'], values.url),
+    keyFile: values['key-file'] === undefined ? undefined : resolve(values['key-file']),
+    adminKeyHash: hash,
+    passphrase: values.passphrase === undefined ? undefined : parsePassphraseSource(values.passphrase),
+    version,
+    env,
+    log: pino({
+      level: values['log-level'],
+      base: { part: 'centre' },
+      redact: { paths: redact, censor: '[redacted]' },
+    }),
+  }
+}
+
+function parseListen(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
+  const [host, port] = [match?.[1] ?? match?.[2], Number(match?.[3])]
+  if (host === undefined || !(port >= 0 && port <= 65_535))
+    throw new Problem('invalid', `--listen "${text}" must be <host>:<port>, such as 127.0.0.1:7400 or [::1]:7400`)
+  return { host, port }
+}
+
+function tlsFiles(cert: string | undefined, key: string | undefined, url: string | undefined): ServeSettings['tls'] {
+  if (cert === undefined && key === undefined) return undefined
+  if (cert === undefined || key === undefined) throw new Problem('invalid', '--tls-cert and --tls-key go together')
+  if (url === undefined)
+    throw new Problem('invalid', '--tls-cert needs --url https://<host>:<port> with a host that the certificate names')
+  return { cert: resolve(cert), key: resolve(key) }
+}
