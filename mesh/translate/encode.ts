@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
-import { ApiConfigSource_ApiType, ApiVersion } from '#gen/envoy/config/core/v3/config_source_pb.js'
+import { ApiConfigSource_ApiType, ApiVersion, ConfigSourceSchema } from '#gen/envoy/config/core/v3/config_source_pb.js'
 import { sha256Hex } from '#mesh/model/canonical.ts'
 import type { TypeUrl, XdsResource } from '#mesh/model/resource.ts'
 
@@ -56,14 +56,14 @@ export const isAddress = (text: string): boolean => isIP(text) !== 0 && !text.in
 export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** From the stream that brought the resource itself; the first answer is waited for as long as it takes. */
-export const fromAds = {
+export const fromAds = create(ConfigSourceSchema, {
   configSourceSpecifier: { case: 'ads' as const, value: {} },
   resourceApiVersion: ApiVersion.V3,
   initialFetchTimeout: duration(0),
-}
+})
 
 /** From the program beside Envoy, whose cluster `sds-grpc` is in the bootstrap; the name is that of Istio's agent. */
-export const fromAgent = {
+export const fromAgent = create(ConfigSourceSchema, {
   configSourceSpecifier: {
     case: 'apiConfigSource' as const,
     value: {
@@ -75,4 +75,4 @@ export const fromAgent = {
   },
   resourceApiVersion: ApiVersion.V3,
   initialFetchTimeout: duration(0),
-}
+})

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf'
-import type { CircuitBreakersSchema } from '#gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
+import { CircuitBreakersSchema } from '#gen/envoy/config/cluster/v3/circuit_breaker_pb.js'
 import {
-  type Cluster_CommonLbConfigSchema,
+  Cluster_CommonLbConfigSchema,
   Cluster_DiscoveryType,
   Cluster_LbPolicy,
   type Cluster_TransportSocketMatchSchema,
@@ -173,15 +173,15 @@ const unlimited = {
 }
 
 /** Envoy's standard allows three retries at a time, which voids every retry policy. */
-export const noLimits: Fields<typeof CircuitBreakersSchema> = {
+export const noLimits = create(CircuitBreakersSchema, {
   thresholds: [unlimited, { priority: RoutingPriority.HIGH, ...unlimited }],
-}
+})
 
-const federatedLb: Fields<typeof Cluster_CommonLbConfigSchema> = {
+const federatedLb = create(Cluster_CommonLbConfigSchema, {
   healthyPanicThreshold: { value: 1 },
   updateMergeWindow: duration(0),
   localityConfigSpecifier: { case: 'localityWeightedLbConfig', value: {} },
-}
+})
 
 /** Ejects for what happens on the road (connect, TLS, reset), never for an answer. */
 export const localOriginOnly: Fields<typeof OutlierDetectionSchema> = {
