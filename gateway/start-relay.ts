@@ -106,12 +106,14 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
     keeper.received(uplink.received())
     let told: ReturnType<typeof reportOf> | undefined
     const report = () => {
+      const { config } = keeper.view()
       told = reportOf({
         own: cluster.current(),
         home,
         relayVersion,
         flat: keeper.sharesNetwork(),
         ...(told ? { previous: told.items } : {}),
+        ...(config ? { config } : {}),
       })
       uplink?.report(told.items)
     }
