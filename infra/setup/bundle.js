@@ -88,7 +88,7 @@ function filesBeside(root, workers) {
         const text = readFileSync(path, 'utf8')
         const contents = text.replace(beside, (_, __, name) => {
           const file = relative(root, join(dirname(path), name))
-          if (!file.endsWith('.ts')) return `new URL('../${file}', import.meta.url)`
+          if (!file.endsWith('.ts')) return `new URL('../${file}${name.endsWith('/') ? '/' : ''}', import.meta.url)`
           workers.add(file)
           return `new URL('./${basename(file, '.ts')}.js', import.meta.url)`
         })
