@@ -11,9 +11,9 @@ export type DirectoryState = {
   readonly faults: readonly RejectedObject[]
   /** False where something is still to be looked at again soon. */
   readonly isSettled: boolean
-  /** The look each file had when it was read; absent where it must be read again whatever it looks like. */
+  /** The look each file had when it was last read. */
   readonly looks: ReadonlyMap<string, Look>
-  /** Files not believed yet: as they looked, and since when they are waited for. */
+  /** Files to be read again, whatever they look like: as they looked, and since when they are waited for. */
   readonly waiting: ReadonlyMap<string, { readonly mark: string; readonly sinceMs: number; readonly firstMs: number }>
 }
 
@@ -50,7 +50,7 @@ export async function scanDirectory(before: DirectoryState, scan: Scan): Promise
     waiting: new Map<string, { mark: string; sinceMs: number; firstMs: number }>(),
   }
   for (const [path, look] of listing.files) {
-    if (before.looks.get(path)?.mark === look.mark) continue
+    if (before.looks.get(path)?.mark === look.mark && !before.waiting.has(path)) continue
     const wait = waitFor(before, path, look.mark, scan)
     const isForced = scan.upMs - wait.firstMs >= patienceMs
     const isAtRest = isForced || scan.upMs - wait.sinceMs >= scan.settleMs || isOld(look, scan)
@@ -64,8 +64,8 @@ export async function scanDirectory(before: DirectoryState, scan: Scan): Promise
       continue
     }
     next.files.set(path, nextFileState(known, parsed))
-    if (isForced || scan.nowMs - look.changedMs > clockTickMs) next.looks.set(path, look)
-    else next.waiting.set(path, wait)
+    next.looks.set(path, look)
+    if (!isForced && scan.nowMs - look.changedMs <= clockTickMs) next.waiting.set(path, wait)
   }
   for (const path of before.files.keys()) {
     if (listing.files.has(path) || isUnknown(path, listing)) continue

@@ -16,6 +16,7 @@ export type Listing = {
 }
 
 export const limits = { fileBytes: 1024 * 1024, files: 5000, depth: 8 } as const
+const looksAtOnce = 64
 
 /**
  * Every `.yaml` and `.yml` file under `dir`. Names that begin with a dot are left out: half-written files and the
@@ -25,6 +26,7 @@ export async function listDirectory(dir: string): Promise<Listing> {
   const files = new Map<string, Look>()
   const directories = new Map<string, string>()
   const unknown = new Map<string, string>()
+  const found: string[] = []
   const visit = async (path: string, depth: number): Promise<void> => {
     if (depth > limits.depth) return void unknown.set(path, `is nested more than ${limits.depth} directories deep`)
     let entries: { readonly name: string; isDirectory(): boolean }[]
@@ -39,20 +41,21 @@ export async function listDirectory(dir: string): Promise<Listing> {
       if (entry.name.startsWith('.')) continue
       const inner = path === '.' ? entry.name : `${path}/${entry.name}`
       if (entry.isDirectory()) await visit(inner, depth + 1)
-      else if (/\.ya?ml$/.test(entry.name)) await lookAt(inner)
+      else if (/\.ya?ml$/.test(entry.name)) found.push(inner)
     }
   }
   const lookAt = async (path: string): Promise<void> => {
     try {
-      const found = await stat(join(dir, path), { bigint: true })
-      if (!found.isFile()) return
-      if (files.size >= limits.files) return void unknown.set(path, `is past the bound of ${limits.files} files`)
-      files.set(path, lookOf(found))
+      const seen = await stat(join(dir, path), { bigint: true })
+      if (seen.isFile()) files.set(path, lookOf(seen))
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') unknown.set(path, `cannot be looked at (${codeOf(error)})`)
     }
   }
   await visit('.', 0)
+  for (const path of found.slice(limits.files)) unknown.set(path, `is past the bound of ${limits.files} files`)
+  const within = found.slice(0, limits.files)
+  for (let i = 0; i < within.length; i += looksAtOnce) await Promise.all(within.slice(i, i + looksAtOnce).map(lookAt))
   return { files, directories, unknown }
 }
 
