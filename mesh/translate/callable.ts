@@ -50,7 +50,7 @@ export function callablesOf(view: View, memo: Memo): readonly Callable[] {
     const service = own.services.get(key)
     const imported = own.refused.has(key) ? undefined : imports.get(key)
     const exported = own.exports.has(key)
-    return memo.keep(`callable ${key}`, [service, imported, exported, home.cluster], () =>
+    return memo.data(`callable ${key}`, [service, imported, exported, home.cluster], () =>
       callablesOfService(key, { service, imported, exported, cluster: home.cluster }),
     )
   })

@@ -11,38 +11,45 @@ import {
 import { outboundNameOf } from '#mesh/model/host.ts'
 import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { View } from '#mesh/model/view.ts'
-import type { Callable, Road } from '#mesh/translate/callable.ts'
+import type { Callable } from '#mesh/translate/callable.ts'
 import { compareText, encode, type Fields, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
-import { type Host, tiersOf } from '#mesh/translate/tiers.ts'
+import { type Host, type Share, tiersOf } from '#mesh/translate/tiers.ts'
 
 type Localities = Fields<typeof LocalityLbEndpointsSchema>[]
+
+/** Where the calls of one callable may go, before it is written down for Envoy: plain data, to be compared. */
+export type Places =
+  | { readonly kind: 'local'; readonly pods: readonly OwnPod[] }
+  | {
+      readonly kind: 'federated'
+      readonly tiers: readonly (readonly Share[])[]
+      readonly overprovisioningFactor: number
+    }
+
+export function placesOf(view: View, callable: Callable): Places {
+  const { road } = callable
+  if (road === undefined) return { kind: 'local', pods: ownPodsOf(view, callable.key, callable.port) }
+  const { overprovisioningFactor } = road.imported.settings
+  return { kind: 'federated', tiers: tiersOf(view, road, callable.port), overprovisioningFactor }
+}
 
 /**
  * The endpoints of one callable. Federated: tiers as priorities, one locality per source cluster (`sub_zone` is its
  * name, so that no two merge). Local: the own pods by locality, as istiod. May be empty, and then says so to Envoy.
  */
-export function assignmentOf(view: View, callable: Callable): XdsResource {
-  const { road } = callable
-  if (road === undefined) return assignment(callable, localLocalities(ownPodsOf(view, callable.key, callable.port)))
-  const policy = {
-    overprovisioningFactor: road.imported.settings.overprovisioningFactor,
+export function assignmentOf(callable: Callable, places: Places): XdsResource {
+  const name = outboundNameOf(callable.host, callable.port.port)
+  if (places.kind === 'local') return assembled(name, callable.key, localLocalities(places.pods))
+  return assembled(name, callable.key, federatedLocalities(places.tiers), {
+    overprovisioningFactor: places.overprovisioningFactor,
     weightedPriorityHealth: true,
-  }
-  return assignment(callable, federatedLocalities(view, callable, road), policy)
+  })
 }
 
 /** The own pods of one exported port, as the east-west gateway sees them: those that end mutual TLS themselves. */
 export function assignmentAtGateway(name: string, key: string, pods: readonly OwnPod[]): XdsResource {
   return assembled(name, key, localLocalities(pods.filter((p) => p.meshed)))
-}
-
-function assignment(
-  callable: Callable,
-  endpoints: Localities,
-  policy?: Fields<typeof ClusterLoadAssignment_PolicySchema>,
-): XdsResource {
-  return assembled(outboundNameOf(callable.host, callable.port.port), callable.key, endpoints, policy)
 }
 
 function assembled(
@@ -59,8 +66,8 @@ function assembled(
   return encode({ type: typeUrls.endpoint, name, owner: ownerOf(key) }, ClusterLoadAssignmentSchema, message)
 }
 
-const federatedLocalities = (view: View, callable: Callable, road: Road): Localities =>
-  tiersOf(view, road, callable.port).flatMap((shares, priority) =>
+const federatedLocalities = (tiers: readonly (readonly Share[])[]): Localities =>
+  tiers.flatMap((shares, priority) =>
     shares.map((share) => ({
       priority,
       locality: { region: share.region, zone: share.zone, subZone: share.cluster },

@@ -32,7 +32,9 @@ test('no golden file is left over', () => {
   const known = new Set(Object.keys(files).map((kind) => `${kind}.yaml`))
   const strays = cases.flatMap((c) => {
     const out = join(testdata, c.name, 'out')
-    return existsSync(out) ? readdirSync(out).filter((file) => !known.has(file)) : []
+    const found = existsSync(out) ? readdirSync(out).filter((file) => !known.has(file)) : []
+    if (update) for (const file of found) rmSync(join(out, file))
+    return update ? [] : found
   })
   expect(strays).toEqual([])
 })

@@ -17,6 +17,13 @@ test('a list keeps its identity while its members do', () => {
   expect(memo.list('k', [3], () => [{}])).not.toBe(first)
 })
 
+test('data that reads the same keeps its identity', () => {
+  const memo = createMemo()
+  const first = memo.data('k', [{}], () => ({ a: [1] }))
+  expect(memo.data('k', [{}], () => ({ a: [1] }))).toBe(first)
+  expect(memo.data('k', [{}], () => ({ a: [2] }))).toEqual({ a: [2] })
+})
+
 test('what nobody asked for in two rounds is forgotten, and what a used thing was made of stays', () => {
   const memo = createMemo()
   const outer = () => memo.keep('outer', [], () => ({ inner: memo.keep('inner', [], () => ({})) }))

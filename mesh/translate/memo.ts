@@ -7,6 +7,8 @@ import type { XdsResource } from '#mesh/model/resource.ts'
 export type Memo = {
   /** What `build` gave for this key the last time, where every input is still the same. */
   keep<T>(key: string, inputs: readonly unknown[], build: () => T): T
+  /** The same for plain data; where other inputs give equal data (a config read anew), the older object stays. */
+  data<T>(key: string, inputs: readonly unknown[], build: () => T): T
   /** The same for one resource; where other inputs give the same bytes, the older object stays. */
   resource(key: string, inputs: readonly unknown[], build: () => XdsResource): XdsResource
   /** The same for a list; where other inputs give the same members, the older list stays. */
@@ -58,6 +60,8 @@ export function createMemo(): Memo {
 
   return {
     keep: (key, inputs, build) => lookUp(key, inputs, build, (_, next) => next),
+    data: (key, inputs, build) =>
+      lookUp(key, inputs, build, (old, next) => (JSON.stringify(old) === JSON.stringify(next) ? old : next)),
     resource: (key, inputs, build) =>
       lookUp(key, inputs, build, (old, next) =>
         old.version === next.version && old.name === next.name && old.owner === next.owner ? old : next,

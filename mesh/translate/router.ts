@@ -28,9 +28,10 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
   const open = openPortsOf(view)
   const bind = gatewayBindOf(view, proxy)
   const { home, config } = view
+  const trust = memo.data('trust', [config?.trust], () => config?.trust)
   const listener = memo.resource(
     `gateway ${bind.address} ${bind.port}`,
-    [open.map((port) => port.sni).join(), config?.trust, home.cluster, home.mesh, home.trustDomain],
+    [open.map((port) => port.sni).join(), trust, home.cluster, home.mesh, home.trustDomain],
     () => gatewayListener(view, open, bind),
   )
   const clusters = open.map((port) =>

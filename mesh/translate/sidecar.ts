@@ -3,7 +3,7 @@ import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resour
 import { isHttp } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { type Callable, callablesOf } from '#mesh/translate/callable.ts'
-import { assignmentOf } from '#mesh/translate/endpoints.ts'
+import { assignmentOf, placesOf } from '#mesh/translate/endpoints.ts'
 import { inboundSet } from '#mesh/translate/inbound-set.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
@@ -47,12 +47,13 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
 
 function outboundClusters(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
   const { home, config } = view
+  const trust = memo.data('trust', [config?.trust], () => config?.trust)
   const all = callables.map((callable) => {
     const id = idOf(callable)
     const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
       ownFactsOf(view, callable),
     )
-    return memo.resource(`cluster ${id}`, [callable, config?.trust, home.cluster, home.trustDomain, ownFacts], () =>
+    return memo.resource(`cluster ${id}`, [callable, trust, home.cluster, home.trustDomain, ownFacts], () =>
       outboundClusterOf(view, callable),
     )
   })
@@ -62,12 +63,11 @@ function outboundClusters(view: View, callables: readonly Callable[], memo: Memo
 function outboundEndpoints(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
   const { home } = view
   const all = callables.map((callable) => {
+    const id = idOf(callable)
     const road = callable.road === undefined ? [] : tierInputs(view, callable.road)
-    return memo.resource(
-      `endpoints ${idOf(callable)}`,
-      [callable, home.cluster, home.network, ...ownPodInputs(view, callable.key), ...road],
-      () => assignmentOf(view, callable),
-    )
+    const inputs = [callable, home.cluster, home.network, ...ownPodInputs(view, callable.key), ...road]
+    const places = memo.data(`places ${id}`, inputs, () => placesOf(view, callable))
+    return memo.resource(`endpoints ${id}`, [callable.host, callable.key, places], () => assignmentOf(callable, places))
   })
   return memo.list('outbound endpoints', [all], () => all)
 }
