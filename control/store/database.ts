@@ -116,11 +116,15 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
   }
   // Set when the journal holds a transaction that the database could not commit: only a new start makes them agree.
   let torn: Problem | undefined
-  // A transaction inside another would wait for itself on the one connection of the embedded engine.
-  const inside = new AsyncLocalStorage<true>()
+  // A transaction inside another would wait for itself on the one connection of the embedded engine. What was only
+  // started in one (a timer) and runs after its end is free.
+  const inside = new AsyncLocalStorage<{ open: boolean }>()
   const alone = <T>(work: () => Promise<T>): Promise<T> => {
-    if (inside.getStore()) throw new Problem('internal', 'a transaction or read was started inside another')
-    return inside.run(true, work)
+    if (inside.getStore()?.open) throw new Problem('internal', 'a transaction or read was started inside another')
+    const here = { open: true }
+    return inside.run(here, work).finally(() => {
+      here.open = false
+    })
   }
   const committed = async <T>(work: (run: Run, recorded: () => void) => Promise<T>): Promise<T> => {
     if (torn) throw torn
