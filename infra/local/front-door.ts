@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { appPort, type ClusterPlan, podAddresses } from './plan.ts'
+import { appPort, type SandboxPlan } from './plan.ts'
+import { replaceFile } from './replace-file.ts'
 
 const type = (name: string) => `type.googleapis.com/envoy.${name}`
 
@@ -8,23 +9,27 @@ const type = (name: string) => `type.googleapis.com/envoy.${name}`
  * The bootstrap of the front door: a stock Envoy that stands for the user's own DNS and load balancer. It reaches
  * productpage in every cluster by plain HTTP, checks each every half second, and tries another where one fails.
  */
-export function writeFrontDoor(
-  dir: string,
-  shop: { readonly host: string; readonly port: number },
-  clusters: readonly ClusterPlan[],
-): string {
+export function writeFrontDoor(dir: string, shop: SandboxPlan['shop']): string {
   mkdirSync(dir, { recursive: true })
   const path = join(dir, 'front-door.json')
-  writeFileSync(path, JSON.stringify(bootstrap(dir, shop, clusters), null, 1))
+  writeFileSync(path, JSON.stringify(bootstrap(dir, shop), null, 1))
+  writeAddresses(dir, [])
   return path
+}
+
+/** Tells the running front door where productpage is. Envoy follows the rename. */
+export function writeAddresses(dir: string, addresses: readonly string[]): void {
+  const assignment = {
+    '@type': type('config.endpoint.v3.ClusterLoadAssignment'),
+    cluster_name: 'productpage',
+    endpoints: [{ lb_endpoints: addresses.map((one) => ({ endpoint: { address: address(one, appPort) } })) }],
+  }
+  replaceFile(join(dir, 'endpoints.json'), JSON.stringify({ resources: [assignment] }))
 }
 
 const address = (host: string, port: number) => ({ socket_address: { address: host, port_value: port } })
 
-/** The first pod addresses of each cluster: the sandbox's productpage is the pod that answers there. */
-const podsWatched = 8
-
-function bootstrap(dir: string, shop: { host: string; port: number }, clusters: readonly ClusterPlan[]) {
+function bootstrap(dir: string, shop: SandboxPlan['shop']) {
   return {
     node: { id: 'front-door', cluster: 'front-door' },
     admin: { address: { pipe: { path: join(dir, 'admin.sock'), mode: 0o600 } } },
@@ -32,7 +37,7 @@ function bootstrap(dir: string, shop: { host: string; port: number }, clusters: 
       listeners: [
         { name: 'shop', address: address(shop.host, shop.port), filter_chains: [{ filters: [connectionManager()] }] },
       ],
-      clusters: [productpage(clusters)],
+      clusters: [productpage(dir)],
     },
   }
 }
@@ -82,9 +87,12 @@ const noLimit = {
   max_retries: 4294967295,
 }
 
-const productpage = (clusters: readonly ClusterPlan[]) => ({
+const productpage = (dir: string) => ({
   name: 'productpage',
-  type: 'STATIC',
+  type: 'EDS',
+  eds_cluster_config: {
+    eds_config: { resource_api_version: 'V3', path_config_source: { path: join(dir, 'endpoints.json') } },
+  },
   connect_timeout: '0.5s',
   lb_policy: 'ROUND_ROBIN',
   circuit_breakers: { thresholds: [noLimit] },
@@ -100,16 +108,4 @@ const productpage = (clusters: readonly ClusterPlan[]) => ({
       http_health_check: { path: '/health' },
     },
   ],
-  load_assignment: {
-    cluster_name: 'productpage',
-    endpoints: [
-      {
-        lb_endpoints: clusters.flatMap((cluster) =>
-          Array.from({ length: podsWatched }, (_, n) => ({
-            endpoint: { address: address(podAddresses(cluster, n + 1).inbound, appPort) },
-          })),
-        ),
-      },
-    ],
-  },
 })

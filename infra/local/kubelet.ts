@@ -41,6 +41,8 @@ export type Kubelet = {
   /** Pods that are ready, of those that the manifests want; the gateway counts as one. */
   readiness(): { readonly ready: number; readonly wanted: number }
   programs(): readonly Program[]
+  /** Addresses of the pods with that label `app`, ready or not. */
+  addressesOf(app: string): readonly string[]
 }
 
 const roundMs = 400
@@ -70,6 +72,10 @@ export function startKubelet(parts: KubeletParts): Kubelet {
 
   return {
     programs: () => [gateway, ...[...running.values()].flatMap((one) => [one.app, one.proxy])],
+    addressesOf: (app) =>
+      [...running.values()]
+        .filter((one) => one.pod.labels['app'] === app && !one.terminating)
+        .map((one) => podAddresses(cluster, one.index).inbound),
     readiness: () => ({
       ready: [...running.values()].filter((one) => one.ready).length + (gatewayReady ? 1 : 0),
       wanted: wanted.pods.length + 1,

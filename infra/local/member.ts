@@ -27,17 +27,24 @@ export type Member = {
   relayStatus(): Promise<Readonly<Record<string, unknown>> | undefined>
   readiness(): { readonly ready: number; readonly wanted: number }
   programs(): readonly Program[]
+  /** Where productpage is, as last known: a killed cluster's addresses stay, as in anybody's DNS. */
+  shopAddresses(): readonly string[]
 }
 
 export function member(plan: ClusterPlan, parts: MemberParts): Member {
   let relay: Program | undefined
   let kubelet: Kubelet | undefined
+  let shopAddresses: readonly string[] = []
   const membership = join(plan.dir, 'state/membership.json')
 
   return {
     plan,
     programs: () => [...(relay ? [relay] : []), ...(kubelet?.programs() ?? [])],
     readiness: () => kubelet?.readiness() ?? { ready: 0, wanted: 1 },
+    shopAddresses: () => {
+      if (kubelet) shopAddresses = kubelet.addressesOf('productpage')
+      return shopAddresses
+    },
     relayStatus: () => statusOf(plan),
     start: async (api) => {
       if (relay) return

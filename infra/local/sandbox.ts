@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type CentreApi, caFileOf, centreApi, centreUrl, keyFileOf } from './centre.ts'
-import { writeFrontDoor } from './front-door.ts'
+import { writeAddresses, writeFrontDoor } from './front-door.ts'
 import { answers } from './kubelet.ts'
 import { type Member, member } from './member.ts'
 import type { SandboxPlan } from './plan.ts'
@@ -40,6 +40,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   mkdirSync(runDir, { recursive: true, mode: 0o700 })
   let centre: Program | undefined
   let frontDoor: Program | undefined
+  let addressing: NodeJS.Timeout | undefined
   let line: CentreApi | undefined
   const members = plan.clusters.map((cluster) =>
     member(cluster, {
@@ -99,7 +100,15 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
     },
     startMember: (name) => find(name).start(api),
     startFrontDoor: async () => {
-      const config = writeFrontDoor(join(runDir, 'front'), plan.shop, plan.clusters)
+      const dir = join(runDir, 'front')
+      const config = writeFrontDoor(dir, plan.shop)
+      let known = ''
+      addressing = setInterval(() => {
+        const addresses = members.flatMap((one) => one.shopAddresses())
+        if (addresses.join() === known) return
+        known = addresses.join()
+        writeAddresses(dir, addresses)
+      }, 200)
       frontDoor = startProgram({
         name: 'front door',
         command: [envoy, '-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', 'warning'],
@@ -115,6 +124,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
       }),
     stop: async () => {
       line?.close()
+      if (addressing) clearInterval(addressing)
       await frontDoor?.stop(2000)
       await Promise.all(members.map((one) => one.stop()))
       await centre?.stop(5000)
