@@ -1,0 +1,240 @@
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { get } from 'node:http'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import { type CentreApi, joinTokenFor } from '#infra/local/centre.ts'
+import { writeEndpointSlices } from '#infra/local/endpoint-slices.ts'
+import { answers } from '#infra/local/kubelet.ts'
+import type { ServiceObject } from '#infra/local/manifests.ts'
+import {
+  type ClusterPlan,
+  gatewayAddress,
+  gatewayPort,
+  relayAddress,
+  relayPort,
+  statusPort,
+} from '#infra/local/plan.ts'
+import type { Program } from '#infra/local/program.ts'
+import { replaceFile } from '#infra/local/replace-file.ts'
+import { issuerOf } from '#infra/local/seed.ts'
+import { tokenIssuer, uidOf } from '#infra/local/token-issuer.ts'
+import {
+  exportYaml,
+  hostOfApp,
+  namespace,
+  type PodSpec,
+  podObjectOf,
+  podYaml,
+  serviceObjectOf,
+  serviceYaml,
+} from '#tests/support/fleet-manifests.ts'
+import { type AppNames, type FleetPod, startFleetPod } from '#tests/support/fleet-pod.ts'
+import { startGuarded } from '#tests/support/fleet-program.ts'
+import { type FleetProxy, startFleetProxy } from '#tests/support/fleet-proxy.ts'
+import { appPorts, type PortName } from '#tests/support/protocols.ts'
+import { eventually } from '#tests/support/until.ts'
+import { type WorkloadIdentity, workloadIdentity } from '#tests/support/workload-identity.ts'
+
+export type ClusterParts = {
+  readonly plan: ClusterPlan
+  readonly apps: AppNames
+  readonly caFile: string
+  readonly runDir: string
+  readonly logDir: string
+  readonly programs: { readonly relay: string; readonly proxy: string }
+  readonly envoy: string
+  readonly api: () => CentreApi
+}
+
+/** One member cluster: a directory of Kubernetes YAML, a relay, an east-west gateway and pods. */
+export type FleetCluster = {
+  readonly name: string
+  readonly dir: string
+  readonly trustDomain: string
+  readonly relayAddress: string
+  readonly gatewayAddress: string
+  readonly gateway: FleetProxy
+  pod(name: string): FleetPod
+  /** Writes the Pod, and the Service of its app where there is none; resolves when it is ready and in the slices. */
+  addPod(name: string, spec: PodSpec): Promise<FleetPod>
+  /** As deleted on Kubernetes: out of the endpoints, drained, gone. */
+  removePod(name: string): Promise<void>
+  export(app: string, consumers?: string): void
+  unexport(app: string): void
+  /** The relay's `/status`. Throws while it does not answer. */
+  status(): Promise<Readonly<Record<string, unknown>>>
+  /** The relay's metrics whose lines begin with `name`, by the whole sample name. */
+  metrics(name: string): Promise<ReadonlyMap<string, number>>
+  startRelay(): Promise<void>
+  /** SIGKILL; the directory stays. */
+  killRelay(): Promise<void>
+  /** A real workload certificate of this cluster, signed by its relay for a service account. */
+  identity(serviceAccount: string): Promise<WorkloadIdentity>
+  /** SIGKILL of everything. */
+  kill(): Promise<void>
+}
+
+const relayMs = 30_000
+const proxyStatusPort = 15020
+
+/** The cluster joins by a token of the centre; resolves when its relay serves proxies. No proxy runs yet but the gateway's. */
+export async function startFleetCluster(parts: ClusterParts): Promise<FleetCluster> {
+  const { plan, runDir, logDir } = parts
+  const { name, dir } = plan
+  const manifests = join(dir, 'manifests')
+  const pods = new Map<string, FleetPod>()
+  const services = new Map<string, ServiceObject>()
+  let next = 1
+  for (const one of [manifests, join(runDir, 'tokens'), logDir]) mkdirSync(one, { recursive: true, mode: 0o700 })
+  replaceFile(join(dir, 'isthmus.yaml'), relaySettings(plan))
+  const issuer = tokenIssuer(plan)
+  const publish = (): void =>
+    writeEndpointSlices(
+      manifests,
+      plan.zone,
+      [...services.values()],
+      [...pods.values()].map((pod) => ({
+        ...{ pod: pod.object, ip: pod.ip },
+        ...{ ready: pod.isReady(), terminating: pod.isTerminating() },
+      })),
+    )
+  const tokenFor = (pod: string, serviceAccount: string, inNamespace = namespace): string => {
+    const path = join(runDir, 'tokens', pod)
+    const uid = uidOf(`${name}/${inNamespace}/${pod}`)
+    replaceFile(path, issuer.issue({ namespace: inNamespace, serviceAccount, pod, uid }), 0o600)
+    return path
+  }
+
+  let relay: Program | undefined
+  const startRelay = async (): Promise<void> => {
+    const joined = existsSync(join(dir, 'state/membership.json'))
+    const token = joined ? [] : ['--join', await joinTokenFor(parts.api(), plan)]
+    relay = startGuarded({
+      name: `${name}/relay`,
+      command: [process.execPath, parts.programs.relay, '--dir', dir, ...token],
+      log: join(logDir, 'relay.log'),
+      restart: false,
+    })
+  }
+  await startRelay()
+  await eventually(relayMs, `the relay of ${name} serves`, () => answers(relayAddress(plan), statusPort, '/readyz'))
+  const { mesh, trustDomain } = JSON.parse(readFileSync(join(dir, 'state/membership.json'), 'utf8')) as {
+    readonly mesh: string
+    readonly trustDomain: string
+  }
+
+  const proxySettings = (pod: string, serviceAccount: string, inNamespace = namespace) => ({
+    relay: `${relayAddress(plan)}:${relayPort}`,
+    'relay-uri': `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`,
+    'ca-file': parts.caFile,
+    'token-file': tokenFor(pod, serviceAccount, inNamespace),
+    ...{ pod, cluster: name, network: plan.network, mesh, region: plan.region, zone: plan.zone },
+    ...{ namespace: inNamespace, 'service-account': serviceAccount },
+  })
+  const gateway = startFleetProxy({
+    name: `${name}/gateway`,
+    type: 'router',
+    settings: {
+      ...proxySettings('eastwest-gateway', 'eastwest', 'isthmus-system'),
+      'instance-ips': gatewayAddress(plan),
+    },
+    dir: join(runDir, 'gw'),
+    log: join(logDir, 'gateway.proxy.log'),
+    status: { host: relayAddress(plan), port: proxyStatusPort },
+    program: parts.programs.proxy,
+    envoy: parts.envoy,
+    onExit: () => undefined,
+  })
+
+  const found = (pod: string): FleetPod => {
+    const one = pods.get(pod)
+    if (!one) throw new Error(`cluster ${name} has no pod "${pod}", but ${[...pods.keys()].join(', ')}`)
+    return one
+  }
+  const serve = (app: string, ports: readonly PortName[]): void => {
+    const service = serviceObjectOf(app, ports)
+    services.set(app, service)
+    replaceFile(join(manifests, `${app}.service.yaml`), serviceYaml(service))
+  }
+  return {
+    ...{ name, dir, trustDomain, gateway, startRelay },
+    relayAddress: relayAddress(plan),
+    gatewayAddress: gatewayAddress(plan),
+    pod: found,
+    addPod: async (pod, spec) => {
+      const object = podObjectOf(pod, spec)
+      replaceFile(join(manifests, `${pod}.pod.yaml`), podYaml(object))
+      if (!services.has(spec.app)) serve(spec.app, spec.ports)
+      const started = startFleetPod({
+        ...{ plan, pod: object, index: next++, apps: parts.apps, runDir, logDir, envoy: parts.envoy, publish },
+        settings: proxySettings(pod, object.serviceAccount),
+        proxyProgram: parts.programs.proxy,
+      })
+      pods.set(pod, started)
+      publish()
+      await started.untilReady()
+      return started
+    },
+    removePod: async (pod) => {
+      const one = found(pod)
+      rmSync(join(manifests, `${pod}.pod.yaml`))
+      await one.stop()
+      pods.delete(pod)
+      publish()
+    },
+    export: (app, consumers) => replaceFile(join(manifests, `${app}.export.yaml`), exportYaml(app, consumers)),
+    unexport: (app) => rmSync(join(manifests, `${app}.export.yaml`)),
+    status: async () => JSON.parse(await textOf(relayAddress(plan), '/status')) as Readonly<Record<string, unknown>>,
+    metrics: async (wanted) => samplesOf(await textOf(relayAddress(plan), '/metrics'), wanted),
+    killRelay: async () => relay?.kill(),
+    identity: (serviceAccount) =>
+      workloadIdentity({
+        relay: { host: relayAddress(plan), port: relayPort },
+        relayUri: `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`,
+        caFile: parts.caFile,
+        tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
+        cluster: name,
+      }),
+    kill: async () => {
+      await Promise.all([relay?.kill(), gateway.kill(), ...[...pods.values()].map((pod) => pod.kill())])
+    },
+  }
+}
+
+const relaySettings = (plan: ClusterPlan): string =>
+  stringify({
+    ...{ cluster: plan.name, region: plan.region, network: plan.network },
+    gateways: [{ address: gatewayAddress(plan), port: gatewayPort }],
+    relay: {
+      ...{ address: relayAddress(plan), port: relayPort },
+      ...{ statusAddress: relayAddress(plan), statusPort },
+    },
+    tokens: { issuer: issuerOf(plan), jwks: 'jwks.json' },
+  })
+
+function textOf(host: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const call = get({ host, port: statusPort, path, agent: false, timeout: 2000 }, (answer) => {
+      let text = ''
+      answer.setEncoding('utf8')
+      answer.on('data', (part) => {
+        text += part
+      })
+      answer.on('error', reject)
+      answer.on('end', () => (answer.statusCode === 200 ? resolve(text) : reject(new Error(`${path}: ${text}`))))
+    })
+    call.on('timeout', () => call.destroy(new Error(`no answer to ${path}`)))
+    call.on('error', reject)
+  })
+}
+
+const samplesOf = (text: string, wanted: string): ReadonlyMap<string, number> =>
+  new Map(
+    text.split('\n').flatMap((line) => {
+      const at = line.lastIndexOf(' ')
+      return line.startsWith(wanted) ? [[line.slice(0, at), Number(line.slice(at + 1))] as const] : []
+    }),
+  )
+
+/** The SNI at which a gateway answers for one port of an app. */
+export const sniOfApp = (app: string, port: PortName): string => `outbound_.${appPorts[port]}_._.${hostOfApp(app)}`

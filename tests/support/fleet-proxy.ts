@@ -1,0 +1,81 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { adminAt, statsOf } from '#gateway/proxy/envoy-admin.ts'
+import { answers } from '#infra/local/kubelet.ts'
+import type { Program } from '#infra/local/program.ts'
+import { startGuarded } from '#tests/support/fleet-program.ts'
+import { eventually } from '#tests/support/until.ts'
+
+export type ProxyParts = {
+  readonly name: string
+  readonly type: 'sidecar' | 'router'
+  /** Flags without their dashes. */
+  readonly settings: Readonly<Record<string, string>>
+  readonly dir: string
+  readonly log: string
+  readonly status: { readonly host: string; readonly port: number }
+  readonly program: string
+  readonly envoy: string
+  readonly onExit: () => void
+}
+
+/** One `isthmus proxy` and its Envoy, as a kubelet keeps them: started again whenever they end. */
+export type FleetProxy = {
+  ready(): Promise<boolean>
+  /** Body of an answer of Envoy's admin interface. */
+  admin(path: string): Promise<string>
+  /** Numbers of Envoy's stats whose names match the regular expression. */
+  stats(filter: string): Promise<ReadonlyMap<string, number>>
+  /** SIGKILL of this program alone; resolves when it is gone. Somebody starts it again. */
+  killProxy(): Promise<void>
+  killEnvoy(): Promise<void>
+  stop(): Promise<void>
+  kill(): Promise<void>
+}
+
+const stopMs = 8000
+
+export function startFleetProxy(parts: ProxyParts): FleetProxy {
+  const { dir, status } = parts
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const settings = {
+    ...parts.settings,
+    ...{ dir, status: `${status.host}:${status.port}`, envoy: parts.envoy, concurrency: '1' },
+    ...{ 'drain-seconds-min': '0', 'drain-seconds-max': '2' },
+  }
+  const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
+  const program: Program = startGuarded({
+    name: parts.name,
+    command: [process.execPath, parts.program, parts.type, ...flags],
+    log: parts.log,
+    restart: true,
+    onExit: parts.onExit,
+  })
+  const admin = adminAt({ socket: join(dir, 'admin.sock') })
+  return {
+    ready: () => answers(status.host, status.port, '/healthz/ready'),
+    admin: (path) => admin.text('GET', path),
+    stats: (filter) => statsOf(admin, filter),
+    killProxy: () => killAlone(program.pid(), `the proxy of ${parts.name}`),
+    killEnvoy: () => killAlone(envoyPid(dir), `the Envoy of ${parts.name}`),
+    stop: () => program.stop(stopMs),
+    kill: () => program.kill(),
+  }
+}
+
+const envoyPid = (dir: string): number => Number(/^\d+/.exec(readFileSync(join(dir, 'envoy.pid'), 'utf8'))?.[0])
+
+async function killAlone(pid: number | undefined, what: string): Promise<void> {
+  if (!pid) throw new Error(`${what} does not run`)
+  process.kill(pid, 'SIGKILL')
+  await eventually(5000, `${what} is gone`, () => !isAlive(pid))
+}
+
+/** A zombie is gone: nobody has waited for it yet. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,182 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll } from 'vitest'
+import { type CentreApi, caFileOf, centreApi, centreUrl, keyFileOf } from '#infra/local/centre.ts'
+import { type ClusterPlan, relayPort, type SandboxPlan } from '#infra/local/plan.ts'
+import { type Program, tailOf } from '#infra/local/program.ts'
+import { type FleetCluster, startFleetCluster } from '#tests/support/fleet-cluster.ts'
+import type { PodSpec } from '#tests/support/fleet-manifests.ts'
+import { startGuarded } from '#tests/support/fleet-program.ts'
+import { envoyPath, programPath } from '#tests/support/parts.ts'
+import { eventually } from '#tests/support/until.ts'
+
+export type ClusterSpec = {
+  readonly region?: string
+  /** Its own where absent. */
+  readonly network?: string
+  readonly pods: Readonly<Record<string, PodSpec>>
+  /** App → consumers as the annotation has them; '*' = everybody. */
+  readonly exports?: Readonly<Record<string, string>>
+}
+
+/** Clusters by name, in the order of their addresses. */
+export type FleetSpec = Readonly<Record<string, ClusterSpec>>
+
+/** A running federation of real programs: a centre and its clusters, on loopback addresses of their own. */
+export type Fleet = {
+  readonly centre: { readonly host: string; readonly port: number }
+  cluster(name: string): FleetCluster
+  /** SIGKILL. */
+  killCentre(): Promise<void>
+  startCentre(): Promise<void>
+  /** The last lines of every log. */
+  tails(): string
+  /** SIGKILL of everything, and the directory away. Never throws. */
+  end(): Promise<void>
+}
+
+const centreMs = 60_000
+
+/** Everything up and every pod ready; what went wrong ends what had started and is thrown with the logs' last lines. */
+export async function startFleet(spec: FleetSpec): Promise<Fleet> {
+  const [centreProgram, relay, proxy, envoy] = await Promise.all([
+    programPath('centre'),
+    programPath('relay'),
+    programPath('proxy'),
+    envoyPath(),
+  ])
+  const dir = mkdtempSync(join(tmpdir(), 'isthmus-e2e-'))
+  const logDir = join(dir, 'logs')
+  const apps = [...new Set(Object.values(spec).flatMap(({ pods }) => Object.values(pods).map(({ app }) => app)))].sort()
+  const plan: SandboxPlan = {
+    dir,
+    centre: { host: '127.0.0.1', port: await freePort(), dir: join(dir, 'centre') },
+    shop: { host: '127.0.0.1', port: 0 },
+    clusters: plansOf(spec, dir, await freeOctet(Object.keys(spec).length)),
+  }
+  const clusters = new Map<string, FleetCluster>()
+  let centre: Program | undefined
+  let line: CentreApi | undefined
+  const api = (): CentreApi => {
+    line ??= centreApi(plan)
+    return line
+  }
+
+  const fleet: Fleet = {
+    centre: plan.centre,
+    cluster: (name) => {
+      const one = clusters.get(name)
+      if (!one) throw new Error(`there is no cluster "${name}", but ${[...clusters.keys()].join(', ')}`)
+      return one
+    },
+    killCentre: async () => centre?.kill(),
+    startCentre: async () => {
+      centre = startGuarded({
+        name: 'centre',
+        command: [
+          ...[process.execPath, centreProgram, '--listen', `${plan.centre.host}:${plan.centre.port}`],
+          ...['--url', centreUrl(plan), '--data', plan.centre.dir, '--key-file', keyFileOf(plan)],
+        ],
+        log: join(logDir, 'centre.log'),
+        restart: false,
+      })
+      await eventually(centreMs, 'the centre is ready', async () => {
+        if (centre?.pid() === undefined) throw new Error('it has ended')
+        if (!existsSync(caFileOf(plan))) return false
+        return (await api().call('GET', '/readyz')).status === 200
+      })
+    },
+    tails: () => tailsOf(logDir),
+    end: async () => {
+      line?.close()
+      await Promise.allSettled([centre?.kill(), ...[...clusters.values()].map((cluster) => cluster.kill())])
+      rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
+    },
+  }
+  try {
+    await fleet.startCentre()
+    await Promise.all(plan.clusters.map((one) => bringUp(one)))
+    return fleet
+  } catch (cause) {
+    const tails = fleet.tails()
+    await fleet.end()
+    throw new Error(`the fleet did not come up: ${cause instanceof Error ? cause.message : cause}\n${tails}`, { cause })
+  }
+
+  async function bringUp(one: ClusterPlan): Promise<void> {
+    const { pods = {}, exports = {} } = spec[one.name] ?? {}
+    const cluster = await startFleetCluster({
+      ...{ plan: one, apps, caFile: caFileOf(plan), envoy, api, programs: { relay, proxy } },
+      ...{ runDir: join(dir, 'run', one.name), logDir: join(logDir, one.name) },
+    })
+    clusters.set(one.name, cluster)
+    for (const [app, consumers] of Object.entries(exports))
+      cluster.export(app, consumers === '*' ? undefined : consumers)
+    await Promise.all(Object.entries(pods).map(([name, pod]) => cluster.addPod(name, pod)))
+    await eventually(30_000, `the gateway of ${one.name} is ready`, () => cluster.gateway.ready())
+  }
+}
+
+/** One fleet for all tests of a file. A failed test prints the last lines of every log, once. */
+export function useFleet(spec: FleetSpec): () => Fleet {
+  let fleet: Fleet | undefined
+  let told = false
+  beforeAll(async () => {
+    fleet = await startFleet(spec)
+  })
+  afterEach(({ task }) => {
+    if (task.result?.state !== 'fail' || told || !fleet) return
+    told = true
+    process.stderr.write(`${fleet.tails()}\n`)
+  })
+  afterAll(async () => {
+    await fleet?.end()
+  })
+  return () => {
+    if (!fleet) throw new Error('the fleet is not up')
+    return fleet
+  }
+}
+
+const plansOf = (spec: FleetSpec, dir: string, octet: number): ClusterPlan[] =>
+  Object.entries(spec).map(([name, { region = 'eu-west-1', network = name }], n) => ({
+    ...{ name, region, zone: `${region}a`, network, octet: octet + n, dir: join(dir, 'clusters', name), pods: [] },
+  }))
+
+/** Below the ports that the kernel hands out for outgoing connections, so that it is still free after a restart. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    if (await isFree('127.0.0.1', port)) return port
+  }
+}
+
+/** The first of the blocks from 127.60 on at which nobody else's fleet is up. */
+async function freeOctet(clusters: number): Promise<number> {
+  for (let octet = 60; octet + clusters < 250; octet += 5) {
+    const free = await Promise.all(
+      Array.from({ length: clusters }, (_, n) => isFree(`127.${octet + n}.0.1`, relayPort)),
+    )
+    if (free.every(Boolean)) return octet
+  }
+  throw new Error('no block of loopback addresses is free: other fleets run on all of 127.60 to 127.250')
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen({ host, port }, () => server.close(() => resolve(true)))
+  })
+}
+
+const tailsOf = (logDir: string): string =>
+  existsSync(logDir)
+    ? readdirSync(logDir, { recursive: true, encoding: 'utf8' })
+        .filter((file) => file.endsWith('.log'))
+        .sort()
+        .map((file) => `── ${file}\n${tailOf(join(logDir, file), 12)}`)
+        .join('\n')
+    : ''

@@ -1,0 +1,88 @@
+import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttp2Server } from 'node:http2'
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { Server as GrpcServer, type Metadata, ServerCredentials, status } from '@grpc/grpc-js'
+import { WebSocketServer } from 'ws'
+import { centreServingNames } from '#mesh/trust/names.ts'
+import { make, makeControlPlaneCa } from '#tests/support/authorities.ts'
+import { appPorts, echoService, type Said } from '#tests/support/protocols.ts'
+
+// The application of the end-to-end tests: speaks every protocol on its own port, and each answer says who gave it.
+const { CLUSTER: cluster = '', POD: pod = '', LISTEN: host = '127.0.0.1' } = process.env
+
+const said = (protocol: string, text: string, xfcc: unknown): Said => ({
+  cluster,
+  pod,
+  protocol,
+  text,
+  caller: xfcc === undefined ? '' : String(xfcc),
+})
+const xfcc = 'x-forwarded-client-cert'
+
+const http = createHttpServer((request, response) => {
+  const parts: Buffer[] = []
+  request.on('data', (part: Buffer) => parts.push(part))
+  request.on('end', () => {
+    const text = `${request.method} ${request.url} ${Buffer.concat(parts)}`.trim()
+    const body = JSON.stringify(said(`HTTP/${request.httpVersion}`, text, request.headers[xfcc]))
+    response.writeHead(200, { 'content-type': 'application/json' }).end(body)
+  })
+})
+const webSockets = new WebSocketServer({ server: http })
+webSockets.on('connection', (socket, request) => {
+  socket.on('error', () => socket.terminate())
+  socket.on('message', (data) => socket.send(JSON.stringify(said('WebSocket', String(data), request.headers[xfcc]))))
+})
+
+const http2 = createHttp2Server((request, response) => {
+  request.resume()
+  response.setHeader('content-type', 'application/json')
+  response.end(
+    JSON.stringify(said(`HTTP/${request.httpVersion}`, `${request.method} ${request.url}`, request.headers[xfcc])),
+  )
+})
+
+const grpc = new GrpcServer()
+const callerOf = (metadata: Metadata) => metadata.get(xfcc)[0]
+grpc.addService(echoService, {
+  say: (
+    call: { request: Buffer; metadata: Metadata },
+    done: (fault: { code: number; details: string } | null, answer?: Buffer) => void,
+  ) => {
+    if (`${call.request}` === 'refuse') return done({ code: status.FAILED_PRECONDITION, details: `${pod} refuses` })
+    done(null, Buffer.from(JSON.stringify(said('gRPC', `${call.request}`, callerOf(call.metadata)))))
+  },
+  chat: (call: import('@grpc/grpc-js').ServerDuplexStream<Buffer, Buffer>) => {
+    call.on('data', (message: Buffer) =>
+      call.write(Buffer.from(JSON.stringify(said('gRPC stream', `${message}`, callerOf(call.metadata))))),
+    )
+    call.on('end', () => call.end())
+    call.on('error', () => undefined)
+  },
+})
+
+/** Speaks first, as databases and mail servers do, then echoes. */
+function greet(protocol: string, socket: Socket): void {
+  socket.on('error', () => socket.destroy())
+  socket.write(`${JSON.stringify(said(protocol, 'welcome', undefined))}\n`)
+  socket.on('data', (part) => socket.write(part))
+}
+const tcp = createTcpServer((socket) => greet('TCP', socket))
+
+/** Nobody of the mesh knows this certificate: a proxy that carries the bytes needs to know nothing of it. */
+const ownCa = await makeControlPlaneCa()
+const own = await make({ profile: 'centre-serving', names: centreServingNames([`${pod}.test`], []), by: ownCa })
+const tls = createTlsServer({ cert: own.pem, key: own.key.keyPem }, (socket) => greet('TLS', socket))
+
+const servers: readonly [Server, number][] = [
+  [http, appPorts.http],
+  [http2, appPorts.http2],
+  [tcp, appPorts.tcp],
+  [tls, appPorts.tls],
+]
+for (const [server, port] of servers) server.listen(port, host)
+grpc.bindAsync(`${host}:${appPorts.grpc}`, ServerCredentials.createInsecure(), (fault) => {
+  if (fault) throw fault
+})
+process.on('SIGTERM', () => process.exit(0))

@@ -1,0 +1,220 @@
+import { request } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import { connect, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { Client, credentials } from '@grpc/grpc-js'
+import WebSocket from 'ws'
+import { echoService, parseSaid, type Said } from '#tests/support/protocols.ts'
+
+/** Where to call, and the name that is meant there. */
+export type Target = { readonly address: string; readonly port: number; readonly host: string }
+export type HttpAnswer = { readonly status: number; readonly body: string; readonly headers: object }
+
+const timeoutMs = 10_000
+
+/** One HTTP/1.1 request on a connection of its own. Throws where no answer comes. */
+export function httpCall(to: Target, path = '/', body?: string): Promise<HttpAnswer> {
+  const { address, port, host } = to
+  return new Promise((resolve, reject) => {
+    const call = request(
+      {
+        ...{ host: address, port, path, agent: false, timeout: timeoutMs },
+        method: body === undefined ? 'GET' : 'POST',
+        headers: { host: `${host}:${port}` },
+      },
+      (answer) => {
+        let text = ''
+        answer.setEncoding('utf8')
+        answer.on('data', (part) => {
+          text += part
+        })
+        answer.on('error', reject)
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: text, headers: answer.headers }))
+      },
+    )
+    call.on('timeout', () => call.destroy(new Error(`no answer from ${host}:${port} in ${timeoutMs} ms`)))
+    call.on('error', reject)
+    call.end(body)
+  })
+}
+
+export async function sayHttp(to: Target, path?: string, body?: string): Promise<Said> {
+  const answer = await httpCall(to, path, body)
+  if (answer.status !== 200) throw new Error(`${to.host}:${to.port} answered ${answer.status}: ${answer.body}`)
+  return parseSaid(answer.body)
+}
+
+/** `count` requests at once on one cleartext HTTP/2 connection. */
+export async function sayHttp2(to: Target, count: number): Promise<Said[]> {
+  const session = connectHttp2(`http://${to.address}:${to.port}`)
+  session.on('error', () => undefined)
+  try {
+    return await Promise.all(
+      Array.from({ length: count }, (_, n) => {
+        const stream = session.request({ ':path': `/${n}`, ':authority': `${to.host}:${to.port}` })
+        stream.setTimeout(timeoutMs, () => stream.destroy(new Error(`no answer from ${to.host}:${to.port}`)))
+        return new Promise<Said>((resolve, reject) => {
+          let text = ''
+          stream.setEncoding('utf8')
+          stream.on('data', (part) => {
+            text += part
+          })
+          stream.on('error', reject)
+          stream.on('end', () => {
+            try {
+              resolve(parseSaid(text))
+            } catch (cause) {
+              reject(new Error(`${to.host}:${to.port} answered ${text}`, { cause }))
+            }
+          })
+        })
+      }),
+    )
+  } finally {
+    session.destroy()
+  }
+}
+
+const grpcClient = (to: Target) =>
+  new Client(`${to.address}:${to.port}`, credentials.createInsecure(), {
+    'grpc.default_authority': `${to.host}:${to.port}`,
+    'grpc.use_local_subchannel_pool': 1,
+  })
+const asIs = (bytes: Buffer): Buffer => bytes
+const deadline = () => Date.now() + timeoutMs
+
+/** One unary call; rejects with the ServiceError as it came. */
+export function sayGrpc(to: Target, text: string): Promise<Said> {
+  const client = grpcClient(to)
+  return new Promise<Said>((resolve, reject) => {
+    const path = echoService['say']?.path ?? ''
+    client.makeUnaryRequest(path, asIs, asIs, Buffer.from(text), { deadline: deadline() }, (fault, answer) =>
+      fault || !answer ? reject(fault ?? new Error('no answer')) : resolve(parseSaid(`${answer}`)),
+    )
+  }).finally(() => client.close())
+}
+
+/** One stream in both directions: each message is sent only when the one before was answered. */
+export async function chatGrpc(to: Target, messages: readonly string[]): Promise<Said[]> {
+  const client = grpcClient(to)
+  const stream = client.makeBidiStreamRequest(echoService['chat']?.path ?? '', asIs, asIs, { deadline: deadline() })
+  try {
+    return await new Promise<Said[]>((resolve, reject) => {
+      const answers: Said[] = []
+      const next = () => {
+        const message = messages[answers.length]
+        if (message === undefined) stream.end()
+        else stream.write(Buffer.from(message))
+      }
+      stream.on('data', (answer: Buffer) => {
+        answers.push(parseSaid(`${answer}`))
+        next()
+      })
+      stream.on('error', reject)
+      stream.on('status', ({ code }) => code === 0 && resolve(answers))
+      next()
+    })
+  } finally {
+    stream.cancel()
+    client.close()
+  }
+}
+
+/** One WebSocket; each message is sent only when the one before was answered. */
+export function sayWebSocket(to: Target, messages: readonly string[]): Promise<Said[]> {
+  const socket = new WebSocket(`ws://${to.address}:${to.port}/`, {
+    headers: { host: `${to.host}:${to.port}` },
+    handshakeTimeout: timeoutMs,
+  })
+  return new Promise<Said[]>((resolve, reject) => {
+    const answers: Said[] = []
+    const late = setTimeout(() => reject(new Error(`the WebSocket to ${to.host} fell silent`)), timeoutMs)
+    const next = () => {
+      const message = messages[answers.length]
+      if (message !== undefined) return socket.send(message)
+      clearTimeout(late)
+      resolve(answers)
+    }
+    socket.on('open', next)
+    socket.on('message', (data) => {
+      answers.push(parseSaid(String(data)))
+      next()
+    })
+    socket.on('error', reject)
+    socket.on('close', (code) => reject(new Error(`the WebSocket to ${to.host} ended with ${code}`)))
+  }).finally(() => socket.terminate())
+}
+
+/** A connection whose far end speaks first: gives its greeting, and what comes back for `line`. */
+export async function sayStream(socket: Socket, line: string): Promise<{ greeting: Said; echo: string }> {
+  try {
+    return await new Promise((resolve, reject) => {
+      const lines: string[] = []
+      socket.setTimeout(timeoutMs, () => reject(new Error('the connection fell silent')))
+      socket.on('error', reject)
+      socket.on('close', () => reject(new Error(`the connection was closed after ${lines.length} lines`)))
+      createInterface({ input: socket })
+        .on('line', (text) => {
+          lines.push(text)
+          if (lines.length === 1) socket.write(`${line}\n`)
+          else resolve({ greeting: parseSaid(lines[0] ?? ''), echo: text })
+        })
+        .on('error', reject)
+    })
+  } finally {
+    socket.destroy()
+  }
+}
+
+export const sayTcp = (to: Target, line: string) => sayStream(connect(to.port, to.address), line)
+
+/** TLS of the application's own: also gives the names in the certificate that arrived. */
+export async function sayTls(to: Target, line: string): Promise<{ greeting: Said; echo: string; names: string }> {
+  const socket = connectTls({ host: to.address, port: to.port, servername: to.host, rejectUnauthorized: false })
+  let names = ''
+  socket.on('secureConnect', () => {
+    names = socket.getPeerCertificate().subjectaltname ?? ''
+  })
+  return { ...(await sayStream(socket, line)), names }
+}
+
+/** What becomes of one dialled connection that sends `send`: the bytes that came, and how it ended. */
+export type Outcome = { readonly received: string; readonly end: string }
+
+/** Dials with TLS and says one HTTP/1.1 request. Resolves at the answer's first bytes, or when the far end closes. */
+export function dialTls(options: ConnectionOptions, send: string): Promise<Outcome> {
+  return outcomeOf(
+    connectTls({ rejectUnauthorized: false, minVersion: 'TLSv1.3', ALPNProtocols: ['istio'], ...options }),
+    send,
+  )
+}
+
+export const dialPlain = (to: { readonly address: string; readonly port: number }, send: string): Promise<Outcome> =>
+  outcomeOf(connect(to.port, to.address), send)
+
+function outcomeOf(socket: Socket | TLSSocket, send: string): Promise<Outcome> {
+  return new Promise((resolve) => {
+    let received = ''
+    let end = 'closed'
+    const done = () => {
+      clearTimeout(late)
+      socket.destroy()
+      resolve({ received, end })
+    }
+    const late = setTimeout(() => {
+      end = 'silent'
+      done()
+    }, timeoutMs)
+    socket.on('error', (fault: NodeJS.ErrnoException) => {
+      end = fault.code ?? fault.message
+    })
+    socket.on('data', (part) => {
+      received += part.toString('latin1')
+      end = 'answered'
+      done()
+    })
+    socket.on('close', done)
+    socket.write(send)
+  })
+}

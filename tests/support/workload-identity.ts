@@ -1,0 +1,13 @@
+import type { ConnectionOptions } from 'node:tls'
+import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
+import { csrOf, keyInHand } from '#tests/support/authorities.ts'
+
+/** What a TLS client shows to be a workload. */
+export type WorkloadIdentity = Required<Pick<ConnectionOptions, 'key'>> & { readonly cert: string }
+
+/** A certificate as `isthmus proxy` gets it: the real call to a real relay, by a projected token. */
+export async function workloadIdentity(from: Parameters<typeof requestCertificate>[0]): Promise<WorkloadIdentity> {
+  const key = keyInHand()
+  const chain = await requestCertificate(from, await csrOf(key))
+  return { key: key.keyPem, cert: chain.slice(0, 2).join('') }
+}
