@@ -15,21 +15,20 @@ import { domain, type Holder, make, makeIssuing, makeRoot } from '#tests/support
 import { envoyPath } from '#tests/support/parts.ts'
 
 /**
- * Cluster a calls cluster b through b's gateway: three real Envoys, each with exactly what the translator renders for
- * it, and plain programs at both ends. The addresses are drawn anew, so that two runs on one machine do not meet.
+ * Cluster a calls cluster b, and c where b is gone, through their gateways: five real Envoys, each with exactly what the
+ * translator renders for it, and plain programs at both ends. The addresses are drawn anew, so that two runs on one machine do not meet.
  */
 const net = `127.${randomInt(64, 250)}.${randomInt(0, 25)}`
-const [callerIn, out, outTcp, serverIn, app, gateway, serverOut] = [1, 2, 3, 4, 5, 6, 7].map((n) => `${net}${n}.1`) as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-]
+const address = (n: number) => `${net}${n}.1`
+const [callerIn, out, outTcp] = [address(1), address(2), address(3)]
+/** The addresses of a serving cluster: its pod, the application in it, its gateway. */
+const placesOf = (cluster: 'b' | 'c') => {
+  const first = cluster === 'b' ? 4 : 7
+  return { server: address(first), app: address(first + 1), gateway: address(first + 2), out: `${net}${first}.3` }
+}
+const { server: serverIn, gateway } = placesOf('b')
 const dir = mkdtempSync(join(tmpdir(), 'isthmus-traffic-'))
-const running: Running[] = []
+const running = new Map<string, Running>()
 const servers: (Server | Http2Server)[] = []
 const issuing: Record<string, Holder> = {}
 let roots = ''
@@ -39,18 +38,27 @@ beforeAll(async () => {
   const root = await makeRoot()
   roots = root.pem
   for (const cluster of ['a', 'b', 'c']) issuing[cluster] = await makeIssuing(root, cluster)
-  await serveApplications()
+  await Promise.all([serveApplications('b'), serveApplications('c')])
   const start = async (name: string, text: CaseText, leaf: Leaf, ready: string) =>
-    running.push(await startEnvoy(text, { envoy, dir, name, leaf, ready }))
+    running.set(name, await startEnvoy(text, { envoy, dir, name, leaf, ready }))
   await Promise.all([
-    start('server', serverCase(), await leafOf('b', 'bookinfo', 'reviews'), `${serverIn}:9080`),
-    start('gateway', gatewayCase(), await leafOf('b', 'isthmus-system', 'eastwest'), `${gateway}:15443`),
+    ...(['b', 'c'] as const).map(async (cluster) => {
+      const at = placesOf(cluster)
+      await start(
+        `server-${cluster}`,
+        serverCase(cluster),
+        await leafOf(cluster, 'bookinfo', 'reviews'),
+        `${at.server}:9080`,
+      )
+      const leaf = await leafOf(cluster, 'isthmus-system', 'eastwest')
+      await start(`gateway-${cluster}`, gatewayCase(cluster), leaf, `${at.gateway}:15443`)
+    }),
     start('caller', callerCase(), await leafOf('a', 'bookinfo', 'productpage'), `${out}:9080`),
   ])
 })
 
 afterAll(async () => {
-  await Promise.all(running.map((envoy) => envoy.stop()))
+  await Promise.all([...running.values()].map((envoy) => envoy.stop()))
   for (const server of servers) server.close()
   rmSync(dir, { recursive: true, force: true })
 })
@@ -65,14 +73,21 @@ const callerCase = (): CaseText => ({
   config: {
     members: ['a', 'b', 'c'],
     roots: [roots],
-    imports: each((_, port) => ({ ports: [port], sources: ['b net-b r1 reviews'], tiers: [{ b: 1 }] })),
+    imports: each((_, port) => ({
+      ports: [port],
+      sources: ['b net-b r1 reviews', 'c net-c r2 reviews'],
+      tiers: [{ b: 1 }, { c: 1 }],
+    })),
   },
-  summaries: {
-    b: {
-      gateways: [`${gateway}:15443`],
-      services: each((_, port) => ({ counts: [`${port.split(' ')[1]} r1/ 1/1`] })),
-    },
-  },
+  summaries: Object.fromEntries(
+    (['b', 'c'] as const).map((cluster) => [
+      cluster,
+      {
+        gateways: [`${placesOf(cluster).gateway}:15443`],
+        services: each((_, port) => ({ counts: [`${port.split(' ')[1]} r1/ 1/1`] })),
+      },
+    ]),
+  ),
   proxy: {
     id: `sidecar~${callerIn}~productpage-1.bookinfo~bookinfo.svc.cluster.local`,
     account: 'productpage',
@@ -83,14 +98,14 @@ const callerCase = (): CaseText => ({
   },
 })
 
-const clusterB = (): Omit<CaseText, 'proxy'> => ({
-  cluster: 'b',
+const serving = (cluster: 'b' | 'c'): Omit<CaseText, 'proxy'> => ({
+  cluster,
   region: 'r1',
-  gateways: [`${gateway}:15443`],
+  gateways: [`${placesOf(cluster).gateway}:15443`],
   services: { ...each((_, port) => ({ ports: [port] })), 'bookinfo/secret': { ports: ['http 9081 http'] } },
   pods: {
     'bookinfo/reviews-1': {
-      ip: serverIn,
+      ip: placesOf(cluster).server,
       account: 'reviews',
       behind: {
         ...each((_, port) => ({ [port.split(' ')[0] ?? '']: Number(port.split(' ')[1]) })),
@@ -106,19 +121,22 @@ const clusterB = (): Omit<CaseText, 'proxy'> => ({
   },
 })
 
-const serverCase = (): CaseText => ({
-  ...clusterB(),
+const serverCase = (cluster: 'b' | 'c'): CaseText => ({
+  ...serving(cluster),
   proxy: {
-    id: `sidecar~${serverIn}~reviews-1.bookinfo~bookinfo.svc.cluster.local`,
+    id: `sidecar~${placesOf(cluster).server}~reviews-1.bookinfo~bookinfo.svc.cluster.local`,
     account: 'reviews',
-    metadata: { INTERCEPTION_MODE: 'NONE', ISTHMUS: { application: app, outbound: serverOut } },
+    metadata: {
+      INTERCEPTION_MODE: 'NONE',
+      ISTHMUS: { application: placesOf(cluster).app, outbound: placesOf(cluster).out },
+    },
   },
 })
 
-const gatewayCase = (): CaseText => ({
-  ...clusterB(),
+const gatewayCase = (cluster: 'b' | 'c'): CaseText => ({
+  ...serving(cluster),
   proxy: {
-    id: `router~${gateway}~eastwest-1.isthmus-system~isthmus-system.svc.cluster.local`,
+    id: `router~${placesOf(cluster).gateway}~eastwest-1.isthmus-system~isthmus-system.svc.cluster.local`,
     account: 'eastwest',
     metadata: {},
   },
@@ -132,10 +150,16 @@ async function leafOf(cluster: string, namespace: string, account: string): Prom
   return { chain: `${leaf.pem}${by.pem}`, key: leaf.key.keyPem }
 }
 
-async function serveApplications(): Promise<void> {
+async function serveApplications(cluster: 'b' | 'c'): Promise<void> {
+  const { app } = placesOf(cluster)
   const http = createServer((req, res) => {
     res.end(
-      JSON.stringify({ method: req.method, xfcc: req.headers['x-forwarded-client-cert'], version: req.httpVersion }),
+      JSON.stringify({
+        cluster,
+        method: req.method,
+        xfcc: req.headers['x-forwarded-client-cert'],
+        version: req.httpVersion,
+      }),
     )
   })
   http.on('upgrade', (req, socket) => {
@@ -219,7 +243,7 @@ test('HTTP crosses the border, and the server sees who calls, whatever the calle
       headers: { 'x-forwarded-client-cert': 'URI=spiffe://b.mesh1/forged' },
     })
     expect(answer.status).toBe(200)
-    expect(JSON.parse(withoutHash(answer.body))).toEqual({ method, xfcc: seen, version: '1.1' })
+    expect(JSON.parse(withoutHash(answer.body))).toEqual({ cluster: 'b', method, xfcc: seen, version: '1.1' })
   }
   expect((await call('reviews.bookinfo.svc.clusterset.local:9080')).status).toBe(200)
 })
@@ -327,4 +351,16 @@ test('the gateway answers probes of the members’ relays, and of nobody else', 
   expect(await knock(at, { leaf: await leafOf('c', '', 'relay'), sni: name })).toBe('HTTP/1.1 200 OK')
   expect(await knock(at, { leaf: await leafOf('a', 'bookinfo', 'productpage'), sni: name })).toMatch(/^refused/)
   expect(await knock(at, { sni: name })).toMatch(/^refused/)
+})
+
+test('a gateway that dies costs no request that may be repeated', async () => {
+  const servedBy = async () => {
+    const answer = await call('reviews')
+    return answer.status === 200 ? (JSON.parse(answer.body) as { readonly cluster: string }).cluster : answer.status
+  }
+  expect(await servedBy()).toBe('b')
+  await running.get('gateway-b')?.stop()
+  const served = new Set<string | number>()
+  for (let n = 0; n < 50; n += 1) served.add(await servedBy())
+  expect([...served]).toEqual(['c'])
 })
