@@ -11,7 +11,7 @@ export type AdsLimits = StreamLimits &
     readonly messageBytes: number
     readonly metadataBytes: number
     readonly requestsPerSecond: number
-    /** Time for the first request, for a response to leave, and for its answer; then the stream ends. */
+    /** Time for the first request, for a response to leave, and for any sign of life while an answer is due; then the stream ends. */
     readonly firstRequestMs: number
     readonly writeMs: number
     readonly answerMs: number
@@ -26,6 +26,7 @@ export const adsLimits: AdsLimits = {
   metadataBytes: 256 << 10,
   responseBytes: 4 << 20,
   nacksInRow: 256,
+  overdueMs: 15_000,
   requestsPerSecond: 2000,
   connections: 10_000,
   connectionsPerAddress: 5000,

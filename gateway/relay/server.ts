@@ -51,6 +51,8 @@ export type AdsServer = {
   readonly rotate: (serving: Serving) => void
   readonly status: () => AdsStatus
   readonly observables: () => AdsObservables
+  /** Ends every stream with UNAVAILABLE; the port stays open for those that dial again. */
+  readonly cut: () => void
   /** Ends every stream with UNAVAILABLE, so that clients redial, and closes the port. */
   readonly close: () => Promise<void>
 }
@@ -119,6 +121,10 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
   timer.unref()
   const rounds = pushRounds(hub)
 
+  const cut = () => {
+    for (const stream of [...hub.streams]) stream.end(new Problem('unavailable', 'the relay asks you to dial again'))
+  }
+
   return {
     port: connections.addresses[0]?.port ?? 0,
     addresses: connections.addresses,
@@ -131,9 +137,10 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
       connections: connections.count(),
       pendingTypes: [...hub.streams].reduce((sum, stream) => sum + pendingIn(stream), 0),
     }),
+    cut,
     close: async () => {
       clearInterval(timer)
-      for (const stream of [...hub.streams]) stream.end(new Problem('unavailable', 'the relay is going down'))
+      cut()
       await setImmediate()
       injector.destroy()
       grpc.forceShutdown()

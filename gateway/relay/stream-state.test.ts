@@ -13,7 +13,7 @@ import type { Judge } from '#gateway/relay/subscription.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 
 const believer: Judge = { withheld: () => false, lastGood: () => undefined, substitute: () => undefined }
-const limits = { names: 1000, responseBytes: 1 << 20, nacksInRow: 100 }
+const limits = { names: 1000, responseBytes: 1 << 20, nacksInRow: 100, overdueMs: 1000 }
 const wildcard = (type: string) => type === typeUrls.cluster || type === typeUrls.listener
 const kinds = [typeUrls.cluster, typeUrls.endpoint, typeUrls.listener, typeUrls.route] as const
 
@@ -57,7 +57,7 @@ function client(stream: StreamState, mode: Mode, refuses: (r: XdsResource) => bo
     },
     /** The relay writes all that it may. */
     pump() {
-      for (let plan = nextResponse(stream); plan; plan = nextResponse(stream)) {
+      for (let plan = nextResponse(stream, 0); plan; plan = nextResponse(stream, 0)) {
         const { type } = plan.subscription
         expect(inFlight.filter((r) => r.type === type)).toEqual([])
         const nonce = `n${nonces++}`

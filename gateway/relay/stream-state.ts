@@ -37,6 +37,8 @@ export type StreamLimits = {
   readonly responseBytes: number
   /** NACKs in a row after which all that is refused is set aside unsearched. */
   readonly nacksInRow: number
+  /** An answer that takes longer holds nothing up any more. */
+  readonly overdueMs: number
 }
 
 /** One ADS stream: what its client subscribes to, holds and should hold. Changed in place by the functions below. */
@@ -47,6 +49,8 @@ export type StreamState = {
   readonly subscriptions: Map<string, Subscription>
   /** Undefined = not known yet: nothing is answered, because unknown is not empty. */
   target: ResourceSet | undefined
+  /** Clusters that were replaced before the client said anything about endpoints. */
+  readonly replaced: Set<string>
 }
 
 export const openStream = (mode: Mode, limits: StreamLimits, judge: Judge): StreamState => ({
@@ -55,6 +59,7 @@ export const openStream = (mode: Mode, limits: StreamLimits, judge: Judge): Stre
   judge,
   subscriptions: new Map(),
   target: undefined,
+  replaced: new Set(),
 })
 
 const nothing: Resources = new Map()
@@ -93,6 +98,10 @@ export function onRequest(stream: StreamState, request: AdsRequest, now: number)
   if (!known) stream.subscriptions.set(request.type, s)
   if (stream.mode === 'delta') applyDelta(s, request, !known)
   else applyWhole(stream, s, request, !known)
+  if (!known && s.type === typeUrls.endpoint) {
+    for (const name of stream.replaced) oweAgain(s, name)
+    stream.replaced.clear()
+  }
   return namesOf(stream) > stream.limits.names ? 'too-many' : events
 }
 
@@ -138,7 +147,6 @@ function verdict(stream: StreamState, s: Subscription, request: AdsRequest, now:
     s.lastAckAt = now
     s.suspects = s.suspects.slice(1)
     if (s.suspects.length === 0) s.nacksInRow = 0
-    if (s.rejected.size === 0) s.nack = undefined
     const ms = sent.changedAt === undefined ? {} : { ms: now - sent.changedAt }
     return [{ kind: 'ack', type: s.type, changes: sent.changes, ...ms }]
   }
@@ -148,7 +156,8 @@ function verdict(stream: StreamState, s: Subscription, request: AdsRequest, now:
   if (sent.changes.length === 0) for (const name of sent.before.keys()) if (!s.base.has(name)) s.own.delete(name)
   const detail = request.error.slice(0, 1024)
   const found = culpritsOf(request.error, sent.changes, s.nacksInRow > stream.limits.nacksInRow)
-  for (const resource of found.culprits) s.rejected.set(resource.name, resource.version)
+  for (const { name, version } of found.culprits)
+    s.rejected.set(name, [...(s.rejected.get(name) ?? []), version].slice(-4))
   s.suspects = found.culprits.length > 0 ? s.suspects : [...found.halves, ...s.suspects.slice(1)]
   s.nack = { detail, names: sent.changes.slice(0, 16).map((r) => r.name), at: now }
   return [
@@ -169,10 +178,16 @@ function verdict(stream: StreamState, s: Subscription, request: AdsRequest, now:
  * client has accepted new clusters and got their first endpoints, so no route points at a cluster that still warms.
  * Clusters and endpoints are removed last, when no listener or route is on its way. Listeners are added and removed in
  * one response: two of them may share an address, and Envoy takes removals first.
+ *
+ * Envoy answers clusters only when all of them are warm, and never when one is left half made (seen with 1.40: a ring
+ * with its sizes the wrong way round). So an overdue answer no longer holds listeners and routes up, and newer clusters
+ * are sent without it: the version that mends it must get through.
  */
-export function nextResponse(stream: StreamState): Plan | undefined {
+export function nextResponse(stream: StreamState, now: number): Plan | undefined {
   if (!stream.target) return undefined
   const of = (type: string) => stream.subscriptions.get(type)
+  const busy = (s: Subscription | undefined) => s?.outstanding !== undefined && !isOverdue(stream, s, now)
+  for (const s of stream.subscriptions.values()) if (s.changedAt !== undefined && isOverdue(stream, s, now)) abandon(s)
   const [clusters, endpoints, listeners, routes] = [
     typeUrls.cluster,
     typeUrls.endpoint,
@@ -184,11 +199,21 @@ export function nextResponse(stream: StreamState): Plan | undefined {
     planFor(stream, endpoints, 'add') ??
     planFor(stream, of(typeUrls.secret), 'both')
   if (early) return early
-  if (clusters?.outstanding || endpoints?.outstanding?.awaited) return undefined
+  if (busy(clusters) || (busy(endpoints) && endpoints?.outstanding?.awaited)) return undefined
   const late = planFor(stream, listeners, 'both') ?? planFor(stream, routes, 'both')
   if (late) return late
-  if (listeners?.outstanding || routes?.outstanding) return undefined
+  if (busy(listeners) || busy(routes)) return undefined
   return planFor(stream, endpoints, 'remove') ?? planFor(stream, clusters, 'remove')
+}
+
+const isOverdue = (stream: StreamState, s: Subscription, now: number) =>
+  s.outstanding !== undefined && now - s.outstanding.sentAt >= stream.limits.overdueMs
+
+/** Nothing is known any more of what was sent last. */
+function abandon(s: Subscription): void {
+  for (const [name, held] of s.outstanding?.before ?? [])
+    if (sub.wants(s, name)) s.own.set(name, sub.afterRefusal(s, name, held))
+  s.outstanding = undefined
 }
 
 function planFor(stream: StreamState, s: Subscription | undefined, what: 'add' | 'remove' | 'both'): Plan | undefined {
@@ -248,7 +273,7 @@ function wholeOf(s: Subscription, changes: readonly XdsResource[], removed: read
   const kept = (name: string): XdsResource | undefined => {
     const held = s.own.get(name)
     if (!held) return s.base.get(name)
-    return sub.isResource(held) && !gone.has(name) ? held : undefined
+    return gone.has(name) ? undefined : sub.lastOf(held)
   }
   const names = s.wildcard ? new Set([...s.base.keys(), ...s.own.keys(), ...s.names]) : s.names
   return [...names].flatMap((name) => fresh.get(name) ?? kept(name) ?? [])
@@ -286,10 +311,14 @@ function resendEndpoints(
   before: ReadonlyMap<string, Held>,
 ): void {
   const s = stream.subscriptions.get(typeUrls.endpoint)
-  if (!s) return
   for (const { name } of changes) {
     const held = before.get(name)
-    if (!held || held === sub.unanswered || held === sub.absent || !sub.wants(s, name)) continue
-    if (s.base.has(name) && !s.own.has(name)) s.own.set(name, sub.unanswered)
+    if (!held || held === sub.unanswered || held === sub.absent) continue
+    if (s) oweAgain(s, name)
+    else stream.replaced.add(name)
   }
+}
+
+function oweAgain(s: Subscription, name: string): void {
+  if (sub.wants(s, name) && s.base.has(name) && !s.own.has(name)) s.own.set(name, sub.unanswered)
 }

@@ -45,6 +45,7 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
   let state: StreamState | undefined
   let writingSince: number | undefined
   let requests = 0
+  let heardAt = connectedAt
   let closed = false
 
   const end = (problem: Problem) => {
@@ -59,7 +60,7 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
 
   const pump = () => {
     if (closed || !state || writingSince !== undefined) return
-    const plan = nextResponse(state)
+    const plan = nextResponse(state, hub.now())
     if (!plan) return
     const { type, lastNonce } = plan.subscription
     const frame = hub.framer.frame({ mode, type, resources: plan.resources, removed: plan.removed }, lastNonce)
@@ -82,6 +83,7 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
 
   const onData = (request: IncomingRequest, identity: Identity) => {
     if (closed) return
+    heardAt = hub.now()
     if (++requests > hub.limits.requestsPerSecond) call.pause()
     if (!proxy && request.type === healthType) return
     if (!proxy || !state) {
@@ -113,10 +115,10 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
         return end(
           new Problem('unavailable', `no request within ${hub.limits.firstRequestMs} ms of the stream's start`),
         )
-      const answers = state ? [...state.subscriptions.values()].flatMap((s) => s.outstanding?.sentAt ?? []) : []
+      const unanswered = state?.subscriptions.values().some((s) => s.outstanding !== undefined)
       const stuck = writingSince !== undefined && now - writingSince > hub.limits.writeMs
-      const silent = answers.some((at) => now - at > hub.limits.answerMs)
-      if (!stuck && !silent) return
+      const silent = unanswered && now - heardAt > hub.limits.answerMs
+      if (!stuck && !silent) return pump()
       hub.log.warn({ proxy: proxy?.id, stuck, silent }, 'closed a stream whose client does not read or answer')
       end(new Problem('unavailable', 'the client does not read or answer'))
       hub.drop(peer.address)

@@ -2,8 +2,11 @@ import type { XdsResource } from '#mesh/model/resource.ts'
 
 export type Resources = ReadonlyMap<string, XdsResource>
 
-/** What a client holds under one name: a resource we sent, or only the version it reported when it came back. */
-export type Held = XdsResource | { readonly version: string }
+/**
+ * What a client holds under one name: a resource we sent, or only the version it reported when it came back. `was` is
+ * the last resource it took before it refused one.
+ */
+export type Held = XdsResource | { readonly version: string; readonly was?: XdsResource }
 
 /** The client waits for an answer about this name. */
 export const unanswered: Held = { version: '' }
@@ -47,7 +50,7 @@ export type Subscription = {
   base: Resources
   readonly own: Map<string, Held>
   /** Versions this client refused, by name; forgotten when the version changes. */
-  readonly rejected: Map<string, string>
+  readonly rejected: Map<string, readonly string[]>
   /** Groups of names that are offered one group at a time, to find the one that is refused. */
   suspects: readonly (readonly string[])[]
   /** NACKs since the client was last in step. */
@@ -128,7 +131,8 @@ export function rebase(s: Subscription, next: Resources, changed: Iterable<strin
     if (!s.own.has(name)) s.own.set(name, s.base.get(name) ?? absent)
   }
   s.base = next
-  for (const [name, version] of s.rejected) if (next.get(name)?.version !== version) s.rejected.delete(name)
+  for (const [name, versions] of s.rejected)
+    if (!versions.includes(next.get(name)?.version ?? '')) s.rejected.delete(name)
   if (any) s.changedAt ??= changedAt
 }
 
@@ -147,10 +151,12 @@ export function goalOf(s: Subscription, name: string, held: Held, judge: Judge):
     const empty = s.names.has(name) ? judge.substitute(s.type, name) : undefined
     return empty && (waits || held.version === empty.version) ? empty : absent
   }
-  const refused = s.rejected.get(name)
-  if (refused !== resource.version && !judge.withheld(resource)) return resource
-  const good = judge.lastGood(s.type, name)
-  if (good && good.version !== refused && (waits || !isResource(held))) return good
+  const refused = s.rejected.get(name) ?? []
+  if (!refused.includes(resource.version) && !judge.withheld(resource)) return resource
+  // A refused cluster may be left half made: the one before it puts that right.
+  const last = 'was' in held ? held.was : undefined
+  const good = last ?? (waits || !isResource(held) ? judge.lastGood(s.type, name) : undefined)
+  if (good && !refused.includes(good.version)) return good
   return waits ? absent : undefined
 }
 
@@ -158,8 +164,14 @@ export function goalOf(s: Subscription, name: string, held: Held, judge: Judge):
  * What is known about a name in a refused response: Envoy applies the good resources of a response that it refuses, so
  * the client may hold either version, and counts as holding neither.
  */
-export const afterRefusal = (s: Subscription, name: string, before: Held): Held =>
-  before === unanswered && s.names.has(name) ? before : { ...before, version: unsure }
+export function afterRefusal(s: Subscription, name: string, before: Held): Held {
+  if (before === unanswered && s.names.has(name)) return before
+  const was = lastOf(before)
+  return { version: unsure, ...(was && { was }) }
+}
+
+/** The last resource that the client is known to have taken. */
+export const lastOf = (held: Held): XdsResource | undefined => (isResource(held) ? held : held.was)
 
 /** A resource, as opposed to a bare version. */
 export const isResource = (held: Held): held is XdsResource => 'bytes' in held

@@ -36,13 +36,14 @@ function entryOf(state: StreamState, short: string): [string, TypeStatus][] {
   }
   const behind = s.outstanding !== undefined || s.owesAnswer || due > 0
   const known = s.wildcard ? s.base.size : s.names.size
+  const refused = setAside.length > 0 || s.suspects.length > 0
   const status: TypeStatus = {
-    state: s.nack || setAside.length > 0 ? 'NACK' : behind ? 'STALE' : 'SYNCED',
+    state: refused ? 'NACK' : behind ? 'STALE' : 'SYNCED',
     names: s.wildcard ? '*' : s.names.size,
     held: Math.max(0, known - s.own.size),
     setAside,
     ...(s.lastAckAt !== undefined && { lastAckAt: s.lastAckAt }),
-    ...(s.nack && { nack: s.nack }),
+    ...(refused && s.nack && { nack: s.nack }),
   }
   return [[short, status]]
 }

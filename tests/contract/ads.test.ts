@@ -1,12 +1,10 @@
+import { connect as connectTcp } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { NackReport } from '#gateway/relay/hub.ts'
-import type { AdsLimits } from '#gateway/relay/limits.ts'
-import { type AdsOptions, type AdsServer, serveAds } from '#gateway/relay/server.ts'
-import { Problem } from '#mesh/model/problem.ts'
-import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
-import { identityNames } from '#mesh/trust/names.ts'
-import { parseSpiffeId } from '#mesh/trust/spiffe-id.ts'
+import type { AdsServer } from '#gateway/relay/server.ts'
+import { typeUrls } from '#mesh/model/resource.ts'
+import { relayServingNames } from '#mesh/trust/names.ts'
 import {
   type AdsMode,
   openDeaf,
@@ -15,8 +13,9 @@ import {
   type ProxyOptions,
   type RawStream,
 } from '#tests/support/ads-client.ts'
+import { dialOf, nodeFor, serving, startAdsRelay, workload } from '#tests/support/ads-relay.ts'
 import { clusterOf, endpointsOf, listenerOf, routeOf, setOf } from '#tests/support/ads-resources.ts'
-import { type Holder, make } from '#tests/support/authorities.ts'
+import { domain, type Holder, make } from '#tests/support/authorities.ts'
 import { type FakeCluster, makeFakeCluster } from '#tests/support/fake-relay.ts'
 
 let pki: FakeCluster
@@ -27,8 +26,8 @@ const servers: AdsServer[] = []
 
 beforeAll(async () => {
   pki = await makeFakeCluster('a')
-  shop = await workload('shop', 'web')
-  other = await workload('shop', 'api')
+  shop = await workload(pki, 'shop', 'web')
+  other = await workload(pki, 'shop', 'api')
 })
 afterEach(async () => {
   for (const stream of streams.splice(0)) stream.close()
@@ -36,62 +35,12 @@ afterEach(async () => {
 })
 afterAll(() => expect(servers).toEqual([]))
 
-const workload = (namespace: string, account: string) =>
-  make({
-    profile: 'workload',
-    names: identityNames(parseSpiffeId(`spiffe://a.mesh1/ns/${namespace}/sa/${account}`)),
-    by: pki.issuing,
-  })
-const serving = (holder = pki.serving) => ({
-  cert: holder.pem + pki.controlPlane.pem,
-  key: holder.key.keyPem,
-  clientCas: pki.root.pem,
-})
-
-type Started = { readonly server: AdsServer; set: (next: ResourceSet) => void; readonly nacks: NackReport[] }
-
-async function start(
-  first: ResourceSet | undefined,
-  limits: Partial<AdsLimits> = {},
-  more: Partial<AdsOptions> = {},
-): Promise<Started> {
-  let current = first
-  const nacks: NackReport[] = []
-  const server = await serveAds({
-    listen: [{ host: '127.0.0.1', port: 0 }],
-    serving: serving(),
-    resourcesFor: () => current,
-    authenticate: async ({ certificateUris, bearerToken }) => {
-      const uri = bearerToken ?? (certificateUris.length === 1 ? certificateUris[0] : undefined)
-      const match = /^spiffe:\/\/([^/]+)\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(uri ?? '')
-      const [, trustDomain = '', namespace = '', serviceAccount = ''] = match ?? []
-      if (!match) throw new Problem('unauthenticated', 'authentication failure')
-      return { trustDomain, namespace, serviceAccount }
-    },
-    log: { info: () => undefined, warn: () => undefined },
-    onNack: (report) => nacks.push(report),
-    limits,
-    ...more,
-  })
-  servers.push(server)
-  const set = (next: ResourceSet) => {
-    current = next
-    server.changed()
-  }
-  return { server, set, nacks }
+const start = async (...args: Parameters<typeof startAdsRelay> extends [unknown, ...infer Rest] ? Rest : never) => {
+  const relay = await startAdsRelay(pki, ...args)
+  servers.push(relay.server)
+  return relay
 }
-
-const nodeFor = (pod: string, account = 'web') => ({
-  id: `sidecar~10.0.0.1~${pod}.shop~shop.svc.cluster.local`,
-  cluster: 'web.shop',
-  metadata: { NAMESPACE: 'shop', SERVICE_ACCOUNT: account },
-})
-const dial = (server: AdsServer, mode: AdsMode, holder: Holder | undefined = shop) => ({
-  port: server.port,
-  mode,
-  relayRoots: pki.controlPlane.pem,
-  ...(holder && { certificate: { chainPem: holder.pem + pki.issuing.pem, keyPem: holder.key.keyPem } }),
-})
+const dial = (server: AdsServer, mode: AdsMode, holder: Holder | undefined = shop) => dialOf(pki, server, mode, holder)
 function proxy(server: AdsServer, mode: AdsMode, more: Partial<ProxyOptions> & { readonly holder?: Holder } = {}) {
   const opened = openProxy({ ...dial(server, mode, more.holder), node: nodeFor('web-1'), ...more })
   streams.push(opened)
@@ -223,7 +172,7 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
     await eventually(() => server.status().quarantined.some((q) => q.name === 'b' && q.everywhere))
     const third = proxy(server, mode, {
       node: { ...nodeFor('db-1', 'db') },
-      holder: await workload('shop', 'db'),
+      holder: await workload(pki, 'shop', 'db'),
     })
     await third.ready
     expect(third.names(typeUrls.cluster)).toEqual(['a'])
@@ -275,5 +224,272 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
     for (let i = 0; i < 20; i += 1) set(many(i))
     expect(await silent.ended).toMatchObject({ code: 14 })
     expect(answers).toBe(1)
+  })
+})
+
+describe('who may connect', () => {
+  const web = 'spiffe://a.mesh1/ns/shop/sa/web'
+  const ask = (stream: RawStream, node = nodeFor('web-1')) => stream.ask({ typeUrl: typeUrls.cluster, node })
+  const endOf = async (stream: RawStream) => {
+    ask(stream)
+    stream.call.on('data', () => undefined)
+    return stream.ended
+  }
+
+  test('a token does where there is no certificate', async () => {
+    const { server } = await start(small())
+    const client = proxy(server, 'delta', { certificate: undefined, headers: { authorization: `Bearer ${web}` } })
+    await client.ready
+    expect(server.status().proxies[0]?.identity).toBe('a.mesh1/ns/shop/sa/web')
+  })
+
+  test('neither: refused, before anything is read', async () => {
+    const { server } = await start(small())
+    const stream = raw(server, 'delta', { certificate: undefined })
+    stream.call.write(Buffer.from('no message at all'))
+    stream.call.on('data', () => undefined)
+    expect(await stream.ended).toEqual({ code: 16, details: 'authentication failure' })
+  })
+
+  test('a certificate of other authorities is none', async () => {
+    const { server } = await start(small())
+    const stranger = await makeFakeCluster('a')
+    const theirs = await workload(stranger, 'shop', 'web')
+    const certificate = { chainPem: theirs.pem + stranger.issuing.pem, keyPem: theirs.key.keyPem }
+    expect(await endOf(raw(server, 'delta', { certificate }))).toMatchObject({ code: 16 })
+  })
+
+  test('a node that names another account or namespace hears one bland sentence', async () => {
+    const { server } = await start(small())
+    for (const node of [
+      nodeFor('web-1', 'api'),
+      { ...nodeFor('web-1'), metadata: { NAMESPACE: 'bank', SERVICE_ACCOUNT: 'web' } },
+      { ...nodeFor('web-1'), id: 'sidecar~10.0.0.1~web-1.bank~bank.svc.cluster.local', metadata: {} },
+    ]) {
+      const stream = raw(server, 'delta')
+      ask(stream, node as ReturnType<typeof nodeFor>)
+      stream.call.on('data', () => undefined)
+      expect(await stream.ended).toEqual({
+        code: 7,
+        details: 'authorization failed: the node does not match the identity of the connection',
+      })
+    }
+  })
+
+  test.each([
+    ['no node', undefined],
+    ['three parts', { ...nodeFor('w'), id: 'sidecar~10.0.0.1~web' }],
+    ['an unknown kind', { ...nodeFor('w'), id: 'toaster~10.0.0.1~w.shop~shop.svc.cluster.local' }],
+    ['much metadata', { ...nodeFor('w'), metadata: { NAMESPACE: 'shop', x: 'y'.repeat(300_000) } }],
+  ])('a node that is none is refused: %s', async (_, node) => {
+    const { server } = await start(small())
+    const stream = raw(server, 'delta')
+    stream.ask({ typeUrl: typeUrls.cluster, ...(node && { node: node as ReturnType<typeof nodeFor> }) })
+    stream.call.on('data', () => undefined)
+    expect(await stream.ended).toMatchObject({ code: 3 })
+  })
+})
+
+describe('a client that comes back', () => {
+  test('with everything: nothing is sent, and the next change is', async () => {
+    const { server, set } = await start(small())
+    const first = proxy(server, 'delta')
+    await first.ready
+    first.close()
+    await eventually(() => server.observables().streams === 0)
+    const before = { ...server.observables().resources }
+    const second = proxy(server, 'delta', { memory: first.memory })
+    await eventually(() => Object.keys(server.status().proxies[0]?.types ?? {}).length === 4)
+    expect(server.observables().pendingTypes).toBe(0)
+    expect(second.wire).toEqual(['> cds again', '> eds again', '> lds again', '> rds again'])
+    expect(server.observables().resources).toEqual(before)
+    set(setOf(clusterOf('a'), endpointsOf('a', [9]), listenerOf('in', 10_000, 'r'), routeOf('r', 'a')))
+    await second.until(() => second.wire.includes('< cds -b'))
+    expect(second.wire.filter((line) => line.startsWith('<'))).toEqual(['< eds a', '< cds -b'])
+  })
+
+  test('with some of it old: only that is sent', async () => {
+    const { server } = await start(small())
+    const first = proxy(server, 'delta')
+    await first.ready
+    first.close()
+    const clusters = first.memory.held.get(typeUrls.cluster)
+    clusters?.set('gone', { version: 'x', bytes: new Uint8Array() }).set('b', { version: '', bytes: new Uint8Array() })
+    const second = proxy(server, 'delta', { memory: first.memory })
+    await second.until(() => second.wire.includes('< cds -gone') && second.wire.includes('< eds b'))
+    expect(second.wire.filter((line) => line.startsWith('<')).toSorted()).toEqual(['< cds -gone', '< cds b', '< eds b'])
+  })
+
+  test('state of the world: is answered in full, whatever nonce it remembers', async () => {
+    const { server } = await start(small())
+    const stream = raw(server, 'sotw')
+    const answers: Buffer[] = []
+    stream.call.on('data', (bytes: Buffer) => answers.push(bytes))
+    stream.ask({ typeUrl: typeUrls.cluster, node: nodeFor('web-1'), responseNonce: 'from another life' })
+    await eventually(() => answers.length === 1)
+  })
+
+  test('again and again: it is slowed down, others are not', async () => {
+    const { server } = await start(small(), { opensBurst: 5, opensPerSecond: 1 })
+    const codes: number[] = []
+    for (let i = 0; i < 8; i += 1) {
+      const stream = raw(server, 'delta')
+      stream.ask({ typeUrl: typeUrls.cluster, node: nodeFor('web-1') })
+      const first = await Promise.race([
+        new Promise<number>((resolve) => stream.call.once('data', () => resolve(0))),
+        stream.ended.then(({ code }) => code),
+      ])
+      codes.push(first)
+      stream.close()
+    }
+    expect(codes).toEqual([0, 0, 0, 0, 0, 8, 8, 8])
+    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
+  })
+
+  test('what it refused is not offered to it again', async () => {
+    const { server } = await start(small())
+    let refusals = 0
+    const refuses = (_: string, name: string) => {
+      if (name !== 'b') return undefined
+      refusals += 1
+      return 'b is bad'
+    }
+    for (let i = 0; i < 3; i += 1) {
+      const client = proxy(server, 'delta', { refuses })
+      await client.until(
+        () => client.names(typeUrls.cluster).includes('a') && client.names(typeUrls.listener).length > 0,
+      )
+      client.close()
+      await eventually(() => server.observables().streams === 0)
+    }
+    expect(refusals).toBe(1)
+  })
+})
+
+describe('the server', () => {
+  test('response headers come before any message', async () => {
+    const { server } = await start(undefined)
+    const stream = raw(server, 'delta')
+    await new Promise((resolve) => stream.call.once('metadata', resolve))
+  })
+
+  test('types it does not serve are not answered and do not break the stream', async () => {
+    const { server } = await start(small())
+    const stream = raw(server, 'delta')
+    stream.ask({ typeUrl: 'type.googleapis.com/istio.v1.HealthInformation' })
+    stream.ask({ typeUrl: 'type.googleapis.com/istio.networking.nds.v1.NameTable', node: nodeFor('web-1') })
+    stream.ask({ typeUrl: typeUrls.cluster })
+    await new Promise((resolve) => stream.call.once('data', resolve))
+    expect(server.observables().streams).toBe(1)
+  })
+
+  test('a message that is none, or too large, ends its stream alone', async () => {
+    const { server } = await start(small(), { messageBytes: 100_000 })
+    const honest = proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other })
+    await honest.ready
+    for (const bytes of [Buffer.from([0x0a, 0xff, 0xff]), Buffer.alloc(200_000, 1)]) {
+      const stream = raw(server, 'delta')
+      stream.call.on('data', () => undefined)
+      stream.call.write(bytes)
+      expect([8, 13]).toContain((await stream.ended).code)
+    }
+    expect(server.observables().streams).toBe(1)
+  })
+
+  test('a new certificate is shown to new connections, and open streams stay', async () => {
+    const { server, set } = await start(small())
+    const client = proxy(server, 'delta')
+    await client.ready
+    const shown = () =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connectTls(server.port, '127.0.0.1', { ca: pki.controlPlane.pem, ALPNProtocols: ['h2'] }, () => {
+          resolve(socket.getPeerCertificate().serialNumber)
+          socket.destroy()
+        })
+        socket.on('error', reject)
+      })
+    const before = await shown()
+    const names = relayServingNames(domain('a'), { asIstiod: false, ips: ['127.0.0.1'] })
+    const next = await make({ profile: 'relay-serving', names, by: pki.controlPlane })
+    expect(() => server.rotate({ ...serving(pki, next), key: 'no key' })).toThrow('do not make a TLS context')
+    expect(await shown()).toBe(before)
+    server.rotate(serving(pki, next))
+    expect(await shown()).not.toBe(before)
+    set(setOf(clusterOf('a'), endpointsOf('a', [5]), listenerOf('in', 10_000, 'r'), routeOf('r', 'a')))
+    await client.until(() => client.wire.includes('< eds a'))
+    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
+  })
+
+  test('new client roots hold for new connections', async () => {
+    const { server } = await start(small())
+    const next = await makeFakeCluster('a')
+    const theirs = await workload(next, 'shop', 'web')
+    const certificate = { chainPem: theirs.pem + next.issuing.pem, keyPem: theirs.key.keyPem }
+    server.rotate({ ...serving(pki), clientCas: pki.root.pem + next.root.pem })
+    await proxy(server, 'delta', { certificate }).ready
+    server.rotate({ ...serving(pki), clientCas: next.root.pem })
+    const old = raw(server, 'delta')
+    old.call.on('data', () => undefined)
+    expect(await old.ended).toMatchObject({ code: 16 })
+  })
+
+  test('a taken address is named, and a second address gets the same port', async () => {
+    const { server } = await start(
+      small(),
+      {},
+      {
+        listen: [
+          { host: '127.0.0.1', port: 0 },
+          { host: '127.0.0.9', port: 0 },
+        ],
+      },
+    )
+    expect(server.addresses).toEqual([
+      { host: '127.0.0.1', port: server.port },
+      { host: '127.0.0.9', port: server.port },
+    ])
+    const clash = start(small(), {}, { listen: [{ host: '127.0.0.9', port: server.port }] })
+    await expect(clash).rejects.toThrow(`the relay cannot listen on 127.0.0.9:${server.port}: `)
+  })
+
+  test('a connection that says nothing is closed, one per address too many is not taken', async () => {
+    const { server } = await start(small(), { silentMs: 200, connectionsPerAddress: 2 })
+    const closed = () =>
+      new Promise<void>((resolve) => {
+        connectTcp(server.port, '127.0.0.1')
+          .on('error', () => undefined)
+          .on('close', () => resolve())
+          .resume()
+      })
+    const two = [closed(), closed()]
+    await eventually(() => server.observables().connections === 2)
+    await closed()
+    expect(server.observables().connections).toBe(2)
+    await Promise.all(two)
+    await eventually(() => server.observables().connections === 0)
+  })
+
+  test('changes while a response is on its way make one more, with the newest state', async () => {
+    const { server, set, samples } = await start(many(3))
+    const client = proxy(server, 'delta')
+    await client.ready
+    const before = server.observables().pushes[typeUrls.endpoint] ?? 0
+    for (let port = 1; port <= 100; port += 1)
+      set(setOf(...[0, 1, 2].flatMap((i) => [clusterOf(`c${i}`), endpointsOf(`c${i}`, [port + 1000])])))
+    const newest = Buffer.from(endpointsOf('c1', [1100]).bytes)
+    await client.until(() =>
+      newest.equals(client.memory.held.get(typeUrls.endpoint)?.get('c1')?.bytes ?? Buffer.alloc(0)),
+    )
+    expect((server.observables().pushes[typeUrls.endpoint] ?? 0) - before).toBeLessThanOrEqual(2)
+    await eventually(() => samples.some((sample) => sample.type === typeUrls.endpoint))
+  })
+
+  test('going down, it asks its clients to dial again', async () => {
+    const { server } = await start(small())
+    const client = proxy(server, 'delta')
+    await client.ready
+    servers.splice(servers.indexOf(server), 1)
+    await server.close()
+    expect(await client.ended).toMatchObject({ code: 14 })
   })
 })

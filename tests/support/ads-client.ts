@@ -32,7 +32,7 @@ export type AdsDial = {
   readonly mode: AdsMode
   /** The root that the relay's certificate must lead to. */
   readonly relayRoots: string
-  readonly certificate?: { readonly chainPem: string; readonly keyPem: string }
+  readonly certificate?: { readonly chainPem: string; readonly keyPem: string } | undefined
   readonly headers?: Readonly<Record<string, string>>
   readonly serverName?: string
 }

@@ -17,12 +17,33 @@ function resource(type: TypeUrl, schema: DescMessage, name: string, json: JsonVa
 
 const ads = { ads: {}, resourceApiVersion: 'V3' }
 
-/** An EDS cluster; `weight` is only there to make another version, and a negative one is refused by Envoy. */
+/** An EDS cluster; another time-out makes another version. */
 export const clusterOf = (name: string, seconds = '1s'): XdsResource =>
   resource(typeUrls.cluster, ClusterSchema, name, {
     name,
     type: 'EDS',
     connectTimeout: seconds,
+    edsClusterConfig: { edsConfig: ads },
+  })
+
+/** A cluster that Envoy refuses: more than all of its endpoints may be ejected. */
+export const badClusterOf = (name: string): XdsResource =>
+  resource(typeUrls.cluster, ClusterSchema, name, {
+    name,
+    type: 'EDS',
+    connectTimeout: '1s',
+    edsClusterConfig: { edsConfig: ads },
+    outlierDetection: { maxEjectionPercent: 101 },
+  })
+
+/** A cluster that Envoy refuses too late: beside a new cluster it is left warming, and no answer comes. */
+export const halfMadeClusterOf = (name: string): XdsResource =>
+  resource(typeUrls.cluster, ClusterSchema, name, {
+    name,
+    type: 'EDS',
+    connectTimeout: '1s',
+    lbPolicy: 'RING_HASH',
+    ringHashLbConfig: { minimumRingSize: '2000', maximumRingSize: '1000' },
     edsClusterConfig: { edsConfig: ads },
   })
 

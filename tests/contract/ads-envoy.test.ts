@@ -1,0 +1,152 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { AdsLimits } from '#gateway/relay/limits.ts'
+import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
+import { type RunningEnvoy, startAdsEnvoy } from '#tests/support/ads-envoy.ts'
+import { nodeFor, startAdsRelay, type TestRelay, workload } from '#tests/support/ads-relay.ts'
+import {
+  badClusterOf,
+  clusterOf,
+  endpointsOf,
+  halfMadeClusterOf,
+  listenerOf,
+  routeOf,
+  setOf,
+} from '#tests/support/ads-resources.ts'
+import type { Holder } from '#tests/support/authorities.ts'
+import { type FakeCluster, makeFakeCluster } from '#tests/support/fake-relay.ts'
+
+let pki: FakeCluster
+let shop: Holder
+const toStop: (() => Promise<void>)[] = []
+
+beforeAll(async () => {
+  pki = await makeFakeCluster('a')
+  shop = await workload(pki, 'shop', 'web')
+})
+afterEach(async () => {
+  for (const stop of toStop.splice(0).reverse()) await stop()
+})
+
+async function start(apiType: 'DELTA_GRPC' | 'GRPC', first: ResourceSet, limits: Partial<AdsLimits> = {}) {
+  const relay = await startAdsRelay(pki, first, limits)
+  toStop.push(() => relay.server.close())
+  const envoy = await startAdsEnvoy({
+    port: relay.server.port,
+    apiType,
+    relayRoots: pki.controlPlane.pem,
+    chainPem: shop.pem + pki.issuing.pem,
+    keyPem: shop.key.keyPem,
+    node: nodeFor('web-1'),
+  })
+  toStop.push(envoy.stop)
+  return { relay, envoy }
+}
+
+async function eventually(envoy: RunningEnvoy, what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+  for (const end = Date.now() + 15_000; !(await holds()); await delay(20))
+    if (Date.now() > end) throw new Error(`never: ${what}; Envoy says ${(await envoy.log()).slice(-3000)}`)
+}
+
+const services = (count: number) =>
+  Array.from({ length: count }, (_, i) => [clusterOf(`c${i}`), endpointsOf(`c${i}`, [i + 1])]).flat()
+const road = () => [listenerOf('in', 0, 'r'), routeOf('r', 'c0')]
+const inSync = (relay: TestRelay) => {
+  const [proxy] = relay.server.status().proxies
+  return (
+    proxy !== undefined &&
+    ['cluster', 'endpoint', 'listener', 'route'].every((type) => proxy.types[type]?.state === 'SYNCED')
+  )
+}
+const ready = (envoy: RunningEnvoy) =>
+  eventually(envoy, 'ready', async () => (await envoy.admin('/ready')).startsWith('LIVE'))
+
+describe.each(['DELTA_GRPC', 'GRPC'] as const)('a real Envoy, %s', (apiType) => {
+  test('becomes ready, and follows every kind of change', async () => {
+    const { relay, envoy } = await start(apiType, setOf(...services(20), ...road()))
+    await ready(envoy)
+    expect(relay.server.status().proxies[0]).toMatchObject({
+      id: nodeFor('web-1').id,
+      identity: 'a.mesh1/ns/shop/sa/web',
+    })
+    await eventually(envoy, 'in sync', () => inSync(relay))
+
+    const pushes = () => ({ ...relay.server.observables().resources })
+    const before = pushes()
+    const next = setOf(...services(20), endpointsOf('c7', [7001, 7002]), ...road())
+    relay.set(next)
+    await eventually(envoy, 'endpoint', async () => (await envoy.admin('/clusters')).includes('c7::127.0.0.1:7002'))
+    expect((pushes()[typeUrls.endpoint] ?? 0) - (before[typeUrls.endpoint] ?? 0)).toBe(1)
+    expect(pushes()[typeUrls.cluster]).toBe(before[typeUrls.cluster])
+
+    // A replaced cluster warms again at once: its endpoints come without being asked for.
+    relay.set(setOf(...services(20), clusterOf('c3', '3s'), ...road()))
+    await eventually(envoy, 'warm', async () => (await envoy.stat('cluster_manager.cluster_modified')) === 1)
+    await eventually(envoy, 'none warming', async () => (await envoy.stat('cluster_manager.warming_clusters')) === 0)
+    await eventually(envoy, 'in sync', () => inSync(relay))
+
+    relay.set(
+      setOf(...services(18), clusterOf('new'), endpointsOf('new', [1]), listenerOf('in', 0, 'r'), routeOf('r', 'new')),
+    )
+    await eventually(envoy, 'removed', async () => (await envoy.stat('cluster_manager.active_clusters')) === 20)
+    await eventually(envoy, 'in sync', () => inSync(relay))
+    expect(await envoy.admin('/config_dump?resource=dynamic_route_configs')).toContain('"cluster": "new"')
+    expect(relay.nacks).toEqual([])
+  })
+
+  test('refuses one cluster: all the others arrive, the last good one stays, the next version is taken', async () => {
+    const { relay, envoy } = await start(apiType, setOf(...services(20), ...road()))
+    await ready(envoy)
+    await eventually(envoy, 'in sync', () => inSync(relay))
+    relay.set(setOf(...services(30), badClusterOf('c7'), ...road()))
+    await eventually(envoy, 'the others', async () => (await envoy.stat('cluster_manager.active_clusters')) === 31)
+    await eventually(envoy, 'set aside', () => relay.server.status().quarantined.length > 0)
+    expect(relay.server.status().quarantined).toMatchObject([
+      { name: 'c7', owner: 'service shop/c7', everywhere: false },
+    ])
+    expect(await envoy.admin('/clusters')).toContain('c7::127.0.0.1:8')
+    expect(relay.nacks[0]?.detail).toContain('c7')
+    relay.set(setOf(...services(30), clusterOf('c7', '9s'), ...road()))
+    await eventually(envoy, 'mended', async () => (await envoy.stat('cluster_manager.cluster_modified')) > 0)
+    await eventually(envoy, 'in sync', () => inSync(relay))
+  })
+})
+
+test('a real Envoy that never answers for a half made cluster: the rest goes on, and the next version mends it', async () => {
+  const { relay, envoy } = await start('DELTA_GRPC', setOf(...services(5), ...road()), { overdueMs: 1000 })
+  await ready(envoy)
+  await eventually(envoy, 'in sync', () => inSync(relay))
+  relay.set(setOf(...services(6), halfMadeClusterOf('c3'), listenerOf('in', 0, 'r'), routeOf('r', 'c1')))
+  await eventually(envoy, 'rejected', async () => (await envoy.stat('cluster_manager.cds.update_rejected')) === 1)
+  const routes = '/config_dump?resource=dynamic_route_configs'
+  await eventually(envoy, 'the route', async () => (await envoy.admin(routes)).includes('"cluster": "c1"'))
+  expect(await envoy.stat('cluster_manager.warming_clusters')).toBe(1)
+  relay.set(setOf(...services(6), clusterOf('c3', '5s'), ...road()))
+  await eventually(envoy, 'mended', async () => (await envoy.stat('cluster_manager.warming_clusters')) === 0)
+  await eventually(envoy, 'in sync', () => inSync(relay))
+})
+
+test('a real Envoy that comes back with everything is sent nothing', async () => {
+  const { relay, envoy } = await start('DELTA_GRPC', setOf(...services(20), ...road()))
+  await ready(envoy)
+  await eventually(envoy, 'in sync', () => inSync(relay))
+  const before = { ...relay.server.observables().resources }
+  relay.server.cut()
+  await eventually(envoy, 'gone', () => relay.server.observables().streams === 0)
+  await eventually(envoy, 'back', () => relay.server.status().proxies.length === 1)
+  await eventually(envoy, 'in sync', () => inSync(relay))
+  expect(relay.server.observables().resources).toEqual(before)
+  relay.set(setOf(...services(21), ...road()))
+  await eventually(envoy, 'the next change', async () => (await envoy.stat('cluster_manager.active_clusters')) === 22)
+  expect(relay.server.observables().resources[typeUrls.cluster]).toBe((before[typeUrls.cluster] ?? 0) + 1)
+})
+
+test('a real Envoy refuses a cluster on its first day: it still becomes ready with the rest', async () => {
+  const { relay, envoy } = await start('DELTA_GRPC', setOf(...services(10), badClusterOf('c7'), ...road()))
+  await ready(envoy)
+  expect(await envoy.stat('cluster_manager.active_clusters')).toBe(10)
+  expect(relay.server.status().proxies[0]?.types['cluster']).toMatchObject({
+    state: 'NACK',
+    setAside: [{ name: 'c7' }],
+  })
+})
