@@ -114,7 +114,7 @@ function federatedShape(view: View, callable: Callable, road: Road): ClusterInit
 /** HTTP/2 on every road; only plain HTTP/1.1 where pods without a proxy of their own are among those called. */
 const federatedHttp = (callable: Callable, isMixed: boolean): ClusterInit =>
   isMixed && callable.port.protocol === 'http'
-    ? httpOptions({ case: 'explicitHttpConfig', value: { protocolConfig: { case: 'httpProtocolOptions', value: {} } } })
+    ? upstreamHttp1()
     : upstreamHttp2({
         allowConnect: true,
         connectionKeepalive: {
@@ -125,23 +125,30 @@ const federatedHttp = (callable: Callable, isMixed: boolean): ClusterInit =>
         },
       })
 
-type HttpInit = Fields<typeof HttpProtocolOptionsSchema>
-
 /** Connections are renewed after 1,000 requests, so that load behind a gateway spreads over its pods again and again. */
 export const upstreamHttp2 = (options: Fields<typeof Http2ProtocolOptionsSchema>): ClusterInit =>
   httpOptions({
-    case: 'explicitHttpConfig',
-    value: { protocolConfig: { case: 'http2ProtocolOptions', value: options } },
+    ...renewed,
+    upstreamProtocolOptions: {
+      case: 'explicitHttpConfig',
+      value: { protocolConfig: { case: 'http2ProtocolOptions', value: options } },
+    },
   })
 
-export const httpOptions = (
-  upstreamProtocolOptions: NonNullable<HttpInit['upstreamProtocolOptions']>,
-): ClusterInit => ({
+const upstreamHttp1 = (): ClusterInit =>
+  httpOptions({
+    ...renewed,
+    upstreamProtocolOptions: {
+      case: 'explicitHttpConfig',
+      value: { protocolConfig: { case: 'httpProtocolOptions', value: {} } },
+    },
+  })
+
+const renewed = { commonHttpProtocolOptions: { maxRequestsPerConnection: 1000 } }
+
+export const httpOptions = (options: Fields<typeof HttpProtocolOptionsSchema>): ClusterInit => ({
   typedExtensionProtocolOptions: {
-    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': any(HttpProtocolOptionsSchema, {
-      commonHttpProtocolOptions: { maxRequestsPerConnection: 1000 },
-      upstreamProtocolOptions,
-    }),
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': any(HttpProtocolOptionsSchema, options),
   },
 })
 

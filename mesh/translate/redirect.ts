@@ -178,8 +178,11 @@ function passThrough(name: string): ClusterFields & { readonly name: string } {
     connectTimeout: duration(10_000),
     circuitBreakers: noLimits,
     ...httpOptions({
-      case: 'useDownstreamProtocolConfig',
-      value: { httpProtocolOptions: {}, http2ProtocolOptions: {} },
+      commonHttpProtocolOptions: { idleTimeout: duration(300_000) },
+      upstreamProtocolOptions: {
+        case: 'useDownstreamProtocolConfig',
+        value: { httpProtocolOptions: {}, http2ProtocolOptions: {} },
+      },
     }),
   }
 }
