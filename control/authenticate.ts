@@ -35,7 +35,7 @@ async function authenticateOperator(centre: Centre, key: string): Promise<Caller
 
 async function authenticateCluster(centre: Centre, token: string): Promise<ClusterCaller> {
   const jwt = parseJwt(token)
-  if (!jwt || jwt.header['typ'] !== 'at+jwt' || !isSignedBy(jwt, centre.keys.token.publicKey))
+  if (jwt?.header['typ'] !== 'at+jwt' || !isSignedBy(jwt, centre.keys.token.publicKey))
     throw unknown('not an access token of this centre')
   const { iss, aud, sub, mesh, exp, gen, cnf } = jwt.claims
   if (iss !== centre.url || aud !== centre.url || mesh !== centre.mesh || typeof sub !== 'string')
@@ -57,7 +57,7 @@ const unknown = (why: string): Problem => new Problem('unauthenticated', why)
  * An access token of one hour for a cluster that proves by an assertion that it holds the key it joined with (RFC 7523).
  * An assertion works once, and within five minutes of its making.
  *
- * Throws `unauthenticated`: bland, but for a clock that is off, where `extra.serverTime` and the offset say by how much.
+ * Throws `unauthenticated`: bland, but for a clock that is off, where `extra.time` (the centre's) and `extra.offsetMs` say by how much.
  */
 export async function issueToken(centre: Centre, assertion: string): Promise<TokenAnswer> {
   const jwt = parseJwt(assertion)
@@ -91,7 +91,7 @@ function checkClock(now: number, issuedAt: number, expiresAt: number): void {
   throw explained(
     `the relay's clock is ${seconds} s ${offMs < 0 ? 'behind' : 'ahead of'} the centre's (${new Date(now).toISOString()}), ` +
       'or the assertion lives too long: at most 5 minutes either way; set the clock of the machine (NTP)',
-    { serverTime: now, offsetMs: offMs },
+    { time: now, offsetMs: offMs },
   )
 }
 

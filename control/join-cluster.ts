@@ -3,6 +3,7 @@ import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
 import { keyFromJwk } from '#control/jwt.ts'
 import { newId } from '#control/new-id.ts'
+import { once } from '#control/once.ts'
 import {
   type ClusterRow,
   insertCluster,
@@ -39,6 +40,8 @@ export type NewCluster = {
   readonly network?: string | undefined
   readonly region?: string | undefined
   readonly dryRun?: boolean
+  /** The caller's Idempotency-Key. */
+  readonly nonce?: string | undefined
 }
 
 /**
@@ -48,16 +51,21 @@ export type NewCluster = {
  */
 export async function createCluster(centre: Centre, caller: Caller, asked: NewCluster): Promise<ClusterRow> {
   const name = parseClusterName(asked.name)
-  const place = {
-    network: asked.network === undefined ? '' : parseNetworkName(asked.network),
-    region: asked.region ?? '',
-  }
+  const network = asked.network === undefined ? '' : parseNetworkName(asked.network)
+  const place = { network, region: asked.region ?? '' }
+  const action = 'cluster.create'
   try {
     return await centre.db.transact(async (tx) => {
-      const old = await loadClusterByName(tx, centre.mesh, name)
-      if (old && old.state !== 'left') throw exists(name)
-      const row = old ? await comeBack(centre, tx, old) : await insertNew(centre, tx, { name, ...place })
-      await audited(centre, tx, caller, { action: 'cluster.create', object: `cluster ${name}` })
+      const request = { name, ...place }
+      const { id } = await once(centre, tx, { caller, action, nonce: asked.nonce, request }, async () => {
+        const old = await loadClusterByName(tx, centre.mesh, name)
+        if (old && old.state !== 'left') throw exists(name)
+        const row = old ? await comeBack(centre, tx, old) : await insertNew(centre, tx, { name, ...place })
+        await audited(centre, tx, caller, { action, object: `cluster ${name}` })
+        return { id: row.id }
+      })
+      const row = await loadCluster(tx, centre.mesh, id)
+      if (!row) throw unknownCluster(name)
       if (asked.dryRun) throw new DryRun(row)
       return row
     })

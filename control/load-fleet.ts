@@ -1,3 +1,4 @@
+import { parseExport, parseServiceKey } from '#control/parse-export.ts'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
 import type { ClusterRow } from '#control/store/clusters.ts'
 import { loadMembers } from '#control/store/clusters.ts'
@@ -15,7 +16,7 @@ import {
   serviceKey,
 } from '#mesh/model/id.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
-import { exportSchema, parseReportKey } from '#mesh/wire/report.ts'
+import { parseReportKey } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
 /** What one cluster's report says that config is compiled from. */
@@ -74,19 +75,9 @@ async function loadReported(tx: Tx, mesh: string, stream: string): Promise<Repor
     if (item?.service === undefined || body === '') continue
     const key = parseServiceKey(item.service)
     if (item.kind === 'refuse') refused.add(key)
-    if (item.kind === 'export') exports.set(key, exportFrom(key, JSON.parse(body)))
+    if (item.kind === 'export') exports.set(key, parseExport(key, JSON.parse(body)))
   }
   return { exports, refused }
-}
-
-function exportFrom(key: ServiceKey, body: unknown): ServiceExport {
-  const { consumers, ...rest } = exportSchema.parse(body)
-  return { key, ...rest, ...(consumers === undefined ? {} : { consumers: consumers.map(parseClusterName) }) }
-}
-
-function parseServiceKey(text: string): ServiceKey {
-  const [namespace = '', name = ''] = text.split('/')
-  return serviceKey(namespace, name)
 }
 
 export async function loadAllNarrowings(tx: Tx, mesh: MeshName): Promise<ServiceExportRow[]> {

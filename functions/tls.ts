@@ -69,9 +69,8 @@ export function serveUserTls(
   }, lookUserFilesMs)
   timer.unref()
   const root = chain.at(-1)
-  const anchored = root !== undefined && root.checkIssued(root)
   return {
-    ...(anchored ? { caSha256: sha256Hex(root.raw), ownCa: root.toString() } : {}),
+    ...(root?.checkIssued(root) ? { caSha256: sha256Hex(root.raw), ownCa: root.toString() } : {}),
     notAfter: () => new Date(chain[0]?.validTo ?? 0),
     stop: () => clearInterval(timer),
   }

@@ -1,13 +1,23 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
+import { openCatalogue } from '#control/catalogue.ts'
 import type { Api, Door, Env } from '#functions/api/door.ts'
 import { problemResponse, toProblem } from '#functions/api/problem.ts'
+import { auditRoutes } from '#functions/api/routes/audit-events.ts'
+import { catalogueRoutes } from '#functions/api/routes/catalogue.ts'
 import { certificateRoutes } from '#functions/api/routes/certificates.ts'
+import { clusterConfigRoutes } from '#functions/api/routes/cluster-configs.ts'
 import { clusterRoutes } from '#functions/api/routes/clusters.ts'
+import { docsRoutes } from '#functions/api/routes/docs.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
 import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
+import { meshRoutes } from '#functions/api/routes/meshes.ts'
+import { metricsRoutes } from '#functions/api/routes/metrics.ts'
+import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
+import { serviceExportRoutes } from '#functions/api/routes/service-exports.ts'
 import { syncRoutes } from '#functions/api/routes/sync.ts'
+import { trustRoutes } from '#functions/api/routes/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** Nothing of the API is a page to be framed, sniffed or kept; the pages that are pages set their own policy. */
@@ -38,7 +48,7 @@ export function openApi(door: Door): Api {
     const started = performance.now()
     await next()
     for (const [name, value] of Object.entries(securityHeaders)) if (!c.res.headers.has(name)) c.header(name, value)
-    const route = c.req.routePath === '*' ? 'unknown' : c.req.routePath
+    const route = c.req.routePath.endsWith('*') ? 'unknown' : c.req.routePath
     door.metrics.requests.inc({ route, method: c.req.method, status: c.res.status })
     door.metrics.requestSeconds.observe({ route }, (performance.now() - started) / 1000)
   })
@@ -54,12 +64,22 @@ export function openApi(door: Door): Api {
       c.req.path,
     ),
   )
+  const catalogue = openCatalogue(door.centre)
   healthRoutes(api, door)
+  metricsRoutes(api, door)
   joinRoutes(api, door)
-  clusterRoutes(api, door)
-  joinTokenRoutes(api, door)
   syncRoutes(api, door)
   pullRoutes(api, door)
   certificateRoutes(api, door)
+  meshRoutes(api, door)
+  clusterRoutes(api, door)
+  joinTokenRoutes(api, door)
+  catalogueRoutes(api, door, catalogue)
+  serviceExportRoutes(api, door, catalogue)
+  trustRoutes(api, door)
+  clusterConfigRoutes(api, door)
+  operatorKeyRoutes(api, door)
+  auditRoutes(api, door)
+  docsRoutes(api, door)
   return api
 }

@@ -3,6 +3,7 @@ import { createCluster, removeCluster } from '#control/join-cluster.ts'
 import { type ClusterRow, loadClusterByName, loadClusters } from '#control/store/clusters.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { idempotencyKey } from '#functions/api/idempotency.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
 import { etagOf, expectedRevision, hasRevision } from '#functions/api/revision.ts'
 import {
@@ -77,11 +78,12 @@ export function clusterRoutes(api: Api, door: Door): void {
       path: '/v1/clusters',
       summary: 'Announce a cluster; then make it a join token',
       middleware: [forRole(door, 'operator')] as const,
-      request: { body: body(newClusterSchema) },
+      request: { headers: idempotencyKey, body: body(newClusterSchema) },
       responses: { 201: json(clusterSchema, 'Announced'), ...problems },
     }),
     async (c) => {
-      const row = await createCluster(centre, c.get('caller'), c.req.valid('json'))
+      const nonce = c.req.valid('header')['idempotency-key']
+      const row = await createCluster(centre, c.get('caller'), { ...c.req.valid('json'), nonce })
       return c.json(item(row), 201, { etag: etagOf(row.revision), location: `/v1/clusters/${row.name}` })
     },
   )

@@ -1,0 +1,121 @@
+import type { Centre } from '#control/centre.ts'
+import { loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { parseExport, parseServiceKey } from '#control/parse-export.ts'
+import { type ClusterRow, loadMembers } from '#control/store/clusters.ts'
+import { loadLastCompiled } from '#control/store/compiled.ts'
+import type { Tx } from '#control/store/database.ts'
+import type { ServiceExportRow } from '#control/store/exports.ts'
+import { loadLive, loadStreams } from '#control/store/streams.ts'
+import type { Json } from '#mesh/model/canonical.ts'
+import type { Condition, ImportedService } from '#mesh/model/cluster-config.ts'
+import type { ServiceExport } from '#mesh/model/export.ts'
+import type { ExportNarrowing } from '#mesh/model/fleet.ts'
+import type { Gateway } from '#mesh/model/gateway.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
+import type { ServiceSummary } from '#mesh/model/summary.ts'
+import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
+import { gatewaySummarySchema, parseReportKey, serviceSummarySchema } from '#mesh/wire/report.ts'
+import { reportStream } from '#mesh/wire/stream.ts'
+
+/** What one member reports, as people look at it. */
+export type Report = {
+  readonly exports: ReadonlyMap<ServiceKey, ServiceExport>
+  readonly refused: ReadonlySet<ServiceKey>
+  readonly summaries: ReadonlyMap<ServiceKey, ServiceSummary>
+  readonly gateways: readonly Gateway[]
+}
+export type ReportedMember = Report & { readonly row: ClusterRow }
+
+/** What was compiled last for one member, as people look at it. */
+export type CompiledMember = {
+  readonly row: ClusterRow
+  readonly revision: number
+  readonly at: number
+  readonly imports: ReadonlyMap<ServiceKey, ImportedService>
+  readonly conditions: readonly Condition[]
+}
+
+/** Reads of what is derived. What has not moved since the last look is not read again. */
+export type Catalogue = {
+  reports(): Promise<ReportedMember[]>
+  compiled(): Promise<CompiledMember[]>
+  narrowings(): Promise<{ readonly rows: ServiceExportRow[]; readonly narrowings: ExportNarrowing[] }>
+}
+
+export function openCatalogue(centre: Centre): Catalogue {
+  const reports = new Map<string, { readonly position: string; readonly report: Report }>()
+  const compiled = new Map<string, CompiledMember>()
+  const { db, mesh } = centre
+
+  return {
+    reports: () =>
+      db.read(async (tx) => {
+        const members = await loadMembers(tx, mesh)
+        const rows = await loadStreams(tx, mesh, ['rep'])
+        const positions = new Map(rows.map((row) => [row.stream, `${row.epoch} ${row.head}`]))
+        for (const name of reports.keys()) if (!positions.has(name)) reports.delete(name)
+        const all: ReportedMember[] = []
+        for (const row of members) all.push({ row, ...(await reportOf(tx, row.name, positions)) })
+        return all
+      }),
+    compiled: () =>
+      db.read(async (tx) => {
+        const all: CompiledMember[] = []
+        for (const row of await loadMembers(tx, mesh)) {
+          const one = await compiledOf(tx, row)
+          if (one) all.push(one)
+        }
+        return all
+      }),
+    narrowings: async () => {
+      const rows = await db.read((tx) => loadAllNarrowings(tx, mesh))
+      return { rows, narrowings: rows.map(narrowingFrom) }
+    },
+  }
+
+  async function reportOf(tx: Tx, cluster: string, positions: ReadonlyMap<string, string>): Promise<Report> {
+    const stream = reportStream(cluster)
+    const position = positions.get(stream) ?? ''
+    const known = reports.get(stream)
+    if (known?.position === position) return known.report
+    const report = reportFrom(await loadLive(tx, { mesh, stream }))
+    reports.set(stream, { position, report })
+    return report
+  }
+
+  async function compiledOf(tx: Tx, row: ClusterRow): Promise<CompiledMember | undefined> {
+    const last = await loadLastCompiled(tx, mesh, row.name)
+    if (!last) return undefined
+    const known = compiled.get(row.name)
+    if (known && known.revision === last.revision) return { ...known, row }
+    const entries = new Map(Object.entries(JSON.parse(last.body) as { readonly [key: string]: Json }))
+    const { imports, conditions } = parseClusterConfig(entries)
+    const one: CompiledMember = { row, revision: last.revision, at: last.at, imports, conditions }
+    compiled.set(row.name, one)
+    return one
+  }
+}
+
+function reportFrom(items: readonly { readonly key: string; readonly body: string }[]): Report {
+  const exports = new Map<ServiceKey, ServiceExport>()
+  const summaries = new Map<ServiceKey, ServiceSummary>()
+  const refused = new Set<ServiceKey>()
+  let gateways: readonly Gateway[] = []
+  for (const { key: text, body } of items) {
+    const item = parseReportKey(text)
+    if (!item || body === '') continue
+    const value: unknown = JSON.parse(body)
+    if (item.kind === 'gateways') gateways = gatewaySummarySchema.parse(value).gateways
+    if (item.service === undefined) continue
+    const key = parseServiceKey(item.service)
+    if (item.kind === 'refuse') refused.add(key)
+    if (item.kind === 'summary') summaries.set(key, summaryFrom(value))
+    if (item.kind === 'export') exports.set(key, parseExport(key, value))
+  }
+  return { exports, refused, summaries, gateways }
+}
+
+function summaryFrom(value: unknown): ServiceSummary {
+  const { counts, flat } = serviceSummarySchema.parse(value)
+  return flat === undefined ? { counts } : { counts, flat }
+}

@@ -1,0 +1,41 @@
+import { loadAuthorities } from '#control/store/authorities.ts'
+import { loadClusters } from '#control/store/clusters.ts'
+import { loadOutbox } from '#control/store/outbox.ts'
+import { loadStreams } from '#control/store/streams.ts'
+import { forRole } from '#functions/api/authorise.ts'
+import type { Api, Door } from '#functions/api/door.ts'
+import { parseCertificate } from '#mesh/trust/certificate.ts'
+
+const lookMs = 5000
+
+/** `/metrics` for Prometheus, with an operator's key of any role as bearer token. Gauges are read at most every five seconds. */
+export function metricsRoutes(api: Api, door: Door): void {
+  const { centre, metrics } = door
+  let lookedAt = Number.NEGATIVE_INFINITY
+  api.get('/metrics', forRole(door, 'viewer'), async (c) => {
+    if (performance.now() - lookedAt >= lookMs) {
+      await look()
+      lookedAt = performance.now()
+    }
+    return c.body(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType })
+  })
+
+  async function look(): Promise<void> {
+    const seen = await centre.db.read(async (tx) => ({
+      clusters: await loadClusters(tx, centre.mesh, '', 10_000),
+      streams: await loadStreams(tx, centre.mesh, ['ep', 'cfg', 'trust', 'adv', 'rep']),
+      outbox: await loadOutbox(tx, centre.mesh),
+      authorities: await loadAuthorities(tx, centre.mesh),
+    }))
+    metrics.clusters.reset()
+    for (const [state, rows] of Map.groupBy(seen.clusters, (row) => row.state))
+      metrics.clusters.set({ state }, rows.length)
+    metrics.streams.reset()
+    for (const [kind, rows] of Map.groupBy(seen.streams, (row) => row.kind)) metrics.streams.set({ kind }, rows.length)
+    metrics.outbox.set(seen.outbox.length)
+    for (const row of seen.authorities)
+      if (row.state === 'active')
+        metrics.certificateEnd.set({ kind: row.kind }, parseCertificate(row.certificate).notAfter.getTime() / 1000)
+    metrics.certificateEnd.set({ kind: 'centre-serving' }, door.servingEnd().getTime() / 1000)
+  }
+}
