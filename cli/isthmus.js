@@ -19,9 +19,9 @@ const args = process.argv.slice(own ? 3 : 2)
 if (!existsSync(node)) {
   process.stderr.write('isthmus: Node 24 is missing, and this command runs on it: run "npm ci" in the clone.\n')
   process.exitCode = 1
-} else if (Number(process.versions.node.split('.')[0]) >= 24) {
-  process.argv.splice(1, process.argv.length, program, ...args)
-  await import(program)
+} else if (!own && Number(process.versions.node.split('.')[0]) >= 24) {
+  process.argv[1] = program
+  await import('./main.ts')
 } else {
   const child = spawn(node, [program, ...args], { stdio: 'inherit' })
   const pass = (signal) => {

@@ -3,7 +3,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   '@bufbuild/protobuf': ['mesh/translate', 'gateway/relay', 'gateway/identity', 'gateway/proxy'],
   '@electric-sql/pglite': ['control/store'],
   '@grpc/grpc-js': ['gateway/relay', 'gateway/identity', 'gateway/proxy', 'infra/terraform'],
-  '@hono/node-server': ['functions/server.ts', 'functions/api'],
+  '@hono/node-server': ['functions/serve-centre.ts', 'functions/api'],
   '@hono/zod-openapi': ['functions/api'],
   '@kubernetes/client-node': [
     ...['gateway/watch', 'gateway/status', 'gateway/lead', 'gateway/identity/token.ts', 'cli/onboard'],
