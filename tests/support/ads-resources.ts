@@ -59,32 +59,43 @@ export const endpointsOf = (name: string, ports: readonly number[]): XdsResource
     ],
   })
 
+/** Endpoints as a gRPC client wants them: with a locality and its weight. */
+export const weightedEndpointsOf = (name: string, portValue: number): XdsResource =>
+  resource(typeUrls.endpoint, ClusterLoadAssignmentSchema, name, {
+    clusterName: name,
+    endpoints: [
+      {
+        locality: { region: 'r1' },
+        loadBalancingWeight: 1,
+        lbEndpoints: [{ endpoint: { address: { socketAddress: { address: '127.0.0.1', portValue } } } }],
+      },
+    ],
+  })
+
+const httpBy = (name: string, route: string): JsonValue => ({
+  '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+  statPrefix: name,
+  rds: { configSource: ads, routeConfigName: route },
+  httpFilters: [
+    {
+      name: 'envoy.filters.http.router',
+      typedConfig: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+    },
+  ],
+})
+
 export const listenerOf = (name: string, port: number, route: string): XdsResource =>
   resource(typeUrls.listener, ListenerSchema, name, {
     name,
     address: { socketAddress: { address: '127.0.0.1', portValue: port } },
     filterChains: [
-      {
-        filters: [
-          {
-            name: 'envoy.filters.network.http_connection_manager',
-            typedConfig: {
-              '@type':
-                'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
-              statPrefix: name,
-              rds: { configSource: ads, routeConfigName: route },
-              httpFilters: [
-                {
-                  name: 'envoy.filters.http.router',
-                  typedConfig: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
-                },
-              ],
-            },
-          },
-        ],
-      },
+      { filters: [{ name: 'envoy.filters.network.http_connection_manager', typedConfig: httpBy(name, route) }] },
     ],
   })
+
+/** A listener as a gRPC client wants it. */
+export const apiListenerOf = (name: string, route: string): XdsResource =>
+  resource(typeUrls.listener, ListenerSchema, name, { name, apiListener: { apiListener: httpBy(name, route) } })
 
 export const routeOf = (name: string, cluster: string): XdsResource =>
   resource(typeUrls.route, RouteConfigurationSchema, name, {
