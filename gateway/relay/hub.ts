@@ -6,6 +6,7 @@ import { createQuarantine, type Quarantine, type Quarantined } from '#gateway/re
 import type { AdsStream } from '#gateway/relay/stream.ts'
 import type { StreamEvent } from '#gateway/relay/stream-state.ts'
 import type { Judge } from '#gateway/relay/subscription.ts'
+import { createWriteBudget, type WriteBudget } from '#gateway/relay/write-budget.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
 
@@ -57,6 +58,7 @@ export type Hub = {
   readonly streams: Set<AdsStream>
   readonly framer: Framer
   readonly quarantine: Quarantine
+  readonly budget: WriteBudget
   readonly authenticate: HubOptions['authenticate']
   readonly resourcesFor: HubOptions['resourcesFor']
   readonly judgeFor: (proxy: ConnectedProxy) => Judge
@@ -124,6 +126,7 @@ export function createHub(
     streams,
     framer: createFramer(given.boot),
     quarantine,
+    budget: createWriteBudget(given.limits.bytesInFlightPerIdentity),
     authenticate: async (peer) => options.authenticate(peer),
     resourcesFor,
     judgeFor: (proxy) => ({

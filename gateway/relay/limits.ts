@@ -8,6 +8,8 @@ export type AdsLimits = StreamLimits &
     /** Streams that one proxy may open in a row, and how many more every second. */
     readonly opensBurst: number
     readonly opensPerSecond: number
+    /** Written and not yet taken by the clients of one identity. */
+    readonly bytesInFlightPerIdentity: number
     readonly messageBytes: number
     readonly metadataBytes: number
     readonly requestsPerSecond: number
@@ -22,6 +24,7 @@ export const adsLimits: AdsLimits = {
   opensBurst: 20,
   opensPerSecond: 2,
   names: 10_000,
+  bytesInFlightPerIdentity: 64 << 20,
   messageBytes: 4 << 20,
   metadataBytes: 256 << 10,
   responseBytes: 4 << 20,

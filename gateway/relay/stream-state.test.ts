@@ -1,14 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import {
-  type Mode,
-  nextResponse,
-  onRequest,
-  onSent,
-  onTarget,
-  openStream,
-  type StreamState,
-} from '#gateway/relay/stream-state.ts'
+import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
+import { type Mode, onRequest, onTarget, openStream, type StreamState } from '#gateway/relay/stream-state.ts'
 import type { Judge } from '#gateway/relay/subscription.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 

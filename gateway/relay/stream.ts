@@ -1,18 +1,10 @@
 import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js'
-import type { Hub } from '#gateway/relay/hub.ts'
+import { type Hub, identityText } from '#gateway/relay/hub.ts'
+import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type ConnectedProxy, type Identity, proxyFrom } from '#gateway/relay/node.ts'
 import { type Peer, peerOf } from '#gateway/relay/peer.ts'
 import type { IncomingRequest } from '#gateway/relay/request.ts'
-import {
-  isServed,
-  type Mode,
-  nextResponse,
-  onRequest,
-  onSent,
-  onTarget,
-  openStream,
-  type StreamState,
-} from '#gateway/relay/stream-state.ts'
+import { isServed, type Mode, onRequest, onTarget, openStream, type StreamState } from '#gateway/relay/stream-state.ts'
 import { Problem, problemKinds } from '#mesh/model/problem.ts'
 
 export type AdsCall = ServerDuplexStream<IncomingRequest, Buffer>
@@ -44,22 +36,34 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
   let proxy: ConnectedProxy | undefined
   let state: StreamState | undefined
   let writingSince: number | undefined
+  let onTheWay = 0
   let requests = 0
   let heardAt = connectedAt
   let closed = false
 
   const end = (problem: Problem) => {
     if (closed) return
+    const stuck = writingSince !== undefined
     close()
     call.emit('error', { code: problemKinds[problem.kind].grpc, details: problem.message })
+    // The end waits behind what the client does not read.
+    if (stuck) setTimeout(() => hub.drop(peer.address), 1000).unref()
   }
   const close = () => {
     closed = true
+    sent()
     hub.streams.delete(stream)
   }
 
+  const sent = () => {
+    if (proxy) hub.budget.gone(identityText(proxy.identity), onTheWay)
+    onTheWay = 0
+    writingSince = undefined
+  }
+
   const pump = () => {
-    if (closed || !state || writingSince !== undefined) return
+    if (closed || !proxy || !state || writingSince !== undefined) return
+    if (!hub.budget.mayWrite(identityText(proxy.identity), pump)) return
     const plan = nextResponse(state, hub.now())
     if (!plan) return
     const { type, lastNonce } = plan.subscription
@@ -68,8 +72,10 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
     onSent(state, plan, frame.nonce, now)
     hub.onSent(type, plan.resources.length, frame.bytes.length)
     writingSince = now
+    onTheWay = frame.bytes.length
+    hub.budget.written(identityText(proxy.identity), onTheWay)
     call.write(frame.bytes, () => {
-      writingSince = undefined
+      sent()
       pump()
     })
   }

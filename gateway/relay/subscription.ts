@@ -115,6 +115,11 @@ export function unsubscribeName(s: Subscription, name: string): void {
   if (!s.wildcard) s.own.delete(name)
 }
 
+/** What the client holds is sent to it again. */
+export function oweAgain(s: Subscription, name: string): void {
+  if (wants(s, name) && s.base.has(name) && !s.own.has(name)) s.own.set(name, unanswered)
+}
+
 /** The client holds `version` from an earlier stream; an empty version is one that we never gave. */
 export function alreadyHolds(s: Subscription, name: string, version: string): void {
   if (!wants(s, name)) return

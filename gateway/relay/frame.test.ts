@@ -1,0 +1,71 @@
+import { create, fromBinary } from '@bufbuild/protobuf'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createFramer } from '#gateway/relay/frame.ts'
+import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from '#gen/envoy/service/discovery/v3/discovery_pb.js'
+import { typeUrls } from '#mesh/model/resource.ts'
+
+const type = typeUrls.endpoint
+const anyResource = fc.record({
+  type: fc.constant(type),
+  name: fc.string({ minLength: 1, maxLength: 300 }),
+  version: fc.string({ maxLength: 20 }),
+  bytes: fc.uint8Array({ maxLength: 20_000 }),
+})
+
+describe('a frame', () => {
+  test('is what the protocol compiler would have written', () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyResource, { maxLength: 5 }),
+        fc.array(fc.string(), { maxLength: 3 }),
+        (resources, removed) => {
+          const framer = createFramer('boot')
+          const any = (r: (typeof resources)[number]) => ({ typeUrl: r.type, value: new Uint8Array(r.bytes) })
+          const delta = framer.frame({ mode: 'delta', type, resources, removed }, undefined)
+          const expected = create(DeltaDiscoveryResponseSchema, {
+            systemVersionInfo: delta.nonce,
+            resources: resources.map((r) => ({ version: r.version, resource: any(r), name: r.name })),
+            typeUrl: type,
+            nonce: delta.nonce,
+            removedResources: removed,
+          })
+          expect(fromBinary(DeltaDiscoveryResponseSchema, new Uint8Array(delta.bytes))).toEqual(expected)
+          const whole = framer.frame({ mode: 'sotw', type, resources, removed: [] }, undefined)
+          const sotw = create(DiscoveryResponseSchema, {
+            versionInfo: whole.nonce,
+            resources: resources.map(any),
+            typeUrl: type,
+            nonce: whole.nonce,
+          })
+          expect(fromBinary(DiscoveryResponseSchema, new Uint8Array(whole.bytes))).toEqual(sotw)
+        },
+      ),
+    )
+  })
+
+  const one = { type, name: 'a', version: '1', bytes: new Uint8Array(100) }
+  const response = { mode: 'delta' as const, type, resources: [one], removed: [] }
+
+  test('is one buffer for all streams that need it', () => {
+    const framer = createFramer('boot')
+    expect(framer.frame(response, undefined).bytes).toBe(framer.frame(response, undefined).bytes)
+    expect(framer.frame({ ...response, removed: ['b'] }, undefined).bytes).not.toBe(
+      framer.frame(response, undefined).bytes,
+    )
+  })
+
+  test('never carries a nonce that its stream has seen', () => {
+    const framer = createFramer('boot')
+    const seen = framer.frame(response, undefined).nonce
+    expect(framer.frame(response, seen).nonce).not.toBe(seen)
+  })
+
+  test('is forgotten when many others came', () => {
+    const framer = createFramer('boot')
+    const first = framer.frame(response, undefined).bytes
+    for (let i = 0; i < 20; i += 1)
+      framer.frame({ ...response, resources: [{ ...one, name: `${i}`, bytes: new Uint8Array(1 << 20) }] }, undefined)
+    expect(framer.frame(response, undefined).bytes).not.toBe(first)
+  })
+})
