@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
-import { checkLedger, keepLedger, noteStatement } from '#control/store/durable.ts'
+import { checkLedger, type DurableChange, keepLedger, noteStatement } from '#control/store/durable.ts'
 import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
 import { hasJournal, type Journal, openJournal } from '#control/store/journal.ts'
 import { lockDirectory } from '#control/store/lock.ts'
@@ -114,8 +114,6 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
       return run(text, params, method)
     }
   }
-  // Set when the journal holds a transaction that the database could not commit: only a new start makes them agree.
-  let torn: Problem | undefined
   // A transaction inside another would wait for itself on the one connection of the embedded engine. What was only
   // started in one (a timer) and runs after its end is free.
   const inside = new AsyncLocalStorage<{ open: boolean }>()
@@ -126,42 +124,32 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
       here.open = false
     })
   }
-  const committed = async <T>(work: (run: Run, recorded: () => void) => Promise<T>): Promise<T> => {
-    if (torn) throw torn
-    let onDisk = false
-    const recorded = () => {
-      onDisk = true
-    }
-    try {
-      return await engine.transaction((run) => work(run, recorded))
-    } catch (error) {
-      if (onDisk)
-        torn = new Problem('unavailable', 'the database failed to commit: restart the centre', { cause: error })
-      throw error
-    }
-  }
   const once = <T>(work: (tx: Tx) => Promise<T>): Promise<T> =>
-    withDeadline((live) =>
-      committed(async (run, recorded) => {
-        const seen = watched(run)
-        const tx = drizzle((text, params, method) => {
+    withDeadline((live) => {
+      let changes: readonly DurableChange[] = []
+      return engine.transaction(
+        async (run) => {
+          const seen = watched(run)
+          const tx = drizzle((text, params, method) => {
+            live()
+            noteStatement(ledger, text)
+            return seen(text, params, method)
+          })
+          const ledger = keepLedger(tx)
+          const result = await work(tx)
+          checkLedger(ledger)
+          changes = ledger.changes
+          if (engine.kind === 'embedded' && ledger.written.has('clusters')) await refuseTooMany(tx)
+          settings.onStatement?.('commit')
           live()
-          noteStatement(ledger, text)
-          return seen(text, params, method)
-        })
-        const ledger = keepLedger(tx)
-        const result = await work(tx)
-        checkLedger(ledger)
-        if (engine.kind === 'embedded' && ledger.written.has('clusters')) await refuseTooMany(tx)
-        settings.onStatement?.('commit')
-        live()
-        if (journal && ledger.changes.length > 0) {
-          await journal.record(tx, ledger.changes)
-          recorded()
-        }
-        return result
-      }),
-    )
+          if (changes.length > 0) await journal?.prepare(tx)
+          return result
+        },
+        async (run) => {
+          if (changes.length > 0) await journal?.record(run, changes)
+        },
+      )
+    })
   const reader: Tx = drizzle(watched(engine.run))
   return {
     kind: engine.kind,
@@ -214,14 +202,14 @@ async function retried<T>(work: () => Promise<T>): Promise<T> {
     }
 }
 
-/** Connection lost (08…, 57P0…, the driver's own), out of disk or connections (53…), or Node's word for an unreachable host. */
-const away = /^(08|53|57P0)|^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOTFOUND|EHOSTUNREACH|ETIMEDOUT)/
+/** A connection that broke (08), a server that ends or starts (57P0), no room on disk or for connections (53). */
+const away = /^(08|53|57P0)/
 
 function asProblem(error: unknown): unknown {
   if (error instanceof Problem) return error
   if (error instanceof Error && error.cause instanceof Problem) return error.cause
   if (away.test(sqlStateOf(error) ?? ''))
-    return new Problem('unavailable', 'the database cannot be reached or takes no writes now', { cause: error })
+    return new Problem('unavailable', 'the database takes no requests now', { cause: error })
   // Drizzle's wrapper quotes the statement with its parameters; the driver's own error is enough and quotes no secret.
   return error instanceof DrizzleQueryError ? (error.cause ?? error) : error
 }

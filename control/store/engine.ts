@@ -8,8 +8,11 @@ export type Rows = { readonly rows: unknown[] }
 /** What differs between the embedded database and a server. */
 export type Engine = {
   readonly kind: 'embedded' | 'postgres'
-  /** One transaction: begin, `work`, commit; a rollback where `work` or any of its statements failed, caught or not. */
-  transaction<T>(work: (run: Run) => Promise<T>): Promise<T>
+  /**
+   * One transaction: begin, `work`, commit; a rollback where `work` or any of its statements failed, caught or not.
+   * Then, on the embedded engine and before anybody else's turn, `after`.
+   */
+  transaction<T>(work: (run: Run) => Promise<T>, after?: (run: Run) => Promise<void>): Promise<T>
   /** One statement by itself, never inside somebody's open transaction. */
   readonly run: Run
   close(): Promise<void>

@@ -4,7 +4,7 @@ import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { drizzle } from 'drizzle-orm/pg-proxy'
 import type { Log, Tx } from '#control/store/database.ts'
 import { type DurableChange, type DurableName, durableTables, keyOf, type Row } from '#control/store/durable.ts'
-import type { Engine } from '#control/store/engine.ts'
+import type { Engine, Run } from '#control/store/engine.ts'
 import {
   type JournalContent,
   type JournalFile,
@@ -21,21 +21,25 @@ import { Problem } from '#mesh/model/problem.ts'
  *
  * PGlite runs without fsync: killing its process loses nothing, a power cut may lose or spoil any of it. What the
  * clusters can tell again (streams and their items) and what lives for minutes may be lost then; the rows of
- * `durableTables` may not. The guarantee, exactly: when `transact` has resolved, what the transaction changed in those
- * tables has been written to this file and fsynced, before the commit; so after any crash of process or machine, with
- * the directory of PGlite intact, behind or gone, `openDatabase` on the same journal brings those rows back as of the
- * last acknowledged transaction. A transaction that was never acknowledged is there wholly or not at all. History of
- * compiled configs is not covered.
+ * `durableTables` may not. The guarantee, exactly: before `transact` resolves, what the transaction changed in those
+ * tables has been committed, written to this file and fsynced. So after any crash of process or machine, with the
+ * directory of PGlite intact, behind or gone, `openDatabase` on the same journal has those rows as of the last
+ * acknowledged transaction. One that was not acknowledged is there wholly or not at all while the directory is intact;
+ * where it is gone, perhaps with its durable rows only. The history of compiled configs is not covered.
  *
  * Which of the two is behind is told by the number of the last durable transaction, kept in the last record and, within
- * the same transaction, in the table `store_facts`.
+ * the same transaction, in the table `store_facts`. The journal is written after the commit, not before it: after a kill
+ * between the two the database is ahead and is right as a whole, whereas a journal ahead would bring back only the part
+ * of a transaction that it covers, without its streams and its outbox.
  */
 export type Journal = {
   /**
-   * The last step before a commit: notes the transaction's number in the database and puts its changes on disk. Rewrites
-   * the file when it has grown to many times what is alive. Throws `unavailable` when the disk takes nothing.
+   * The last step before a commit: notes the transaction's number in the database. Throws `unavailable` while the disk
+   * takes nothing, so that what cannot be kept is refused.
    */
-  record(tx: Tx, changes: readonly DurableChange[]): Promise<void>
+  prepare(tx: Tx): Promise<void>
+  /** The first step after it: puts the changes on disk. Throws `unavailable` when the disk filled up just now. */
+  record(run: Run, changes: readonly DurableChange[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -68,19 +72,31 @@ export async function openJournal(
   if (stale && content && last < applied) log.warn({ file }, 'journal: behind its database and written anew')
   let base = stale ? replaceJournal(file, await snapshot(reader, n, schema)) : (content?.end ?? 0)
   let opened: JournalFile = await openJournalFile(file, base)
+  // Committed, and not on disk yet because the disk was full.
+  let owed: JournalRecord | undefined
   return {
-    record: async (tx, changes) => {
+    prepare: async (tx) => {
+      await settle()
       await saveApplied(tx, n + 1)
-      if (opened.bytes < Math.max(compactBytesMin, 4 * base) || !(await compact(tx)))
-        await opened.append({ n: n + 1, changes })
+    },
+    record: async (run, changes) => {
       n++
+      if (opened.bytes >= Math.max(compactBytesMin, 4 * base) && (await compact(drizzle(run)))) return
+      owed = { n, changes }
+      await settle()
     },
     close: () => opened.close(),
   }
 
-  /** The file anew, as of the end of this transaction: its record is in it. False where there was no room for that. */
+  async function settle(): Promise<void> {
+    if (!owed) return
+    await opened.append(owed)
+    owed = undefined
+  }
+
+  /** The file anew, as of now. False where there was no room for that. */
   async function compact(tx: Tx): Promise<boolean> {
-    const records = await snapshot(tx, n + 1, schema)
+    const records = await snapshot(tx, n, schema)
     try {
       base = replaceJournal(file, records)
     } catch (error) {

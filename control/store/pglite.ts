@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads'
 import type { Engine, Rows, Run } from '#control/store/engine.ts'
 import { openGate } from '#control/store/gate.ts'
 import type { WorkerAnswer, WorkerRequest } from '#control/store/pglite-worker.ts'
+import { transaction } from '#control/store/transaction.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 const waitingMax = 1000
@@ -73,7 +74,12 @@ async function openThread(dir: string | undefined): Promise<Engine> {
   return {
     kind: 'embedded',
     run: (...statement) => alone(() => direct(...statement)),
-    transaction: (work) => alone(() => transaction(direct, work)),
+    transaction: (work, after) =>
+      alone(async () => {
+        const result = await transaction(direct, work)
+        await after?.(direct)
+        return result
+      }),
     close: async () => {
       if (fault) return
       fault = new Problem('unavailable', 'the database is closed')
@@ -81,28 +87,6 @@ async function openThread(dir: string | undefined): Promise<Engine> {
       worker.postMessage('close')
       await gone
     },
-  }
-}
-
-async function transaction<T>(run: Run, work: (run: Run) => Promise<T>): Promise<T> {
-  let failed: { readonly error: unknown } | undefined
-  await run('begin', [], 'execute')
-  try {
-    const result = await work(async (...statement) => {
-      try {
-        return await run(...statement)
-      } catch (error) {
-        failed ??= { error }
-        throw error
-      }
-    })
-    // A statement that failed has ended the transaction already: "commit" would roll back and say nothing.
-    if (failed) throw failed.error
-    await run('commit', [], 'execute')
-    return result
-  } catch (error) {
-    await run('rollback', [], 'execute').catch(() => undefined)
-    throw error
   }
 }
 
