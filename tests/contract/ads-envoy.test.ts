@@ -1,3 +1,4 @@
+import { createServer, type Server } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AdsLimits } from '#gateway/relay/limits.ts'
@@ -150,3 +151,54 @@ test('a real Envoy refuses a cluster on its first day: it still becomes ready wi
     setAside: [{ name: 'c7' }],
   })
 })
+
+test('calls through a real Envoy go on while their cluster is replaced by another, again and again', async () => {
+  const backends = await Promise.all(['one', 'two'].map(httpServer))
+  const port = await freePort()
+  const stage = (i: number) => {
+    const backend = backends[i % 2] ?? 0
+    const name = `stage-${i}`
+    return setOf(clusterOf(name), endpointsOf(name, [backend]), listenerOf('in', port, 'r'), routeOf('r', name))
+  }
+  const { relay, envoy } = await start('DELTA_GRPC', stage(0))
+  await ready(envoy)
+  const seen = new Map<string, number>()
+  let calling = true
+  const caller = async () => {
+    while (calling) {
+      const response = await fetch(`http://127.0.0.1:${port}/`)
+      const said = response.ok ? await response.text() : `${response.status}`
+      seen.set(said, (seen.get(said) ?? 0) + 1)
+    }
+  }
+  const callers = [caller(), caller()]
+  for (let i = 1; i <= 20; i += 1) {
+    relay.set(stage(i))
+    await eventually(envoy, 'in sync', () => inSync(relay))
+    await delay(20)
+  }
+  calling = false
+  await Promise.all(callers)
+  expect([...seen.keys()].toSorted()).toEqual(['one', 'two'])
+  expect(await envoy.stat('cluster_manager.active_clusters')).toBe(2)
+})
+
+async function httpServer(says: string): Promise<number> {
+  const server = createServer((_, response) => response.end(says))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  toStop.push(async () => void server.close())
+  return portOf(server)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const port = portOf(server)
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+function portOf(server: Server): number {
+  const address = server.address()
+  return typeof address === 'object' && address ? address.port : 0
+}
