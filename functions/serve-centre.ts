@@ -3,7 +3,6 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import { type AddressInfo, isIP } from 'node:net'
 import { join } from 'node:path'
-import { getRequestListener } from '@hono/node-server'
 import { inProcessBus } from '#control/bus.ts'
 import type { Centre } from '#control/centre.ts'
 import type { PassphraseSource } from '#control/keys/passphrase.ts'
@@ -11,6 +10,7 @@ import { openCentre } from '#control/open-centre.ts'
 import { type Database, type Log, openDatabase } from '#control/store/database.ts'
 import { openApi } from '#functions/api/app.ts'
 import type { Door } from '#functions/api/door.ts'
+import { listenerOf } from '#functions/api/listener.ts'
 import { openMetrics } from '#functions/api/metrics.ts'
 import { RateLimit } from '#functions/api/rate-limit.ts'
 import { portOwner } from '#functions/port-owner.ts'
@@ -104,9 +104,7 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     }
     const watch = openWatch(door)
     undo.push(() => watch.close())
-    const api = openApi(door)
-    const answer = getRequestListener((request, env) => api.fetch(request, env))
-    server.on('request', (request, response) => void answer(request, response))
+    server.on('request', listenerOf(openApi(door)))
     server.on('upgrade', watch.upgrade)
     return { url: centre.url, centre, caFile, keyFile, stop: unwind }
   } catch (error) {
