@@ -162,7 +162,7 @@ export function goalOf(s: Subscription, name: string, held: Held, judge: Judge):
   const last = 'was' in held ? held.was : undefined
   const good = last ?? (waits || !isResource(held) ? judge.lastGood(s.type, name) : undefined)
   if (good && !refused.includes(good.version)) return good
-  return waits ? absent : undefined
+  return waits && s.names.has(name) ? absent : undefined
 }
 
 /**

@@ -1,6 +1,7 @@
 import { connect as connectTcp } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
+import { Client, credentials } from '@grpc/grpc-js'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AdsServer } from '#gateway/relay/server.ts'
 import { typeUrls } from '#mesh/model/resource.ts'
@@ -482,6 +483,24 @@ describe('the server', () => {
     )
     expect((server.observables().pushes[typeUrls.endpoint] ?? 0) - before).toBeLessThanOrEqual(2)
     await eventually(() => samples.some((sample) => sample.type === typeUrls.endpoint))
+  })
+
+  test('another service answers on the same port', async () => {
+    const asIs = (bytes: Buffer) => bytes
+    const Say = {
+      ...{ path: '/shop.Echo/Say', requestStream: false, responseStream: false },
+      ...{ requestSerialize: asIs, requestDeserialize: asIs, responseSerialize: asIs, responseDeserialize: asIs },
+    }
+    const say = (call: { request: Buffer }, done: (error: null, bytes: Buffer) => void) => done(null, call.request)
+    const { server } = await start(small(), {}, { services: [{ definition: { Say }, handlers: { Say: say } }] })
+    const client = new Client(`127.0.0.1:${server.port}`, credentials.createSsl(Buffer.from(pki.controlPlane.pem)))
+    const answer = await new Promise((resolve, reject) =>
+      client.makeUnaryRequest(Say.path, asIs, asIs, Buffer.from('hello'), (e, bytes) =>
+        e ? reject(e) : resolve(`${bytes}`),
+      ),
+    )
+    client.close()
+    expect(answer).toBe('hello')
   })
 
   test('going down, it asks its clients to dial again', async () => {

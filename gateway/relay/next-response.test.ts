@@ -1,0 +1,182 @@
+import { describe, expect, test } from 'vitest'
+import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
+import { type Mode, onRequest, onTarget, openStream } from '#gateway/relay/stream-state.ts'
+import type { Judge } from '#gateway/relay/subscription.ts'
+import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+
+const limits = { names: 100, responseBytes: 1 << 20, nacksInRow: 10, overdueMs: 1000 }
+const { cluster, endpoint, listener, route } = typeUrls
+const resource = (type: TypeUrl, name: string, version = '1'): XdsResource => ({
+  type,
+  name,
+  version,
+  bytes: new Uint8Array(10),
+})
+const setOf = (...list: readonly XdsResource[]): ResourceSet =>
+  Object.fromEntries(
+    [...Map.groupBy(list, (r) => r.type)].map(([type, all]) => [type, new Map(all.map((r) => [r.name, r]))]),
+  )
+
+function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly responseBytes?: number } = {}) {
+  const judge = { withheld: () => false, lastGood: () => undefined, substitute: () => undefined, ...more }
+  const state = openStream(mode, { ...limits, ...(more.responseBytes && { responseBytes: more.responseBytes }) }, judge)
+  onTarget(state, target, 0)
+  let serial = 0
+  return {
+    state,
+    ask: (type: string, subscribe: readonly string[] = [], more: object = {}) =>
+      onRequest(state, { type, nonce: '', subscribe, unsubscribe: [], initialVersions: [], ...more }, 0),
+    /** What may leave at `now`, as text. */
+    send: (now = 0) => {
+      const plan = nextResponse(state, now)
+      if (!plan) return undefined
+      serial += 1
+      onSent(state, plan, `n${serial}`, now)
+      return [...plan.resources.map((r) => `${r.name}=${r.version}`), ...plan.removed.map((n) => `-${n}`)].join()
+    },
+    answer: (type: string, error?: string) =>
+      onRequest(
+        state,
+        {
+          ...{ type, nonce: state.subscriptions.get(type)?.lastNonce ?? '', unsubscribe: [], initialVersions: [] },
+          subscribe: mode === 'sotw' ? [...(state.subscriptions.get(type)?.names ?? [])] : [],
+          ...(error !== undefined && { error }),
+        },
+        0,
+      ),
+  }
+}
+
+describe('a name that nothing has', () => {
+  const substitute = (type: string, name: string) => (type === endpoint ? resource(endpoint, name, 'empty') : undefined)
+
+  test.each(['delta', 'sotw'] as const)(
+    '%s: its substitute is sent once, and replaced when the real one comes',
+    (mode) => {
+      const { state, ask, send, answer } = open(mode, {}, { substitute })
+      ask(endpoint, ['a'])
+      expect(send()).toBe('a=empty')
+      answer(endpoint)
+      expect(send()).toBeUndefined()
+      onTarget(state, setOf(resource(endpoint, 'a')), 0)
+      expect(send()).toBe('a=1')
+    },
+  )
+
+  test('what was real is not replaced by a substitute: it is removed last', () => {
+    const { state, ask, send, answer } = open('delta', setOf(resource(endpoint, 'a'), resource(listener, 'l')), {
+      substitute,
+    })
+    ask(endpoint, ['a'])
+    ask(listener)
+    expect([send(), send()]).toEqual(['a=1', undefined])
+    answer(endpoint)
+    expect(send()).toBe('l=1')
+    answer(listener)
+    onTarget(state, setOf(resource(listener, 'l', '2')), 0)
+    expect([send(), send()]).toEqual(['l=2', undefined])
+    answer(listener)
+    expect(send()).toBe('-a')
+  })
+})
+
+describe('a version that others refused', () => {
+  const withheld = (r: XdsResource) => r.version === '2'
+
+  test('a client that has an older one keeps it', () => {
+    const { state, ask, send, answer } = open('delta', setOf(resource(cluster, 'a')), { withheld })
+    ask(cluster)
+    expect(send()).toBe('a=1')
+    answer(cluster)
+    onTarget(state, setOf(resource(cluster, 'a', '2')), 0)
+    expect(send()).toBeUndefined()
+    onTarget(state, setOf(resource(cluster, 'a', '3')), 0)
+    expect(send()).toBe('a=3')
+  })
+
+  test('a client that has none gets the last good one of its class', () => {
+    const lastGood = (type: string, name: string) =>
+      type === cluster && name === 'a' ? resource(cluster, 'a', '1') : undefined
+    const { ask, send } = open('delta', setOf(resource(cluster, 'a', '2'), resource(cluster, 'b', '2')), {
+      withheld,
+      lastGood,
+    })
+    ask(cluster)
+    expect(send()).toBe('a=1')
+  })
+
+  test('a client that waits for it is told that there is none', () => {
+    const { ask, send } = open('delta', setOf(resource(endpoint, 'a', '2')), { withheld })
+    ask(endpoint, ['a'])
+    expect(send()).toBe('-a')
+  })
+})
+
+describe('an answer that does not come', () => {
+  const first = setOf(resource(cluster, 'a'), resource(listener, 'l'), resource(route, 'r'))
+  const second = setOf(resource(cluster, 'a', '2'), resource(listener, 'l', '2'), resource(route, 'r'))
+
+  test('holds listeners up until it is overdue', () => {
+    const { state, ask, send, answer } = open('delta', first)
+    ask(cluster)
+    send()
+    answer(cluster)
+    ask(listener)
+    send()
+    answer(listener)
+    onTarget(state, second, 0)
+    expect([send(0), send(999), send(1000)]).toEqual(['a=2', undefined, 'l=2'])
+  })
+
+  test('is not waited for when there is something newer, and then both are unsure', () => {
+    const { state, ask, send, answer } = open('delta', first)
+    ask(cluster)
+    send()
+    answer(cluster)
+    onTarget(state, second, 0)
+    expect(send(0)).toBe('a=2')
+    onTarget(state, first, 500)
+    expect([send(999), send(1000)]).toEqual([undefined, 'a=1'])
+  })
+})
+
+test('a long delta answer is cut, and goes on after its acknowledgement', () => {
+  const all = Array.from({ length: 5 }, (_, i) => resource(cluster, `c${i}`))
+  const { ask, send, answer } = open('delta', setOf(...all, resource(listener, 'l')), { responseBytes: 15 })
+  ask(cluster)
+  ask(listener)
+  const sent: (string | undefined)[] = []
+  for (let i = 0; i < 4; i += 1) {
+    sent.push(send())
+    answer(i < 3 ? cluster : listener)
+  }
+  expect(sent).toEqual(['c0=1,c1=1', 'c2=1,c3=1', 'c4=1', 'l=1'])
+})
+
+test('a refusal is blamed on what was named; what was good before is sent again', () => {
+  const { state, ask, send, answer } = open('delta', setOf(resource(cluster, 'a'), resource(cluster, 'b')))
+  ask(cluster)
+  send()
+  answer(cluster)
+  onTarget(state, setOf(resource(cluster, 'a', '2'), resource(cluster, 'b', '2')), 0)
+  expect(send()).toBe('a=2,b=2')
+  expect(answer(cluster, 'Error adding/updating cluster(s) a: no')).toMatchObject([
+    { kind: 'nack', names: ['a', 'b'] },
+    { kind: 'rejected', resource: { name: 'a', version: '2' }, kept: { version: '1' } },
+  ])
+  expect(send()).toBe('a=1,b=2')
+  answer(cluster)
+  expect(send()).toBeUndefined()
+})
+
+test('unsubscribing everything and asking again answers again', () => {
+  const { ask, send, answer } = open('delta', setOf(resource(cluster, 'a'), resource(cluster, 'b')))
+  ask(cluster)
+  expect(send()).toBe('a=1,b=1')
+  answer(cluster)
+  ask(cluster, ['b'], { unsubscribe: ['*'] })
+  expect(send()).toBe('b=1')
+  answer(cluster)
+  ask(cluster, ['*'])
+  expect(send()).toBe('a=1')
+})
