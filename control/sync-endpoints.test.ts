@@ -268,6 +268,16 @@ describe('bad items', () => {
     expect(answer.rejected?.[0]?.reason).toContain('at most 65536')
   })
 
+  test('a key said twice in one batch has its last value', async () => {
+    const { sync, west } = await mesh()
+    const relay = new Reporter()
+    const request = relay.batch({ ...service(), gateways }, { complete: true })
+    const twice = { ...request, items: [{ k: 'export/shop/reviews', v: { ports: [] } }, ...request.items] }
+    const { answer } = await sync(twice)
+    expect(answer.resync).toBeUndefined()
+    expect(await seenBy(west)).toEqual({ 'ep/east/all': ['gateways', 'shop/reviews'] })
+  })
+
   test('a relay two minors away is refused', async () => {
     const { sync } = await mesh()
     await expect(sync(new Reporter().batch({}, { proto: 'mesh-sync/1.9' }))).rejects.toMatchObject({ kind: 'conflict' })

@@ -4,6 +4,7 @@ import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
 import { type Database, LostRace, type Tx } from '#control/store/database.ts'
 import { appendOutbox } from '#control/store/outbox.ts'
+import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { saveSighting } from '#control/store/sightings.ts'
 import {
@@ -125,10 +126,10 @@ async function store(
     for (const key of await liveKeys(tx, rep, srcEpoch))
       if (!present.has(key)) dropped.push({ key, hash: '', body: '', srcEpoch })
   }
-  const { stream, changed } = await writeItems(tx, rep, [...writes, ...dropped], {
-    now,
-    set: { srcEpoch, srcSeq, complete },
-  })
+  const all = [...writes, ...dropped]
+  const { stream, changed } = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
+  const facts = all.filter((write) => changed.includes(write.key) && isFact(parseReportKey(write.key)?.kind))
+  await saveFacts(tx, { mesh: rep.mesh, cluster: rep.source }, facts)
   if (!rep.complete || rep.srcEpoch !== srcEpoch) await markNamed(tx, rep, named, srcEpoch)
   return { stream, changed }
 }

@@ -7,6 +7,7 @@ import { clusters } from '#control/store/schema/cluster.ts'
 import { joinTokens } from '#control/store/schema/join-token.ts'
 import { meshes } from '#control/store/schema/mesh.ts'
 import { operatorKeys } from '#control/store/schema/operator-key.ts'
+import { reportedFacts } from '#control/store/schema/reported-fact.ts'
 import { serviceExports } from '#control/store/schema/service-export.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -28,6 +29,7 @@ export const durableTables = {
   authorities,
   certificates,
   service_exports: serviceExports,
+  reported_facts: reportedFacts,
   audit,
 } as const
 export type DurableName = keyof typeof durableTables

@@ -13,6 +13,7 @@ import {
   readJournal,
   replaceJournal,
 } from '#control/store/journal-file.ts'
+import { restoreReports } from '#control/store/reported-facts.ts'
 import { storeFacts } from '#control/store/schema/store-fact.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -20,8 +21,8 @@ import { Problem } from '#mesh/model/problem.ts'
  * The journal of the embedded database.
  *
  * PGlite runs without fsync: killing its process loses nothing, a power cut may lose or spoil any of it. What the
- * clusters can tell again (streams and their items) and what lives for minutes may be lost then; the rows of
- * `durableTables` may not. The guarantee, exactly: before `transact` resolves, what the transaction changed in those
+ * clusters can tell again (streams and their items, save the facts in `reported_facts`) and what lives for minutes may be
+ * lost then; the rows of `durableTables` may not. The guarantee, exactly: before `transact` resolves, what the transaction changed in those
  * tables has been committed, written to this file and fsynced. So after any crash of process or machine, with the
  * directory of PGlite intact, behind or gone, `openDatabase` on the same journal has those rows as of the last
  * acknowledged transaction. One that was not acknowledged is there wholly or not at all while the directory is intact;
@@ -138,6 +139,7 @@ async function replay(tx: Tx, records: readonly JournalRecord[], applied: number
   for (const record of records)
     if (record.base ? fromBase : record.n > applied) for (const change of record.changes) await apply(tx, change)
   await saveApplied(tx, records.at(-1)?.n ?? 0)
+  await restoreReports(tx, Date.now())
 }
 
 async function apply(tx: Tx, { table, put, drop }: DurableChange): Promise<void> {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,10 +11,12 @@ import { type Database, embeddedClustersMax } from '#control/store/database.ts'
 import { loadMesh, loadMeshes, saveMesh } from '#control/store/meshes.ts'
 import { readMigrations } from '#control/store/migrate.ts'
 import { append, loadLive, loadStream } from '#control/store/streams.ts'
+import { syncEndpoints } from '#control/sync-endpoints.ts'
 import { type MeshName, parseMeshName } from '#mesh/model/id.ts'
 import { emptyRoot, rootOf } from '#mesh/wire/root.ts'
+import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { type Postgres, startPostgres } from '#tests/support/postgres.ts'
-import { joined, openTestDatabase } from '#tests/support/stores.ts'
+import { exported, joined, openTestDatabase, Reporter, summary } from '#tests/support/stores.ts'
 
 const log = () => {
   const said: string[] = []
@@ -124,6 +127,27 @@ describe('embedded', () => {
     await add(after, 'mesh3')
     await opened.pop()?.close()
     expect(await names(await open())).toEqual(['mesh1', 'mesh2', 'mesh3'])
+  })
+
+  test('what clusters exported is known again before they report, and their next report begins anew', async () => {
+    const db = await open()
+    const east = await joined(db, 'mesh1', 'east')
+    const relay = new Reporter('e1')
+    const sync = (to: Database, request: SyncRequest) => syncEndpoints(to, east, request, { now: 1, newId: randomUUID })
+    const items = { 'export/ns/a': exported(), 'export/ns/b': exported(), 'summary/ns/a': summary(1) }
+    await sync(db, relay.batch(items, { complete: true }))
+    await sync(db, relay.batch({ 'export/ns/b': undefined }))
+    await opened.pop()?.close()
+    rmSync(join(dir, 'database'), { recursive: true })
+    const after = await open()
+    const live = async () =>
+      (await after.read((tx) => loadLive(tx, { mesh: 'mesh1', stream: 'rep/east' }))).map((item) => item.key)
+    expect(await live()).toEqual(['export/ns/a'])
+    await expect(sync(after, relay.batch({}))).rejects.toMatchObject({ extra: { needSeq: 1 } })
+    relay.restart('e2')
+    const { answer } = await sync(after, relay.batch({ 'export/ns/c': exported() }, { complete: true }))
+    expect(answer.resync).toBeUndefined()
+    expect(await live()).toEqual(['export/ns/c'])
   })
 
   test('a journal that is behind is written anew from the database', async () => {
