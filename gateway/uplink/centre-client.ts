@@ -7,6 +7,8 @@ import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 /** One HTTPS line to the centre. Every answer is bounded in time and size and parsed before it is believed. */
 export type CentreClient = {
   call<T>(call: Call<T>): Promise<T>
+  /** Whether anybody answers at all, quickly: knocks before the real calls while the centre is away. */
+  knock(): Promise<void>
   close(): void
 }
 
@@ -15,11 +17,15 @@ export type Call<T> = {
   readonly body: unknown
   readonly schema: z.ZodType<T>
   readonly token?: string
+  /** How long the line may be silent. */
   readonly timeoutMs?: number
 }
 
 const answerBytesMax = 64 * 1024 * 1024
 const gzipFromBytes = 2048
+const knockMsMax = 1500
+/** Past it an answer is given up even where it trickles. */
+const callMsMax = 60_000
 
 /**
  * A client that trusts only `ca` (PEM), or the public roots where `ca` is absent. Throws `unavailable` where the centre
@@ -37,39 +43,64 @@ export function centreClient(settings: {
     ...(settings.ca ? { ca: settings.ca } : {}),
     minVersion: 'TLSv1.2',
   })
+  const agentName = { 'user-agent': `isthmus-relay/${settings.version}` }
   return {
     call: async (call) => parse(call, await send(call)),
+    knock: async () => {
+      await exchange({ path: '/healthz', method: 'GET', headers: agentName, silentMs: knockMsMax, totalMs: knockMsMax })
+    },
     close: () => agent.destroy(),
   }
 
-  function send<T>(call: Call<T>): Promise<{ status: number; body: Buffer }> {
+  function send<T>(call: Call<T>): Promise<Answer> {
     const plain = Buffer.from(JSON.stringify(call.body))
     const zip = plain.length >= gzipFromBytes
     const body = zip ? gzipSync(plain) : plain
+    const headers = {
+      ...agentName,
+      'content-type': 'application/json',
+      'content-length': body.length,
+      ...(zip ? { 'content-encoding': 'gzip' } : {}),
+      ...(call.token ? { authorization: `Bearer ${call.token}` } : {}),
+    }
+    const silentMs = call.timeoutMs ?? 10_000
+    return exchange({ path: call.path, method: 'POST', headers, body, silentMs, totalMs: callMsMax })
+  }
+
+  function exchange({ path, method, headers, body, silentMs, totalMs }: Exchange): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const outgoing = request(
-        new URL(call.path, base),
-        {
-          agent,
-          method: 'POST',
-          headers: {
-            'content-type': 'application/json',
-            'content-length': body.length,
-            'user-agent': `isthmus-relay/${settings.version}`,
-            ...(zip ? { 'content-encoding': 'gzip' } : {}),
-            ...(call.token ? { authorization: `Bearer ${call.token}` } : {}),
-          },
-        },
-        (answer) => collect(answer, call.path).then(resolve, reject),
+      const outgoing = request(new URL(path, base), { agent, method, headers }, (answer) =>
+        collect(answer, path)
+          .then(resolve, reject)
+          .finally(() => clearTimeout(deadline)),
       )
-      outgoing.setTimeout(call.timeoutMs ?? 10_000, () => outgoing.destroy(new Error('no answer in time')))
-      outgoing.on('error', (cause) => reject(unreachable(base, cause)))
+      const giveUp = () => {
+        // Silence is of the line, not of one connection: what was idle beside this one is not trusted either.
+        for (const idle of Object.values(agent.freeSockets).flat()) idle?.destroy()
+        outgoing.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }))
+      }
+      const deadline = setTimeout(giveUp, totalMs)
+      outgoing.setTimeout(silentMs, giveUp)
+      outgoing.on('error', (cause) => {
+        clearTimeout(deadline)
+        reject(unreachable(base, cause))
+      })
       outgoing.end(body)
     })
   }
 }
 
-function collect(answer: IncomingMessage, path: string): Promise<{ status: number; body: Buffer }> {
+type Answer = { readonly status: number; readonly body: Buffer }
+type Exchange = {
+  readonly path: string
+  readonly method: 'GET' | 'POST'
+  readonly headers: Readonly<Record<string, string | number>>
+  readonly body?: Buffer
+  readonly silentMs: number
+  readonly totalMs: number
+}
+
+function collect(answer: IncomingMessage, path: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = []
     let bytes = 0
@@ -80,10 +111,11 @@ function collect(answer: IncomingMessage, path: string): Promise<{ status: numbe
     })
     answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(parts) }))
     answer.on('error', (cause) => reject(new Problem('unavailable', `the answer to ${path} broke off`, { cause })))
+    answer.on('close', () => reject(new Problem('unavailable', `the answer to ${path} broke off`)))
   })
 }
 
-function parse<T>(call: Call<T>, answer: { status: number; body: Buffer }): T {
+function parse<T>(call: Call<T>, answer: Answer): T {
   let value: unknown
   try {
     value = JSON.parse(answer.body.toString('utf8'))
@@ -118,8 +150,8 @@ const tlsReasons: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is of another CA than the one this relay joined',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is of another CA than the one this relay joined',
   CERT_SIGNATURE_FAILURE: 'its certificate is of another CA than the one this relay joined',
-  CERT_HAS_EXPIRED: 'its certificate has expired (or this machine’s clock is ahead)',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet (or this machine’s clock is behind)',
+  CERT_HAS_EXPIRED: 'its certificate has expired, or the clock of this machine is ahead: set it (NTP)',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this machine is behind: set it (NTP)',
   ERR_TLS_CERT_ALTNAME_INVALID:
     'its certificate is not for this host name: dial the name that `isthmus serve --url` was given',
   EPROTO: 'it does not speak TLS there',

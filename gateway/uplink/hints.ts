@@ -11,12 +11,15 @@ export type HintEvents = {
   readonly onHint: (hint: Hint, delta: readonly StreamDelta[]) => void
   /** A frame was lost or not understood: pull. */
   readonly onGap: () => void
-  readonly onClose: (reason: string) => void
+  /** Called once, however it ended; not after `close`. `refused`: the centre does not take the token. */
+  readonly onClose: (end: { readonly reason: string; readonly refused: boolean }) => void
 }
 
 const frameBytesMax = 64 * 1024
 const deltaBytesMax = 4 * 1024 * 1024
 const silenceMsMax = 60_000
+/** The centre's close code for a token that has ended or is void. */
+const voidToken = 4401
 
 /** Opens one WebSocket for hints. Nothing depends on it: whatever happens to it, the heads check repairs. */
 export function openHints(
@@ -41,6 +44,7 @@ export function openHints(
   watchdog.unref()
 
   socket.on('open', () => {
+    if (closed) return
     socket.send(JSON.stringify({ proto: meshSyncText }))
     events.onOpen()
   })
@@ -48,6 +52,7 @@ export function openHints(
     heard = Date.now()
   })
   socket.on('message', (data) => {
+    if (closed) return
     heard = Date.now()
     const frame = parseFrame(data.toString())
     if (!frame) return events.onGap()
@@ -56,14 +61,15 @@ export function openHints(
     events.onHint(frame.hint, frame.delta)
     if (missed) events.onGap()
   })
-  const end = (reason: string) => {
+  const end = (reason: string, refused: boolean) => {
     if (closed) return
     closed = true
     clearInterval(watchdog)
-    events.onClose(reason)
+    socket.terminate()
+    events.onClose({ reason, refused })
   }
-  socket.on('error', (error) => end(error.message))
-  socket.on('close', (code, reason) => end(`closed ${code} ${reason.toString()}`.trim()))
+  socket.on('error', (error) => end(error.message, / 40[13]$/.test(error.message)))
+  socket.on('close', (code, reason) => end(`closed ${code} ${reason.toString()}`.trim(), code === voidToken))
   return {
     close: () => {
       closed = true

@@ -49,13 +49,25 @@ function replaced(before: ReceivedStream | undefined, delta: StreamDelta): Recei
   )
     return undefined
   const items = new Map<string, Json>()
-  const hashes: [string, string][] = []
+  const hashes = new Map<string, string>()
+  // A snapshot of several pages may name a key again, as it changed meanwhile: the last word counts.
   for (const { k, v } of delta.items) {
+    items.delete(k)
+    hashes.delete(k)
     if (v === null) continue
     const hash = hashOf(v as Json)
     const old = before?.items.get(k)
     items.set(k, old !== undefined && hashOf(old) === hash ? old : (v as Json))
-    hashes.push([k, hash])
+    hashes.set(k, hash)
   }
-  return { epoch: delta.epoch, rev: delta.to, items, root: hashes.length === 0 ? emptyRoot : rootOf(hashes) }
+  return { epoch: delta.epoch, rev: delta.to, items, root: hashes.size === 0 ? emptyRoot : rootOf(hashes) }
+}
+
+/**
+ * The pages of one stream so far, as one delta that ends where the last page ends. Where the centre began anew between
+ * two pages (another epoch, or a snapshot after all) what came before counts for nothing.
+ */
+export function joined(before: StreamDelta | undefined, page: StreamDelta): StreamDelta {
+  const goesOn = before && before.epoch === page.epoch && before.mode === page.mode && before.from === page.from
+  return goesOn ? { ...page, items: [...before.items, ...page.items] } : page
 }

@@ -4,9 +4,10 @@ import { dirname } from 'node:path'
 /**
  * Writes a file so that a crash at any moment leaves the old or the new one, whole: temporary name, fsync, rename,
  * fsync of the directory. Throws the system's error (a full disk, a read-only directory) with the old file untouched.
+ * One process at a time writes a path, so that crashes leave one temporary file and not one each.
  */
 export function replaceFile(path: string, data: string | Uint8Array, mode: number): void {
-  const temporary = `${path}.${process.pid}.new`
+  const temporary = `${path}.new`
   try {
     const file = openSync(temporary, 'w', mode)
     try {

@@ -3,8 +3,20 @@ import { assertionOf, type Membership, type RelayKey } from '#gateway/uplink/mem
 import { Problem } from '#mesh/model/problem.ts'
 import { tokenAnswerSchema } from '#mesh/wire/join.ts'
 
+/** An access token and when it ends, by this machine's clock. */
+export type AccessToken = { readonly token: string; readonly expiresAt: number }
+
 /** The relay's access token: fetched when first needed, again at three quarters of its life, and after a refusal. */
-export type Session = { token(): Promise<string>; forget(): void; clockSkewMs(): number }
+export type Session = {
+  token(): Promise<AccessToken>
+  /** Gives up this token, unless another has taken its place already. */
+  forget(token: string): void
+  /** How far this machine's clock is behind the centre's; 0 within 30 seconds. */
+  clockSkewMs(): number
+}
+
+/** Less is the time that an answer travels, and harms nobody. */
+const skewMsMin = 30_000
 
 export function openSession(parts: {
   readonly client: CentreClient
@@ -13,25 +25,25 @@ export function openSession(parts: {
   readonly now: () => number
   readonly randomId: () => string
 }): Session {
-  let held: { readonly token: string; readonly renewAt: number } | undefined
-  let asking: Promise<string> | undefined
+  let held: (AccessToken & { readonly renewAt: number }) | undefined
+  let asking: Promise<AccessToken> | undefined
   let skew = 0
 
   return {
     token: () => {
-      if (held && parts.now() < held.renewAt) return Promise.resolve(held.token)
+      if (held && parts.now() < held.renewAt) return Promise.resolve(held)
       asking ??= ask().finally(() => {
         asking = undefined
       })
       return asking
     },
-    forget: () => {
-      held = undefined
+    forget: (token) => {
+      if (held?.token === token) held = undefined
     },
     clockSkewMs: () => skew,
   }
 
-  async function ask(): Promise<string> {
+  async function ask(): Promise<AccessToken> {
     try {
       return await fetchToken()
     } catch (error) {
@@ -43,10 +55,17 @@ export function openSession(parts: {
     }
   }
 
-  async function fetchToken(): Promise<string> {
+  async function fetchToken(): Promise<AccessToken> {
     const assertion = assertionOf(parts.membership, parts.key, parts.now() + skew, parts.randomId())
     const answer = await parts.client.call({ path: '/v1/token', body: { assertion }, schema: tokenAnswerSchema })
-    held = { token: answer.accessToken, renewAt: parts.now() + answer.expiresInSeconds * 750 }
-    return answer.accessToken
+    const now = parts.now()
+    const off = answer.time - now
+    skew = Math.abs(off) >= skewMsMin ? off : 0
+    held = {
+      token: answer.accessToken,
+      renewAt: now + answer.expiresInSeconds * 750,
+      expiresAt: now + answer.expiresInSeconds * 1000,
+    }
+    return held
   }
 }

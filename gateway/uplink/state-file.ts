@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import type { Received, ReceivedStream } from '#gateway/uplink/received.ts'
 import { replaceFile } from '#gateway/uplink/replace-file.ts'
 import type { Json } from '#mesh/model/canonical.ts'
@@ -28,8 +28,12 @@ export function loadReceived(path: string): { readonly received: Received; reado
   return { received: new Map(), faults }
 }
 
-/** Saves atomically and keeps the generation before it. Throws the system's error; the files on disk stay whole. */
-export function saveReceived(path: string, received: Received): void {
+/**
+ * Saves atomically and keeps the generation before it. At no moment is there nothing at `path`: a crash between the two
+ * renames would otherwise bring back an older state than was served. Gives the size. Throws the system's
+ * error; the files on disk stay whole.
+ */
+export function saveReceived(path: string, received: Received): number {
   const streams = [...received].map(([stream, { epoch, rev, root, items }]) => ({
     stream,
     epoch,
@@ -38,9 +42,14 @@ export function saveReceived(path: string, received: Received): void {
     items: [...items],
   }))
   const body = `${JSON.stringify({ version: 1, streams })}\n`
-  replaceFile(`${path}.next`, `${sha256Hex(body)}\n${body}`, 0o600)
-  if (existsSync(path)) renameSync(path, `${path}.1`)
-  renameSync(`${path}.next`, path)
+  if (existsSync(path)) {
+    const second = `${path}.1.new`
+    rmSync(second, { force: true })
+    linkSync(path, second)
+    renameSync(second, `${path}.1`)
+  }
+  replaceFile(path, `${sha256Hex(body)}\n${body}`, 0o600)
+  return body.length
 }
 
 function parseReceived(body: string): Received {

@@ -43,6 +43,8 @@ export const pullAnswerSchema = z.object({
   streams: z.array(streamDeltaSchema),
   /** Streams in `have` that the cluster may no longer read: to be forgotten. */
   gone: z.array(z.string()),
+  /** What the centre speaks; absent from an older one. */
+  proto: z.string().max(32).optional(),
   time: z.number(),
 })
 export type PullAnswer = z.infer<typeof pullAnswerSchema>

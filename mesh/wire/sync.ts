@@ -37,6 +37,8 @@ export const syncAnswerSchema = z.object({
   rejected: z.array(z.object({ key: z.string(), reason: z.string() })).optional(),
   /** Heads of the streams that the cluster reads: what it lacks, it pulls. */
   heads: z.array(headSchema).optional(),
+  /** What the centre speaks; absent from an older one. */
+  proto: z.string().max(32).optional(),
   /** The centre's clock, Unix ms. */
   time: z.number(),
 })

@@ -1,0 +1,51 @@
+import type { z } from 'zod'
+import type { CentreClient } from '#gateway/uplink/centre-client.ts'
+import type { Session } from '#gateway/uplink/session.ts'
+import type { Standing } from '#gateway/uplink/standing.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+/** One call with the relay's access token. Throws the centre's problem, or `unavailable`. */
+export type CallCentre = <T>(path: string, body: unknown, schema: z.ZodType<T>) => Promise<T>
+
+/** Silence of the line: at first short, so that a dead connection is soon replaced; patient with a centre that is slow. */
+export const silenceMs = { usual: 4000, patient: 15_000 } as const
+
+/**
+ * Calls that know how the line stands. While the centre is away each call knocks first, so that it is known within a
+ * moment of its return; a token that is refused is replaced once before anybody is told.
+ */
+export function callCentre(parts: {
+  readonly client: CentreClient
+  readonly session: Session
+  readonly standing: Standing
+}): CallCentre {
+  const { client, session, standing } = parts
+  let timeoutMs: number = silenceMs.usual
+  return async (path, body, schema) => {
+    if (standing.state() === 'away') await client.knock()
+    try {
+      const answer = await attempt(path, body, schema)
+      timeoutMs = silenceMs.usual
+      standing.heard()
+      return answer
+    } catch (error) {
+      if (isTimeout(error)) timeoutMs = silenceMs.patient
+      throw error
+    }
+  }
+
+  async function attempt<T>(path: string, body: unknown, schema: z.ZodType<T>, again = false): Promise<T> {
+    const { token } = await session.token()
+    try {
+      return await client.call({ path, body, schema, token, timeoutMs })
+    } catch (error) {
+      if (!(error instanceof Problem) || error.kind !== 'unauthenticated') throw error
+      session.forget(token)
+      if (again) throw error
+      return attempt(path, body, schema, true)
+    }
+  }
+}
+
+const isTimeout = (error: unknown): boolean =>
+  error instanceof Problem && (error.cause as { code?: string } | undefined)?.code === 'ETIMEDOUT'

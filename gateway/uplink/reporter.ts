@@ -1,0 +1,122 @@
+import type { CallCentre } from '#gateway/uplink/call-centre.ts'
+import { type Batch, differing, newOutbox, nextBatch, type Outbox } from '#gateway/uplink/outbox.ts'
+import { single } from '#gateway/uplink/single.ts'
+import type { Log } from '#gateway/uplink/standing.ts'
+import type { Json } from '#mesh/model/canonical.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { type Head, type SyncAnswer, syncAnswerSchema } from '#mesh/wire/sync.ts'
+import { checkVersion } from '#mesh/wire/version.ts'
+
+export type ReporterParts = {
+  readonly call: CallCentre
+  readonly clusterId: string
+  readonly now: () => number
+  readonly random: () => string
+  readonly log: Log
+  /** Rejects when the relay stops. */
+  readonly pause: (ms: number) => Promise<void>
+  readonly heartbeatMs: number
+  /** While it is false a report waits for the next `sync`. */
+  readonly connected: () => boolean
+  readonly onHeads: (heads: readonly Head[]) => void
+}
+
+/** An item that is not told to others, and why: the centre refused it, or it is too large to be sent. */
+export type RefusedItem = { readonly key: string; readonly reason: string }
+
+/** The way up: what the centre is to know of this cluster. */
+export type Reporter = {
+  /** Replaces what the centre is to know; told soon. */
+  report(items: ReadonlyMap<string, Json>): void
+  /** Resolves when the centre knows everything that was to be told when this was called; a heartbeat where that is due. */
+  sync(): Promise<void>
+  /** A heartbeat now: the centre's store may have lost what it was told, and says so. */
+  check(): void
+  toTell(): number
+  refused(): readonly RefusedItem[]
+}
+
+const resyncMsMax = 60_000
+
+export function openReporter(parts: ReporterParts): Reporter {
+  const { now, random, log } = parts
+  let outbox: Outbox = newOutbox(now(), random())
+  let wanted: ReadonlyMap<string, Json> | undefined
+  // Sent and not answered: sent again as it was, because the centre may have applied it under its number.
+  let unanswered: Batch | undefined
+  let syncedAt = Number.NEGATIVE_INFINITY
+  let waitMs = 0
+  let resyncs = 0
+  let notBefore = Number.NEGATIVE_INFINITY
+  const refused = new Map<string, string>()
+  const syncing = single(syncAll)
+
+  return {
+    report: (items) => {
+      wanted = items
+      for (const key of refused.keys()) if (!items.has(key)) refused.delete(key)
+      if (parts.connected()) syncing.run()
+    },
+    sync: () => syncing.done(),
+    check: () => {
+      syncedAt = Number.NEGATIVE_INFINITY
+      syncing.run()
+    },
+    toTell: () => (wanted ? differing(outbox, wanted) : 0),
+    refused: () => [...refused].map(([key, reason]) => ({ key, reason })).slice(0, 100),
+  }
+
+  async function syncAll(): Promise<void> {
+    while (wanted && performance.now() >= notBefore) {
+      const beat = performance.now() - syncedAt >= parts.heartbeatMs
+      unanswered ??= nextBatch(outbox, wanted, beat)
+      if (!unanswered) return
+      await syncOnce(unanswered)
+      await parts.pause(waitMs)
+    }
+  }
+
+  async function syncOnce(batch: Batch): Promise<void> {
+    try {
+      taken(batch, await parts.call(`/v1/clusters/${parts.clusterId}/sync`, batch.request, syncAnswerSchema))
+    } catch (error) {
+      // A gap or a deposed epoch: the state of the cluster is at hand, so tell it whole rather than mend the sequence.
+      const extra = error instanceof Problem && error.kind === 'conflict' ? error.extra : {}
+      if (extra['needSeq'] === undefined && extra['epochBehind'] === undefined) throw error
+      begin((error as Error).message, typeof extra['epoch'] === 'string' ? extra['epoch'] : outbox.epoch)
+    }
+  }
+
+  function taken({ request, after, tooLarge }: Batch, answer: SyncAnswer): void {
+    if (answer.proto !== undefined) checkVersion(answer.proto, 'centre')
+    outbox = after
+    unanswered = undefined
+    syncedAt = performance.now()
+    waitMs = Math.min(answer.minIntervalMs, 5000)
+    noteRefused([...tooLarge, ...(answer.rejected ?? [])], request.items)
+    if (answer.resync) resync()
+    else if (after.complete) resyncs = 0
+    if (answer.heads) parts.onHeads(answer.heads)
+  }
+
+  function noteRefused(now: readonly RefusedItem[], told: readonly { readonly k: string }[]): void {
+    for (const { k } of told) refused.delete(k)
+    for (const { key, reason } of now) {
+      if (refused.get(key) !== reason) log.warn({ key, reason }, 'an item of the report is not told to others')
+      refused.set(key, reason)
+    }
+  }
+
+  /** Once at once; a centre that goes on asking is told ever more slowly, or a fault of ours would be a storm. */
+  function resync(): void {
+    begin('the centre asked for everything')
+    if (resyncs > 0) notBefore = performance.now() + Math.min(resyncMsMax, 1000 * 2 ** resyncs)
+    resyncs++
+  }
+
+  function begin(why: string, afterEpoch = outbox.epoch): void {
+    log.info({ why }, 'reporting everything in a new epoch')
+    outbox = newOutbox(now(), random(), afterEpoch)
+    unanswered = undefined
+  }
+}
