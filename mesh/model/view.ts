@@ -53,5 +53,7 @@ export type View = {
   readonly home: Home
   readonly own: OwnCluster
   readonly config?: ClusterConfig
+  /** PEM of the roots that the own issuing CA stands under: trusted until `config` names the roots. */
+  readonly roots?: readonly string[]
   readonly summaries: Summaries
 }

@@ -14,8 +14,8 @@ export type NetworkFilter = ReturnType<typeof extension>
 
 const router = extension('envoy.filters.http.router', RouterSchema, {})
 
-/** Refuses nothing while empty: a revocation fills it by a route update, which reaches open connections at once. */
-const revocation = extension('envoy.filters.http.rbac', RBACSchema, {})
+/** Refuses nothing by itself: the routes fill it, since a route update reaches open connections at once. */
+const admission = extension('envoy.filters.http.rbac', RBACSchema, {})
 
 /** Outbound HTTP: routes by name over ADS, WebSocket, and one line per request that failed at the mesh. */
 export const outboundHttp = (facts: { readonly statPrefix: string; readonly routes: string }): NetworkFilter =>
@@ -37,7 +37,7 @@ export const inboundHttp = (facts: {
     http2ProtocolOptions: { allowConnect: true },
     forwardClientCertDetails: HttpConnectionManager_ForwardClientCertDetails.SANITIZE_SET,
     setCurrentClientCertDetails: { uri: true },
-    httpFilters: [asHttpFilter(revocation), asHttpFilter(router)],
+    httpFilters: [asHttpFilter(admission), asHttpFilter(router)],
   })
 
 /** Bytes to one Envoy cluster; a host that cannot be reached is replaced twice before the caller hears of it. */

@@ -23,6 +23,9 @@ export type InboundPort = {
   readonly admitted: readonly string[]
 }
 
+/** What a listener may know of a port: whom it admits changes too often to stand there. */
+export type InboundShape = Omit<InboundPort, 'admitted'>
+
 /** The ports at which a proxy's own pod is called, sorted. A pod behind no service has none. */
 export function inboundPortsOf(view: View, proxy: MeshProxy, memo: Memo): readonly InboundPort[] {
   const behind = memo.keep('pods', [view.own.endpoints], () => byPod(view.own.endpoints))

@@ -2,29 +2,32 @@ import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 import { isHttp } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
-import { inboundRoutes, plainInboundCluster, plainInboundListener } from '#mesh/translate/inbound.ts'
-import { type InboundPort, inboundPortsOf, restModeOf } from '#mesh/translate/inbound-ports.ts'
+import { admissionSecret } from '#mesh/translate/admission.ts'
+import { inboundNameOf, inboundRoutes, plainInboundCluster, plainInboundListener } from '#mesh/translate/inbound.ts'
+import { type InboundPort, type InboundShape, inboundPortsOf, restModeOf } from '#mesh/translate/inbound-ports.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
-import { redirectedInboundCluster, virtualInbound } from '#mesh/translate/redirect.ts'
+import { redirectedInboundCluster, virtualInbound, virtualInboundName } from '#mesh/translate/redirect.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 
 export type InboundSet = {
   readonly clusters: readonly XdsResource[]
   readonly listeners: readonly XdsResource[]
   readonly routes: readonly XdsResource[]
+  readonly secrets: readonly XdsResource[]
 }
 
-/** How a proxy's own pod is called: its ports, each with its routes and the application behind it. */
+/** How a proxy's own pod is called: its ports, each with whom it admits, its routes and the application behind it. */
 export function inboundSet(view: View, proxy: MeshProxy, memo: Memo): InboundSet {
   const ports = inboundPortsOf(view, proxy, memo)
   const clusters = ports.map((port) => clusterOf(proxy, port, memo))
   const listeners = listenersOf(view, proxy, ports, memo)
   const routes = ports
     .filter((port) => isHttp(port.protocol))
-    .map((port) =>
-      memo.resource(`inbound routes ${port.port} ${port.protocol} ${port.service}`, [], () => inboundRoutes(port)),
-    )
-  return { clusters, listeners, routes }
+    .map((port) => {
+      const key = `inbound routes ${port.port} ${port.protocol} ${port.service} ${port.mode} ${port.admitted}`
+      return memo.resource(key, [], () => inboundRoutes(port))
+    })
+  return { clusters, listeners, routes, secrets: secretsOf(view, proxy, ports, memo) }
 }
 
 function clusterOf(proxy: MeshProxy, port: InboundPort, memo: Memo): XdsResource {
@@ -34,18 +37,28 @@ function clusterOf(proxy: MeshProxy, port: InboundPort, memo: Memo): XdsResource
 }
 
 function listenersOf(view: View, proxy: MeshProxy, ports: readonly InboundPort[], memo: Memo): readonly XdsResource[] {
-  const roots = rootsOf(view)
+  const shapes = ports.map(({ admitted: _, ...shape }): InboundShape => shape)
   if (proxy.plain)
-    return ports.map((port) =>
-      memo.resource(`inbound ${port.address} ${port.port}`, [JSON.stringify(port), roots], () =>
-        plainInboundListener(port, roots),
-      ),
+    return shapes.map((shape) =>
+      memo.resource(`inbound ${JSON.stringify(shape)}`, [], () => plainInboundListener(shape)),
     )
   const facts = {
-    ports: ports.map((port) => ({ ...port, address: '' })),
-    rest: { mode: restModeOf(view, proxy), trustDomains: ownTrustDomains(view) },
+    ports: shapes.map((shape) => ({ ...shape, address: '' })),
+    restMode: restModeOf(view, proxy),
     transparent: proxy.interception === 'TPROXY',
   }
-  const key = `inbound ${JSON.stringify(facts)}`
-  return [memo.resource(key, [roots], () => virtualInbound({ ...facts, roots }))]
+  return [memo.resource(`inbound ${JSON.stringify(facts)}`, [], () => virtualInbound(facts))]
+}
+
+function secretsOf(view: View, proxy: MeshProxy, ports: readonly InboundPort[], memo: Memo): readonly XdsResource[] {
+  const roots = rootsOf(view)
+  if (roots === undefined) return []
+  const named = ports
+    .filter((port) => port.mode !== 'DISABLE')
+    .map(({ port, service, admitted }) => ({ name: inboundNameOf(port), service, admitted }))
+  const hasRest = !proxy.plain && restModeOf(view, proxy) !== 'DISABLE'
+  const rest = hasRest ? [{ name: virtualInboundName, admitted: ownTrustDomains(view) }] : []
+  return [...named, ...rest].map((admits) =>
+    memo.resource(`secret ${JSON.stringify(admits)}`, [roots], () => admissionSecret(admits.name, admits, roots)),
+  )
 }

@@ -8,27 +8,28 @@ import { TlsInspectorSchema } from '#gen/envoy/extensions/filters/listener/tls_i
 import type { PlainAddresses } from '#mesh/model/proxy.ts'
 import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import { isHttp } from '#mesh/model/service.ts'
+import { admissionRule } from '#mesh/translate/admission.ts'
 import { duration, encode, extension, type Fields, fromAds, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { connectionLog, inboundHttp, tcpTo } from '#mesh/translate/http.ts'
-import type { InboundPort } from '#mesh/translate/inbound-ports.ts'
+import type { InboundPort, InboundShape } from '#mesh/translate/inbound-ports.ts'
 import { noLimits, upstreamHttp2 } from '#mesh/translate/outbound-clusters.ts'
-import { idsOf, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
+import { meshAlpn, serverTls } from '#mesh/translate/tls.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
 
-/** Envoy cluster, route configuration and chains of one inbound port. Source: istiod. */
+/** Envoy cluster, route configuration, secret and chains of one inbound port. Source: istiod. */
 export const inboundNameOf = (port: number): string => `inbound|${port}||`
 
 export const tlsInspector = extension('envoy.filters.listener.tls_inspector', TlsInspectorSchema, {})
 
 /** Without redirection: the listener at the pod's own address for one port. */
-export function plainInboundListener(inbound: InboundPort, roots: string | undefined): XdsResource {
+export function plainInboundListener(inbound: InboundShape): XdsResource {
   const name = `${inbound.address}_${inbound.port}`
   const message = create(ListenerSchema, {
     name,
     address: socketAddress(inbound.address, inbound.port),
     trafficDirection: TrafficDirection.INBOUND,
-    filterChains: inboundChains(inbound, roots),
+    filterChains: inboundChains(inbound),
     ...(inbound.mode === 'PERMISSIVE'
       ? { listenerFilters: [tlsInspector], listenerFiltersTimeout: duration(5000) }
       : {}),
@@ -39,9 +40,10 @@ export function plainInboundListener(inbound: InboundPort, roots: string | undef
 
 /**
  * What one inbound port accepts. STRICT: mutual TLS only. PERMISSIVE: mutual TLS where the caller says so by ALPN,
- * plaintext beside it, and on a stream port the application's own TLS too. DISABLE: plaintext only.
+ * plaintext beside it, and on a stream port the application's own TLS too. DISABLE: plaintext only. Whom mutual TLS
+ * admits stands in the secret of the port's name.
  */
-export function inboundChains(inbound: InboundPort, roots: string | undefined): Chain[] {
+export function inboundChains(inbound: InboundShape): Chain[] {
   const name = inboundNameOf(inbound.port)
   const http = isHttp(inbound.protocol)
   const filters = [
@@ -52,12 +54,11 @@ export function inboundChains(inbound: InboundPort, roots: string | undefined): 
         })
       : tcpTo(name),
   ]
-  const trust = { roots, names: inbound.admitted.map(idsOf) }
   const mutual: Chain = {
     name,
     filters,
     transportSocketConnectTimeout: duration(15_000),
-    transportSocket: serverTls(trust, http ? ['h2', 'http/1.1'] : ['istio', 'h2', 'http/1.1']),
+    transportSocket: serverTls(name, http ? ['h2', 'http/1.1'] : ['istio', 'h2', 'http/1.1']),
   }
   if (inbound.mode === 'STRICT') return [mutual]
   const plain: Chain = { name: `${name}plain`, filters }
@@ -70,7 +71,7 @@ export function inboundChains(inbound: InboundPort, roots: string | undefined): 
   ]
 }
 
-/** The routes of one inbound HTTP port: by RDS, because a revocation must reach open connections. */
+/** The routes of one inbound HTTP port: by RDS, because who may call must reach open connections. */
 export function inboundRoutes(inbound: InboundPort): XdsResource {
   const name = inboundNameOf(inbound.port)
   const retry = inbound.protocol === 'grpc' ? {} : { retryPolicy: { retryOn: 'reset-before-request', numRetries: 2 } }
@@ -81,6 +82,7 @@ export function inboundRoutes(inbound: InboundPort): XdsResource {
       {
         name: `inbound|http|${inbound.port}`,
         domains: ['*'],
+        typedPerFilterConfig: admissionRule(inbound),
         routes: [
           {
             name: 'default',
@@ -98,7 +100,7 @@ export function inboundRoutes(inbound: InboundPort): XdsResource {
 }
 
 /** Without redirection: the application's own address. It is spoken to in its own protocol, never in the caller's. */
-export function plainInboundCluster(inbound: InboundPort, plain: PlainAddresses): XdsResource {
+export function plainInboundCluster(inbound: InboundShape, plain: PlainAddresses): XdsResource {
   const name = inboundNameOf(inbound.port)
   const message = create(ClusterSchema, {
     name,
@@ -125,5 +127,5 @@ export function plainInboundCluster(inbound: InboundPort, plain: PlainAddresses)
   return encode({ type: typeUrls.cluster, name, owner: ownerOf(inbound.service) }, ClusterSchema, message)
 }
 
-export const applicationProtocol = (inbound: InboundPort): Fields<typeof ClusterSchema> =>
+export const applicationProtocol = (inbound: InboundShape): Fields<typeof ClusterSchema> =>
   inbound.protocol === 'http2' || inbound.protocol === 'grpc' ? upstreamHttp2({}) : {}

@@ -21,7 +21,7 @@ import type { Callable, Road } from '#mesh/translate/callable.ts'
 import { any, duration, encode, type Fields, fromAds, ownerOf } from '#mesh/translate/encode.ts'
 import { accountsOf, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { clientTls, idExactly, idsOf, type Name, nobody, plainSocket } from '#mesh/translate/tls.ts'
-import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import { ownTrustDomains } from '#mesh/translate/trust.ts'
 
 type ClusterInit = Fields<typeof ClusterSchema>
 
@@ -56,7 +56,6 @@ export function outboundClusterOf(view: View, callable: Callable): XdsResource {
 /** Mutual TLS to pods that carry `tlsMode: istio`, plaintext to the others. Source: istiod, auto mTLS. */
 function localShape(view: View, callable: Callable): ClusterInit {
   const { protocol, port } = callable.port
-  const trust = { roots: rootsOf(view), names: ownNames(view, callable) }
   return {
     connectTimeout: duration(10_000),
     commonLbConfig: { healthyPanicThreshold: { value: 1 } },
@@ -64,7 +63,7 @@ function localShape(view: View, callable: Callable): ClusterInit {
       {
         name: 'tlsMode-istio',
         match: { tlsMode: 'istio' },
-        transportSocket: clientTls({ sni: sniOf(hostOf(callable.key), port), trust }),
+        transportSocket: clientTls({ sni: sniOf(hostOf(callable.key), port), names: ownNames(view, callable) }),
       },
       { name: 'tlsMode-disabled', match: {}, transportSocket: plainSocket },
     ],
@@ -83,14 +82,13 @@ function localShape(view: View, callable: Callable): ClusterInit {
 function federatedShape(view: View, callable: Callable, road: Road): ClusterInit {
   const { settings } = road.imported
   const sni = sniOf(road.imported.host, callable.port.port)
-  const roots = rootsOf(view)
   const matches: Fields<typeof Cluster_TransportSocketMatchSchema>[] = road.sources.map((source) => {
     const own = source.cluster === view.home.cluster ? ownIds(view, callable) : []
     const names = uniqueNames([...source.identities.map(idExactly), ...own])
     return {
       name: source.cluster,
       match: { cluster: source.cluster },
-      transportSocket: clientTls({ sni, trust: { roots, names: names.length === 0 ? [nobody] : names } }),
+      transportSocket: clientTls({ sni, names: names.length === 0 ? [nobody] : names }),
     }
   })
   const isMixed = hasPlainPods(view, callable, road)
@@ -106,7 +104,7 @@ function federatedShape(view: View, callable: Callable, road: Road): ClusterInit
     },
     upstreamBindConfig: { socketOptions: [tcpUserTimeout(5000)] },
     transportSocketMatches: [...matches, ...plain],
-    transportSocket: clientTls({ sni, trust: { roots, names: [nobody] } }),
+    transportSocket: clientTls({ sni, names: [nobody] }),
     ...(isHttp(callable.port.protocol) ? federatedHttp(callable, isMixed) : {}),
   }
 }

@@ -12,9 +12,9 @@ import type { Callable } from '#mesh/translate/callable.ts'
 import { duration, encode, extension, type Fields, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { connectionLog, outboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { applicationProtocol, inboundChains, inboundNameOf, tlsInspector } from '#mesh/translate/inbound.ts'
-import type { InboundPort } from '#mesh/translate/inbound-ports.ts'
+import type { InboundShape } from '#mesh/translate/inbound-ports.ts'
 import { httpOptions, noLimits } from '#mesh/translate/outbound-clusters.ts'
-import { idsOf, serverTls } from '#mesh/translate/tls.ts'
+import { serverTls } from '#mesh/translate/tls.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
 type ClusterFields = Fields<typeof ClusterSchema>
@@ -80,22 +80,22 @@ export const redirectedTcpListener = (address: string, callable: Callable): XdsR
     callable.key,
   )
 
-/** What a pod takes at ports behind no service: whatever its own trust domain sends, by the pod's mode. */
-export type Rest = { readonly mode: MutualTlsMode; readonly trustDomains: readonly string[] }
+/** Names listener and chains of all ports, and the secret of those behind no service: the own trust domain may call them. */
+export const virtualInboundName = 'virtualInbound'
 
 /**
  * Takes every redirected incoming connection, by the port it was meant for. The listener looks for TLS except at ports
  * that take none: a server that speaks first would wait there for the time-out.
  */
 export function virtualInbound(facts: {
-  readonly ports: readonly InboundPort[]
-  readonly rest: Rest
-  readonly roots: string | undefined
+  readonly ports: readonly InboundShape[]
+  /** What ports behind no service take. */
+  readonly restMode: MutualTlsMode
   readonly transparent: boolean
 }): XdsResource {
-  const { ports, rest, roots, transparent } = facts
+  const { ports, restMode, transparent } = facts
   return listenerResource({
-    name: 'virtualInbound',
+    name: virtualInboundName,
     address: socketAddress('0.0.0.0', inboundPort),
     trafficDirection: TrafficDirection.INBOUND,
     ...(transparent ? { transparent } : {}),
@@ -104,14 +104,14 @@ export function virtualInbound(facts: {
     continueOnListenerFiltersTimeout: true,
     filterChains: [
       blackHole('virtualInbound-blackhole', inboundPort),
-      ...ports.flatMap((port) => inboundChains(port, roots).map((chain) => atPort(port.port, chain))),
-      ...restChains(rest, roots),
+      ...ports.flatMap((port) => inboundChains(port).map((chain) => atPort(port.port, chain))),
+      ...restChains(restMode),
     ],
     accessLog: [connectionLog],
   })
 }
 
-const plainPorts = (ports: readonly InboundPort[]): readonly number[] =>
+const plainPorts = (ports: readonly InboundShape[]): readonly number[] =>
   ports.filter((p) => p.mode === 'DISABLE').map((p) => p.port)
 
 const atPort = (port: number, chain: Chain): Chain => ({
@@ -124,8 +124,8 @@ const atPort = (port: number, chain: Chain): Chain => ({
   },
 })
 
-function restChains(rest: Rest, roots: string | undefined): Chain[] {
-  const name = 'virtualInbound'
+function restChains(mode: MutualTlsMode): Chain[] {
+  const name = virtualInboundName
   const filters = [tcpTo('InboundPassthroughCluster')]
   const plain: Chain = { name, filters, filterChainMatch: { transportProtocol: 'raw_buffer' } }
   const mutual: Chain = {
@@ -133,14 +133,14 @@ function restChains(rest: Rest, roots: string | undefined): Chain[] {
     filters,
     filterChainMatch: { transportProtocol: 'tls' },
     transportSocketConnectTimeout: duration(15_000),
-    transportSocket: serverTls({ roots, names: rest.trustDomains.map(idsOf) }, ['istio', 'h2', 'http/1.1']),
+    transportSocket: serverTls(name, ['istio', 'h2', 'http/1.1']),
   }
-  if (rest.mode === 'DISABLE') return [{ name, filters }]
-  return rest.mode === 'STRICT' ? [mutual] : [mutual, plain]
+  if (mode === 'DISABLE') return [{ name, filters }]
+  return mode === 'STRICT' ? [mutual] : [mutual, plain]
 }
 
 /** The application behind one inbound port, at the address that the connection was meant for. */
-export const redirectedInboundCluster = (inbound: InboundPort): XdsResource =>
+export const redirectedInboundCluster = (inbound: InboundShape): XdsResource =>
   clusterResource(
     {
       name: inboundNameOf(inbound.port),

@@ -20,6 +20,7 @@ import { ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { emptyMap, named } from '#mesh/translate/resource-maps.ts'
 import { idExactly, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import { validationSecret } from '#mesh/translate/validation.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
 
@@ -27,11 +28,10 @@ type Chain = Fields<typeof FilterChainSchema>
 export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
   const open = openPortsOf(view)
   const bind = gatewayBindOf(view, proxy)
-  const { home, config } = view
-  const trust = memo.data('trust', [config?.trust], () => config?.trust)
+  const { home } = view
   const listener = memo.resource(
     `gateway ${bind.address} ${bind.port}`,
-    [open.map((port) => port.sni).join(), trust, home.cluster, home.mesh, home.trustDomain],
+    [open.map((port) => port.sni).join(), home.cluster, home.mesh],
     () => gatewayListener(view, open, bind),
   )
   const clusters = open.map((port) =>
@@ -47,6 +47,7 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
     [typeUrls.endpoint]: named(memo, 'gateway endpoints', endpoints),
     [typeUrls.listener]: named(memo, `gateway listeners ${bind.address} ${bind.port}`, [listener]),
     [typeUrls.route]: emptyMap,
+    [typeUrls.secret]: named(memo, 'gateway secrets', probeSecrets(view, memo)),
   }
 }
 
@@ -98,16 +99,28 @@ const passThrough = (sni: string): Chain => ({
   filters: [tcpTo(sni)],
 })
 
-/** Ends TLS with the gateway's own certificate and answers 200 to the relays of the mesh, by their exact ids. */
+/** The relays of the mesh, by their exact ids: only they may probe. */
+function probeSecrets(view: View, memo: Memo): readonly XdsResource[] {
+  const roots = rootsOf(view)
+  const domains = new Set([...ownTrustDomains(view), ...(view.config?.trust.members.map((m) => m.trustDomain) ?? [])])
+  const names = [...domains].sort().map((domain) => idExactly(`spiffe://${domain}/ns/isthmus-system/sa/relay`))
+  if (roots === undefined) return []
+  const name = probeSniOf(view.home.cluster, view.home.mesh)
+  return [
+    memo.resource('probe secret', [name, roots, JSON.stringify(names)], () =>
+      validationSecret({ name }, { roots, names }),
+    ),
+  ]
+}
+
+/** Ends TLS with the gateway's own certificate and answers 200; whom it admits is the secret of its SNI's name. */
 function probeChain(view: View): Chain {
   const sni = probeSniOf(view.home.cluster, view.home.mesh)
-  const domains = new Set([...ownTrustDomains(view), ...(view.config?.trust.members.map((m) => m.trustDomain) ?? [])])
-  const relays = [...domains].sort().map((domain) => idExactly(`spiffe://${domain}/ns/isthmus-system/sa/relay`))
   return {
     name: sni,
     filterChainMatch: { serverNames: [sni], transportProtocol: 'tls' },
     transportSocketConnectTimeout: duration(15_000),
-    transportSocket: serverTls({ roots: rootsOf(view), names: relays }, ['h2', 'http/1.1']),
+    transportSocket: serverTls(sni, ['h2', 'http/1.1']),
     filters: [
       inboundHttp({
         statPrefix: 'probe',

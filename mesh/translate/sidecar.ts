@@ -18,6 +18,9 @@ import {
 } from '#mesh/translate/redirect.ts'
 import { joined, named } from '#mesh/translate/resource-maps.ts'
 import { tierInputs } from '#mesh/translate/tiers.ts'
+import { rootsName } from '#mesh/translate/tls.ts'
+import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import { validationSecret } from '#mesh/translate/validation.ts'
 
 /** What a sidecar is served: all that its cluster may call, and what is called in its own pod. */
 export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
@@ -27,6 +30,7 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
       callables,
       clusters: outboundClusters(view, callables, memo),
       endpoints: named(memo, 'endpoints', outboundEndpoints(view, callables, memo)),
+      secrets: outboundSecrets(view, memo),
     }
   })
   const { callables } = shared
@@ -42,22 +46,30 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
     [typeUrls.endpoint]: shared.endpoints,
     [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, outbound, inbound.listeners),
     [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
+    [typeUrls.secret]: joined(memo, 'secrets', shared.secrets, inbound.secrets),
   }
 }
 
 function outboundClusters(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
-  const { home, config } = view
-  const trust = memo.data('trust', [config?.trust], () => config?.trust)
+  const { home } = view
+  const domains = ownTrustDomains(view).join()
   const all = callables.map((callable) => {
     const id = idOf(callable)
     const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
       ownFactsOf(view, callable),
     )
-    return memo.resource(`cluster ${id}`, [callable, trust, home.cluster, home.trustDomain, ownFacts], () =>
+    return memo.resource(`cluster ${id}`, [callable, domains, home.cluster, ownFacts], () =>
       outboundClusterOf(view, callable),
     )
   })
   return memo.list('outbound clusters', [all], () => all)
+}
+
+function outboundSecrets(view: View, memo: Memo): readonly XdsResource[] {
+  const roots = rootsOf(view)
+  return memo.list('outbound secrets', [roots], () =>
+    roots === undefined ? [] : [validationSecret({ name: rootsName }, { roots, names: [] })],
+  )
 }
 
 function outboundEndpoints(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {

@@ -11,10 +11,10 @@ import {
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
 } from '#gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
-import { any, type Fields, fromAgent } from '#mesh/translate/encode.ts'
+import { any, type Fields, fromAds, fromAgent } from '#mesh/translate/encode.ts'
 
-/** Whom to accept: PEM of the roots (absent = what the program beside Envoy serves as `ROOTCA`) and the names. */
-export type Trust = { readonly roots: string | undefined; readonly names: readonly Name[] }
+/** The secret with the roots that every caller of the mesh trusts. */
+export const rootsName = 'mesh-roots'
 
 /** A whole SPIFFE id, or with `prefix` every id that begins so. */
 export type Name = { readonly kind: 'exact' | 'prefix'; readonly text: string }
@@ -32,15 +32,23 @@ export const meshAlpn = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'isti
 /**
  * The caller's side of mutual TLS: certificate `default`, exact identities, TLS 1.3 (an Envoy client stops at 1.2 unless
  * told), no resumption. ALPN is `istio` alone: it passes every gateway, and the server's codec looks at the bytes.
+ *
+ * The roots come by name, as a secret: a cluster that held them would be replaced with every change of the roots.
  */
-export const clientTls = (to: { readonly sni: string; readonly trust: Trust }) => ({
+export const clientTls = (to: { readonly sni: string; readonly names: readonly Name[] }) => ({
   name: 'envoy.transport_sockets.tls',
   configType: {
     case: 'typedConfig' as const,
     value: any(UpstreamTlsContextSchema, {
       sni: to.sni,
       maxSessionKeys: 0,
-      commonTlsContext: commonTls(to.trust, ['istio']),
+      commonTlsContext: commonTls(['istio'], {
+        case: 'combinedValidationContext',
+        value: {
+          defaultValidationContext: { matchTypedSubjectAltNames: matchersOf(to.names) },
+          validationContextSdsSecretConfig: { name: rootsName, sdsConfig: fromAds },
+        },
+      }),
     }),
   },
 })
@@ -48,8 +56,11 @@ export const clientTls = (to: { readonly sni: string; readonly trust: Trust }) =
 /**
  * The server's side: a client certificate is demanded, TLS 1.3, and both kinds of session resumption are off, since a
  * resumed session is accepted without looking at the certificate again (an expired leaf would go on).
+ *
+ * Whom it admits is the content of the secret `admits`, whose name never changes: what the listener says would replace
+ * its filter chains with every change of members or roots, and cut the connections that are open on them.
  */
-export const serverTls = (admits: Trust, alpn: readonly string[]) => ({
+export const serverTls = (admits: string, alpn: readonly string[]) => ({
   name: 'envoy.transport_sockets.tls',
   configType: {
     case: 'typedConfig' as const,
@@ -57,7 +68,10 @@ export const serverTls = (admits: Trust, alpn: readonly string[]) => ({
       requireClientCertificate: true,
       sessionTicketKeysType: { case: 'disableStatelessSessionResumption', value: true },
       disableStatefulSessionResumption: true,
-      commonTlsContext: commonTls(admits, alpn),
+      commonTlsContext: commonTls(alpn, {
+        case: 'validationContextSdsSecretConfig',
+        value: { name: admits, sdsConfig: fromAds },
+      }),
     }),
   },
 })
@@ -67,36 +81,26 @@ export const plainSocket = {
   configType: { case: 'typedConfig' as const, value: any(RawBufferSchema, {}) as Any },
 }
 
-function commonTls(trust: Trust, alpn: readonly string[]): Fields<typeof CommonTlsContextSchema> {
-  const version = TlsParameters_TlsProtocol.TLSv1_3
-  return {
-    alpnProtocols: [...alpn],
-    tlsParams: { tlsMinimumProtocolVersion: version, tlsMaximumProtocolVersion: version },
-    tlsCertificateSdsSecretConfigs: [{ name: 'default', sdsConfig: fromAgent }],
-    validationContextType: validation(trust),
-  }
-}
-
-function validation(trust: Trust) {
-  const matchTypedSubjectAltNames = trust.names.map((name) =>
+/** One of the URIs of a certificate must be among these. */
+export const matchersOf = (names: readonly Name[]) =>
+  names.map((name) =>
     create(SubjectAltNameMatcherSchema, {
       sanType: SubjectAltNameMatcher_SanType.URI,
       matcher: { matchPattern: { case: name.kind, value: name.text } },
     }),
   )
-  if (trust.roots === undefined)
-    return {
-      case: 'combinedValidationContext' as const,
-      value: {
-        defaultValidationContext: { matchTypedSubjectAltNames },
-        validationContextSdsSecretConfig: { name: 'ROOTCA', sdsConfig: fromAgent },
-      },
-    }
+
+type TlsContext = Fields<typeof CommonTlsContextSchema>
+
+function commonTls(
+  alpn: readonly string[],
+  validationContextType: NonNullable<TlsContext['validationContextType']>,
+): TlsContext {
+  const version = TlsParameters_TlsProtocol.TLSv1_3
   return {
-    case: 'validationContext' as const,
-    value: {
-      trustedCa: { specifier: { case: 'inlineString' as const, value: trust.roots } },
-      matchTypedSubjectAltNames,
-    },
+    alpnProtocols: [...alpn],
+    tlsParams: { tlsMinimumProtocolVersion: version, tlsMaximumProtocolVersion: version },
+    tlsCertificateSdsSecretConfigs: [{ name: 'default', sdsConfig: fromAgent }],
+    validationContextType,
   }
 }

@@ -1,7 +1,13 @@
 import type { View } from '#mesh/model/view.ts'
 
-/** PEM of all roots to accept; undefined before the centre was heard: then the program beside Envoy knows them. */
-export const rootsOf = (view: View): string | undefined => view.config?.trust.roots.map(withEnd).join('')
+/**
+ * PEM of all roots to accept: as the centre says, and before it was heard those of the own issuing CA. Undefined while
+ * neither is known: then nothing is sent, and what needs them waits.
+ */
+export function rootsOf(view: View): string | undefined {
+  const roots = view.config?.trust.roots ?? view.roots ?? []
+  return roots.length === 0 ? undefined : [...new Set(roots.map(withEnd))].sort().join('')
+}
 
 /** The cluster's own trust domain: two while a new generation is on its way, sorted. */
 export const ownTrustDomains = (view: View): readonly string[] =>

@@ -154,6 +154,7 @@ function viewOf(text: CaseText): View {
         ...p,
       })),
     },
+    roots: [rootPem],
     ...(text.config ? { config: configOf(text, text.config, network) } : {}),
     summaries: {
       services: new Map(
