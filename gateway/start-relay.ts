@@ -25,9 +25,10 @@ import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import type { ClusterName, MeshName, NetworkName, TrustDomain } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
-import type { Home } from '#mesh/model/view.ts'
+import type { Home, View } from '#mesh/model/view.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
 import { createTranslator } from '#mesh/translate/translate.ts'
+import { certificatePem } from '#mesh/trust/certificate.ts'
 
 export type RelayParts = {
   readonly dir: string
@@ -177,6 +178,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
       }
     }
 
+    const rooted = withRoots(() => certificates.issuing.current()?.roots.map(certificatePem))
     const open = async () => {
       const serving = certificates.listener()
       if (!serving || ads || stopped) return
@@ -185,7 +187,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
         serving,
         services: [{ definition: issuing.definition, handlers: issuing.implementation }],
         authenticate: authenticator(home.trustDomain, verifyToken),
-        resourcesFor: (connected) => translator.resourcesFor(keeper.view(), proxyOf(connected)),
+        resourcesFor: (connected) => translator.resourcesFor(rooted(keeper.view()), proxyOf(connected)),
         log,
         onAcknowledged: ({ type, ms }) => metrics.acknowledged(type, ms),
         onNack: ({ proxy, type, names, detail }) =>
@@ -261,6 +263,18 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
         await new Promise<void>((resolve) => later(retryMs, resolve))
       }
     }
+  }
+}
+
+/** Until the centre was heard, proxies trust the roots of the own issuing CA. The same view gives the same object. */
+function withRoots(own: () => readonly string[] | undefined): (view: View) => View {
+  let last: { readonly from: View; readonly view: View } | undefined
+  return (from) => {
+    if (last?.from !== from) {
+      const roots = from.config ? undefined : own()
+      last = { from, view: roots ? { ...from, roots } : from }
+    }
+    return last.view
   }
 }
 
