@@ -5,6 +5,12 @@ import { dirname, join, relative } from 'node:path'
 import { run } from './child.js'
 import { SetupError, say, since } from './say.js'
 
+/** Left to itself npm tries an unreachable registry for minutes before it says so. */
+const flags = [
+  ...['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline'],
+  ...['--fetch-retries=2', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000', '--fetch-timeout=60000'],
+]
+
 const stampOf = (root) => join(root, 'node_modules/.isthmus-installed')
 
 /** SHA-256 of the lock, with what else decides what npm lays down: processor and operating system. */
@@ -35,11 +41,11 @@ export async function installPackages(root, why, abort) {
   say(`packages: ${why}; installing up to ${count} of package-lock.json (npm ci, without install scripts) …`)
   rmSync(stampOf(root), { force: true })
   const [command, ...first] = npmCommand()
-  const { code, signal, stderr } = await run(
-    command,
-    [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
-    { cwd: root, abort, stdout: 'ignore' },
-  )
+  const { code, signal, stderr } = await run(command, [...first, 'ci', ...flags], {
+    cwd: root,
+    abort,
+    stdout: 'ignore',
+  })
   abort?.throwIfAborted()
   if (code !== 0) throw new SetupError(refusal(code ?? signal, stderr))
   const left = absentPackage(root)
@@ -122,16 +128,19 @@ function npmCommand() {
 }
 
 function refusal(how, stderr) {
-  const last = stderr.trim().split('\n').slice(-6).join('\n  ')
+  const lines = stderr
+    .split('\n')
+    .filter((line) => !/^npm warn|^npm (error|ERR!)\s*$|complete log of this run/.test(line))
+  const said = lines.filter(Boolean).slice(0, 6).join('\n  ')
   const again = 'run "npm ci --ignore-scripts"'
   const hint = /ENOSPC|no space left/i.test(stderr)
     ? `the disk is full: make room (about 900 MB), then ${again}`
     : /EACCES|EROFS|EPERM/.test(stderr)
       ? `this folder cannot be written: make it writable, then ${again}`
-      : /ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ECONNRESET|network/i.test(stderr)
+      : /ENOTFOUND|ENOTCACHED|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ECONNRESET|network/i.test(stderr)
         ? `the npm registry cannot be reached, and the first set-up needs it once: with a network, ${again}`
         : how === 127
           ? `npm itself is not on the path: install it (it comes with Node), then ${again}`
           : `mend what npm says above, then ${again}`
-  return `the packages of package-lock.json (everything here needs them) could not be installed, npm ended with ${how}:\n  ${last}\n  ${hint}.`
+  return `the packages of package-lock.json (everything here needs them) could not be installed, npm ended with ${how}:\n  ${said}\n  ${hint}.`
 }
