@@ -1,105 +1,121 @@
 import { rmSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { bringUp } from './bring-up.ts'
 import { centreUrl } from './centre.ts'
 import { checkAddresses } from './check-addresses.ts'
 import { writeCliContext } from './cli-context.ts'
+import { faultOf } from './fault.ts'
+import { type Keys, listenToKeys } from './keys.ts'
+import { endLeftBehind } from './left-behind.ts'
 import { takeTurn } from './one-at-a-time.ts'
 import { planSandbox } from './plan.ts'
-import { openSandbox, until } from './sandbox.ts'
-import { visit } from './shopper.ts'
+import { openSandbox } from './sandbox.ts'
 import { smoke } from './smoke.ts'
 
 // `npm start`: the sandbox federation in the foreground. Ends on Ctrl-C with nothing left behind.
 const started = Date.now()
 const root = join(import.meta.dirname, '../..')
-const usage =
-  'usage: npm start [-- --fresh] [-- --smoke]\n  --fresh  begin with an empty fleet\n  --smoke  bring up, kill and restore, check, tear down'
+const usage = `usage: npm start [-- --fresh] [-- --smoke]
+  --fresh  begin with an empty fleet
+  --smoke  bring up an own fleet, kill and restore parts of it, check, tear down; the last line is JSON`
 
-process.exitCode = await main().catch((error: Error) => {
-  process.stderr.write(`✘ ${error.message}\n`)
-  return 1
-})
+/** What a stopping sandbox hears: the signal that asked, or `q`. */
+type Asked = NodeJS.Signals | 'q'
+
+// A terminal that is closed, or `| head`: nobody reads any more, and the end is to be as clean all the same.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+process.umask(0o077)
+process.exit(await main())
 
 async function main(): Promise<number> {
+  const stopping = new AbortController()
+  let asked: Asked | undefined
+  const ask = (how: Asked) => {
+    if (asked !== undefined) onSecond()
+    asked ??= how
+    stopping.abort()
+  }
+  let onSecond = () => process.exit(1)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal))
   const options = parseOptions()
   if (!options) return 2
-  const plan = planSandbox(root, options.smoke ? { ISTHMUS_SANDBOX: '.isthmus/smoke', ...process.env } : process.env)
-  const envoy = process.env['ISTHMUS_ENVOY']
-  if (!envoy) throw new Error('there is no Envoy: start with `npm start`, which gets it')
-  const addresses = `Shop http://${plan.shop.host}:${plan.shop.port} · API ${centreUrl(plan)}/docs`
-  const turn = takeTurn(plan.dir)
-  if (!turn) {
-    say(`The sandbox runs already. ${addresses}`)
-    return 0
-  }
-  const faults = await checkAddresses(plan)
-  if (faults.length > 0) {
-    turn.release()
-    throw new Error(faults.join('\n✘ '))
-  }
-  if (options.fresh || options.smoke)
-    for (const part of ['centre', 'clusters', 'logs']) rmSync(join(plan.dir, part), { recursive: true, force: true })
-
-  const sandbox = openSandbox({ root, plan, envoy, say })
-  const remember = setInterval(() => turn.programs(sandbox.programs().flatMap((one) => one.pid() ?? [])), 500)
-  const stopping = new AbortController()
-  const asked = new Promise<'asked'>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.on(signal, () => {
-        stopping.abort()
-        resolve('asked')
-      })
-  })
   try {
-    const work = bringUp().then(() => (options.smoke ? runSmoke() : stay()))
-    const end = await Promise.race([work, asked])
-    if (end === 'asked') {
-      say('stopping …')
-      return options.smoke ? 130 : 0
+    return await run(options)
+  } catch (error) {
+    if (asked !== undefined) return exitCodeOf(asked)
+    process.stderr.write(`✘ ${faultOf(error)}\n`)
+    if (options.smoke) lastLine({ requests: 0, crossCluster: 0, failed: 0, error: faultOf(error).split('\n')[0] })
+    return 1
+  }
+
+  async function run({ fresh, smoke: smoking }: { readonly fresh: boolean; readonly smoke: boolean }): Promise<number> {
+    const plan = planSandbox(root, smoking ? { ISTHMUS_SANDBOX: '.isthmus/smoke', ...process.env } : process.env)
+    const envoy = process.env['ISTHMUS_ENVOY']
+    if (!envoy) throw new Error('there is no Envoy: start with "npm start", which gets it')
+    const addresses = `Shop http://${plan.shop.host}:${plan.shop.port} · API ${centreUrl(plan)}/docs`
+    const turn = takeTurn(plan.dir, addresses)
+    if (turn.kind === 'held') {
+      say(`The sandbox runs already (pid ${turn.by.pid}). ${turn.by.addresses}`)
+      if (fresh || smoking) throw new Error('end it first (Ctrl-C there), then try again')
+      return 0
     }
-    return end
-  } finally {
-    clearInterval(remember)
-    await sandbox.stop()
-    turn.release()
+    try {
+      const left = await endLeftBehind(plan.runDir)
+      if (left > 0) say(`  ${left} programs of a sandbox that was killed were still there, and are ended`)
+      const faults = await checkAddresses(plan)
+      if (faults.length > 0) throw new Error(faults.join('\n✘ '))
+      if (fresh || smoking)
+        for (const part of ['centre', 'clusters', 'logs'])
+          rmSync(join(plan.dir, part), { recursive: true, force: true })
+      return await play(plan, envoy, addresses, smoking)
+    } finally {
+      rmSync(plan.runDir, { recursive: true, force: true })
+      turn.release()
+    }
   }
 
-  async function bringUp(): Promise<void> {
-    await sandbox.startCentre()
-    writeCliContext(plan, process.env)
-    done('centre', centreUrl(plan))
-    await Promise.all(plan.clusters.map((cluster) => sandbox.startMember(cluster.name)))
-    done('relays', `${plan.clusters.map((cluster) => cluster.name).join('  ')}  joined`)
-    await sandbox.startFrontDoor().catch(() => undefined)
-    await Promise.all(plan.clusters.map((cluster) => sandbox.memberReady(cluster.name, 90_000)))
-    done('pods', 'every pod and gateway is ready')
-    let crossed: readonly string[] = []
-    let reason = ''
-    await until(30_000, 'no page view is whole', async () => {
-      const seen = await visit(plan.shop.host, plan.shop.port)
-      crossed = [...new Set(seen.clusters)]
-      reason = seen.reason ?? ''
-      return seen.ok && crossed.length > 1
-    }).catch((error: Error) => {
-      throw new Error(`${error.message}; the last one: ${reason || `answered by ${crossed.join(', ')} alone`}`)
+  async function play(plan: ReturnType<typeof planSandbox>, envoy: string, addresses: string, smoking: boolean) {
+    stopping.signal.throwIfAborted()
+    const sandbox = openSandbox({ root, plan, envoy, say })
+    onSecond = () => void sandbox.kill()
+    let keys: Keys | undefined
+    try {
+      let context = ''
+      const centreUp = () => {
+        if (!smoking) context = writeCliContext(plan, process.env)
+      }
+      await untilAsked(bringUp(sandbox, plan, { done, centreUp, warn: say }, stopping.signal))
+      if (smoking) {
+        const seconds = Math.round((Date.now() - started) / 100) / 10
+        const { ok, ...result } = await untilAsked(smoke(sandbox, plan, seconds, say, stopping.signal))
+        await sandbox.stop()
+        lastLine(result)
+        return ok ? 0 : 1
+      }
+      keys = listenToKeys(sandbox, say, () => ask('q'))
+      say(`Ready. ${addresses} · second terminal: npx --no isthmus ${context}status   (Ctrl-C ends)`)
+      if (keys) say(keys.help)
+      return await untilAsked(new Promise<number>(() => undefined)).catch(() => 0)
+    } finally {
+      keys?.close()
+      if (asked !== undefined) say('stopping …')
+      await sandbox.stop()
+    }
+  }
+
+  // Ends with the work, or when the user asks, whichever is first.
+  function untilAsked<T>(work: Promise<T>): Promise<T> {
+    const end = new Promise<never>((_, reject) => {
+      if (stopping.signal.aborted) reject(stopping.signal.reason)
+      stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason))
     })
-    done('shop', `one page view crossed ${crossed.length} clusters`)
-  }
-
-  async function stay(): Promise<number> {
-    say(`Ready. ${addresses} · second terminal: npx --no isthmus status   (Ctrl-C ends)`)
-    await asked
-    return 0
-  }
-
-  async function runSmoke(): Promise<number> {
-    const { ok, ...result } = await smoke(sandbox, plan, Math.round((Date.now() - started) / 100) / 10, say)
-    await sandbox.stop()
-    process.stdout.write(`${JSON.stringify(result)}\n`)
-    return ok ? 0 : 1
+    return Promise.race([work, end])
   }
 }
+
+const exitCodeOf = (asked: Asked): number => (asked === 'q' ? 1 : 128 + constants.signals[asked])
 
 function parseOptions(): { readonly fresh: boolean; readonly smoke: boolean } | undefined {
   try {
@@ -116,6 +132,10 @@ function parseOptions(): { readonly fresh: boolean; readonly smoke: boolean } | 
 
 function done(what: string, facts: string): void {
   say(`✔ ${what.padEnd(8)} ${facts.padEnd(70)} ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+function lastLine(result: object): void {
+  process.stdout.write(`${JSON.stringify(result)}\n`)
 }
 
 function say(line: string): void {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
+import { appPort } from './plan.ts'
 
 /** A Pod object as the sandbox's kubelet needs it. */
 export type PodObject = {
@@ -8,8 +9,9 @@ export type PodObject = {
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly serviceAccount: string
-  /** Name and tag of the first container's image: `bookinfo-reviews:v3`. */
+  /** The first container's image, e.g. `bookinfo-reviews:v3`, and its first port. */
   readonly image: string
+  readonly port: number
 }
 
 /** A Service with a selector, as the sandbox's endpoint controller needs it. */
@@ -37,10 +39,13 @@ const seen = new Map<string, { readonly stamp: string; readonly objects: readonl
 
 /**
  * The pods and services that a cluster's manifests want. A file that does not parse keeps what it last said, as the
- * relay does: a typing error stops nobody's pods. The relay tells the user about it.
+ * relay does: a typing error stops nobody's pods. The relay tells the user about it. Throws where the directory itself
+ * cannot be read: that is not an empty one.
  */
 export function readWanted(dir: string): Wanted {
-  const objects = filesOf(dir).flatMap((path) => objectsOf(path))
+  const files = filesOf(dir)
+  const objects = files.flatMap((path) => objectsOf(path))
+  for (const path of seen.keys()) if (path.startsWith(`${dir}/`) && !files.includes(path)) seen.delete(path)
   return {
     pods: objects.filter((object) => object['kind'] === 'Pod').flatMap(podOf),
     services: objects.filter((object) => object['kind'] === 'Service').flatMap(serviceOf),
@@ -51,6 +56,7 @@ function filesOf(dir: string): string[] {
   return readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.ya?ml$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !path.startsWith(join(dir, 'live/')))
     .sort()
 }
 
@@ -82,8 +88,15 @@ function podOf(object: Loose): PodObject[] {
       labels: texts(metadata['labels']),
       serviceAccount: String(spec['serviceAccountName'] ?? 'default'),
       image: container['image'],
+      port: portOf(container),
     },
   ]
+}
+
+function portOf(container: Loose): number {
+  const [first] = Array.isArray(container['ports']) ? container['ports'].map(loose) : []
+  const port = Number(first?.['containerPort'])
+  return Number.isInteger(port) && port > 0 && port <= 65535 ? port : appPort
 }
 
 function serviceOf(object: Loose): ServiceObject[] {

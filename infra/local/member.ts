@@ -1,76 +1,65 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { get } from 'node:http'
 import { join } from 'node:path'
 import { type CentreApi, joinTokenFor } from './centre.ts'
 import { type Kubelet, type KubeletParts, startKubelet } from './kubelet.ts'
-import { type ClusterPlan, relayAddress, statusPort } from './plan.ts'
+import { endLeftBehind } from './left-behind.ts'
+import { tailOf } from './log-file.ts'
+import type { ClusterPlan } from './plan.ts'
 import { type Program, startProgram } from './program.ts'
+import { replaceFile } from './replace-file.ts'
 import { seedCluster } from './seed.ts'
 import { tokenIssuer } from './token-issuer.ts'
+import { until } from './until.ts'
 
-export type MemberParts = Omit<KubeletParts, 'cluster' | 'issuer' | 'trustDomain' | 'mesh' | 'runDir' | 'logDir'> & {
+export type MemberParts = Omit<KubeletParts, 'cluster' | 'issuer' | 'trustDomain' | 'mesh'> & {
   readonly relayCommand: readonly string[]
-  /** Directories of the whole sandbox; each member has a folder in each. */
-  readonly runDir: string
-  readonly logDir: string
 }
 
 /** One cluster of the sandbox: its relay and all its pods. */
 export type Member = {
   readonly plan: ClusterPlan
+  /** Whether it has joined in this or an earlier run: then it starts without the centre. */
+  joined(): boolean
+  running(): boolean
   /** Starts what is not running. `api` makes a join token when the cluster has not joined yet. */
   start(api: () => CentreApi): Promise<void>
   stop(): Promise<void>
   /** SIGKILL of every process at once; the directory stays as it is. */
   kill(): Promise<void>
-  /** The relay's own status, undefined while it does not answer. */
-  relayStatus(): Promise<Readonly<Record<string, unknown>> | undefined>
-  readiness(): { readonly ready: number; readonly wanted: number }
-  programs(): readonly Program[]
+  /** What is wanted and not ready, each with the log that says why. Empty = ready. */
+  missing(): readonly { readonly name: string; readonly log: string }[]
   /** Where productpage is, as last known: a killed cluster's addresses stay, as in anybody's DNS. */
   shopAddresses(): readonly string[]
 }
+
+const joinMs = 45_000
 
 export function member(plan: ClusterPlan, parts: MemberParts): Member {
   let relay: Program | undefined
   let kubelet: Kubelet | undefined
   let shopAddresses: readonly string[] = []
   const membership = join(plan.dir, 'state/membership.json')
+  const relayLog = join(parts.logDir, 'relay.log')
 
   return {
     plan,
-    programs: () => [...(relay ? [relay] : []), ...(kubelet?.programs() ?? [])],
-    readiness: () => kubelet?.readiness() ?? { ready: 0, wanted: 1 },
+    joined: () => existsSync(membership),
+    running: () => relay !== undefined,
+    missing: () => kubelet?.missing() ?? [{ name: `${plan.name}/relay`, log: relayLog }],
     shopAddresses: () => {
       if (kubelet) shopAddresses = kubelet.addressesOf('productpage')
       return shopAddresses
     },
-    relayStatus: () => statusOf(plan),
     start: async (api) => {
       if (relay) return
+      mkdirSync(parts.runDir, { recursive: true, mode: 0o700 })
       seedCluster(plan)
       const issuer = tokenIssuer(plan)
-      const joined = existsSync(membership)
-      const join = joined ? [] : ['--join', await joinTokenFor(api(), plan)]
-      relay = startProgram({
-        name: `${plan.name}/relay`,
-        command: [...parts.relayCommand, '--dir', plan.dir, ...join],
-        log: `${parts.logDir}/${plan.name}/relay.log`,
-        restart: true,
-        onExit: (what) => parts.say(`relay of ${plan.name} ended (${what})`),
-      })
+      const token = existsSync(membership) ? undefined : await joinTokenFor(api(), plan)
+      relay = startRelay(token)
       const { mesh, trustDomain } = await membershipOnceThere()
-      const runDir = `${parts.runDir}/${plan.name}`
-      mkdirSync(runDir, { recursive: true, mode: 0o700 })
-      kubelet = startKubelet({
-        ...parts,
-        cluster: plan,
-        issuer,
-        mesh,
-        trustDomain,
-        runDir,
-        logDir: `${parts.logDir}/${plan.name}`,
-      })
+      parts.signal.throwIfAborted()
+      kubelet = startKubelet({ ...parts, cluster: plan, issuer, mesh, trustDomain })
     },
     stop: async () => {
       await kubelet?.stop()
@@ -79,42 +68,35 @@ export function member(plan: ClusterPlan, parts: MemberParts): Member {
       kubelet = undefined
     },
     kill: async () => {
-      await Promise.all([relay?.kill(), kubelet?.kill()])
+      const killed = [relay?.kill(), kubelet?.kill()]
       relay = undefined
       kubelet = undefined
+      await Promise.all(killed)
+      await endLeftBehind(parts.runDir)
     },
   }
 
+  /** The join token goes by a file: a command line can be read by everybody on the machine. */
+  function startRelay(token: string | undefined): Program {
+    const tokenFile = join(parts.runDir, 'join-token')
+    if (token !== undefined) replaceFile(tokenFile, token, 0o600)
+    return startProgram({
+      ...{ runDir: parts.runDir, signal: parts.signal },
+      name: `${plan.name}/relay`,
+      command: [
+        ...[...parts.relayCommand, '--dir', plan.dir],
+        ...(token === undefined ? [] : ['--join-file', tokenFile]),
+      ],
+      log: relayLog,
+      onExit: (what) => parts.say(`  ${plan.name}: the relay ended (${what}) and is started again; see ${relayLog}`),
+    })
+  }
+
   async function membershipOnceThere(): Promise<{ mesh: string; trustDomain: string }> {
-    for (let waited = 0; !existsSync(membership); waited += 50) {
-      if (waited > 30_000)
-        throw new Error(
-          `the relay of ${plan.name} did not join within 30 s: ${parts.logDir}/${plan.name}/relay.log says why`,
-        )
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
+    const there = () => Promise.resolve(existsSync(membership))
+    await until(joinMs, `the relay of ${plan.name} has not joined`, there, parts.signal).catch((error: Error) => {
+      throw new Error(`${error.message}; the end of ${relayLog}:\n${tailOf(relayLog)}`, { cause: error })
+    })
     return JSON.parse(readFileSync(membership, 'utf8')) as { mesh: string; trustDomain: string }
   }
-}
-
-function statusOf(plan: ClusterPlan): Promise<Readonly<Record<string, unknown>> | undefined> {
-  return new Promise((resolve) => {
-    const request = get(
-      { host: relayAddress(plan), port: statusPort, path: '/status', timeout: 1000, agent: false },
-      (answer) => {
-        const parts: Buffer[] = []
-        answer.on('data', (part: Buffer) => parts.push(part))
-        answer.on('error', () => resolve(undefined))
-        answer.on('end', () => {
-          try {
-            resolve(JSON.parse(Buffer.concat(parts).toString('utf8')) as Record<string, unknown>)
-          } catch {
-            resolve(undefined)
-          }
-        })
-      },
-    )
-    request.on('timeout', () => request.destroy())
-    request.on('error', () => resolve(undefined))
-  })
 }

@@ -1,38 +1,59 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-type Claim = {
-  readonly pid: number
-  readonly started: string
-  readonly programs: readonly { readonly pid: number; readonly started: string }[]
-}
+/** Who runs the sandbox of a directory, and what a second start tells the user. */
+export type Holder = { readonly pid: number; readonly started: string; readonly addresses: string }
 
-/** The directory's one running sandbox. Remembers its programs, so that a sandbox killed with -9 leaves nothing behind for long. */
-export type Turn = { programs(pids: readonly number[]): void; release(): void }
+export type Turn = { readonly kind: 'taken'; release(): void } | { readonly kind: 'held'; readonly by: Holder }
 
-/** Takes the directory, or gives undefined where a living sandbox has it. What a dead one left running is ended first. */
-export function takeTurn(dir: string): Turn | undefined {
+/**
+ * Takes the directory for this process, or says which living sandbox has it. A dead holder's claim is moved aside, which
+ * only one of two starters can do. Throws what the file system says where the directory cannot be written.
+ */
+export function takeTurn(dir: string, addresses: string): Turn {
   const path = join(dir, 'running.json')
   mkdirSync(dir, { recursive: true })
-  const before = read(path)
-  if (before && before.started === startOf(before.pid)) return undefined
-  for (const { pid, started } of before?.programs ?? []) if (startOf(pid) === started) killGroup(pid)
-  const own = { pid: process.pid, started: startOf(process.pid) ?? '' }
-  const write = (pids: readonly number[]) => {
-    const programs = pids.flatMap((pid) => {
-      const started = startOf(pid)
-      return started ? [{ pid, started }] : []
-    })
-    writeFileSync(path, JSON.stringify({ ...own, programs }))
+  const own = `${path}.${process.pid}`
+  writeFileSync(own, JSON.stringify({ pid: process.pid, started: startOf(process.pid) ?? '', addresses }))
+  try {
+    while (!link(own, path)) {
+      const before = read(path)
+      if (before && before.started === startOf(before.pid)) return { kind: 'held', by: before }
+      moveAside(path, `${path}.${process.pid}.old`)
+    }
+    return { kind: 'taken', release: () => rmSync(path, { force: true }) }
+  } finally {
+    rmSync(own, { force: true })
   }
-  write([])
-  return { programs: write, release: () => rmSync(path, { force: true }) }
 }
 
-function read(path: string): Claim | undefined {
-  if (!existsSync(path)) return undefined
+/** Appears whole or not at all, and never over another's. */
+function link(own: string, path: string): boolean {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Claim
+    linkSync(own, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+function moveAside(path: string, aside: string): void {
+  try {
+    renameSync(path, aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  const moved = read(aside)
+  // Another starter was quicker, and it is its living claim that was moved: it gets it back.
+  if (moved && moved.started === startOf(moved.pid)) link(aside, path)
+  rmSync(aside, { force: true })
+}
+
+function read(path: string): Holder | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Holder
   } catch {
     return undefined
   }
@@ -45,13 +66,5 @@ function startOf(pid: number): string | undefined {
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
   } catch {
     return undefined
-  }
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It ended in between.
   }
 }

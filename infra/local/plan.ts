@@ -1,4 +1,6 @@
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 
 /** One cluster of the sandbox: a directory, a /16 of loopback, a relay, a gateway and its pods. */
 export type ClusterPlan = {
@@ -15,6 +17,8 @@ export type ClusterPlan = {
 
 export type SandboxPlan = {
   readonly dir: string
+  /** Sockets and tokens of one run. Unix sockets allow 107 bytes: whatever the length of `dir`, this is short. */
+  readonly runDir: string
   readonly centre: { readonly host: string; readonly port: number; readonly dir: string }
   readonly shop: { readonly host: string; readonly port: number }
   readonly clusters: readonly ClusterPlan[]
@@ -34,6 +38,7 @@ export const settings = {
 export const relayPort = 15012
 export const statusPort = 15014
 export const gatewayPort = 15443
+export const proxyStatusPort = 15020
 export const appPort = 9080
 export const namespace = 'bookinfo'
 
@@ -88,9 +93,10 @@ export function planSandbox(root: string, env: Readonly<Record<string, string | 
   const octet = Number(value('firstOctet'))
   if (!(Number.isInteger(octet) && octet >= 2 && octet <= 250))
     throw new Error(`${settings.firstOctet.variable}="${value('firstOctet')}" is not a number from 2 to 250`)
-  const dir = join(root, value('directory')).startsWith(root) ? join(root, value('directory')) : value('directory')
+  const dir = resolve(root, value('directory'))
   return {
     dir,
+    runDir: join(tmpdir(), `isthmus-${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`),
     centre: { host: '127.0.0.1', port: port('centrePort'), dir: join(dir, 'centre') },
     shop: { host: '127.0.0.1', port: port('shopPort') },
     clusters: first.map((cluster, n) => ({ ...cluster, octet: octet + n, dir: join(dir, 'clusters', cluster.name) })),

@@ -1,32 +1,42 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createWriteStream, mkdirSync, readFileSync, statSync, truncateSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { openLogFile } from './log-file.ts'
 
 export type ProgramSpec = {
   readonly name: string
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly log: string
-  readonly cwd?: string
-  /** Start again when it ends by itself. */
-  readonly restart: boolean
+  /** Written into the program's environment, so that the next sandbox finds what this one may leave behind. */
+  readonly runDir: string
+  /** When this is aborted nothing is started any more. */
+  readonly signal: AbortSignal
+  /** Told whenever the program ends by itself. It is started again, 0.1 to 5 s later. */
   readonly onExit?: (what: string) => void
 }
 
 /** One supervised program: a process group of its own, so that what it starts dies with it. */
 export type Program = {
   readonly name: string
-  pid(): number | undefined
   /** SIGTERM, then SIGKILL after `graceMs`. Never started again. */
   stop(graceMs: number): Promise<void>
   /** SIGKILL of the whole group at once. Never started again. */
   kill(): Promise<void>
-  signal(name: NodeJS.Signals): void
 }
 
-const logBytesMax = 8 * 1024 * 1024
+/** The variable that marks every program of a sandbox; its value is the run directory, or a folder in it. */
+export const markVariable = 'ISTHMUS_SANDBOX_RUN'
 
+const healthyMs = 10_000
+const backoffMsMin = 100
+const backoffMsMax = 5000
+
+/** Programs see this much of our environment: a DATABASE_URL or a setting of ours that lies around is not for them. */
+const passedOn = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'NODE_COMPILE_CACHE']
+
+/** Starts the program and keeps it running. Throws the signal's reason where the sandbox is ending. */
 export function startProgram(spec: ProgramSpec): Program {
+  spec.signal.throwIfAborted()
+  const log = openLogFile(spec.log)
   let child: ChildProcess | undefined
   let lastPid: number | undefined
   let exited: Promise<void> = Promise.resolve()
@@ -36,33 +46,30 @@ export function startProgram(spec: ProgramSpec): Program {
   launch()
   return {
     name: spec.name,
-    pid: () => child?.pid,
-    signal: (name) => group(name),
     kill: async () => {
       end()
-      group('SIGKILL')
+      killGroup()
       await exited
     },
     stop: async (graceMs) => {
       end()
-      if (!child) return
-      child.kill('SIGTERM')
-      const late = setTimeout(() => group('SIGKILL'), graceMs)
+      child?.kill('SIGTERM')
+      const late = setTimeout(killGroup, graceMs)
       await exited
       clearTimeout(late)
-      group('SIGKILL')
+      killGroup()
     },
   }
 
   function end(): void {
     over = true
-    if (timer) clearTimeout(timer)
+    clearTimeout(timer)
   }
 
-  function group(name: NodeJS.Signals): void {
+  function killGroup(): void {
     if (lastPid === undefined) return
     try {
-      process.kill(-lastPid, name)
+      process.kill(-lastPid, 'SIGKILL')
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
     }
@@ -70,56 +77,40 @@ export function startProgram(spec: ProgramSpec): Program {
 
   function launch(): void {
     const [program = '', ...args] = spec.command
-    const log = openLog(spec.log)
     const started = spawn(program, args, {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...spec.env },
-      ...(spec.cwd ? { cwd: spec.cwd } : {}),
+      env: { ...inherited(), ...spec.env, [markVariable]: spec.runDir },
     })
     child = started
     lastPid = started.pid
-    started.stdout?.pipe(log, { end: false })
-    started.stderr?.pipe(log, { end: false })
+    // Listened to, never piped: a grandchild may write after the program's end.
+    started.stdout.on('data', log.write)
+    started.stderr.on('data', log.write)
     const startedAt = Date.now()
     exited = new Promise((resolve) => {
       const gone = (what: string) => {
+        if (child !== started) return
         child = undefined
-        log.end()
         resolve()
+        log.write(Buffer.from(`${spec.name} ended: ${what}${over ? '' : '; it is started again'}\n`))
+        log.close()
         if (over) return
         spec.onExit?.(what)
-        if (!spec.restart) return
-        failures = Date.now() - startedAt > 10_000 ? 0 : failures + 1
-        timer = setTimeout(
-          () => {
-            group('SIGKILL')
-            launch()
-          },
-          Math.min(5000, 100 * 2 ** failures),
-        )
+        failures = Date.now() - startedAt > healthyMs ? 0 : failures + 1
+        timer = setTimeout(again, Math.min(backoffMsMax, backoffMsMin * 2 ** failures))
       }
       started.once('error', (error) => gone(error.message))
       started.once('exit', (code, signal) => gone(signal ?? `exit code ${code}`))
     })
   }
-}
 
-function openLog(path: string) {
-  mkdirSync(dirname(path), { recursive: true })
-  try {
-    if (statSync(path).size > logBytesMax) truncateSync(path)
-  } catch {
-    // No log yet.
-  }
-  return createWriteStream(path, { flags: 'a' })
-}
-
-/** The last lines of a program's log, for an error message. */
-export function tailOf(path: string, lines = 6): string {
-  try {
-    return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')
-  } catch {
-    return '(no log)'
+  function again(): void {
+    if (over || spec.signal.aborted) return
+    killGroup()
+    launch()
   }
 }
+
+const inherited = (): Record<string, string> =>
+  Object.fromEntries(passedOn.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])))

@@ -1,13 +1,14 @@
-import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { answers } from './answers.ts'
 import { type CentreApi, caFileOf, centreApi, centreUrl, keyFileOf } from './centre.ts'
 import { writeAddresses, writeFrontDoor } from './front-door.ts'
-import { answers } from './kubelet.ts'
+import { endLeftBehind } from './left-behind.ts'
+import { tailOf } from './log-file.ts'
 import { type Member, member } from './member.ts'
 import type { SandboxPlan } from './plan.ts'
-import { type Program, startProgram, tailOf } from './program.ts'
+import { type Program, startProgram } from './program.ts'
+import { until } from './until.ts'
 
 export type SandboxParts = {
   readonly root: string
@@ -16,28 +17,39 @@ export type SandboxParts = {
   readonly say: (line: string) => void
 }
 
-/** The running sandbox: a centre, three members and the front door. */
+/** The running sandbox: a centre, three members and the front door. After `stop` or `kill` nothing starts any more. */
 export type Sandbox = {
   readonly members: readonly Member[]
-  readonly api: () => CentreApi
+  /** Starts the centre where it does not run, and waits until it answers. Throws the end of its log where it ends. */
   startCentre(): Promise<void>
   killCentre(): Promise<void>
+  centreRuns(): boolean
   startMember(name: string): Promise<void>
-  startFrontDoor(): Promise<void>
-  /** Waits until every pod and gateway of the member is ready and its relay has heard the centre. */
+  /** Starts the front door; it answers once a productpage does. */
+  startFrontDoor(): void
+  frontDoorOpen(): Promise<void>
+  /** Waits until every pod and gateway of the member is ready. Throws which are not, and the end of the first one's log. */
   memberReady(name: string, timeoutMs: number): Promise<void>
-  programs(): readonly Program[]
   stop(): Promise<void>
+  /** SIGKILL of everything; for a user who asks twice. */
+  kill(): Promise<void>
 }
 
+const centreMs = 60_000
+const frontDoorMs = 20_000
+const addressingMs = 200
+
 export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
+  const { runDir } = plan
   const node = process.execPath
   const logDir = join(plan.dir, 'logs')
-  // Unix sockets allow 107 bytes: whatever the length of the clone's path, theirs is short.
-  const runDir = join(tmpdir(), `isthmus-${createHash('sha256').update(plan.dir).digest('hex').slice(0, 8)}`)
   mkdirSync(logDir, { recursive: true })
   rmSync(runDir, { recursive: true, force: true })
-  mkdirSync(runDir, { recursive: true, mode: 0o700 })
+  // Not recursive: a directory that somebody else put there in between is no place for keys and tokens.
+  mkdirSync(runDir, { mode: 0o700 })
+  const ending = new AbortController()
+  const { signal } = ending
+  const atWork = new Set<Promise<unknown>>()
   let centre: Program | undefined
   let frontDoor: Program | undefined
   let addressing: NodeJS.Timeout | undefined
@@ -45,13 +57,12 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   const members = plan.clusters.map((cluster) =>
     member(cluster, {
       caFile: caFileOf(plan),
-      runDir,
-      logDir,
+      runDir: join(runDir, cluster.name),
+      logDir: join(logDir, cluster.name),
       relayCommand: [node, join(root, 'dist/relay.js')],
       proxyCommand: [node, join(root, 'dist/proxy.js')],
       appCommand: [node, join(root, 'infra/local/bookinfo/main.ts')],
-      envoy,
-      say,
+      ...{ envoy, say, signal },
     }),
   )
   const api = () => {
@@ -61,89 +72,134 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
 
   return {
     members,
-    api,
-    programs: () => [
-      ...(centre ? [centre] : []),
-      ...members.flatMap((one) => one.programs()),
-      ...(frontDoor ? [frontDoor] : []),
-    ],
-    startCentre: async () => {
-      const log = join(logDir, 'centre.log')
-      let ended: string | undefined
-      centre = startProgram({
-        name: 'centre',
-        command: [
-          ...[node, join(root, 'dist/centre.js'), '--listen', `${plan.centre.host}:${plan.centre.port}`],
-          ...['--url', centreUrl(plan), '--data', plan.centre.dir, '--key-file', keyFileOf(plan)],
-        ],
-        log,
-        restart: false,
-        onExit: (what) => {
-          ended = what
-        },
-      })
-      await until(60_000, 'the centre does not answer', async () => {
-        if (ended) throw new Error(`the centre ended (${ended}):\n${tailOf(log)}`)
-        if (!existsSync(caFileOf(plan))) return false
-        return (
-          (
-            await api()
-              .call('GET', '/readyz')
-              .catch(() => ({ status: 0 }))
-          ).status === 200
-        )
-      })
-    },
+    centreRuns: () => centre !== undefined,
+    startCentre: () => tracked(startCentre()),
     killCentre: async () => {
-      await centre?.kill()
+      const killed = centre
       centre = undefined
+      await killed?.kill()
     },
-    startMember: (name) => find(name).start(api),
-    startFrontDoor: async () => {
-      const dir = join(runDir, 'front')
-      const config = writeFrontDoor(dir, plan.shop)
-      let known = ''
-      addressing = setInterval(() => {
-        const addresses = members.flatMap((one) => one.shopAddresses())
-        if (addresses.join() === known) return
-        known = addresses.join()
-        writeAddresses(dir, addresses)
-      }, 200)
-      frontDoor = startProgram({
-        name: 'front door',
-        command: [envoy, '-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', 'warning'],
-        log: join(logDir, 'front-door.log'),
-        restart: true,
+    startMember: (name) => tracked(find(name).start(api)),
+    startFrontDoor,
+    frontDoorOpen: () => {
+      const open = () => answers(plan.shop.host, plan.shop.port, '/health')
+      const log = join(logDir, 'front-door.log')
+      return until(frontDoorMs, 'no productpage answers at the front door', open, signal).catch((error: Error) => {
+        throw new Error(`${error.message}; the end of ${log}:\n${tailOf(log)}`, { cause: error })
       })
-      await until(20_000, 'the front door does not answer', () => answers(plan.shop.host, plan.shop.port, '/health'))
     },
-    memberReady: (name, timeoutMs) =>
-      until(timeoutMs, `cluster ${name} is not ready`, () => {
-        const { ready, wanted } = find(name).readiness()
-        return Promise.resolve(wanted > 1 && ready === wanted)
+    memberReady: async (name, timeoutMs) => {
+      const one = find(name)
+      const ready = () => Promise.resolve(one.missing().length === 0)
+      await until(timeoutMs, `cluster ${name} is not ready`, ready, signal).catch((cause: Error) => {
+        if (signal.aborted) throw cause
+        const [first, ...others] = one.missing()
+        const names = [first, ...others].map((missing) => missing?.name).join(', ')
+        const tail = first?.log ? `; the end of ${first.log}:\n${tailOf(first.log)}` : ''
+        throw new Error(`${cause.message}: ${names}${tail}`, { cause })
+      })
+    },
+    stop: () =>
+      end(async () => {
+        await Promise.all([frontDoor?.stop(2000), ...members.map((one) => one.stop())])
+        await centre?.stop(5000)
       }),
-    stop: async () => {
+    kill: () => end(() => Promise.all([centre?.kill(), frontDoor?.kill(), ...members.map((one) => one.kill())])),
+  }
+
+  /** What is under way when the end comes is waited for, so that nothing appears behind it. */
+  function tracked<T>(work: Promise<T>): Promise<T> {
+    atWork.add(work)
+    const done = () => void atWork.delete(work)
+    work.then(done, done)
+    return work
+  }
+
+  async function end(work: () => Promise<unknown>): Promise<void> {
+    ending.abort()
+    clearInterval(addressing)
+    line?.close()
+    await Promise.allSettled([...atWork])
+    await work()
+    await endLeftBehind(runDir)
+    rmSync(runDir, { recursive: true, force: true })
+  }
+
+  async function startCentre(): Promise<void> {
+    if (centre) return
+    const log = join(logDir, 'centre.log')
+    let ready = false
+    let ended: string | undefined
+    const { host, port, dir } = plan.centre
+    const started = startProgram({
+      ...{ name: 'centre', runDir, log, signal },
+      command: [
+        ...[node, join(root, 'dist/centre.js'), '--listen', `${host}:${port}`],
+        ...['--url', centreUrl(plan), '--data', dir, '--key-file', keyFileOf(plan)],
+      ],
+      onExit: (what) => {
+        ended = what
+        if (ready) say(`  the centre ended (${what}) and is started again; see ${log}`)
+      },
+    })
+    centre = started
+    try {
+      await until(
+        centreMs,
+        'the centre does not answer',
+        async () => {
+          if (ended !== undefined) throw new Error(`the centre ended (${ended})`)
+          return existsSync(caFileOf(plan)) && (await isReady())
+        },
+        signal,
+      )
+      ready = true
+      // The next call reads the key of the first administrator, which a first start has just written.
       line?.close()
-      if (addressing) clearInterval(addressing)
-      await frontDoor?.stop(2000)
-      await Promise.all(members.map((one) => one.stop()))
-      await centre?.stop(5000)
-      rmSync(runDir, { recursive: true, force: true })
-    },
+      line = undefined
+    } catch (error) {
+      centre = undefined
+      await started.kill()
+      if (signal.aborted) throw error
+      throw new Error(`${(error as Error).message}; the end of ${log}:\n${tailOf(log)}`, { cause: error })
+    }
+  }
+
+  async function isReady(): Promise<boolean> {
+    try {
+      return (await api().call('GET', '/readyz')).status === 200
+    } catch {
+      // The CA's file may be one of an earlier life: read it again next time.
+      line?.close()
+      line = undefined
+      return false
+    }
+  }
+
+  function startFrontDoor(): void {
+    const dir = join(runDir, 'front')
+    const config = writeFrontDoor(dir, plan.shop)
+    let known = ''
+    addressing = setInterval(() => {
+      const addresses = members.flatMap((one) => one.shopAddresses())
+      if (addresses.join() === known) return
+      try {
+        writeAddresses(dir, addresses)
+        known = addresses.join()
+      } catch {
+        // The disk is full, perhaps: tried again.
+      }
+    }, addressingMs)
+    frontDoor = startProgram({
+      ...{ name: 'front door', runDir, signal },
+      command: [envoy, '-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', 'warning'],
+      log: join(logDir, 'front-door.log'),
+    })
   }
 
   function find(name: string): Member {
     const found = members.find((one) => one.plan.name === name)
-    if (!found)
-      throw new Error(`there is no cluster "${name}"; the sandbox has ${plan.clusters.map((c) => c.name).join(', ')}`)
-    return found
-  }
-}
-
-/** Asks every 50 ms until it holds; throws after `timeoutMs` what did not. */
-export async function until(timeoutMs: number, what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + timeoutMs; !(await holds()); ) {
-    if (Date.now() > end) throw new Error(`${what} (waited ${Math.round(timeoutMs / 1000)} s)`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    if (found) return found
+    throw new Error(`there is no cluster "${name}"; the sandbox has ${plan.clusters.map((c) => c.name).join(', ')}`)
   }
 }

@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage } from 'node:http'
-import { podFacts } from './call.ts'
+import { podFacts, servedBy } from './call.ts'
 import { page } from './page.ts'
 import { details, pageView, ratings, reviews } from './services.ts'
 
-// One program for the four services: which one it is, and all else about its pod, comes from the environment.
+// One program for the four services, and `echo` for services of your own: which one it is, and all else about its pod, comes from the environment.
 const facts = podFacts(process.env)
 
 /** The answer to a path, or undefined where this service does not know it. */
@@ -15,6 +15,7 @@ async function answer(request: IncomingMessage): Promise<{ type: string; text: s
   if (facts.app === 'details' && path.startsWith('/details/')) return json(details(facts, id, request.headers))
   if (facts.app === 'ratings' && path.startsWith('/ratings/')) return json(ratings(facts, id, request.headers))
   if (facts.app === 'reviews' && path.startsWith('/reviews/')) return json(await reviews(facts, id, request.headers))
+  if (facts.app === 'echo') return json({ path, host: request.headers.host, served: servedBy(facts, request.headers) })
   if (facts.app !== 'productpage') return undefined
   if (path === '/' || path === '/productpage')
     return { type: 'text/html; charset=utf-8', text: page(await pageView(facts, 0, request.headers)) }

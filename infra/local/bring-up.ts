@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs'
+import { caFileOf, centreUrl } from './centre.ts'
+import type { SandboxPlan } from './plan.ts'
+import type { Sandbox } from './sandbox.ts'
+import { visit } from './shopper.ts'
+import { until } from './until.ts'
+
+export type Progress = {
+  readonly done: (what: string, facts: string) => void
+  /** Told once the centre answers. */
+  readonly centreUp: () => void
+  readonly warn: (line: string) => void
+}
+
+const podsMs = 60_000
+const pageMs = 30_000
+
+/**
+ * Starts everything, what can at once: members that joined in an earlier run serve from their own state and need no
+ * centre. Throws what is not there after a minute, except in a fleet that the user may have edited: there it is a
+ * warning, and mended by editing again.
+ */
+export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Progress, signal: AbortSignal) {
+  const names = plan.clusters.map((cluster) => cluster.name)
+  const early = existsSync(caFileOf(plan)) ? sandbox.members.filter((one) => one.joined()) : []
+  const late = sandbox.members.filter((one) => !early.includes(one))
+  const orWarn = (error: Error) => {
+    if (late.length > 0 || signal.aborted) throw error
+    progress.warn(error.message)
+  }
+  sandbox.startFrontDoor()
+  const centre = async () => {
+    await sandbox.startCentre()
+    progress.done('centre', centreUrl(plan))
+    progress.centreUp()
+    await Promise.all(late.map((one) => sandbox.startMember(one.plan.name)))
+  }
+  await Promise.all([centre(), ...early.map((one) => sandbox.startMember(one.plan.name))])
+  progress.done('relays', `${names.join('  ')}  joined`)
+  await Promise.all(names.map((name) => sandbox.memberReady(name, podsMs).catch(orWarn)))
+  progress.done('pods', `${names.length} clusters, each with its gateway and pods`)
+  await pageCrosses().then(
+    (clusters) => progress.done('shop', `one page view crossed ${clusters.join(' and ')}`),
+    orWarn,
+  )
+
+  async function pageCrosses(): Promise<readonly string[]> {
+    let crossed: readonly string[] = []
+    let reason = ''
+    const whole = async () => {
+      const seen = await visit(plan.shop.host, plan.shop.port)
+      crossed = [...new Set(seen.clusters)].sort()
+      reason = seen.reason ?? `answered by ${crossed.join(', ') || 'nobody'} alone`
+      return seen.ok && crossed.length > 1
+    }
+    await until(pageMs, 'no page view is whole and crosses clusters', whole, signal).catch((cause: Error) => {
+      throw new Error(`${cause.message}; the last one: ${reason}`, { cause })
+    })
+    return crossed
+  }
+}
