@@ -52,8 +52,11 @@ function encode(deltas: readonly (StreamDelta | undefined)[]): string | undefine
 /** A key that ends in one stream and lives in another stream of the same source. */
 function somethingMoves(deltas: readonly StreamDelta[]): boolean {
   const nameOf = (delta: StreamDelta, key: string) => `${delta.stream.split('/')[1] ?? ''} ${key}`
-  const ended = new Set(
-    deltas.flatMap((delta) => delta.items.filter((item) => item.v === null).map((item) => nameOf(delta, item.k))),
-  )
-  return ended.size > 0 && deltas.some((d) => d.items.some((item) => item.v !== null && ended.has(nameOf(d, item.k))))
+  const endedIn = new Map<string, Set<string>>()
+  for (const delta of deltas)
+    for (const { k, v } of delta.items)
+      if (v === null) endedIn.set(nameOf(delta, k), (endedIn.get(nameOf(delta, k)) ?? new Set()).add(delta.stream))
+  const elsewhere = (delta: StreamDelta, key: string) =>
+    [...(endedIn.get(nameOf(delta, key)) ?? [])].some((stream) => stream !== delta.stream)
+  return deltas.some((delta) => delta.items.some(({ k, v }) => v !== null && elsewhere(delta, k)))
 }

@@ -12,7 +12,7 @@ export type Position = { readonly epoch: string; readonly rev: number } | undefi
 
 /**
  * A cursor between pages. `d`: a delta since `since`, after (rev, key). `s`: the live items of a snapshot after `key`.
- * `c`: what changed since the snapshot began, after (rev, key).
+ * `c`: what changed since the snapshot began, after (rev, key). No key is empty, so (rev + 1, '') is where rev ends.
  */
 type Cursor =
   | {
@@ -73,7 +73,7 @@ export async function readPage(
   if (next !== undefined) return { ...page, next: formatCursor(next) }
   // All live items were read, over several states where there were several pages: now what changed since the first.
   if (cursor.t === 's' && !begins && at.head > since)
-    return { ...page, next: formatCursor({ t: 'c', epoch: at.epoch, since, rev: since, key: '' }) }
+    return { ...page, next: formatCursor({ t: 'c', epoch: at.epoch, since, rev: since + 1, key: '' }) }
   return page
 }
 
@@ -98,7 +98,7 @@ export function deferred(
 
 const startOf = (have: Position): Cursor =>
   have
-    ? { t: 'd', epoch: have.epoch, since: have.rev, rev: have.rev, key: '' }
+    ? { t: 'd', epoch: have.epoch, since: have.rev, rev: have.rev + 1, key: '' }
     : { t: 's', epoch: '', since: 0, key: '' }
 
 const select = (tx: Tx, { mesh, stream }: StreamRef, cursor: Cursor, limit: number): Promise<PageRow[]> =>
