@@ -72,9 +72,13 @@ export function parseCentreUrl(text: string): string {
   return url.origin
 }
 
+/** A passphrase that we made holds 256 random bits: stretching it adds nothing but seconds to each start. */
+const randomPassphraseCost = 2 ** 14
+
 function signerAt(settings: OpenSettings, path: string, passphrase: Uint8Array): Promise<Signer> {
   if (existsSync(path)) return fileSigner({ path, passphrase })
-  const cost = settings.scryptCost === undefined ? {} : { scryptCost: settings.scryptCost }
+  const scryptCost = settings.scryptCost ?? (settings.passphrase ? undefined : randomPassphraseCost)
+  const cost = scryptCost === undefined ? {} : { scryptCost }
   return createSealedKey({ path, passphrase, random: settings.random, ...cost })
 }
 

@@ -24,12 +24,21 @@ const listeningOn = (table: string, port: number): string[] =>
   })
 
 function holdsOne(pid: string, inodes: ReadonlySet<string>): boolean {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-      const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1]
-      return inode !== undefined && inodes.has(inode)
-    })
-  } catch {
-    return false
+  return linksIn(pid).some((link) => {
+    const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1]
+    return inode !== undefined && inodes.has(inode)
+  })
+}
+
+/** What a process holds open. Descriptors close while they are looked at, and most processes are not ours to look into. */
+function linksIn(pid: string): string[] {
+  const quietly = <T>(look: () => T, otherwise: T): T => {
+    try {
+      return look()
+    } catch {
+      return otherwise
+    }
   }
+  const dir = `/proc/${pid}/fd`
+  return quietly(() => readdirSync(dir), []).map((fd) => quietly(() => readlinkSync(`${dir}/${fd}`), ''))
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { inProcessBus } from '#control/bus.ts'
 import type { Centre } from '#control/centre.ts'
 import type { PassphraseSource } from '#control/keys/passphrase.ts'
-import { openCentre } from '#control/open-centre.ts'
+import { openCentre, parseCentreUrl } from '#control/open-centre.ts'
 import { type Database, type Log, openDatabase } from '#control/store/database.ts'
 import { openApi } from '#functions/api/app.ts'
 import type { Door } from '#functions/api/door.ts'
@@ -17,6 +17,7 @@ import { portOwner } from '#functions/port-owner.ts'
 import { openPublisher } from '#functions/publish/publisher.ts'
 import { type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
 import { openWatch } from '#functions/watch/watch.ts'
+import { parseMeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
 
@@ -61,6 +62,7 @@ const stopMs = 5000
 export async function serveCentre(settings: ServeSettings): Promise<ServedCentre> {
   const now = settings.now ?? Date.now
   const { log } = settings
+  checkSettings(settings)
   mkdirSync(settings.data, { recursive: true, mode: 0o700 })
   const server = createServer(tlsOptions)
   // Listens first: a taken port is told before anything is opened, and a port 0 is known. Without a certificate yet, no
@@ -111,6 +113,12 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     await unwind()
     throw error
   }
+}
+
+/** What can be said before anything is opened. */
+function checkSettings({ listen, url, mesh }: ServeSettings): void {
+  parseMeshName(mesh)
+  parseCentreUrl(url ?? urlOf(listen.host, listen.port))
 }
 
 const storeOf = ({ databaseUrl, data }: ServeSettings): { readonly url: string } | { readonly dir: string } =>

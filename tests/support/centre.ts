@@ -115,6 +115,7 @@ export async function openTestCentre(
 export class TestRelay {
   readonly test: TestCentre
   readonly name: string
+  readonly url: string
   readonly key: KeyObject
   readonly jwk: PublicJwk
   readonly reporter = new Reporter('e1')
@@ -124,9 +125,10 @@ export class TestRelay {
   generation = 0
   bearer = ''
 
-  constructor(test: TestCentre, name: string) {
+  constructor(test: TestCentre, name: string, url = centreUrl) {
     this.test = test
     this.name = name
+    this.url = url
     const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     this.key = createPrivateKey(pair.privateKey.export({ type: 'pkcs8', format: 'pem' }))
     const { x = '', y = '' } = pair.publicKey.export({ format: 'jwk' })
@@ -157,7 +159,7 @@ export class TestRelay {
   assertion(more: Readonly<Record<string, unknown>> = {}, kid = thumbprintOf(this.jwk)): string {
     const seconds = Math.floor(this.test.clock.now / 1000)
     const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
-    const claims = { iss: this.id, sub: this.id, aud: centreUrl, jti: randomUUID(), iat: seconds, exp: seconds + 60 }
+    const claims = { iss: this.id, sub: this.id, aud: this.url, jti: randomUUID(), iat: seconds, exp: seconds + 60 }
     const text = `${part({ alg: 'ES256', typ: 'JWT', kid })}.${part({ ...claims, ...more })}`
     const signature = sign('sha256', Buffer.from(text), { key: this.key, dsaEncoding: 'ieee-p1363' })
     return `${text}.${signature.toString('base64url')}`
