@@ -1,5 +1,8 @@
+import { renameSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts'
 import { openIssuingKey, openServingKey, planRenewal, renewIfDue } from '#gateway/identity/issuing-key.ts'
+import { Problem } from '#mesh/model/problem.ts'
 import type { Home } from '#mesh/model/view.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
 import { issuingCaNames, relayServingNames } from '#mesh/trust/names.ts'
@@ -19,10 +22,21 @@ export type Certificates = {
   expiry(): { readonly issuing?: number; readonly serving?: number }
 }
 
-export async function openCertificates(stateDir: string, home: Home, ips: readonly string[]): Promise<Certificates> {
-  const issuing = await openIssuingKey(stateDir)
-  const serving = await openServingKey(stateDir)
-  const clock = () => new Date()
+export type CertificateParts = {
+  readonly stateDir: string
+  readonly home: Home
+  readonly ips: readonly string[]
+  readonly clock: () => Date
+  readonly warn: (text: string) => void
+}
+
+/**
+ * Opens both keys. A file that is damaged is set aside, and a new key is made and certified in its place. Throws
+ * `conflict` for a key that others may have read: that is for a person to judge.
+ */
+export async function openCertificates({ stateDir, home, ips, clock, warn }: CertificateParts): Promise<Certificates> {
+  const issuing = await openedOrNew(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir), warn)
+  const serving = await openedOrNew(join(stateDir, 'serving.key'), () => openServingKey(stateDir), warn)
   const usable = (key: CertifiedKey): Certified | undefined => {
     const current = key.current()
     return current && planRenewal(current, clock()).standing !== 'ended' ? current : undefined
@@ -62,5 +76,21 @@ export async function openCertificates(stateDir: string, home: Home, ips: readon
       const [one, two] = [ends(issuing), ends(serving)]
       return { ...(one === undefined ? {} : { issuing: one }), ...(two === undefined ? {} : { serving: two }) }
     },
+  }
+}
+
+async function openedOrNew(
+  path: string,
+  open: () => Promise<CertifiedKey>,
+  warn: (text: string) => void,
+): Promise<CertifiedKey> {
+  try {
+    return await open()
+  } catch (error) {
+    const damaged = error instanceof Problem && error.kind === 'conflict' && (statSync(path).mode & 0o077) === 0
+    if (!damaged) throw error
+    renameSync(path, `${path}.damaged`)
+    warn(`${error.message} It was set aside as ${path}.damaged, and a new one is made.`)
+    return open()
   }
 }

@@ -38,7 +38,7 @@ async function main(): Promise<void> {
   })
   const end = (signal: string) => {
     log.info({ signal }, 'ending')
-    relay.stop().then(() => process.exit(0))
+    void relay.stop().finally(() => process.exit(0))
     setTimeout(() => process.exit(0), 4000).unref()
   }
   process.once('SIGTERM', end)

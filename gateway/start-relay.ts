@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
@@ -13,9 +12,10 @@ import { type Observed, relayMetrics } from '#gateway/metrics.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import { type AdsServer, serveAds } from '#gateway/relay/server.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
+import { takeState } from '#gateway/state-lock.ts'
 import { serveStatus } from '#gateway/status/status-server.ts'
 import { joinCentre } from '#gateway/uplink/join.ts'
-import { loadMembership, loadOrMakeRelayKey, type Membership } from '#gateway/uplink/membership.ts'
+import { loadMembership, loadRelayKey, type Membership } from '#gateway/uplink/membership.ts'
 import { reportOf } from '#gateway/uplink/report.ts'
 import { openUplink, type Uplink } from '#gateway/uplink/uplink.ts'
 import { relayVersion } from '#gateway/version.ts'
@@ -36,6 +36,8 @@ export type RelayParts = {
   /** A join token, needed only until the cluster has joined. */
   readonly token?: string
   readonly log: Logger
+  /** Unix ms; this machine's clock where absent. */
+  readonly now?: () => number
 }
 
 type State = 'joining' | 'waiting-for-certificates' | 'serving'
@@ -47,9 +49,9 @@ const retryMs = 2000
  * One relay, from an empty directory to serving. Before it joined only health and metrics are open. With a certificate
  * on disk it opens its port and serves what it last knew before it calls anyone.
  */
-export async function startRelay({ dir, settings, token, log }: RelayParts): Promise<{ stop(): Promise<void> }> {
+export async function startRelay({ dir, settings, token, log, now }: RelayParts): Promise<{ stop(): Promise<void> }> {
   const stateDir = join(dir, settings.state)
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const unlock = takeState(stateDir, log)
   let state: State = 'joining'
   let watch: ClusterWatch | undefined
   let uplink: Uplink | undefined
@@ -61,21 +63,15 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
     observed: () => ({}),
   }
   const metrics = relayMetrics(() => ({ ...nothingYet, ...parts.observed() }))
-  const statusServer = await serveStatus(
-    { host: settings.relay.statusAddress, port: settings.relay.statusPort },
-    {
-      ready: () => state === 'serving',
-      status: () => ({ cluster: settings.cluster, version: relayVersion, state, ...parts.status() }),
-      metrics: metrics.render,
-    },
-  )
+  let statusServer: { close(): void } | undefined
   const stop = async () => {
     stopped = true
     for (const timer of timers) clearTimeout(timer)
     watch?.stop()
     uplink?.stop()
     await ads?.close()
-    statusServer.close()
+    statusServer?.close()
+    unlock()
   }
   try {
     await run()
@@ -86,25 +82,35 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
   return { stop }
 
   async function run(): Promise<void> {
-    const membership = loadMembership(stateDir) ?? (await join_())
+    statusServer = await serveStatus(
+      { host: settings.relay.statusAddress, port: settings.relay.statusPort },
+      {
+        ready: () => state === 'serving',
+        status: () => ({ cluster: settings.cluster, version: relayVersion, state, ...parts.status() }),
+        metrics: metrics.render,
+      },
+    )
+    const membership = loadMembership(stateDir, (text) => log.warn(text)) ?? (await join_())
     if (stopped) return
     const home = homeOf(membership, settings)
     const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
     watch = cluster
     await cluster.start()
     const keeper = viewKeeper(home, cluster.current(), log)
-    uplink = openUplink({
+    const line = openUplink({
       membership,
-      key: loadOrMakeRelayKey(stateDir),
+      key: loadRelayKey(stateDir, membership),
       dir: stateDir,
       version: relayVersion,
       log,
+      ...(now ? { now } : {}),
       onReceived: (received) => {
         if (keeper.received(received)) ads?.changed()
         report()
       },
     })
-    keeper.received(uplink.received())
+    uplink = line
+    keeper.received(line.received())
     let told: ReturnType<typeof reportOf> | undefined
     const report = () => {
       const { config } = keeper.view()
@@ -116,7 +122,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
         ...(told ? { previous: told.items } : {}),
         ...(config ? { config } : {}),
       })
-      uplink?.report(told.items)
+      line.report(told.items)
     }
     cluster.onChange(() => {
       keeper.own(cluster.current())
@@ -128,11 +134,12 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
     const ips = [
       ...new Set([settings.relay.address, ...settings.relay.names].filter((name) => isIP(name) !== 0)),
     ].filter((ip) => ip !== '0.0.0.0' && ip !== '::')
-    const certificates = await openCertificates(stateDir, home, ips)
+    const clock = () => new Date(line.now())
+    const certificates = await openCertificates({ stateDir, home, ips, clock, warn: (text) => log.warn(text) })
     const issuer = createIssuer({
       key: certificates.issuing,
       trustDomain: home.trustDomain,
-      clock: () => new Date(),
+      clock,
       random: (n) => randomBytes(n),
       roots: () => keeper.view().config?.trust.roots ?? [],
     })
@@ -157,7 +164,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
       trustDomain: home.trustDomain,
       region: home.region,
       network: home.network,
-      centre: uplink?.status(),
+      centre: line.status(),
       config: keeper.facts(),
       rejected: cluster.rejected(),
       conditions: [...(told?.conditions ?? []), ...(keeper.view().config?.conditions ?? [])],
@@ -165,15 +172,15 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
       ...(ads?.status() ?? { proxies: [], quarantined: [] }),
     })
     parts.observed = () => {
-      const centre = uplink?.status()
+      const centre = line.status()
       return {
         ...(ads?.observables() ?? {}),
         issued: issuing.counters().issued,
-        toTell: centre?.toTell ?? 0,
-        lastHeardAt: centre?.lastHeardAt,
-        connected: centre?.state === 'connected',
+        toTell: centre.toTell,
+        lastHeardAt: centre.lastHeardAt,
+        connected: centre.state === 'connected',
         rejectedObjects: cluster.rejected().length,
-        stateFaults: centre?.faults.length ?? 0,
+        stateFaults: centre.faults.length,
         expiry: certificates.expiry(),
       }
     }
@@ -201,8 +208,8 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
     }
     state = 'waiting-for-certificates'
     await open()
-    uplink.start()
-    const line = uplink
+    line.start()
+    let lastFault: string | undefined
     const renew = async (): Promise<void> => {
       let wait = renewEveryMs
       try {
@@ -212,17 +219,20 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
           if (ads && serving) ads.rotate(serving)
         }
         await open()
+        lastFault = undefined
       } catch (error) {
-        log.warn(
-          { err: (error as Error).message, expiry: certificates.expiry() },
-          'certificates could not be renewed yet',
-        )
+        const err = (error as Error).message
+        if (err !== lastFault && !stopped)
+          log.warn({ err, expiry: certificates.expiry() }, 'certificates could not be renewed yet')
+        lastFault = err
         if (error instanceof Problem && error.kind === 'conflict' && !ads) throw error
         wait = ads ? renewEveryMs : retryMs
       }
       if (!stopped) later(wait, () => void renew().catch(fatal))
     }
-    await renew()
+    // With a certificate in hand nothing waits for the centre.
+    if (ads) void renew().catch(fatal)
+    else await renew()
   }
 
   function fatal(error: unknown): void {
@@ -247,7 +257,7 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
         `the relay in ${dir} has not joined yet and no join token was given: ` +
           `make one with "isthmus token create ${settings.cluster}" and start with --join <token>`,
       )
-    for (;;) {
+    for (let lastFault = ''; ; ) {
       try {
         return await joinCentre({
           token,
@@ -259,7 +269,9 @@ export async function startRelay({ dir, settings, token, log }: RelayParts): Pro
         })
       } catch (error) {
         if (!(error instanceof Problem) || error.kind !== 'unavailable' || stopped) throw error
-        log.warn({ err: error.message }, 'not joined yet')
+        if (error.message !== lastFault)
+          log.warn({ err: error.message }, 'not joined yet; tried again every two seconds')
+        lastFault = error.message
         await new Promise<void>((resolve) => later(retryMs, resolve))
       }
     }

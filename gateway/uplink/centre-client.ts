@@ -164,6 +164,8 @@ const tlsReasons: Readonly<Record<string, string>> = {
 /** What a failed connection means, in words with the fix where there is one. */
 export function unreachable(url: URL, cause: unknown): Problem {
   const code = (cause as { code?: string }).code ?? ''
-  const reason = tlsReasons[code] ?? (cause as Error).message
+  // OpenSSL's own words end in a file and a line of its source.
+  const noTls = code.startsWith('ERR_SSL_') ? `it does not speak TLS there, or none that is safe (${code})` : undefined
+  const reason = tlsReasons[code] ?? noTls ?? (cause as Error).message
   return new Problem('unavailable', `the centre at ${url.origin} cannot be reached: ${reason}`, { cause })
 }

@@ -21,8 +21,8 @@ export type JoinSettings = {
 /**
  * Redeems a join token: finds the centre's CA by the digest in the token, makes and stores the relay's key, then spends
  * the token over a connection that this CA vouches for. Running it again with the same key within the token's hour gives
- * the same answer. Throws `invalid` (the token itself), `unavailable` (the centre), `conflict` or `forbidden` (spent,
- * expired, another cluster's): each names what to do.
+ * the same answer. Throws `invalid` (the token itself), `unavailable` (the centre, or the own disk), `conflict` or
+ * `forbidden` (another CA; spent, expired, another cluster's): each names what to do.
  */
 export async function joinCentre(settings: JoinSettings): Promise<Membership> {
   const token = parseJoinToken(settings.token)
@@ -49,7 +49,7 @@ export async function joinCentre(settings: JoinSettings): Promise<Membership> {
         relayVersion: settings.version,
       },
     })
-    const membership = { ...answer, url: token.url }
+    const membership = { ...answer, url: token.url, keyId: key.thumbprint }
     saveMembership(settings.dir, membership)
     return membership
   } finally {
@@ -66,7 +66,7 @@ function fetchCa(token: JoinToken, sha256: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(
       {
-        host: url.hostname,
+        host: url.hostname.replace(/^\[|\]$/g, ''),
         port: Number(url.port || 443),
         rejectUnauthorized: false,
         ...(/^[0-9.]+$|:/.test(url.hostname) ? {} : { servername: url.hostname }),
@@ -78,9 +78,10 @@ function fetchCa(token: JoinToken, sha256: string): Promise<string> {
         else
           reject(
             new Problem(
-              'unavailable',
+              'conflict',
               `the centre at ${url.origin} shows a certificate of another CA than the one the join token names: ` +
-                'somebody else answers there, or the centre was set up anew; make a new token',
+                'somebody else answers there, or the centre was set up anew. Nothing was told to it. If the address is right, ' +
+                `make a new token with: isthmus token create ${token.cluster}`,
             ),
           )
       },

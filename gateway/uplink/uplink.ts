@@ -69,6 +69,8 @@ export type Uplink = {
   report(items: ReadonlyMap<string, Json>): void
   sign(request: SignRequest): Promise<SignAnswer>
   status(): UplinkStatus
+  /** Unix ms, put right by the centre's clock where this machine's is off by more than half a minute. */
+  now(): number
   stop(): void
 }
 
@@ -120,6 +122,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
       streams: Object.fromEntries([...receiver.received()].map(([name, { rev }]) => [name, rev])),
       ...{ mismatches: receiver.mismatches(), faults: store.faults() },
     }),
+    now: () => now() + session.clockSkewMs(),
     stop: () => {
       stopping.abort()
       hints.stop()

@@ -1,267 +1,204 @@
-import { generateKeyPairSync, randomUUID, sign, X509Certificate } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { createServer as createHttp } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { certificatesPerHourMax } from '#control/issue-intermediate.ts'
-import { assembleCsr, buildCsrTbs } from '#mesh/trust/csr.ts'
-import { parseJoinToken } from '#mesh/wire/join-token.ts'
-import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
-import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
+import { loadMembership } from '#gateway/uplink/membership.ts'
+import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
+import { formatJoinToken, type JoinToken, parseJoinToken } from '#mesh/wire/join-token.ts'
+import { joinMember, joinWith, startTestCentre, type TestCentre } from '#tests/support/channel.ts'
+import { freePort } from '#tests/support/flaky-line.ts'
 
 let centre: TestCentre
+let now = () => Date.now()
+let names = 0
+const fresh = () => `c${++names}`
+const dirOf = (name: string) => join(centre.dir, name)
+
 beforeAll(async () => {
-  centre = await openTestCentre()
+  centre = await startTestCentre({ now: () => now() })
 })
-afterAll(() => centre.close())
+afterAll(() => centre?.end())
 
-let count = 0
-const fresh = () => new TestRelay(centre, `c${++count}`)
-const hour = 60 * 60_000
+/** A token with parts of another. */
+const altered = (token: string, parts: Partial<JoinToken>): string =>
+  formatJoinToken({ ...parseJoinToken(token), ...parts })
 
-async function csr(): Promise<string> {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const tbs = buildCsrTbs(new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })))
-  return assembleCsr(tbs, 'ecdsa-sha256', new Uint8Array(sign('sha256', tbs, privateKey)))
+/** How a join ends: the kind and the words that a person reads. */
+async function refusal(work: Promise<unknown>): Promise<{ kind: ProblemKind; text: string }> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof Problem) return { kind: error.kind, text: error.message }
+    throw error
+  }
+  throw new Error('it was not refused')
 }
 
-describe('join', () => {
-  test('a token makes its bearer the member it was made for', async () => {
-    const relay = fresh()
-    const answer = await relay.redeem(await relay.invite())
-    expect(answer.body).toMatchObject({
-      cluster: relay.name,
-      mesh: 'mesh1',
-      trustDomain: `${relay.name}.mesh1`,
-      generation: 1,
+describe('a join token', () => {
+  test('as it comes out of a terminal, wrapped and with a line feed at its end, joins', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    const wrapped = ` ${token.replace(/(.{60})/g, '$1\r\n')}\n`
+    const membership = await joinWith(wrapped, name, dirOf(name))
+    expect(membership).toMatchObject({ cluster: name, mesh: 'mesh1', trustDomain: `${name}.mesh1`, url: centre.url })
+    expect(loadMembership(dirOf(name))).toEqual(membership)
+  })
+
+  test('again with the same key, within its hour: the same answer', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    const first = await joinWith(token, name, dirOf(name))
+    expect(await joinWith(token, name, dirOf(name))).toEqual({ ...first, time: expect.any(Number) })
+  })
+
+  test('with another key: refused, and the first stays a member', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    await joinWith(token, name, dirOf(name))
+    const { kind, text } = await refusal(joinWith(token, name, dirOf(`${name}-thief`)))
+    expect(kind).toBe('conflict')
+    expect(text).toContain(`the join token of cluster "${name}" was spent by another key: a token works once`)
+    expect(text).toContain(`isthmus token create ${name}`)
+    expect(existsSync(join(dirOf(`${name}-thief`), 'membership.json'))).toBe(false)
+    const member = await joinMember(centre, name)
+    member.uplink().start()
+    await expect.poll(() => member.uplink().status().state).toBe('connected')
+    member.end()
+  })
+
+  test('of another cluster: said before anybody is called', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    const before = centre.line.counts().connections
+    const { kind, text } = await refusal(joinWith(token, 'other', dirOf('other')))
+    expect(kind).toBe('invalid')
+    expect(text).toBe(
+      `the join token was made for cluster "${name}", but this relay's settings name "other": ` +
+        'make one with: isthmus token create other',
+    )
+    expect(centre.line.counts().connections).toBe(before)
+  })
+
+  test('of another cluster, its name changed by hand: the centre says the same', async () => {
+    const [name, other] = [fresh(), fresh()]
+    await centre.token(other)
+    const forged = altered(await centre.token(name), { cluster: other })
+    const { kind, text } = await refusal(joinWith(forged, other, dirOf(other)))
+    expect(kind).toBe('forbidden')
+    expect(text).toContain(`the join token was made for cluster "${name}", this relay's settings name "${other}"`)
+  })
+
+  test('after its hour: expired, and what to do', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    now = () => Date.now() + 61 * 60_000
+    const { kind, text } = await refusal(joinWith(token, name, dirOf(name))).finally(() => {
+      now = () => Date.now()
     })
-    expect(new X509Certificate(String(answer.body['controlPlaneCa'])).ca).toBe(true)
-    const shown = await centre.admin('GET', `/v1/clusters/${relay.name}`)
-    expect(shown.body).toMatchObject({ state: 'joined', network: `net-${relay.name}`, region: 'eu-1' })
-  })
-
-  test('the same token with the same key gives the same answer within its hour', async () => {
-    const relay = fresh()
-    const token = await relay.invite()
-    const first = await relay.redeem(token)
-    expect((await relay.redeem(token)).body).toEqual(first.body)
-  })
-
-  test('the token holds URL, cluster and CA digest, and its secret is stored nowhere', async () => {
-    const relay = fresh()
-    await relay.invite()
-    const { body } = await centre.admin('POST', `/v1/clusters/${relay.name}/join-tokens`)
-    const token = parseJoinToken(`${String(body['token'])}\n`)
-    expect(token).toMatchObject({ url: 'https://centre.test:7400', cluster: relay.name, caSha256: 'ab'.repeat(32) })
-    expect(Buffer.from(token.token, 'base64url')).toHaveLength(32)
-    const audit = await centre.admin('GET', '/v1/audit-events')
-    expect(JSON.stringify(audit.body)).not.toContain(token.token)
-  })
-
-  test('the same Idempotency-Key gives the same token, and only to the same caller', async () => {
-    const relay = fresh()
-    await relay.invite()
-    const path = `/v1/clusters/${relay.name}/join-tokens`
-    const one = await centre.admin('POST', path, undefined, { 'idempotency-key': 'k1' })
-    const same = await centre.admin('POST', path, undefined, { 'idempotency-key': 'k1' })
-    const other = await centre.admin('POST', path, undefined, { 'idempotency-key': 'k2' })
-    expect(same.body).toEqual(one.body)
-    expect(other.body['token']).not.toBe(one.body['token'])
-  })
-
-  test('another key on a spent token is refused', async () => {
-    const [relay, thief] = [fresh(), fresh()]
-    const token = await relay.invite()
-    await relay.redeem(token)
-    const answer = await thief.redeem(token, { cluster: relay.name })
-    expect(answer).toMatchObject({ status: 409, body: { detail: expect.stringContaining('spent by another key') } })
-  })
-
-  test('a token is good for one hour', async () => {
-    const relay = fresh()
-    const token = await relay.invite()
-    centre.clock.now += hour
-    expect(await relay.redeem(token)).toMatchObject({
-      status: 403,
-      body: { detail: expect.stringContaining('expired') },
+    expect({ kind, text }).toEqual({
+      kind: 'forbidden',
+      text: `the join token has expired: it lives one hour; make one with: isthmus token create ${name}`,
     })
   })
 
-  test("another cluster's token, an unknown one, and one of a cluster that was removed are told apart", async () => {
-    const [relay, other] = [fresh(), fresh()]
-    const token = await other.invite()
-    expect((await relay.redeem(token)).body['detail']).toContain(`was made for cluster "${other.name}"`)
-    expect((await relay.redeem('x'.repeat(43))).body['detail']).toContain('not known here')
-    await centre.admin('DELETE', `/v1/clusters/${other.name}`)
-    expect(await other.redeem(token)).toMatchObject({ status: 403 })
-  })
-
-  test('two relays that redeem one token at once: one joins', async () => {
-    const [relay, twin] = [fresh(), fresh()]
-    const token = await relay.invite()
-    const both = await Promise.all([relay.redeem(token), twin.redeem(token, { cluster: relay.name })])
-    expect(both.map(({ status }) => status).toSorted()).toEqual([200, 409])
+  test('that nobody made here, or that was withdrawn', async () => {
+    const name = fresh()
+    const forged = altered(await centre.token(name), { token: 'x'.repeat(43) })
+    const { kind, text } = await refusal(joinWith(forged, name, dirOf(name)))
+    expect(kind).toBe('forbidden')
+    expect(text).toContain('is not known here (or was withdrawn); make one with')
   })
 
   test.each([
-    ['a relay two minors ahead', { proto: 'mesh-sync/1.2' }, 409, 'upgrade the centre first'],
-    ['a relay of another major', { proto: 'mesh-sync/0.9' }, 409, 'upgrade the relay first'],
-    ['no version at all', { proto: 'hello' }, 400, 'not a mesh-sync version'],
+    ['nothing', '', /must begin with "isthmus_join_"; make one with: isthmus token create/],
+    ['an operator key', 'isthmus_key_abc', /this is not a join token/],
+    ['half a token', 'isthmus_join_eyJ1Ijoi', /cut off or damaged: copy it again, whole/],
     [
-      'a key that is no point',
-      { key: { kty: 'EC', crv: 'P-256', x: 'A'.repeat(43), y: 'A'.repeat(43) } },
-      400,
-      'P-256',
+      'plain http',
+      formatJoinToken({ url: 'http://127.0.0.1:1', token: 'secret-of-it', cluster: 'c' }),
+      /dial https only/,
     ],
-    ['a network that is no name', { network: 'Net_1' }, 400, 'network'],
-  ])('%s is refused and the token is not spent', async (_, more, status, detail) => {
-    const relay = fresh()
-    const token = await relay.invite()
-    const refused = await relay.redeem(token, more)
-    expect(refused).toMatchObject({ status, body: { detail: expect.stringContaining(detail) } })
-    expect((await relay.redeem(token)).status).toBe(200)
+    ['a bad digest', formatJoinToken({ url: 'https://a', token: 't', cluster: 'c', caSha256: 'abc' }), /CA digest/],
+  ])('%s: named, and never quoted', async (_, token, words) => {
+    const { kind, text } = await refusal(joinWith(token, 'c', dirOf('nobody')))
+    expect(kind).toBe('invalid')
+    expect(text).toMatch(words)
+    expect(text).not.toContain('secret-of-it')
   })
 
-  test('one minor ahead works, and unknown fields are ignored', async () => {
-    const relay = fresh()
-    const token = await relay.invite()
-    expect((await relay.redeem(token, { proto: 'mesh-sync/1.1', colour: 'green' })).status).toBe(200)
+  test('for a host that does not exist, and for a port where nobody listens', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    const nowhere = await refusal(joinWith(altered(token, { url: 'https://centre.invalid:7400' }), name, dirOf(name)))
+    expect(nowhere).toEqual({
+      kind: 'unavailable',
+      text: 'the centre at https://centre.invalid:7400 cannot be reached: the host name does not resolve',
+    })
+    const url = `https://127.0.0.1:${await freePort()}`
+    const silent = await refusal(joinWith(altered(token, { url }), name, dirOf(name)))
+    expect(silent).toEqual({
+      kind: 'unavailable',
+      text: `the centre at ${url} cannot be reached: nothing listens there`,
+    })
   })
 
-  test('coming back after leaving raises the generation, and nothing of the former life is there', async () => {
-    const relay = await fresh().join()
-    await relay.sync(
-      { cluster: facts(`net-${relay.name}`), gateways, 'export/shop/old': exported(), 'summary/shop/old': summary(1) },
-      { complete: true },
-    )
-    await centre.admin('DELETE', `/v1/clusters/${relay.name}`)
-    const again = new TestRelay(centre, relay.name)
-    await again.join()
-    expect(again).toMatchObject({ id: relay.id, generation: 2, trustDomain: `${relay.name}-g2.mesh1` })
-    await centre.settle()
-    const exports = await centre.admin('GET', `/v1/service-exports?cluster=${relay.name}`)
-    expect(exports.body['items']).toEqual([])
+  test('for the right centre under a name that its certificate does not have', async () => {
+    const name = fresh()
+    const url = `https://localhost:${centre.line.port}`
+    const { kind, text } = await refusal(joinWith(altered(await centre.token(name), { url }), name, dirOf(name)))
+    expect(kind).toBe('unavailable')
+    expect(text).toContain('is not for this host name: dial the name that `isthmus serve --url` was given')
+  })
+
+  test('for a port that speaks plain HTTP', async () => {
+    const plain = createHttp((_, answer) => answer.end('hello'))
+    await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve))
+    const name = fresh()
+    const url = `https://127.0.0.1:${(plain.address() as AddressInfo).port}`
+    const { kind, text } = await refusal(joinWith(altered(await centre.token(name), { url }), name, dirOf(name)))
+    plain.close()
+    expect(kind).toBe('unavailable')
+    expect(text).toContain(`the centre at ${url} cannot be reached: it does not speak TLS there`)
+  })
+
+  test('naming another CA: nothing secret is sent, no key is made, and it is not tried again', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    const { kind, text } = await refusal(joinWith(altered(token, { caSha256: 'ab'.repeat(32) }), name, dirOf(name)))
+    expect(kind).toBe('conflict')
+    expect(text).toContain('shows a certificate of another CA than the one the join token names')
+    expect(text).toContain(`isthmus token create ${name}`)
+    expect(existsSync(dirOf(name))).toBe(false)
+    expect((await joinWith(token, name, dirOf(name))).cluster).toBe(name)
+  })
+
+  test('whose answer is lost at any byte: the next try with the same token joins', async () => {
+    const name = fresh()
+    const token = await centre.token(name)
+    for (const cutDownAt of [0, 100, 1500, 2500, 3500]) {
+      centre.line.fault({ cutDownAt })
+      await joinWith(token, name, dirOf(name)).catch((error: Error) =>
+        expect(error).toMatchObject({ kind: 'unavailable' }),
+      )
+    }
+    centre.line.fault({})
+    expect((await joinWith(token, name, dirOf(name))).cluster).toBe(name)
   })
 })
 
-describe('a token for an assertion', () => {
-  test('works for one hour, for the cluster that holds the key', async () => {
-    const relay = await fresh().join()
-    expect((await relay.sync({ cluster: facts(`net-${relay.name}`) })).status).toBe(200)
-    centre.clock.now += hour
-    expect((await relay.sync({})).status).toBe(401)
-  })
-
-  test('an assertion works once', async () => {
-    const relay = await fresh().join()
-    const assertion = relay.assertion()
-    expect((await relay.authenticate(assertion)).status).toBe(200)
-    expect((await relay.authenticate(assertion)).status).toBe(401)
-  })
-
-  test.each([-10, 10])('a clock %i minutes off is refused with the time of the centre', async (minutes) => {
-    const relay = await fresh().join()
-    const iat = Math.floor(centre.clock.now / 1000) + minutes * 60
-    const answer = await relay.authenticate(relay.assertion({ iat, exp: iat + 60 }))
-    expect(answer).toMatchObject({ status: 401, body: { time: centre.clock.now } })
-    expect(answer.body['detail']).toContain(`600 s ${minutes < 0 ? 'behind' : 'ahead of'}`)
-  })
-
-  test.each([-4, 4])('a clock %i minutes off is forgiven', async (minutes) => {
-    const relay = await fresh().join()
-    const iat = Math.floor(centre.clock.now / 1000) + minutes * 60
-    expect((await relay.authenticate(relay.assertion({ iat, exp: iat + 300 }))).status).toBe(200)
-  })
-
-  test('every other fault hears the same bland sentence', async () => {
-    const [relay, other] = [await fresh().join(), await fresh().join()]
-    const [head = '', claims = ''] = relay.assertion().split('.')
-    const faults = {
-      foreignKey: other.assertion({ iss: relay.id, sub: relay.id }),
-      foreignKid: relay.assertion({}, 'x'.repeat(43)),
-      issuer: relay.assertion({ iss: randomUUID() }),
-      unknown: relay.assertion({ iss: randomUUID(), sub: randomUUID() }),
-      unsigned: `${Buffer.from('{"alg":"none"}').toString('base64url')}.${claims}.AAAA`,
-      cut: `${head}.${claims}.${'A'.repeat(40)}`,
-      garbage: 'a'.repeat(100),
-    }
-    for (const [name, assertion] of Object.entries(faults)) {
-      const answer = await relay.authenticate(assertion)
-      expect([name, answer.status]).toEqual([name, 401])
-      expect(answer.body['detail']).toBe('the credential is missing, wrong, expired or withdrawn')
-    }
-  })
-
-  test('one for another centre is told so', async () => {
-    const relay = await fresh().join()
-    const answer = await relay.authenticate(relay.assertion({ aud: 'https://elsewhere.test' }))
-    expect(answer.body['detail']).toContain('this centre is https://centre.test:7400')
-  })
-
-  test('a cluster that is removed, or joins anew with another key, is shut out at once', async () => {
-    const [gone, replaced] = [await fresh().join(), await fresh().join()]
-    await centre.admin('DELETE', `/v1/clusters/${gone.name}`)
-    expect((await gone.sync({})).status).toBe(401)
-    expect((await gone.authenticate()).status).toBe(401)
-    const heir = await new TestRelay(centre, replaced.name).join()
-    expect(heir).toMatchObject({ id: replaced.id, generation: 1 })
-    expect((await replaced.sync({})).status).toBe(401)
-    expect((await replaced.authenticate()).status).toBe(401)
-  })
-})
-
-describe('certificates', () => {
-  const path = (id: string) => `/v1/clusters/${id}/certificates`
-
-  test("the issuing CA is shut into the cluster's own trust domain, and logged", async () => {
-    const relay = await fresh().join()
-    const body = { kind: 'issuing', csr: await csr() }
-    const answer = await centre.call('POST', path(relay.id), { bearer: relay.bearer, body })
-    const [root] = answer.body['roots'] as string[]
-    const certificate = new X509Certificate(String(answer.body['chain']))
-    expect(certificate.subjectAltName).toBe(`URI:spiffe://${relay.trustDomain}`)
-    expect(certificate.verify(new X509Certificate(String(root)).publicKey)).toBe(true)
-    const audit = await centre.admin('GET', '/v1/audit-events?limit=1')
-    const serial = certificate.serialNumber.toLowerCase()
-    expect(audit.body['items']).toMatchObject([
-      { action: 'certificate.issue', caller: `cluster:${relay.name}`, detail: { serial } },
-    ])
-  })
-
-  test("the relay's serving certificate is of the control-plane CA, never for the centre's own address", async () => {
-    const relay = await fresh().join()
-    const body = {
-      kind: 'relay-serving',
-      csr: await csr(),
-      ips: ['127.21.0.1'],
-      dnsNames: ['relay.isthmus-system.svc'],
-    }
-    const answer = await centre.call('POST', path(relay.id), { bearer: relay.bearer, body })
-    const names = new X509Certificate(String(answer.body['chain'])).subjectAltName
-    expect(names).toContain('IP Address:127.21.0.1')
-    expect(names).toContain(`spiffe://${relay.trustDomain}/ns/isthmus-system/sa/relay`)
-    const stolen = await centre.call('POST', path(relay.id), {
-      bearer: relay.bearer,
-      body: { ...body, ips: ['127.0.0.1'] },
-    })
-    expect(stolen.status).toBe(403)
-  })
-
-  test("another cluster's, an operator's and a broken request are refused", async () => {
-    const [relay, other] = [await fresh().join(), await fresh().join()]
-    const body = { kind: 'issuing', csr: await csr() }
-    expect((await centre.call('POST', path(other.id), { bearer: relay.bearer, body })).status).toBe(403)
-    expect((await centre.admin('POST', path(relay.id), body)).status).toBe(403)
-    const broken = await centre.call('POST', path(relay.id), {
-      bearer: relay.bearer,
-      body: { ...body, csr: 'x'.repeat(200) },
-    })
-    expect(broken.status).toBe(400)
-  })
-
-  test('a relay that asks over and over is slowed down', async () => {
-    const relay = await fresh().join()
-    const body = { kind: 'issuing', csr: await csr() }
-    const ask = () => centre.call('POST', path(relay.id), { bearer: relay.bearer, body })
-    for (let i = 0; i < certificatesPerHourMax; i++) expect((await ask()).status).toBe(200)
-    const refused = await ask()
-    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '600'])
+describe('a relay whose clock is off by ten minutes', () => {
+  test.each([
+    ['behind', -10],
+    ['ahead', 10],
+  ])('%s: it goes by the time of the centre, and works', async (_, minutes) => {
+    const name = fresh()
+    const member = await joinMember(centre, name, { now: () => Date.now() + minutes * 60_000 })
+    member.uplink().start()
+    await expect.poll(() => member.uplink().status().state, { timeout: 5000 }).toBe('connected')
+    const { clockSkewMs } = member.uplink().status()
+    expect(Math.abs(clockSkewMs + minutes * 60_000)).toBeLessThan(5000)
+    expect(Math.abs(member.uplink().now() - Date.now())).toBeLessThan(5000)
+    member.end()
   })
 })

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
 import { joinCentre } from '#gateway/uplink/join.ts'
-import { loadMembership, loadOrMakeRelayKey, type Membership } from '#gateway/uplink/membership.ts'
+import { loadMembership, loadRelayKey, type Membership } from '#gateway/uplink/membership.ts'
 import type { Received } from '#gateway/uplink/received.ts'
 import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/uplink.ts'
 import type { Json } from '#mesh/model/canonical.ts'
@@ -144,7 +144,7 @@ export async function joinMember(
   const open = () =>
     openUplink({
       ...{ membership, dir, version: '0.1.0', log: { info: note('info'), warn: note('warn') } },
-      key: loadOrMakeRelayKey(dir),
+      key: loadRelayKey(dir, membership),
       onReceived: (received) => told.push(received),
       ...more,
     })
