@@ -2,9 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { type CentreApi, joinTokenFor } from '#infra/local/centre.ts'
 import { writeEndpointSlices } from '#infra/local/endpoint-slices.ts'
-import { answers } from '#infra/local/kubelet.ts'
 import type { ServiceObject } from '#infra/local/manifests.ts'
 import {
   type ClusterPlan,
@@ -14,10 +12,10 @@ import {
   relayPort,
   statusPort,
 } from '#infra/local/plan.ts'
-import type { Program } from '#infra/local/program.ts'
 import { replaceFile } from '#infra/local/replace-file.ts'
 import { issuerOf } from '#infra/local/seed.ts'
 import { tokenIssuer, uidOf } from '#infra/local/token-issuer.ts'
+import { type FleetCentre, joinTokenOf } from '#tests/support/fleet-centre.ts'
 import {
   exportYaml,
   hostOfApp,
@@ -29,8 +27,8 @@ import {
   serviceYaml,
 } from '#tests/support/fleet-manifests.ts'
 import { type AppNames, type FleetPod, startFleetPod } from '#tests/support/fleet-pod.ts'
-import { startGuarded } from '#tests/support/fleet-program.ts'
-import { type FleetProxy, startFleetProxy } from '#tests/support/fleet-proxy.ts'
+import { type Program, startProgram } from '#tests/support/fleet-program.ts'
+import { answers, type FleetProxy, startFleetProxy } from '#tests/support/fleet-proxy.ts'
 import { appPorts, type PortName } from '#tests/support/protocols.ts'
 import { eventually } from '#tests/support/until.ts'
 import { type WorkloadIdentity, workloadIdentity } from '#tests/support/workload-identity.ts'
@@ -38,12 +36,11 @@ import { type WorkloadIdentity, workloadIdentity } from '#tests/support/workload
 export type ClusterParts = {
   readonly plan: ClusterPlan
   readonly apps: AppNames
-  readonly caFile: string
+  readonly centre: FleetCentre
   readonly runDir: string
   readonly logDir: string
   readonly programs: { readonly relay: string; readonly proxy: string }
   readonly envoy: string
-  readonly api: () => CentreApi
 }
 
 /** One member cluster: a directory of Kubernetes YAML, a relay, an east-west gateway and pods. */
@@ -108,12 +105,11 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
   let relay: Program | undefined
   const startRelay = async (): Promise<void> => {
     const joined = existsSync(join(dir, 'state/membership.json'))
-    const token = joined ? [] : ['--join', await joinTokenFor(parts.api(), plan)]
-    relay = startGuarded({
+    const token = joined ? [] : ['--join', await joinTokenOf(parts.centre, plan)]
+    relay = startProgram({
       name: `${name}/relay`,
       command: [process.execPath, parts.programs.relay, '--dir', dir, ...token],
       log: join(logDir, 'relay.log'),
-      restart: false,
     })
   }
   await startRelay()
@@ -126,7 +122,7 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
   const proxySettings = (pod: string, serviceAccount: string, inNamespace = namespace) => ({
     relay: `${relayAddress(plan)}:${relayPort}`,
     'relay-uri': `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`,
-    'ca-file': parts.caFile,
+    'ca-file': parts.centre.caFile,
     'token-file': tokenFor(pod, serviceAccount, inNamespace),
     ...{ pod, cluster: name, network: plan.network, mesh, region: plan.region, zone: plan.zone },
     ...{ namespace: inNamespace, 'service-account': serviceAccount },
@@ -191,7 +187,7 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
       workloadIdentity({
         relay: { host: relayAddress(plan), port: relayPort },
         relayUri: `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`,
-        caFile: parts.caFile,
+        caFile: parts.centre.caFile,
         tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
         cluster: name,
       }),

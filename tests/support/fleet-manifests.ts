@@ -15,7 +15,7 @@ export const namespace = 'shop'
 export const hostOfApp = (app: string): string => `${app}.${namespace}.svc.cluster.local`
 
 export const podObjectOf = (name: string, { app, serviceAccount = app, labels }: PodSpec): PodObject => ({
-  ...{ namespace, name, serviceAccount, image: `${app}:v1` },
+  ...{ namespace, name, serviceAccount, image: `${app}:v1`, port: appPorts.http },
   labels: { app, 'security.istio.io/tlsMode': 'istio', ...labels },
 })
 

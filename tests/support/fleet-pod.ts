@@ -1,10 +1,9 @@
 import { join } from 'node:path'
-import { answers } from '#infra/local/kubelet.ts'
 import type { PodObject } from '#infra/local/manifests.ts'
 import { type ClusterPlan, podAddresses } from '#infra/local/plan.ts'
 import { hostOfApp } from '#tests/support/fleet-manifests.ts'
-import { startGuarded } from '#tests/support/fleet-program.ts'
-import { type FleetProxy, startFleetProxy } from '#tests/support/fleet-proxy.ts'
+import { startProgram } from '#tests/support/fleet-program.ts'
+import { answers, type FleetProxy, startFleetProxy } from '#tests/support/fleet-proxy.ts'
 import type { Target } from '#tests/support/protocol-client.ts'
 import { appPorts, type PortName } from '#tests/support/protocols.ts'
 import { eventually } from '#tests/support/until.ts'
@@ -63,7 +62,7 @@ export function startFleetPod(parts: PodParts): FleetPod {
     setReady(false)
     if (!over) becomeReady().catch(() => undefined)
   }
-  const app = startGuarded({
+  const app = startProgram({
     name: `${plan.name}/${pod.name}`,
     command: [process.execPath, join(import.meta.dirname, 'protocol-app.ts')],
     env: { CLUSTER: plan.name, POD: pod.name, LISTEN: application },

@@ -1,9 +1,8 @@
 import { mkdirSync, readFileSync } from 'node:fs'
+import { get } from 'node:http'
 import { join } from 'node:path'
 import { adminAt, statsOf } from '#gateway/proxy/envoy-admin.ts'
-import { answers } from '#infra/local/kubelet.ts'
-import type { Program } from '#infra/local/program.ts'
-import { startGuarded } from '#tests/support/fleet-program.ts'
+import { type Program, startProgram } from '#tests/support/fleet-program.ts'
 import { eventually } from '#tests/support/until.ts'
 
 export type ProxyParts = {
@@ -26,7 +25,7 @@ export type FleetProxy = {
   admin(path: string): Promise<string>
   /** Numbers of Envoy's stats whose names match the regular expression. */
   stats(filter: string): Promise<ReadonlyMap<string, number>>
-  /** SIGKILL of this program alone; resolves when it is gone. Somebody starts it again. */
+  /** SIGKILL of this program alone; resolves when it and its Envoy are gone. It is started again. */
   killProxy(): Promise<void>
   killEnvoy(): Promise<void>
   stop(): Promise<void>
@@ -44,7 +43,7 @@ export function startFleetProxy(parts: ProxyParts): FleetProxy {
     ...{ 'drain-seconds-min': '0', 'drain-seconds-max': '2' },
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
-  const program: Program = startGuarded({
+  const program: Program = startProgram({
     name: parts.name,
     command: [process.execPath, parts.program, parts.type, ...flags],
     log: parts.log,
@@ -56,7 +55,11 @@ export function startFleetProxy(parts: ProxyParts): FleetProxy {
     ready: () => answers(status.host, status.port, '/healthz/ready'),
     admin: (path) => admin.text('GET', path),
     stats: (filter) => statsOf(admin, filter),
-    killProxy: () => killAlone(program.pid(), `the proxy of ${parts.name}`),
+    killProxy: async () => {
+      const envoy = envoyPid(dir)
+      await killAlone(program.pid(), `the proxy of ${parts.name}`)
+      await eventually(5000, `the Envoy of ${parts.name} has died with it`, () => !isAlive(envoy))
+    },
     killEnvoy: () => killAlone(envoyPid(dir), `the Envoy of ${parts.name}`),
     stop: () => program.stop(stopMs),
     kill: () => program.kill(),
@@ -78,4 +81,16 @@ function isAlive(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** Whether `GET http://<host>:<port><path>` says 200 within half a second. */
+export function answers(host: string, port: number, path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const call = get({ host, port, path, timeout: 500, agent: false }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode === 200)
+    })
+    call.on('timeout', () => call.destroy())
+    call.on('error', () => resolve(false))
+  })
 }

@@ -3,12 +3,11 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll } from 'vitest'
-import { type CentreApi, caFileOf, centreApi, centreUrl, keyFileOf } from '#infra/local/centre.ts'
-import { type ClusterPlan, relayPort, type SandboxPlan } from '#infra/local/plan.ts'
-import { type Program, tailOf } from '#infra/local/program.ts'
+import { type ClusterPlan, relayPort } from '#infra/local/plan.ts'
+import { type FleetCentre, fleetCentre } from '#tests/support/fleet-centre.ts'
 import { type FleetCluster, startFleetCluster } from '#tests/support/fleet-cluster.ts'
 import type { PodSpec } from '#tests/support/fleet-manifests.ts'
-import { startGuarded } from '#tests/support/fleet-program.ts'
+import { tailOf } from '#tests/support/fleet-program.ts'
 import { envoyPath, programPath } from '#tests/support/parts.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -26,18 +25,13 @@ export type FleetSpec = Readonly<Record<string, ClusterSpec>>
 
 /** A running federation of real programs: a centre and its clusters, on loopback addresses of their own. */
 export type Fleet = {
-  readonly centre: { readonly host: string; readonly port: number }
+  readonly centre: FleetCentre
   cluster(name: string): FleetCluster
-  /** SIGKILL. */
-  killCentre(): Promise<void>
-  startCentre(): Promise<void>
   /** The last lines of every log. */
   tails(): string
   /** SIGKILL of everything, and the directory away. Never throws. */
   end(): Promise<void>
 }
-
-const centreMs = 60_000
 
 /** Everything up and every pod ready; what went wrong ends what had started and is thrown with the logs' last lines. */
 export async function startFleet(spec: FleetSpec): Promise<Fleet> {
@@ -50,54 +44,28 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
   const dir = mkdtempSync(join(tmpdir(), 'isthmus-e2e-'))
   const logDir = join(dir, 'logs')
   const apps = [...new Set(Object.values(spec).flatMap(({ pods }) => Object.values(pods).map(({ app }) => app)))].sort()
-  const plan: SandboxPlan = {
-    dir,
-    centre: { host: '127.0.0.1', port: await freePort(), dir: join(dir, 'centre') },
-    shop: { host: '127.0.0.1', port: 0 },
-    clusters: plansOf(spec, dir, await freeOctet(Object.keys(spec).length)),
-  }
+  const plans = plansOf(spec, dir, await freeOctet(Object.keys(spec).length))
+  const centre = fleetCentre({
+    ...{ program: centreProgram, port: await freePort() },
+    ...{ dir: join(dir, 'centre'), log: join(logDir, 'centre.log') },
+  })
   const clusters = new Map<string, FleetCluster>()
-  let centre: Program | undefined
-  let line: CentreApi | undefined
-  const api = (): CentreApi => {
-    line ??= centreApi(plan)
-    return line
-  }
-
   const fleet: Fleet = {
-    centre: plan.centre,
+    centre,
     cluster: (name) => {
       const one = clusters.get(name)
       if (!one) throw new Error(`there is no cluster "${name}", but ${[...clusters.keys()].join(', ')}`)
       return one
     },
-    killCentre: async () => centre?.kill(),
-    startCentre: async () => {
-      centre = startGuarded({
-        name: 'centre',
-        command: [
-          ...[process.execPath, centreProgram, '--listen', `${plan.centre.host}:${plan.centre.port}`],
-          ...['--url', centreUrl(plan), '--data', plan.centre.dir, '--key-file', keyFileOf(plan)],
-        ],
-        log: join(logDir, 'centre.log'),
-        restart: false,
-      })
-      await eventually(centreMs, 'the centre is ready', async () => {
-        if (centre?.pid() === undefined) throw new Error('it has ended')
-        if (!existsSync(caFileOf(plan))) return false
-        return (await api().call('GET', '/readyz')).status === 200
-      })
-    },
     tails: () => tailsOf(logDir),
     end: async () => {
-      line?.close()
-      await Promise.allSettled([centre?.kill(), ...[...clusters.values()].map((cluster) => cluster.kill())])
+      await Promise.allSettled([centre.kill(), ...[...clusters.values()].map((cluster) => cluster.kill())])
       rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
     },
   }
   try {
-    await fleet.startCentre()
-    await Promise.all(plan.clusters.map((one) => bringUp(one)))
+    await centre.start()
+    await Promise.all(plans.map((one) => bringUp(one)))
     return fleet
   } catch (cause) {
     const tails = fleet.tails()
@@ -108,7 +76,7 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
   async function bringUp(one: ClusterPlan): Promise<void> {
     const { pods = {}, exports = {} } = spec[one.name] ?? {}
     const cluster = await startFleetCluster({
-      ...{ plan: one, apps, caFile: caFileOf(plan), envoy, api, programs: { relay, proxy } },
+      ...{ plan: one, apps, centre, envoy, programs: { relay, proxy } },
       ...{ runDir: join(dir, 'run', one.name), logDir: join(logDir, one.name) },
     })
     clusters.set(one.name, cluster)

@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
-import { createInterface } from 'node:readline'
+import { createInterface, type Interface } from 'node:readline'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { Client, credentials } from '@grpc/grpc-js'
 import WebSocket from 'ws'
@@ -169,6 +169,43 @@ export async function sayStream(socket: Socket, line: string): Promise<{ greetin
 
 export const sayTcp = (to: Target, line: string) => sayStream(connect(to.port, to.address), line)
 
+/** A connection that stays open: whether a line sent now comes back on it. */
+export type OpenStream = { readonly echoes: (line: string) => Promise<boolean>; readonly close: () => void }
+
+export async function openTcp(to: Target): Promise<OpenStream> {
+  const socket = connect(to.port, to.address)
+  const lines = createInterface({ input: socket })
+  let closed = false
+  socket
+    .on('error', () => undefined)
+    .on('close', () => {
+      closed = true
+    })
+  await onceLine(lines)
+  return {
+    close: () => socket.destroy(),
+    echoes: async (line) => {
+      if (closed) return false
+      const answer = onceLine(lines)
+      socket.write(`${line}\n`)
+      return (await answer) === line
+    },
+  }
+}
+
+/** The next line; undefined where the connection ends or stays silent. */
+function onceLine(lines: Interface): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const late = setTimeout(() => resolve(undefined), timeoutMs)
+    const done = (line?: string) => {
+      clearTimeout(late)
+      resolve(line)
+    }
+    lines.once('line', done)
+    lines.once('close', () => done())
+  })
+}
+
 /** TLS of the application's own: also gives the names in the certificate that arrived. */
 export async function sayTls(to: Target, line: string): Promise<{ greeting: Said; echo: string; names: string }> {
   const socket = connectTls({ host: to.address, port: to.port, servername: to.host, rejectUnauthorized: false })
@@ -179,10 +216,14 @@ export async function sayTls(to: Target, line: string): Promise<{ greeting: Said
   return { ...(await sayStream(socket, line)), names }
 }
 
-/** What becomes of one dialled connection that sends `send`: the bytes that came, and how it ended. */
+/** What became of one dialled connection: the bytes that came, and how it ended: `closed`, `silent` or an error's code. */
 export type Outcome = { readonly received: string; readonly end: string }
 
-/** Dials with TLS and says one HTTP/1.1 request. Resolves at the answer's first bytes, or when the far end closes. */
+/** One HTTP/1.1 request as text, after whose answer the far end closes. */
+export const requestText = (headers: Readonly<Record<string, string>> = {}): string =>
+  `${['GET /by-hand HTTP/1.1', ...Object.entries({ host: 'x', connection: 'close', ...headers }).map((h) => h.join(': '))].join('\r\n')}\r\n\r\n`
+
+/** Dials with TLS as a mesh proxy does and sends `send`. Resolves when the far end has closed, or has been silent too long. */
 export function dialTls(options: ConnectionOptions, send: string): Promise<Outcome> {
   return outcomeOf(
     connectTls({ rejectUnauthorized: false, minVersion: 'TLSv1.3', ALPNProtocols: ['istio'], ...options }),
@@ -211,8 +252,6 @@ function outcomeOf(socket: Socket | TLSSocket, send: string): Promise<Outcome> {
     })
     socket.on('data', (part) => {
       received += part.toString('latin1')
-      end = 'answered'
-      done()
     })
     socket.on('close', done)
     socket.write(send)
