@@ -130,7 +130,7 @@ function npmCommand() {
 function refusal(how, stderr) {
   const lines = stderr
     .split('\n')
-    .filter((line) => !/^npm warn|^npm (error|ERR!)\s*$|complete log of this run/.test(line))
+    .filter((line) => !/^npm warn|^npm (error|ERR!)\s*($|at )|complete log of this run/.test(line))
   const said = lines.filter(Boolean).slice(0, 6).join('\n  ')
   const again = 'run "npm ci --ignore-scripts"'
   const hint = /ENOSPC|no space left/i.test(stderr)
