@@ -12,6 +12,7 @@ import { endLeftBehind } from './left-behind.ts'
 import { takeTurn } from './one-at-a-time.ts'
 import { planSandbox } from './plan.ts'
 import { openSandbox } from './sandbox.ts'
+import { emptyDirectory, openDirectory } from './sandbox-directory.ts'
 import { smoke } from './smoke.ts'
 
 // `npm start`: the sandbox federation in the foreground. Ends on Ctrl-C with nothing left behind.
@@ -37,7 +38,7 @@ async function main(): Promise<number> {
     asked ??= how
     stopping.abort()
   }
-  let onSecond = () => process.exit(1)
+  let onSecond = (): void => process.exit(1)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal))
   const options = parseOptions()
   if (!options) return 2
@@ -55,6 +56,7 @@ async function main(): Promise<number> {
     const envoy = process.env['ISTHMUS_ENVOY']
     if (!envoy) throw new Error('there is no Envoy: start with "npm start", which gets it')
     const addresses = `Shop http://${plan.shop.host}:${plan.shop.port} · API ${centreUrl(plan)}/docs`
+    openDirectory(plan.dir)
     const turn = takeTurn(plan.dir, addresses)
     if (turn.kind === 'held') {
       say(`The sandbox runs already (pid ${turn.by.pid}). ${turn.by.addresses}`)
@@ -66,9 +68,7 @@ async function main(): Promise<number> {
       if (left > 0) say(`  ${left} programs of a sandbox that was killed were still there, and are ended`)
       const faults = await checkAddresses(plan)
       if (faults.length > 0) throw new Error(faults.join('\n✘ '))
-      if (fresh || smoking)
-        for (const part of ['centre', 'clusters', 'logs'])
-          rmSync(join(plan.dir, part), { recursive: true, force: true })
+      if (fresh || smoking) emptyDirectory(plan.dir)
       return await play(plan, envoy, addresses, smoking)
     } finally {
       rmSync(plan.runDir, { recursive: true, force: true })

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Who runs the sandbox of a directory, and what a second start tells the user. */
@@ -8,11 +8,10 @@ export type Turn = { readonly kind: 'taken'; release(): void } | { readonly kind
 
 /**
  * Takes the directory for this process, or says which living sandbox has it. A dead holder's claim is moved aside, which
- * only one of two starters can do. Throws what the file system says where the directory cannot be written.
+ * only one of two starters can do. Throws what the file system says where the directory, which exists, cannot be written.
  */
 export function takeTurn(dir: string, addresses: string): Turn {
   const path = join(dir, 'running.json')
-  mkdirSync(dir, { recursive: true })
   const own = `${path}.${process.pid}`
   writeFileSync(own, JSON.stringify({ pid: process.pid, started: startOf(process.pid) ?? '', addresses }))
   try {
