@@ -5,7 +5,7 @@ import type { Judge } from '#gateway/relay/subscription.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 
 const limits = { names: 100, responseBytes: 1 << 20, nacksInRow: 10, overdueMs: 1000 }
-const { cluster, endpoint, listener, route } = typeUrls
+const { cluster, endpoint, listener, route, secret } = typeUrls
 const resource = (type: TypeUrl, name: string, version = '1'): XdsResource => ({
   type,
   name,
@@ -46,6 +46,59 @@ function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly
       ),
   }
 }
+
+describe('secrets', () => {
+  test.each(['delta', 'sotw'] as const)('%s: one that is waited for holds for nothing', (mode) => {
+    const { ask, send } = open(mode, setOf(resource(cluster, 'c'), resource(listener, 'l'), resource(secret, 's')))
+    ask(cluster)
+    ask(listener)
+    expect([send(), send()]).toEqual(['c=1', undefined])
+    ask(secret, ['s', 'none'])
+    expect(send()).toBe(mode === 'delta' ? 's=1,-none' : 's=1')
+  })
+
+  test.each(['delta', 'sotw'] as const)('%s: a changed one alone is sent alone', (mode) => {
+    const [s, t] = [resource(secret, 's'), resource(secret, 't')]
+    const { state, ask, send, answer } = open(mode, setOf(resource(route, 'r'), s, t))
+    ask(route, ['r'])
+    ask(secret, ['s', 't'])
+    expect([send(), send()]).toEqual(['s=1,t=1', 'r=1'])
+    answer(route)
+    answer(secret)
+    onTarget(state, setOf(resource(route, 'r'), resource(secret, 's', '2'), t), 0)
+    expect([send(), send()]).toEqual(['s=2', undefined])
+  })
+
+  test('a changed one goes after changed routes were taken, and not later than they are overdue', () => {
+    for (const isTaken of [true, false]) {
+      const { state, ask, send, answer } = open('delta', setOf(resource(route, 'r'), resource(secret, 's')))
+      ask(route, ['r'])
+      ask(secret, ['s'])
+      expect([send(), send()]).toEqual(['s=1', 'r=1'])
+      answer(route)
+      answer(secret)
+      onTarget(state, setOf(resource(route, 'r', '2'), resource(secret, 's', '2')), 0)
+      expect([send(), send()]).toEqual(['r=2', undefined])
+      if (isTaken) answer(route)
+      expect(send(isTaken ? 0 : 1000)).toBe('s=2')
+    }
+  })
+
+  test('a changed one does not wait for clusters that warm while no route is to change', () => {
+    const target = setOf(resource(route, 'r'), resource(secret, 's'))
+    const { state, ask, send, answer } = open('delta', target)
+    ask(cluster)
+    ask(route, ['r'])
+    ask(secret, ['s'])
+    expect([send(), send()]).toEqual(['', 's=1'])
+    answer(cluster)
+    answer(secret)
+    expect(send()).toBe('r=1')
+    answer(route)
+    onTarget(state, setOf(resource(cluster, 'c'), resource(route, 'r'), resource(secret, 's', '2')), 0)
+    expect([send(), send()]).toEqual(['c=1', 's=2'])
+  })
+})
 
 describe('a name that nothing has', () => {
   const substitute = (type: string, name: string) => (type === endpoint ? resource(endpoint, name, 'empty') : undefined)

@@ -22,6 +22,10 @@ const wholeTypes: ReadonlySet<string> = new Set([typeUrls.cluster, typeUrls.list
  * Clusters and endpoints are removed last, when no listener or route is on its way. Listeners are added and removed in
  * one response: two of them may share an address, and Envoy takes removals first.
  *
+ * A secret that a client waits for never waits (its cluster or listener warms until it is there). A changed one waits for
+ * changed routes: both say whom a port admits, and whoever passes the handshake before the routes know it is told 403,
+ * which nobody retries. On a withdrawal the order is right as well: first requests end, then handshakes.
+ *
  * Envoy answers clusters only when all of them are warm, and never when one is left half made (seen with 1.40: a ring
  * with its sizes the wrong way round). So an overdue answer no longer holds listeners and routes up, and newer clusters
  * are sent without it: the version that mends it must get through.
@@ -37,15 +41,20 @@ export function nextResponse(stream: StreamState, now: number): Plan | undefined
     typeUrls.listener,
     typeUrls.route,
   ].map(of)
+  const secrets = of(typeUrls.secret)
+  const isAwaited = secrets?.own.values().some((held) => held === sub.unanswered)
   const early =
     planFor(stream, clusters, 'add') ??
     planFor(stream, endpoints, 'add') ??
-    planFor(stream, of(typeUrls.secret), 'both')
+    (isAwaited ? planFor(stream, secrets, 'both') : undefined)
   if (early) return early
-  if (busy(clusters) || (busy(endpoints) && endpoints?.outstanding?.awaited)) return undefined
-  const late = planFor(stream, listeners, 'both') ?? planFor(stream, routes, 'both')
+  const isWarming = busy(clusters) || (busy(endpoints) && endpoints?.outstanding?.awaited)
+  const newRoutes = planFor(stream, routes, 'both')
+  const late = isWarming ? undefined : (planFor(stream, listeners, 'both') ?? newRoutes)
   if (late) return late
-  if (busy(listeners) || busy(routes)) return undefined
+  const changed = newRoutes || busy(routes) ? undefined : planFor(stream, secrets, 'both')
+  if (changed) return changed
+  if (isWarming || busy(listeners) || busy(routes)) return undefined
   return planFor(stream, endpoints, 'remove') ?? planFor(stream, clusters, 'remove')
 }
 

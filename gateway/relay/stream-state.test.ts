@@ -8,7 +8,7 @@ import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mes
 const believer: Judge = { withheld: () => false, lastGood: () => undefined, substitute: () => undefined }
 const limits = { names: 1000, responseBytes: 1 << 20, nacksInRow: 100, overdueMs: 1000 }
 const wildcard = (type: string) => type === typeUrls.cluster || type === typeUrls.listener
-const kinds = [typeUrls.cluster, typeUrls.endpoint, typeUrls.listener, typeUrls.route] as const
+const kinds = Object.values(typeUrls)
 
 const resource = (type: TypeUrl, name: string, version: string): XdsResource => ({
   type,
@@ -239,7 +239,7 @@ const entries = fc.dictionary(fc.constantFrom(...names), fc.constantFrom('1', '2
 const step = fc.oneof(
   {
     weight: 3,
-    arbitrary: fc.tuple(entries, entries, entries, entries).map((sets) => ({ kind: 'target' as const, sets })),
+    arbitrary: fc.tuple(entries, entries, entries, entries, entries).map((sets) => ({ kind: 'target' as const, sets })),
   },
   { weight: 4, arbitrary: fc.constant({ kind: 'pump' as const }) },
   { weight: 4, arbitrary: fc.constant({ kind: 'read' as const }) },
@@ -247,7 +247,7 @@ const step = fc.oneof(
     weight: 2,
     arbitrary: fc.record({
       kind: fc.constant('ask' as const),
-      type: fc.constantFrom(typeUrls.endpoint, typeUrls.route),
+      type: fc.constantFrom(typeUrls.endpoint, typeUrls.route, typeUrls.secret),
       names: fc.subarray(names),
     }),
   },
