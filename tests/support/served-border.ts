@@ -61,7 +61,7 @@ export const drainSeconds = 2
  */
 export async function startServedBorder(first: Partial<Word> = {}): Promise<Border> {
   const dir = mkdtempSync(join(tmpdir(), 'isthmus-border-'))
-  const net = `127.${randomInt(64, 250)}.${randomInt(0, 25)}`
+  const net = `127.${randomInt(64, 250)}.${randomInt(1, 25)}`
   const address = (n: number) => `${net}${n}.1`
   const [server, app, gateway, serverOut] = [address(0), address(1), address(2), address(3)]
   const out = { a: { http: address(4), tcp: address(5) }, c: { http: address(6), tcp: address(7) } }

@@ -16,7 +16,7 @@ import { domain, type Holder, make, makeIssuing, makeRoot } from '#tests/support
  * translator renders for it, and plain programs at both ends. The addresses are drawn anew, so that two runs on one
  * machine do not meet.
  */
-const net = `127.${randomInt(64, 250)}.${randomInt(0, 25)}`
+const net = `127.${randomInt(64, 250)}.${randomInt(1, 25)}`
 const address = (n: number) => `${net}${n}.1`
 const callerIn = address(1)
 export const out = address(2)
