@@ -1,4 +1,13 @@
-import { closeSync, existsSync, fdatasyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from 'node:fs'
 import { z } from 'zod'
 import { applied, type Received, type ReceivedStream } from '#gateway/uplink/received.ts'
 import type { StateFault } from '#gateway/uplink/state-file.ts'
@@ -25,7 +34,7 @@ export type ReceivedLog = {
 
 export function openReceivedLog(path: string): ReceivedLog {
   const file = openSync(path, 'a', 0o600)
-  let bytes = existsSync(path) ? readFileSync(path).length : 0
+  let bytes = fstatSync(file).size
   return {
     bytes: () => bytes,
     append: (step) => {

@@ -83,7 +83,7 @@ export function openReceivedStore(path: string, log: Log): ReceivedStore {
       failure = undefined
     } catch (cause) {
       const reason = `not saved: ${(cause as Error).message}`
-      if (failure?.reason !== reason) log.warn({ path, reason }, 'state could not be saved; served from memory')
+      if (!failure) log.warn({ path, reason }, 'state could not be saved; served from memory')
       failure = { path, reason }
       broken = true
       clearTimeout(retry)

@@ -19,7 +19,12 @@ export function single(work: () => Promise<void>): Single {
   const repeat = async (): Promise<void> => {
     do {
       again = false
-      await work()
+      try {
+        await work()
+      } catch (error) {
+        // Who asked meanwhile is owed a run of its own.
+        if (!again) throw error
+      }
     } while (again)
   }
   const done = (): Promise<void> => {
