@@ -8,7 +8,7 @@ import { parseMeshName } from '#mesh/model/id.ts'
 import type { PullAnswer, PullRequest, StreamDelta } from '#mesh/wire/pull.ts'
 import { adviceStream, cfgStream, everybody, sourceOf, trustStream } from '#mesh/wire/stream.ts'
 import type { Head } from '#mesh/wire/sync.ts'
-import { checkVersion } from '#mesh/wire/version.ts'
+import { checkVersion, meshSyncText } from '#mesh/wire/version.ts'
 
 export { hintFor } from '#control/hint-frame.ts'
 
@@ -24,12 +24,7 @@ const epochMsMin = 10 * 60_000
  * other clusters whose audience contains it. Never its own summaries, never what is meant for others.
  */
 export async function headsFor(database: Database, reader: Reader): Promise<Head[]> {
-  return database.read((tx) => headsIn(tx, reader))
-}
-
-/** The same within a transaction. */
-export async function headsIn(tx: Tx, reader: Reader): Promise<Head[]> {
-  const { readable } = await loadReadable(tx, reader)
+  const { readable } = await database.read((tx) => loadReadable(tx, reader))
   return readable.map(({ stream, epoch, head }): Head => [stream, epoch, head])
 }
 
@@ -65,7 +60,7 @@ export async function pull(database: Database, reader: Reader, request: PullRequ
       bytes -= JSON.stringify(page.items).length
     }
     const unread = request.have.map(([stream]) => stream).filter((stream) => !readable.some((r) => r.stream === stream))
-    return { streams, gone: await goneOf(tx, reader, { unread, known }), time: now }
+    return { streams, gone: await goneOf(tx, reader, { unread, known }), proto: meshSyncText, time: now }
   })
 }
 

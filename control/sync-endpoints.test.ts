@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { headsFor, pull } from '#control/deliver.ts'
+import { pull } from '#control/deliver.ts'
 import { projectMesh } from '#control/project-cluster.ts'
 import { type ClusterRow, loadCluster, updateCluster } from '#control/store/clusters.ts'
 import type { Database } from '#control/store/database.ts'
@@ -268,6 +268,18 @@ describe('bad items', () => {
     expect(answer.rejected?.[0]?.reason).toContain('at most 65536')
   })
 
+  test('a cluster that reports without end is stopped, and what it had stays', async () => {
+    const { sync, name, east } = await mesh()
+    const relay = new Reporter()
+    await sync(relay.batch({ ...service(), gateways }, { complete: true }))
+    const more = relay.batch({ 'summary/ns/a': summary(1), 'summary/ns/b': summary(1) })
+    const moment = { now: 1, newId: randomUUID, itemsMax: 4 }
+    await expect(syncEndpoints(db, east, more, moment)).rejects.toThrow(/cluster east reports more than 4 items/)
+    expect(await db.read((tx) => loadStream(tx, { mesh: name, stream: 'rep/east' }))).toMatchObject({ srcSeq: 1 })
+    const same = { ...more, items: [{ k: 'summary/shop/reviews', v: summary(9) as Record<string, unknown> }] }
+    expect((await syncEndpoints(db, east, same, moment)).answer.appliedSeq).toBe(2)
+  })
+
   test('a key said twice in one batch has its last value', async () => {
     const { sync, west } = await mesh()
     const relay = new Reporter()
@@ -282,13 +294,4 @@ describe('bad items', () => {
     const { sync } = await mesh()
     await expect(sync(new Reporter().batch({}, { proto: 'mesh-sync/1.9' }))).rejects.toMatchObject({ kind: 'conflict' })
   })
-})
-
-test('heads ride in every answer', async () => {
-  const { sync, west, east } = await mesh()
-  await sync(new Reporter().batch({ ...service(), gateways }, { complete: true }))
-  const { answer } = await syncEndpoints(db, west, new Reporter().batch({}), { now: 1, newId: randomUUID })
-  expect(answer.heads).toEqual(await headsFor(db, west))
-  expect(answer.heads?.map(([stream]) => stream)).toEqual(['ep/east/all'])
-  expect(await headsFor(db, east)).toEqual([])
 })

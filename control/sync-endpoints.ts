@@ -1,4 +1,3 @@
-import { headsIn } from '#control/deliver.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
@@ -8,6 +7,7 @@ import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { saveSighting } from '#control/store/sightings.ts'
 import {
+  holdsMoreThan,
   liveKeys,
   loadItems,
   loadStreams,
@@ -24,9 +24,10 @@ import { Problem } from '#mesh/model/problem.ts'
 import { clusterFactsSchema, parseReportKey, type ReportItem, reportKeys } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 import type { SyncAnswer, SyncRequest } from '#mesh/wire/sync.ts'
-import { checkVersion } from '#mesh/wire/version.ts'
+import { checkVersion, meshSyncText } from '#mesh/wire/version.ts'
 
 export type SyncResult = {
+  /** Without heads: the door adds `headsFor` the cluster, outside of this transaction. */
   readonly answer: SyncAnswer
   /** Revisions of the cluster's `ep` streams, for hints; after a repeated batch all their heads, without deltas. */
   readonly changed: readonly StreamChange[]
@@ -39,10 +40,14 @@ export type Moment = {
   readonly now: number
   /** Makes a UUIDv7. */
   readonly newId: () => string
+  /** How many items one cluster may report. */
+  readonly itemsMax?: number
 }
 
 const minIntervalMs = 200
 const sightingMsMin = 60_000
+/** Of one cluster: about three a service. */
+const reportedItemsMax = 30_000
 
 /**
  * Takes in one batch of a cluster's report. In one transaction it stores the items in stream `rep/<cluster>`, projects
@@ -52,7 +57,7 @@ const sightingMsMin = 60_000
  * An item that makes no sense is refused by key, what was known of it stays, and the rest goes on. The same (epoch, seq)
  * again changes nothing and answers as the first time. Throws `conflict` with `extra.needSeq` after a gap, and with
  * `extra.epochBehind` and the current `extra.epoch` for a batch of an epoch that another has replaced; `forbidden` when
- * the cluster is no member any more.
+ * the cluster is no member any more; `too-many` past 30,000 items.
  */
 export async function syncEndpoints(
   database: Database,
@@ -69,7 +74,7 @@ export async function syncEndpoints(
     const place = placeOf(rep, request)
     const checked = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
-    const { stream, changed } = await store(tx, rep, { request, checked, now: moment.now })
+    const { stream, changed } = await store(tx, rep, { request, checked, ...moment })
     const current = await storeFacts(tx, cluster, changed, { ...moment, stream })
     const scope = scopeOf(changed, current.network !== cluster.network)
     const changes = scope ? await projectCluster(tx, current, scope, moment.now) : []
@@ -78,8 +83,7 @@ export async function syncEndpoints(
       const body = canonicalJson({ cause: `report of ${cluster.name}` })
       await appendOutbox(tx, { mesh: cluster.mesh, id: moment.newId(), kind: 'publish', body, at: moment.now })
     }
-    const heads = await headsIn(tx, current)
-    return { answer: { ...answerOf(stream, request, checked, moment.now), heads }, changed: changes, factsChanged }
+    return { answer: answerOf(stream, request, checked, moment.now), changed: changes, factsChanged }
   })
 }
 
@@ -104,13 +108,18 @@ function placeOf(rep: StreamRow, { epoch, seq }: SyncRequest): 'next' | 'again' 
   )
 }
 
-type Batch = { readonly request: SyncRequest; readonly checked: readonly CheckedItem[]; readonly now: number }
+type Batch = {
+  readonly request: SyncRequest
+  readonly checked: readonly CheckedItem[]
+  readonly now: number
+  readonly itemsMax?: number
+}
 
 /** Stores the batch as one revision. The last batch of an epoch's first report takes away what the epoch did not name. */
 async function store(
   tx: Tx,
   rep: StreamRow,
-  { request, checked, now }: Batch,
+  { request, checked, now, itemsMax = reportedItemsMax }: Batch,
 ): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
@@ -127,7 +136,12 @@ async function store(
       if (!present.has(key)) dropped.push({ key, hash: '', body: '', srcEpoch })
   }
   const all = [...writes, ...dropped]
-  const { stream, changed } = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
+  const { stream, changed, grew } = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
+  if (grew && (await holdsMoreThan(tx, rep, itemsMax)))
+    throw new Problem(
+      'too-many',
+      `cluster ${rep.source} reports more than ${itemsMax} items: export fewer services; nothing of this batch was taken`,
+    )
   const facts = all.filter((write) => changed.includes(write.key) && isFact(parseReportKey(write.key)?.kind))
   await saveFacts(tx, { mesh: rep.mesh, cluster: rep.source }, facts)
   if (!rep.complete || rep.srcEpoch !== srcEpoch) await markNamed(tx, rep, named, srcEpoch)
@@ -185,8 +199,7 @@ async function repeated(
   const rows = await loadStreams(tx, cluster.mesh, ['ep'], cluster.name)
   const heads = rows.map(({ stream, epoch, head }) => ({ stream, epoch, rev: head }))
   const changed = await withReaders(tx, cluster.mesh, heads)
-  const answer = { ...answerOf(rep, request, checked, now), heads: await headsIn(tx, cluster) }
-  return { answer, changed, factsChanged: false }
+  return { answer: answerOf(rep, request, checked, now), changed, factsChanged: false }
 }
 
 function answerOf(stream: StreamRow, request: SyncRequest, checked: readonly CheckedItem[], now: number): SyncAnswer {
@@ -196,6 +209,7 @@ function answerOf(stream: StreamRow, request: SyncRequest, checked: readonly Che
   return {
     appliedSeq: stream.srcSeq,
     minIntervalMs,
+    proto: meshSyncText,
     time: now,
     ...(differs ? { resync: true } : {}),
     ...(rejected.length > 0 ? { rejected } : {}),

@@ -92,6 +92,14 @@ const newEpoch = (now: number): string => `${now.toString(36)}-${randomBytes(4).
 /** Unix ms at which an epoch began. */
 export const epochStart = (epoch: string): number => Number.parseInt(epoch.split('-')[0] ?? '', 36) || 0
 
+export type Written = {
+  readonly stream: StreamRow
+  readonly changed: readonly string[]
+  /** True when a key lives that did not live before. */
+  readonly grew: boolean
+  readonly delta?: StreamDelta
+}
+
 /**
  * Writes what differs from the stored items as the next revision of a locked stream, together with `set` on its row.
  * Where nothing differs there is no new revision, and only `set` is stored. Gives back the row as it is now and the
@@ -102,7 +110,7 @@ export async function writeItems(
   stream: StreamRow,
   writes: readonly Write[],
   to: { readonly now: number; readonly set?: Partial<Pick<StreamRow, 'srcEpoch' | 'srcSeq' | 'complete'>> },
-): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[]; readonly delta?: StreamDelta }> {
+): Promise<Written> {
   const latest = new Map(writes.map((write) => [write.key, write]))
   const before = new Map((await loadItems(tx, stream, [...latest.keys()])).map((item) => [item.key, item]))
   const hashBefore = (key: string) => before.get(key)?.hash ?? ''
@@ -113,7 +121,7 @@ export async function writeItems(
     if (old !== '') root = removeItem(root, key, old)
     if (hash !== '') root = addItem(root, key, hash)
   }
-  if (differing.length === 0 && to.set === undefined) return { stream, changed: [] }
+  if (differing.length === 0 && to.set === undefined) return { stream, changed: [], grew: false }
   const rev = stream.head + (differing.length > 0 ? 1 : 0)
   const [moved] = await tx
     .update(streams)
@@ -121,9 +129,10 @@ export async function writeItems(
     .where(and(isStream(stream), eq(streams.head, stream.head), eq(streams.epoch, stream.epoch)))
     .returning()
   if (!moved) throw new LostRace(`stream ${stream.stream} moved on`)
-  if (differing.length === 0) return { stream: moved, changed: [] }
+  if (differing.length === 0) return { stream: moved, changed: [], grew: false }
   await upsert(tx, stream, differing, rev, to.now)
-  return { stream: moved, changed: differing.map((w) => w.key), delta: deltaOf(moved, stream, differing) }
+  const grew = differing.some(({ key, hash }) => hash !== '' && hashBefore(key) === '')
+  return { stream: moved, changed: differing.map((w) => w.key), grew, delta: deltaOf(moved, stream, differing) }
 }
 
 async function upsert(tx: Tx, ref: StreamRef, writes: readonly Write[], rev: number, now: number): Promise<void> {
@@ -292,6 +301,18 @@ export async function loadPlaced(
         .where(and(live, inArray(items.key, [...part])))),
     )
   return found
+}
+
+/** True when the stream has more than `many` live items. Reads `many` entries of an index. */
+export async function holdsMoreThan(tx: Tx, ref: StreamRef, many: number): Promise<boolean> {
+  const rows = await tx
+    .select({ key: items.key })
+    .from(items)
+    .where(and(isItemOf(ref), eq(items.gone, false)))
+    .orderBy(items.key)
+    .limit(1)
+    .offset(many)
+  return rows.length > 0
 }
 
 /** True when the stream has a live item besides these keys. */

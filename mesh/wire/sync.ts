@@ -5,7 +5,7 @@ import { reportLimits } from '#mesh/wire/report.ts'
  * `POST /v1/clusters/{id}/sync`, relay → centre. `seq` is contiguous within an `epoch` and is the idempotency key: the
  * same (epoch, seq) again answers as the first time. A relay that lost its outbox starts a new epoch: everything it has
  * is sent with seq 1, 2, …, and the last part says `complete: true`; only then what the new epoch did not name is gone.
- * Until then nothing is taken away (unknown is not empty). `root` is the additive root of all the relay's items after
+ * Until then nothing is taken away (unknown is not empty). Epochs are compared as text: a later one sorts after. `root` is the additive root of all the relay's items after
  * this batch; the centre compares and answers `resync: true` where it differs. An empty batch is a heartbeat.
  * Unknown fields are ignored.
  */
