@@ -115,7 +115,9 @@ async function main(): Promise<number> {
   }
 }
 
-const exitCodeOf = (asked: Asked): number => (asked === 'q' ? 1 : 128 + constants.signals[asked])
+function exitCodeOf(asked: Asked): number {
+  return asked === 'q' ? 1 : 128 + constants.signals[asked]
+}
 
 function parseOptions(): { readonly fresh: boolean; readonly smoke: boolean } | undefined {
   try {
