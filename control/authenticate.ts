@@ -41,7 +41,7 @@ async function authenticateCluster(centre: Centre, token: string): Promise<Clust
   if (iss !== centre.url || aud !== centre.url || mesh !== centre.mesh || typeof sub !== 'string')
     throw unknown('an access token of another centre or mesh')
   if (typeof exp !== 'number' || exp * 1000 <= centre.now()) throw unknown('an access token that has expired')
-  const row = await centre.db.read((tx) => loadCluster(tx, centre.mesh, parseClusterId(sub)))
+  const row = await centre.db.read((tx) => loadCluster(tx, centre.mesh, sub.slice(0, 36)))
   if (row?.state !== 'joined') throw unknown(`cluster ${sub} is no member (any more)`)
   if (row.generation !== gen || row.keyThumbprint === null || row.keyThumbprint !== thumbprintIn(cnf))
     throw unknown(`cluster ${row.name} has joined anew with another key`)
@@ -65,7 +65,7 @@ export async function issueToken(centre: Centre, assertion: string): Promise<Tok
   if (!jwt || !claims?.success) throw unknown('the assertion is no JWT, or claims are missing')
   const { iss, sub, aud, jti, iat, exp } = claims.data
   if (iss !== sub) throw unknown('issuer and subject of the assertion differ')
-  const row = await centre.db.read((tx) => loadCluster(tx, centre.mesh, parseClusterId(sub)))
+  const row = await centre.db.read((tx) => loadCluster(tx, centre.mesh, sub.slice(0, 36)))
   if (!row?.keyJwk || row.state !== 'joined') throw unknown(`the assertion is of ${sub}, no member (any more)`)
   if (!holdsKey(jwt, row)) throw unknown(`the assertion is not signed by the key of cluster ${row.name}`)
   if (aud.replace(/\/+$/, '') !== centre.url)

@@ -34,6 +34,8 @@ export type Measures = {
 /** Everything that a flow needs beside its arguments. */
 export type Centre = {
   readonly db: Database
+  /** Tells the processes of one centre apart: one of them publishes at a time. */
+  readonly instance: string
   readonly mesh: MeshName
   /** The URL that relays dial, without a trailing slash: audience of assertions, issuer of tokens. */
   readonly url: string

@@ -58,7 +58,8 @@ export async function openCentre(settings: OpenSettings): Promise<Centre> {
     secret: centreSecret(settings.keysDir, settings.random),
   }
   const { db, now, random, bus, log, measures, reservedIps } = settings
-  const centre: Centre = { db, now, random, bus, log, measures, reservedIps, mesh, url, keys }
+  const instance = newId(now())
+  const centre: Centre = { db, instance, now, random, bus, log, measures, reservedIps, mesh, url, keys }
   if (authorities.made) await centre.db.transact((tx) => tellFirstStart(centre, tx))
   await ensureAdmin(centre, settings)
   return centre

@@ -4,12 +4,14 @@ import { projectMesh } from '#control/project-cluster.ts'
 import { loadClusters } from '#control/store/clusters.ts'
 import { appendCompiled, loadLastCompiled } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
+import { holdLease, takeLease } from '#control/store/leases.ts'
 import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.ts'
 import { appendWhole, lockStream } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
+import { Problem } from '#mesh/model/problem.ts'
 import { type ConfigEntry, clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { cfgStream, trustStream } from '#mesh/wire/stream.ts'
@@ -21,17 +23,22 @@ export const newPublishMemo = (): PublishMemo => ({ reports: new Map(), hashes: 
 /** How one round went: how many configs moved, and whether more work lies in the outbox. */
 export type PublishResult = { readonly published: number; readonly more: boolean }
 
+/** How long a publisher that died keeps the others of its centre waiting. */
+const leaseMs = 4000
+
 /**
  * Compiles the fleet and writes what differs: entries to `cfg/<cluster>`, the whole to the history with its cause, roots
  * and members to `trust/<mesh>`; brings the summaries to who may read them where that changed. Work is taken from the
  * outbox before and ticked off after it, so a round that dies is done again, and doing it again changes nothing. With
  * `always` it compares although nobody asked: at the start, and now and then.
  *
- * One round at a time per process: see `openPublisher`.
+ * One round at a time per process: see `openPublisher`. Where several processes share the database, one of them holds the
+ * lease, and each of its writes locks it: a fleet read long ago never overwrites a newer one's config.
  */
 export async function publish(centre: Centre, memo: PublishMemo, always: boolean): Promise<PublishResult> {
   const asked = await centre.db.read((tx) => loadOutbox(tx, centre.mesh))
   if (asked.length === 0 && !always) return { published: 0, more: false }
+  if (!(await lead(centre, memo))) return { published: 0, more: false }
   const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, memo.reports))
   const why = reasonOf(asked)
   // First away, then there: whoever is shut out loses the summary before anybody is told of a new road.
@@ -48,6 +55,31 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const oldest = asked[0]
   if (oldest) centre.measures.published(centre.now() - oldest.at)
   return { published, more: asked.length === 500 }
+}
+
+const leaseOf = (centre: Centre) => ({ mesh: centre.mesh, name: 'publish' })
+
+/** The embedded database has one process, which its lock file sees to. */
+async function lead(centre: Centre, memo: PublishMemo): Promise<boolean> {
+  if (centre.db.kind === 'embedded') return true
+  const now = centre.now()
+  const asked = { holder: centre.instance, now, until: now + leaseMs }
+  const taken = await centre.db.transact((tx) => takeLease(tx, leaseOf(centre), asked))
+  if (taken?.fresh) {
+    // Somebody else has published meanwhile: what this process remembers may not stand any more.
+    memo.hashes.clear()
+    memo.neighbourhood = ''
+  }
+  return taken !== undefined
+}
+
+function asLeader<T>(centre: Centre, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return centre.db.transact(async (tx) => {
+    const until = centre.now() + leaseMs
+    if (centre.db.kind !== 'embedded' && !(await holdLease(tx, leaseOf(centre), centre.instance, until)))
+      throw new Problem('unavailable', 'another process of this centre publishes now')
+    return work(tx)
+  })
 }
 
 type Why = { readonly cause: string; readonly author: string }
@@ -96,12 +128,12 @@ async function writeConfigs(
     const entries = entriesOf(config)
     const hash = clusterConfigHash(entries)
     if (memo.hashes.get(cluster) === hash && !always) continue
-    const delta = await centre.db.transact((tx) => writeConfig(centre, tx, { cluster, entries, hash, why }))
+    const delta = await asLeader(centre, (tx) => writeConfig(centre, tx, { cluster, entries, hash, why }))
     memo.hashes.set(cluster, hash)
     if (delta) changes.push(changeOf(delta))
   }
   for (const cluster of await gone(centre, new Set<string>(configs.keys()))) {
-    await centre.db.transact((tx) =>
+    await asLeader(centre, (tx) =>
       appendWhole(tx, { mesh: centre.mesh, stream: cfgStream(cluster) }, new Map(), centre.now()),
     )
     memo.hashes.delete(cluster)
@@ -156,7 +188,7 @@ async function writeTrust(centre: Centre, fleet: Fleet): Promise<void> {
   const entries = new Map<string, Json>(fleet.roots.map((pem) => [`root/${sha256Hex(pem).slice(0, 16)}`, { pem }]))
   for (const { name, trustDomain } of fleet.members) entries.set(`member/${name}`, { trustDomain })
   const ref = { mesh: centre.mesh, stream: trustStream(centre.mesh) }
-  const delta = await centre.db.transact((tx) => appendWhole(tx, ref, entries, centre.now()))
+  const delta = await asLeader(centre, (tx) => appendWhole(tx, ref, entries, centre.now()))
   if (delta) tell(centre, [changeOf(delta)])
 }
 

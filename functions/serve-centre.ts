@@ -15,7 +15,8 @@ import { openMetrics } from '#functions/api/metrics.ts'
 import { RateLimit } from '#functions/api/rate-limit.ts'
 import { portOwner } from '#functions/port-owner.ts'
 import { openPublisher } from '#functions/publish/publisher.ts'
-import { type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
+import { openSweeper } from '#functions/sweep/sweeper.ts'
+import { readPem, type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
 import { openWatch } from '#functions/watch/watch.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -98,6 +99,8 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     replaceFile(caFile, certificatePem(centre.keys.controlPlane.certificate) + (tls.ownCa ?? ''))
     const publisher = openPublisher(centre)
     undo.push(() => publisher.stop())
+    const sweeper = openSweeper(centre)
+    undo.push(() => sweeper.stop())
     const door: Door = {
       ...{ centre, metrics, version: settings.version, caSha256: tls.caSha256, ownCa: tls.ownCa },
       limits: { ...limits(), ...settings.rates },
@@ -116,9 +119,10 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
 }
 
 /** What can be said before anything is opened. */
-function checkSettings({ listen, url, mesh }: ServeSettings): void {
+function checkSettings({ listen, url, mesh, tls }: ServeSettings): void {
   parseMeshName(mesh)
   parseCentreUrl(url ?? urlOf(listen.host, listen.port))
+  if (tls) for (const path of [tls.cert, tls.key]) readPem(path)
 }
 
 const storeOf = ({ databaseUrl, data }: ServeSettings): { readonly url: string } | { readonly dir: string } =>

@@ -104,7 +104,8 @@ function certificatesIn(pem: string, path: string): X509Certificate[] {
   }
 }
 
-function readPem(path: string): string {
+/** The text of a PEM file. Throws `invalid` that names it. */
+export function readPem(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {

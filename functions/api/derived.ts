@@ -3,6 +3,7 @@ import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
 import { json, listOf, operatorSecurity, problems } from '#functions/api/schemas.ts'
+import { Problem } from '#mesh/model/problem.ts'
 
 /** Filters that every derived list takes. */
 const filterSchema = pageQuerySchema.extend({
@@ -27,6 +28,8 @@ export type DerivedList<T extends Derived> = {
   readonly summary: string
   readonly schema: z.ZodType<T>
   readonly load: () => Promise<readonly T[]>
+  /** False where single objects have a route of their own. */
+  readonly single?: false
 }
 
 /** Serves a derived list. Filters and pages work the same on all of them. */
@@ -52,6 +55,23 @@ export function derivedRoute<T extends Derived>(api: Api, door: Door, list: Deri
       return c.json(pageOf(wanted, page, list.path, shape) as never, 200)
     },
   )
+  if (list.single === false) return
+  // An id may hold slashes, which the document's templates cannot say: there it is one parameter.
+  api.openAPIRegistry.registerPath({
+    method: 'get',
+    path: `${list.path}/{id}`,
+    tags: [list.tag],
+    summary: 'One of them, by id (which may hold slashes)',
+    security: operatorSecurity,
+    request: { params: z.object({ id: z.string() }) },
+    responses: { 200: json(list.schema, 'The object'), ...problems },
+  })
+  api.get(`${list.path}/:id{.+}`, forRole(door, 'viewer'), async (c) => {
+    const id = c.req.param('id') ?? ''
+    const found = (await list.load()).find((item) => item.id === id)
+    if (!found) throw new Problem('not-found', `there is no ${id.slice(0, 200)} in ${list.path}`)
+    return c.json(found)
+  })
 }
 
 function matches(

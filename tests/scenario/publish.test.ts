@@ -90,6 +90,8 @@ describe('from report to the other clusters', () => {
     ])
     expect(await items('/v1/endpoints?service=shop/reviews')).toMatchObject([{ cluster: 'east', ready: 5, total: 5 }])
     expect(await items('/v1/service-imports?cluster=west')).toMatchObject([{ name: 'reviews', sources: ['east'] }])
+    expect((await centre.admin('GET', '/v1/services/shop/reviews')).body).toMatchObject({ name: 'reviews' })
+    expect((await centre.admin('GET', '/v1/services/shop/nothing')).status).toBe(404)
     expect(await items('/v1/trust-bundles')).toMatchObject([
       { cluster: 'east' },
       { cluster: 'north' },
@@ -195,6 +197,19 @@ describe('an operator narrows an export', () => {
       }),
       { numRuns: 12 },
     )
+  })
+})
+
+describe('a cluster that floods', () => {
+  test('an item too large is refused by key, the rest is taken, and a batch too long is refused whole', async () => {
+    const huge = exported({ serviceAccounts: Array.from({ length: 90 }, (_, i) => `${i}-`.padEnd(250, 'x')) })
+    const bad = { ...(huge as object), ports: [{ port: 70_000 }] }
+    const mixed = await west.sync({ 'summary/shop/fine': summary(1), 'export/shop/bad': bad })
+    expect(mixed).toMatchObject({ status: 200, body: { rejected: [{ key: 'export/shop/bad' }] } })
+    const many = Array.from({ length: 501 }, (_, i) => ({ k: `summary/shop/s${i}`, v: null }))
+    const long = await west.sync({}, { items: many })
+    expect(long.status).toBe(400)
+    west.reporter.seq--
   })
 })
 

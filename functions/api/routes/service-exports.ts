@@ -82,7 +82,13 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
   }
 
   derivedRoute(api, door, {
-    ...{ path: '/v1/service-exports', name: 'ServiceExport', tag: 'service-exports', schema: exportSchema },
+    ...{
+      path: '/v1/service-exports',
+      name: 'ServiceExport',
+      tag: 'service-exports',
+      schema: exportSchema,
+      single: false,
+    },
     summary: 'Every export of every cluster, with who may use it',
     load: async () => {
       const [reports, { rows, narrowings }] = await Promise.all([catalogue.reports(), catalogue.narrowings()])

@@ -1,13 +1,11 @@
-import { createRoute, z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import { type AuthorityRow, loadAuthorities, loadTrustedRoots } from '#control/store/authorities.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import { loadStream } from '#control/store/streams.ts'
-import { forRole } from '#functions/api/authorise.ts'
 import { derivedRoute } from '#functions/api/derived.ts'
 import type { Api, Door } from '#functions/api/door.ts'
-import { json, objectFields, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
+import { objectFields, timeText } from '#functions/api/schemas.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
-import { Problem } from '#mesh/model/problem.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { trustStream } from '#mesh/wire/stream.ts'
 
@@ -42,24 +40,6 @@ export function trustRoutes(api: Api, door: Door): void {
     summary: 'The mesh root and the control-plane CA: certificates and states, never keys',
     load: async () => (await authorities()).map(authorityFrom),
   })
-  api.openapi(
-    createRoute({
-      method: 'get',
-      path: '/v1/authorities/{id}',
-      tags: ['trust'],
-      security: operatorSecurity,
-      summary: 'One authority',
-      middleware: [forRole(door, 'viewer')] as const,
-      request: { params: z.object({ id: z.string() }) },
-      responses: { 200: json(authoritySchema, 'The authority'), ...problems },
-    }),
-    async (c) => {
-      const { id } = c.req.valid('param')
-      const row = (await authorities()).find((one) => one.id === id)
-      if (!row) throw new Problem('not-found', `there is no authority ${id.slice(0, 80)}`)
-      return c.json(authorityFrom(row), 200)
-    },
-  )
   derivedRoute(api, door, {
     ...{ path: '/v1/trust-bundles', name: 'TrustBundle', tag: 'trust', schema: bundleSchema },
     summary: 'The roots to accept for each admitted trust domain',

@@ -1,0 +1,50 @@
+import type { Centre } from '#control/centre.ts'
+import { loadClusters } from '#control/store/clusters.ts'
+import { pruneCompiled } from '#control/store/compiled.ts'
+import { pruneJoinTokens } from '#control/store/join-tokens.ts'
+import { sweep } from '#control/store/sweep.ts'
+
+/** Sweeps now and then; `stop` waits for a sweep under way. */
+export type Sweeper = { stop(): Promise<void> }
+
+const dayMs = 24 * 60 * 60_000
+/** How long configs and spent or expired join tokens are kept. */
+export const keptMs = { compiled: 30 * dayMs, joinTokens: 7 * dayMs } as const
+const periodMs = 60 * 60_000
+const firstMs = 60_000
+
+/** One sweep: tombstones, one-time things past their end, and history past its age. Safe to run twice. */
+export async function sweepCentre(centre: Centre): Promise<void> {
+  const now = centre.now()
+  await sweep(centre.db, now)
+  await centre.db.transact((tx) => pruneJoinTokens(tx, now - keptMs.joinTokens))
+  for (let after = ''; ; ) {
+    const page = await centre.db.read((tx) => loadClusters(tx, centre.mesh, after, 100))
+    for (const { name } of page)
+      await centre.db.transact((tx) => pruneCompiled(tx, centre.mesh, name, now - keptMs.compiled))
+    const last = page.at(-1)
+    if (!last) return
+    after = last.name
+  }
+}
+
+/** Sweeps a minute after the start and every hour then. A failed sweep is logged, and the next does its work. */
+export function openSweeper(centre: Centre): Sweeper {
+  let running = Promise.resolve()
+  const run = () => {
+    running = running
+      .then(() => sweepCentre(centre))
+      .catch((err: unknown) => centre.log.warn({ err }, 'sweeping failed; the next sweep does it'))
+  }
+  const first = setTimeout(run, firstMs)
+  const timer = setInterval(run, periodMs)
+  first.unref()
+  timer.unref()
+  return {
+    stop: async () => {
+      clearTimeout(first)
+      clearInterval(timer)
+      await running
+    },
+  }
+}
