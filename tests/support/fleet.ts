@@ -41,7 +41,8 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
     programPath('proxy'),
     envoyPath(),
   ])
-  const dir = mkdtempSync(join(tmpdir(), 'isthmus-e2e-'))
+  sweepLeftOvers()
+  const dir = mkdtempSync(join(tmpdir(), `isthmus-e2e-${process.pid}-`))
   const logDir = join(dir, 'logs')
   const apps = [...new Set(Object.values(spec).flatMap(({ pods }) => Object.values(pods).map(({ app }) => app)))].sort()
   const plans = plansOf(spec, dir, await freeOctet(Object.keys(spec).length))
@@ -84,6 +85,14 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
       cluster.export(app, consumers === '*' ? undefined : consumers)
     await Promise.all(Object.entries(pods).map(([name, pod]) => cluster.addPod(name, pod)))
     await eventually(30_000, `the gateway of ${one.name} is ready`, () => cluster.gateway.ready())
+  }
+}
+
+/** Directories of runs that were killed before they could clean up; their programs died with them. */
+function sweepLeftOvers(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = /^isthmus-e2e-(\d+)-/.exec(name)?.[1]
+    if (pid && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true })
   }
 }
 
