@@ -11,17 +11,23 @@ const goneMs = 5000
  */
 export async function endLeftBehind(runDir: string): Promise<number> {
   const found = new Set<number>()
-  // Twice and more: a supervisor among them may have started another program in between.
+  // Again and again: a supervisor among them may have started another program in between.
   for (const end = Date.now() + goneMs; Date.now() < end; ) {
-    const pids = processesOf(runDir)
-    if (pids.length === 0) break
-    for (const pid of pids) {
+    for (const pid of processesOf(runDir)) {
       found.add(pid)
       kill(pid)
     }
+    if (![...found].some(holdsAnything)) break
     await new Promise((resolve) => setTimeout(resolve, 30))
   }
   return found.size
+}
+
+/** A dying process loses its environment first and its sockets later: only one that is gone, or a zombie, has neither. */
+function holdsAnything(pid: number): boolean {
+  const stat = wordsOf(`/proc/${pid}/stat`)[0] ?? ''
+  const state = stat.slice(stat.lastIndexOf(')') + 2)[0]
+  return state !== undefined && state !== 'Z' && state !== 'X'
 }
 
 /** The processes that work in a run directory, other than this one. */

@@ -46,13 +46,13 @@ function start(more: NodeJS.ProcessEnv = {}, ...args: string[]) {
   let said = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (said += part.toString()))
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  const ready = () =>
-    eventually(startMs, 'the sandbox is ready', () => {
-      if (child.exitCode !== null) throw new Error(`it ended: ${said}`)
-      return said.includes('Ready.')
-    }).catch((error: Error) => {
+  const ready = async () => {
+    const over = () => said.includes('Ready.') || child.exitCode !== null
+    await eventually(startMs, 'the sandbox is ready', over).catch((error: Error) => {
       throw new Error(`${error.message}: ${said}`)
     })
+    expect(said).toContain('Ready.')
+  }
   return { child, exit, ready, said: () => said }
 }
 
@@ -110,12 +110,8 @@ test('a directory that cannot be made, or is somebody’s own, is one sentence',
 })
 
 test('the end is clean while the start is under way', async () => {
-  const { child, exit, said } = start()
-  await eventually(
-    20_000,
-    'the centre is being started',
-    () => processesOf(runDir).length > 0,
-  )
+  const { child, exit } = start()
+  await eventually(20_000, 'the centre is being started', () => processesOf(runDir).length > 0)
   child.kill('SIGINT')
   expect(await exit).toBe(130)
   await expectNothingLeft()
