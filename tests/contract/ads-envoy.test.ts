@@ -13,6 +13,8 @@ import {
   listenerOf,
   routeOf,
   setOf,
+  tlsListenerOf,
+  trustOf,
 } from '#tests/support/ads-resources.ts'
 import type { Holder } from '#tests/support/authorities.ts'
 import { type FakeCluster, makeFakeCluster } from '#tests/support/fake-relay.ts'
@@ -92,6 +94,28 @@ describe.each(['DELTA_GRPC', 'GRPC'] as const)('a real Envoy, %s', (apiType) => 
     await eventually(envoy, 'removed', async () => (await envoy.stat('cluster_manager.active_clusters')) === 20)
     await eventually(envoy, 'in sync', () => inSync(relay))
     expect(await envoy.admin('/config_dump?resource=dynamic_route_configs')).toContain('"cluster": "new"')
+    expect(relay.nacks).toEqual([])
+  })
+
+  test('is served the secrets that its listeners name; a changed one comes alone', async () => {
+    const tls = { chainPem: shop.pem + pki.issuing.pem, keyPem: shop.key.keyPem }
+    const listeners = ['s1', 's2'].map((trust) => tlsListenerOf(`in-${trust}`, 'r', { trust, ...tls }))
+    const set = (roots: string) =>
+      setOf(...services(2), ...listeners, routeOf('r', 'c0'), trustOf('s1', roots), trustOf('s2', pki.root.pem))
+    const { relay, envoy } = await start(apiType, set(pki.root.pem))
+    await ready(envoy)
+    expect(await envoy.stat('listener_manager.total_listeners_active')).toBe(2)
+    await eventually(envoy, 'in sync', () => inSync(relay))
+    const sent = { ...relay.server.observables().resources }
+    relay.set(set(pki.controlPlane.pem))
+    await eventually(envoy, 'the new roots', async () => (await envoy.stat('sds.s1.update_success')) === 2)
+    await eventually(envoy, 'in sync', () => inSync(relay))
+    expect(relay.server.observables().resources).toEqual({
+      ...sent,
+      [typeUrls.secret]: (sent[typeUrls.secret] ?? 0) + 1,
+    })
+    expect(await envoy.stat('sds.s2.update_success')).toBe(1)
+    expect(await envoy.stat('listener_manager.listener_modified')).toBe(0)
     expect(relay.nacks).toEqual([])
   })
 

@@ -5,10 +5,12 @@ import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '#gen/envoy/config/route/v3/route_pb.js'
 import { RouterSchema } from '#gen/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { HttpConnectionManagerSchema } from '#gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { SecretSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
+import { DownstreamTlsContextSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { sha256Hex } from '#mesh/model/canonical.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 
-const registry = createRegistry(HttpConnectionManagerSchema, RouterSchema)
+const registry = createRegistry(DownstreamTlsContextSchema, HttpConnectionManagerSchema, RouterSchema)
 
 function resource(type: TypeUrl, schema: DescMessage, name: string, json: JsonValue): XdsResource {
   const bytes = toBinary(schema, fromJson(schema, json, { registry }))
@@ -91,6 +93,45 @@ export const listenerOf = (name: string, port: number, route: string): XdsResour
     filterChains: [
       { filters: [{ name: 'envoy.filters.network.http_connection_manager', typedConfig: httpBy(name, route) }] },
     ],
+  })
+
+/** A listener with TLS that learns from the secret `trust` whose certificates it takes. */
+export const tlsListenerOf = (
+  name: string,
+  route: string,
+  tls: { readonly trust: string; readonly chainPem: string; readonly keyPem: string },
+): XdsResource =>
+  resource(typeUrls.listener, ListenerSchema, name, {
+    name,
+    address: { socketAddress: { address: '127.0.0.1', portValue: 0 } },
+    filterChains: [
+      {
+        filters: [{ name: 'envoy.filters.network.http_connection_manager', typedConfig: httpBy(name, route) }],
+        transportSocket: {
+          name: 'envoy.transport_sockets.tls',
+          typedConfig: {
+            '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+            requireClientCertificate: true,
+            commonTlsContext: {
+              validationContextSdsSecretConfig: {
+                name: tls.trust,
+                sdsConfig: { ...ads, initialFetchTimeout: '0s' },
+              },
+              tlsCertificates: [
+                { certificateChain: { inlineString: tls.chainPem }, privateKey: { inlineString: tls.keyPem } },
+              ],
+            },
+          },
+        },
+      },
+    ],
+  })
+
+/** A secret that trusts these roots (PEM). */
+export const trustOf = (name: string, roots: string): XdsResource =>
+  resource(typeUrls.secret, SecretSchema, name, {
+    name,
+    validationContext: { trustedCa: { inlineString: roots } },
   })
 
 /** A listener as a gRPC client wants it. */
