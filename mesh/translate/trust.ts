@@ -2,7 +2,7 @@ import type { View } from '#mesh/model/view.ts'
 
 /**
  * PEM of all roots to accept: as the centre says, and before it was heard those of the own issuing CA. Undefined while
- * neither is known: then nothing is sent, and what needs them waits.
+ * neither is known: then no secret is sent, and every handshake that needs one is refused.
  */
 export function rootsOf(view: View): string | undefined {
   const roots = view.config?.trust.roots ?? view.roots ?? []
