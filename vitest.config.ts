@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 const ci = process.env['CI'] === 'true'
 
 /** Suites that start many real programs: one file at a time, after all others, so that times mean something on two cores. */
-const serial = ['tests/e2e/**/*.test.ts', 'tests/contract/**/*.test.ts']
+const serial = ['e2e', 'contract', 'scenario'].map((room) => `tests/${room}/**/*.test.ts`)
 
 export default defineConfig({
   test: {
@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: 'rooms',
           include: ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'gen/**', 'dist/**', ...serial],
+          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', ...serial],
           maxWorkers: 2,
           testTimeout: 20_000,
           hookTimeout: 60_000,

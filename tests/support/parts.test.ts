@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { envoyPath, type Postgres, root, startPostgres } from '#tests/support/parts.ts'
@@ -66,7 +67,6 @@ test('when the process that started it is killed, server and data go too', { tim
 })
 
 test('the Envoy for tests is one that runs here', async () => {
-  const child = spawn(await envoyPath(), ['--version'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const [text] = await once(child.stdout.setEncoding('utf8'), 'data')
-  expect(text).toMatch(/\/1\.40\.\d+\//)
+  const { stdout } = await promisify(execFile)(await envoyPath(), ['--version'])
+  expect(stdout).toMatch(/\/1\.40\.\d+\//)
 })
