@@ -9,6 +9,7 @@ import {
   leafOf,
   out,
   outTcp,
+  permissiveIn,
   serverIn,
   startBorder,
   stopBorder,
@@ -168,6 +169,15 @@ test('a pod’s port takes nobody without a certificate, and nobody of a domain 
   const unexported = `${serverIn}:9081`
   expect(await knock(unexported, { leaf: await leafOf('a', 'bookinfo', 'productpage') })).toMatch(/^refused/)
   expect(await knock(unexported, { leaf: await leafOf('b', 'bookinfo', 'productpage') })).toMatch(/^HTTP\/1.1 503/)
+})
+
+test('a permissive port takes plaintext, and by certificate only those whom the export admits', async () => {
+  const at = `${permissiveIn}:9080`
+  const plain = await fetch(`http://${at}/`)
+  expect([plain.status, ((await plain.json()) as { readonly xfcc?: string }).xfcc]).toEqual([200, undefined])
+  const alpn = ['istio']
+  expect(await knock(at, { leaf: await leafOf('a', 'bookinfo', 'productpage'), alpn })).toBe('HTTP/1.1 200 OK')
+  expect(await knock(at, { leaf: await leafOf('b', 'bookinfo', 'productpage'), alpn })).toMatch(/^refused/)
 })
 
 test('the gateway answers for exported names only, and only to a proxy of the mesh', async () => {

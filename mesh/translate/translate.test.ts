@@ -183,6 +183,50 @@ describe('what is rendered', () => {
   })
 })
 
+describe('a member joins, the roots change', () => {
+  const other = (text: CaseText): CaseText => ({
+    ...text,
+    config: {
+      members: [...(text.config?.members ?? []), 'd'],
+      roots: ['-----BEGIN CERTIFICATE-----\nother\n-----END CERTIFICATE-----'],
+      imports: text.config?.imports ?? {},
+      exports: Object.fromEntries(
+        Object.entries(text.config?.exports ?? {}).map(([key, e]) => [key, { ...e, consumers: ['b', 'd'] }]),
+      ),
+    },
+  })
+
+  test('only secrets and inbound routes move, and no name does', () => {
+    fc.assert(
+      fc.property(fleet, fc.constantFrom(...kinds), (text, kind) => {
+        const proxyText = { ...text.proxy, ...kind }
+        const before = caseOf({ ...text, proxy: proxyText })
+        const after = caseOf({ ...other(text), proxy: proxyText })
+        const one = byName(render(before.view, before.proxy))
+        const two = byName(render(after.view, after.proxy))
+        expect([...two.keys()]).toEqual([...one.keys()])
+        for (const [name, r] of two) {
+          const mayMove = r.type === typeUrls.secret || (r.type === typeUrls.route && r.name.startsWith('inbound|'))
+          if (!mayMove) expect([name, r.version]).toEqual([name, one.get(name)?.version])
+          if (r.type === typeUrls.secret) expect([name, r.version]).not.toEqual([name, one.get(name)?.version])
+        }
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  test('the centre is heard for the first time: what the roots already were is not sent again', () => {
+    const { view, proxy } = at('caller')
+    const { config, ...unheard } = view
+    const first = render({ ...unheard, roots: config?.trust.roots ?? [] }, proxy)
+    const second = render(view, proxy)
+    expect(second[typeUrls.secret]?.get('mesh-roots')).toEqual(first[typeUrls.secret]?.get('mesh-roots'))
+    const name = 'outbound|9080||ratings.bookinfo.svc.cluster.local'
+    expect(second[typeUrls.cluster]?.get(name)).toEqual(first[typeUrls.cluster]?.get(name))
+    expect(render(unheard.roots ? { ...unheard, roots: [] } : unheard, proxy)[typeUrls.secret]?.size).toBe(0)
+  })
+})
+
 /** A port's listener and routes stand or fall with the last service of that port; they carry no name of a service. */
 const isShared = (r: XdsResource): boolean => r.type === typeUrls.listener && r.owner === undefined
 

@@ -27,6 +27,8 @@ const placesOf = (cluster: 'b' | 'c') => {
   return { server: address(first), app: address(first + 1), gateway: address(first + 2), out: `${net}${first}.3` }
 }
 export const { server: serverIn, gateway } = placesOf('b')
+/** A pod whose port takes plaintext beside mutual TLS. */
+export const { server: permissiveIn } = placesOf('c')
 const dir = mkdtempSync(join(tmpdir(), 'isthmus-traffic-'))
 const running = new Map<string, Running>()
 const servers: (Server | Http2Server)[] = []
@@ -120,6 +122,7 @@ const serving = (cluster: 'b' | 'c'): Omit<CaseText, 'proxy'> => ({
     },
   },
   exports: Object.keys(ports),
+  peerAuthentications: cluster === 'c' ? [{ mode: 'PERMISSIVE' }] : [],
   config: {
     members: ['a', 'b', 'c'],
     roots: [roots],
