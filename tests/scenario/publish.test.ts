@@ -60,7 +60,7 @@ describe('from report to the other clusters', () => {
     await everybodyPulls()
     const before = await items('/v1/cluster-configs')
     await centre.settle()
-    await centre.settle()
+    await centre.settle(true)
     expect(await items('/v1/cluster-configs')).toEqual(before)
     expect(await west.pull()).toEqual([])
   })
