@@ -7,8 +7,11 @@ import { Problem } from '#mesh/model/problem.ts'
 /** One call with the relay's access token. Throws the centre's problem, or `unavailable`. */
 export type CallCentre = <T>(path: string, body: unknown, schema: z.ZodType<T>) => Promise<T>
 
-/** Silence of the line: at first short, so that a dead connection is soon replaced; patient with a centre that is slow. */
-export const silenceMs = { usual: 4000, patient: 15_000 } as const
+/**
+ * How long the line may be silent. Short, so that a dead connection is soon replaced; patient with a centre that is known
+ * to be there and slow.
+ */
+export const silenceMs = { usual: 3000, patient: 15_000 } as const
 
 /**
  * Calls that know how the line stands. While the centre is away each call knocks first, so that it is known within a
@@ -22,14 +25,16 @@ export function callCentre(parts: {
   const { client, session, standing } = parts
   let timeoutMs: number = silenceMs.usual
   return async (path, body, schema) => {
-    if (standing.state() === 'away') await client.knock()
+    const knocked = standing.state() === 'away'
+    if (knocked) await client.knock()
+    const started = performance.now()
     try {
       const answer = await attempt(path, body, schema)
-      timeoutMs = silenceMs.usual
+      if (performance.now() - started < silenceMs.usual) timeoutMs = silenceMs.usual
       standing.heard()
       return answer
     } catch (error) {
-      if (isTimeout(error)) timeoutMs = silenceMs.patient
+      if (knocked && isTimeout(error)) timeoutMs = silenceMs.patient
       throw error
     }
   }

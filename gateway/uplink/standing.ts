@@ -1,8 +1,8 @@
-import { Problem, problemKinds } from '#mesh/model/problem.ts'
+import { Problem } from '#mesh/model/problem.ts'
 
 /**
  * How the line to the centre stands. `away`: it cannot be reached, or cannot answer now. `refused`: it answered and said
- * no (this cluster was removed, or a version does not fit), which only somebody can mend. Either way the relay serves.
+ * no (this cluster was removed, a version does not fit, it reports too much), which mostly somebody has to mend. Either way the relay serves.
  */
 export type LineState = 'connecting' | 'connected' | 'away' | 'refused'
 
@@ -71,6 +71,6 @@ export function openStanding(parts: {
   }
 }
 
-/** True where the centre answered, and the same again cannot be answered otherwise. */
+/** True where the centre answered and said no. */
 const isRefusal = (error: unknown): boolean =>
-  error instanceof Problem && error.kind !== 'internal' && problemKinds[error.kind].retry !== 'later'
+  error instanceof Problem && error.kind !== 'internal' && error.kind !== 'unavailable'

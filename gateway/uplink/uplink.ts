@@ -135,18 +135,16 @@ export function openUplink(settings: UplinkSettings): Uplink {
   async function loop(): Promise<void> {
     for (let failures = 0; !signal.aborted; ) {
       // Side by side: a report is told although config cannot be had, and the other way round.
-      const ends = await Promise.allSettled([receiver.pull(), reporter.sync()])
+      const [pulled, told] = await Promise.allSettled([receiver.pull(), reporter.sync()])
       if (signal.aborted) return
-      const fault = ends.find((end) => end.status === 'rejected')
-      failures = fault ? failures + 1 : 0
-      if (fault) {
-        standing.lost(fault.reason)
-        if (standing.state() === 'away') hints.drop()
-      } else {
-        standing.well()
-        hints.keep()
-      }
-      await pause(fault ? retryMs(failures) : uplinkTimes.heads * (0.9 + Math.random() * 0.2)).catch(() => undefined)
+      const fault = [pulled, told].find((end) => end.status === 'rejected')
+      if (fault) standing.lost(fault.reason)
+      else standing.well()
+      const answers = pulled.status === 'fulfilled'
+      failures = answers ? 0 : failures + 1
+      if (answers) hints.keep()
+      else if (standing.state() === 'away') hints.drop()
+      await pause(answers ? uplinkTimes.heads * (0.9 + Math.random() * 0.2) : retryMs(failures)).catch(() => undefined)
     }
   }
 

@@ -1,11 +1,12 @@
 import '#functions/api/openapi-first.ts'
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
 import { joinCentre } from '#gateway/uplink/join.ts'
-import { loadMembership, loadRelayKey, type Membership } from '#gateway/uplink/membership.ts'
+import { assertionOf, loadMembership, loadRelayKey, type Membership } from '#gateway/uplink/membership.ts'
 import type { Received } from '#gateway/uplink/received.ts'
 import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/uplink.ts'
 import type { Json } from '#mesh/model/canonical.ts'
@@ -159,6 +160,20 @@ export async function joinMember(
     },
     end: () => uplink.stop(),
   }
+}
+
+/** Speaks to the centre's doors with the token of a member, past its uplink. */
+export async function speakAs(
+  centre: TestCentre,
+  member: TestMember,
+): Promise<(path: string, body: unknown) => Promise<ApiAnswer>> {
+  const { membership, dir } = member
+  const ca = centre.ca()
+  const now = centre.served().centre.now()
+  const assertion = assertionOf(membership, loadRelayKey(dir, membership), now, randomUUID())
+  const { body } = await call({ url: `${centre.url}/v1/token`, method: 'POST', ca, body: { assertion } })
+  const bearer = String(body['accessToken'])
+  return (path, said) => call({ url: `${centre.url}${path}`, method: 'POST', ca, bearer, body: said })
 }
 
 /** The report of a cluster that exports these services, with their ready counts. */
