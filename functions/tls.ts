@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Server } from 'node:https'
+import { isIP } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { Centre } from '#control/centre.ts'
 import { issueServing } from '#control/serving-certificate.ts'
@@ -79,9 +80,10 @@ export function serveUserTls(
     const [cert, key] = [readPem(files.cert), readPem(files.key)]
     if (cert + key === seen) return chain
     const certificates = certificatesIn(cert, files.cert)
-    const host = new URL(centre.url).hostname
+    const host = new URL(centre.url).hostname.replace(/^\[|\]$/g, '')
     const leaf = certificates[0]
-    if (!leaf?.checkHost(host) && !leaf?.checkIP(host.replace(/^\[|\]$/g, '')))
+    const named = isIP(host) === 0 ? leaf?.checkHost(host) : leaf?.checkIP(host)
+    if (named === undefined)
       throw new Problem('invalid', `${files.cert} is not for "${host}", the host of --url ${centre.url}`)
     try {
       createSecureContext({ cert, key })

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { connect as connectPlain, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,8 +9,12 @@ import { connect } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
+import { issueServing } from '#control/serving-certificate.ts'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
+import { sha256Hex } from '#mesh/model/canonical.ts'
+import { certificatePem } from '#mesh/trust/certificate.ts'
 import type { Hint } from '#mesh/wire/hint.ts'
+import { parseJoinToken } from '#mesh/wire/join-token.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
 import { type TestCentre, TestRelay } from '#tests/support/centre.ts'
@@ -297,6 +301,37 @@ describe('settings that cannot work', () => {
   ] as [string, Partial<ServeSettings>, string][])('%s', async (_, more, text) => {
     const attempt = serveCentre(settings({ data: join(dir, 'bad'), ...more }))
     await expect(attempt).rejects.toMatchObject({ kind: 'invalid', message: expect.stringContaining(text) })
+  })
+})
+
+describe("with the operator's own certificate", () => {
+  test('it is shown, join tokens name the CA it ends in, and relays are given that CA too', async () => {
+    const other = await serveCentre(settings({ data: join(dir, 'other') }))
+    const made = await issueServing(other.centre, ['127.0.0.1'])
+    await other.stop()
+    const tls = { cert: join(dir, 'own.pem'), key: join(dir, 'own.key') }
+    writeFileSync(tls.cert, made.chain)
+    writeFileSync(tls.key, made.key, { mode: 0o600 })
+    const port = await freePort()
+    const listen = { host: '127.0.0.1', port }
+    const data = join(dir, 'own')
+    const wrongHost = serveCentre(settings({ listen, data, url: 'https://centre.test:7400', tls }))
+    await expect(wrongHost).rejects.toMatchObject({
+      kind: 'invalid',
+      message: expect.stringContaining('is not for "centre.test"'),
+    })
+    const served = await serveCentre(settings({ listen, data, url: `https://127.0.0.1:${port}`, tls }))
+    const admin = readFileSync(served.keyFile, 'utf8').trim()
+    await call(served, 'POST', '/v1/clusters', { bearer: admin, body: { name: 'east' } })
+    const token = await call(served, 'POST', '/v1/clusters/east/join-tokens', { bearer: admin })
+    const ca = certificatePem(other.centre.keys.controlPlane.certificate)
+    const digest = sha256Hex(other.centre.keys.controlPlane.certificate.der)
+    expect(parseJoinToken(String(token.body['token'])).caSha256).toBe(digest)
+    const relay = relayOf(served, 'east')
+    const answer = await relay.redeem(await relay.invite())
+    expect(String(answer.body['controlPlaneCa']).replace(/\s/g, '')).toContain(ca.replace(/\s/g, ''))
+    expect(String(answer.body['controlPlaneCa']).match(/BEGIN CERTIFICATE/g)).toHaveLength(2)
+    await served.stop()
   })
 })
 
