@@ -8,6 +8,7 @@ import { typeUrls } from '#mesh/model/resource.ts'
 import type { Leaf } from '#mesh/translate/testdata/real-envoy.ts'
 import { makeRoot } from '#tests/support/authorities.ts'
 import { type Border, drainSeconds, type EnvoyName, startServedBorder } from '#tests/support/served-border.ts'
+import { eventually } from '#tests/support/until.ts'
 
 let border: Border
 beforeAll(async () => {
@@ -198,6 +199,19 @@ test('a withdrawn domain: its requests get 403 on an old connection, its handsha
   expect([await old.ask(), await bystander.ask()]).toEqual(['403', '200'])
   for (const line of [old, bystander]) line.end()
   await nothingReplaced()
+})
+
+test('Envoys that come back to a relay are sent nothing', async () => {
+  const { server } = border.relay
+  const sent = await sentBy(async () => {
+    server.cut()
+    await eventually(5000, 'all are gone', () => server.observables().streams === 0)
+    await eventually(10_000, 'all are back', () => {
+      const { proxies } = server.status()
+      return proxies.length === 4 && proxies.every(({ types }) => types['secret'] && types['listener'])
+    })
+  })
+  expect(sent).toEqual({})
 })
 
 test('one more exporter replaces the caller’s clusters, and what is open on them goes on', async () => {
