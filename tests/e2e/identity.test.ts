@@ -1,11 +1,21 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { discoveredBy } from '#tests/support/config-dump.ts'
 import { useFleet } from '#tests/support/fleet.ts'
 import { type FleetCluster, sniOfApp } from '#tests/support/fleet-cluster.ts'
 import type { FleetProxy } from '#tests/support/fleet-proxy.ts'
-import { dialPlain, dialTls, httpCall, type Outcome, requestText, sayHttp } from '#tests/support/protocol-client.ts'
+import {
+  dialPlain,
+  dialTls,
+  httpCall,
+  type OpenStream,
+  type Outcome,
+  openTcp,
+  openTls,
+  requestText,
+  sayHttp,
+} from '#tests/support/protocol-client.ts'
 import { appPorts, type PortName } from '#tests/support/protocols.ts'
 import { eventually } from '#tests/support/until.ts'
 import type { WorkloadIdentity } from '#tests/support/workload-identity.ts'
@@ -15,7 +25,7 @@ const ports = ['http'] as const
 /** `ledger` exists in two clusters of one network, and only one of them exports it. `vault` is for south alone. */
 const fleet = useFleet({
   north: {
-    pods: { 'vault-1': { app: 'vault', ports }, 'lobby-1': { app: 'lobby', ports } },
+    pods: { 'vault-1': { app: 'vault', ports }, 'lobby-1': { app: 'lobby', ports: ['http', 'tcp'] } },
     exports: { vault: 'south', lobby: '*' },
   },
   south: {
@@ -197,6 +207,12 @@ describe('an export for some', () => {
 
 describe('an export that is withdrawn', () => {
   const lobbyOf = (port: PortName) => sun().to('lobby', port)
+  let open: OpenStream | undefined
+  beforeAll(async () => {
+    const servername = sniOfApp('lobby', 'tcp')
+    open = await openTls({ host: north().gatewayAddress, port: 15443, servername, ...southId })
+  })
+  afterAll(() => open?.close())
 
   test('refuses new connections, and callers hear it in plain words', async () => {
     expect(await sayHttp(lobbyOf('http'))).toMatchObject({ pod: 'lobby-1' })
@@ -224,10 +240,15 @@ describe('an export that is withdrawn', () => {
     north().export('lobby')
     await eventually(10_000, 'lobby is back', () => sayHttp(lobbyOf('http')))
   })
+
+  test('ends the connections that its gateway had open, after the drain time of 20 s', async () => {
+    await eventually(30_000, 'it is closed', () => open?.ended())
+  })
 })
 
-test('a narrower list shuts out who had it, within seconds', async () => {
+test('a narrower list shuts out who had it, within seconds, and cuts nobody else', async () => {
   const target = callerInThird().to('lobby', 'http')
+  const open = await openTcp(sun().to('lobby', 'tcp'))
   await eventually(10_000, 'third has lobby', () => sayHttp(target))
   north().export('lobby', 'south')
   await eventually(10_000, 'third is told', async () => (await httpCall(target)).status === 502)
@@ -240,6 +261,8 @@ test('a narrower list shuts out who had it, within seconds', async () => {
     [...(await discoveredBy(callerInThird()))].every(([name, content]) => !`${name} ${content}`.includes('lobby')),
   )
   expect(await sayHttp(sun().to('lobby', 'http'))).toMatchObject({ pod: 'lobby-1' })
+  expect(await open.echoes('still here')).toBe(true)
+  open.close()
 })
 
 /** Every file that the relay keeps, as one text. */

@@ -12,6 +12,7 @@ export type Target = { readonly address: string; readonly port: number; readonly
 export type HttpAnswer = { readonly status: number; readonly body: string; readonly headers: object }
 
 const timeoutMs = 10_000
+const asProxy: ConnectionOptions = { rejectUnauthorized: false, minVersion: 'TLSv1.3', ALPNProtocols: ['istio'] }
 
 /** One HTTP/1.1 request on a connection of its own. Throws where no answer comes. */
 export function httpCall(to: Target, path = '/', body?: string): Promise<HttpAnswer> {
@@ -169,11 +170,22 @@ export async function sayStream(socket: Socket, line: string): Promise<{ greetin
 
 export const sayTcp = (to: Target, line: string) => sayStream(connect(to.port, to.address), line)
 
-/** A connection that stays open: whether a line sent now comes back on it. */
-export type OpenStream = { readonly echoes: (line: string) => Promise<boolean>; readonly close: () => void }
+/** A connection that stays open. */
+export type OpenStream = {
+  /** Whether a line sent now comes back on it. */
+  readonly echoes: (line: string) => Promise<boolean>
+  /** Whether the far end has closed it. */
+  readonly ended: () => boolean
+  readonly close: () => void
+}
 
-export async function openTcp(to: Target): Promise<OpenStream> {
-  const socket = connect(to.port, to.address)
+export const openTcp = (to: Target): Promise<OpenStream> => openStream(connect(to.port, to.address))
+
+/** The same by hand: with TLS as a mesh proxy speaks it. */
+export const openTls = (options: ConnectionOptions): Promise<OpenStream> =>
+  openStream(connectTls({ ...asProxy, ...options }))
+
+async function openStream(socket: Socket): Promise<OpenStream> {
   const lines = createInterface({ input: socket })
   let closed = false
   socket
@@ -181,9 +193,10 @@ export async function openTcp(to: Target): Promise<OpenStream> {
     .on('close', () => {
       closed = true
     })
-  await onceLine(lines)
+  if ((await onceLine(lines)) === undefined) throw new Error('the connection was closed before a greeting came')
   return {
     close: () => socket.destroy(),
+    ended: () => closed,
     echoes: async (line) => {
       if (closed) return false
       const answer = onceLine(lines)
@@ -225,10 +238,7 @@ export const requestText = (headers: Readonly<Record<string, string>> = {}): str
 
 /** Dials with TLS as a mesh proxy does and sends `send`. Resolves when the far end has closed, or has been silent too long. */
 export function dialTls(options: ConnectionOptions, send: string): Promise<Outcome> {
-  return outcomeOf(
-    connectTls({ rejectUnauthorized: false, minVersion: 'TLSv1.3', ALPNProtocols: ['istio'], ...options }),
-    send,
-  )
+  return outcomeOf(connectTls({ ...asProxy, ...options }), send)
 }
 
 export const dialPlain = (to: { readonly address: string; readonly port: number }, send: string): Promise<Outcome> =>
