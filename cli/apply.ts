@@ -11,7 +11,11 @@ export type FileObject = {
   readonly namespace: string
   readonly name: string
   readonly spec: Readonly<Record<string, unknown>>
+  /** From the annotation that narrows an export in its own cluster. */
+  readonly consumers?: readonly string[]
 }
+
+const consumersAnnotation = 'isthmus.dev/consumers'
 
 const fileBytesMax = 4 * 1024 * 1024
 
@@ -50,14 +54,27 @@ function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileOb
   if (typeof kind !== 'string') throw new Problem('invalid', `${at}: kind is missing`)
   if (typeof metadata['name'] !== 'string') throw new Problem('invalid', `${at}: metadata.name is missing`)
   const spec = (object['spec'] ?? {}) as Readonly<Record<string, unknown>>
-  return { at, kind, namespace: String(metadata['namespace'] ?? 'default'), name: metadata['name'], spec }
+  const list = (metadata['annotations'] as Readonly<Record<string, unknown>> | undefined)?.[consumersAnnotation]
+  const consumers = typeof list === 'string' ? { consumers: list.split(',').map((one) => one.trim()) } : {}
+  return { at, kind, namespace: String(metadata['namespace'] ?? 'default'), name: metadata['name'], spec, ...consumers }
 }
 
-/** Where an object of a kind lives in the API. Only what the API can change. */
+/** Where an object of a kind lives in the API, and what is sent there. Only kinds that the API can change. */
 function placeOf(object: FileObject): { readonly path: string; readonly body: unknown } {
-  if (object.kind === 'ServiceExport')
-    return { path: `/v1/service-exports/${object.namespace}/${object.name}`, body: object.spec }
-  if (object.kind === 'Cluster') return { path: `/v1/clusters/${object.name}`, body: object.spec }
+  const part = encodeURIComponent
+  const { namespace, name, spec } = object
+  if (object.kind === 'ServiceExport') {
+    const consumers = spec['consumers'] ?? object.consumers
+    const of = typeof spec['cluster'] === 'string' ? `?cluster=${part(spec['cluster'])}` : ''
+    if (consumers === undefined)
+      throw new Problem(
+        'invalid',
+        `${object.at}: spec.consumers is missing: list the clusters that may use it, or ["*"]. ` +
+          'An export itself is made in its own cluster, as a ServiceExport there',
+      )
+    return { path: `/v1/service-exports/${part(namespace)}/${part(name)}${of}`, body: { ...spec, consumers } }
+  }
+  if (object.kind === 'Cluster') return { path: `/v1/clusters/${part(name)}`, body: spec }
   throw new Problem(
     'invalid',
     `${object.at}: kind ${object.kind} cannot be applied here; known: Cluster, ServiceExport`,
@@ -72,8 +89,10 @@ export async function apply(
 ): Promise<{ lines: string[]; ok: boolean }> {
   return each(objects, async (object) => {
     const { path, body } = placeOf(object)
-    const { status } = await callCentre(centre, { method: 'PUT', path: dryRun ? `${path}?dryRun=true` : path, body })
-    return `${status === 201 ? 'created' : 'configured'}${dryRun ? ' (dry run)' : ''}`
+    const asked = dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
+    const answer = await callCentre(centre, { method: 'PUT', path: asked, body })
+    const done = answer.status === 201 ? 'created' : object.kind === 'Cluster' ? 'exists, unchanged' : 'configured'
+    return dryRun ? `${done} (dry run)${rehearsed(answer.body)}` : done
   })
 }
 
@@ -87,18 +106,33 @@ export async function remove(
   })
 }
 
+/** What a dry run says would change in each cluster's config. */
+function rehearsed(body: unknown): string {
+  const { changes } = body as { changes?: readonly Readonly<Record<string, unknown>>[] }
+  const words = { added: '+', removed: '-', changed: '~' } as const
+  const lines = (changes ?? []).flatMap((one) =>
+    Object.entries(words).flatMap(([name, sign]) => {
+      const keys = one[name]
+      return Array.isArray(keys) ? keys.map((key) => `\n    ${String(one['cluster'])}: ${sign} ${String(key)}`) : []
+    }),
+  )
+  return changes && lines.length === 0 ? ': no cluster would see a change' : lines.join('')
+}
+
 async function each(objects: readonly FileObject[], work: (object: FileObject) => Promise<string>) {
   const lines: string[] = []
   let ok = true
   for (const object of objects) {
-    const name = `${object.kind} ${object.namespace}/${object.name}`
+    const name = `${object.kind} ${object.kind === 'Cluster' ? '' : `${object.namespace}/`}${object.name}`
     try {
       lines.push(`${name} ${await work(object)}`)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       ok = false
-      const reasons = error.violations.map((v) => `\n    ${v.path}: ${v.reason}`).join('')
-      lines.push(`${name} refused (${object.at}): ${error.message}${reasons}`)
+      const reasons =
+        error.violations.length > 1 ? error.violations.map((v) => `\n    ${v.path}: ${v.reason}`).join('') : ''
+      const where = error.message.startsWith(object.at) ? '' : ` (${object.at})`
+      lines.push(`${name} refused${where}: ${error.message}${reasons}`)
     }
   }
   return { lines, ok }

@@ -90,6 +90,11 @@ function problemOf(call: Call, status: number, body: unknown): Problem {
 const reasons: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there; is it running?',
   ENOTFOUND: 'the host name does not resolve',
+  ECONNRESET: 'it cut the connection; is this the port of a centre?',
+  EPROTO: 'it does not speak TLS; is this the port of a centre?',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS; is this the port of a centre?',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is signed by itself; name its CA with --ca-file',
+  CERT_SIGNATURE_FAILURE: 'its certificate is of another CA; name the right one with --ca-file',
   SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is of a CA that is not known here; name it with --ca-file',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is of another CA; name the right one with --ca-file',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is of another CA; name the right one with --ca-file',

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parse, stringify } from 'yaml'
@@ -70,7 +71,7 @@ export function chooseCentre(target: Target, env: Environment): Centre {
   const context = name === undefined ? undefined : file.contexts[name]
   if (name !== undefined && !context)
     throw new Problem('not-found', `there is no context "${name}"; see: isthmus context list`)
-  const url = target.url ?? env['ISTHMUS_URL'] ?? context?.url
+  const url = target.url ?? (env['ISTHMUS_URL'] || context?.url)
   if (url === undefined)
     throw new Problem(
       'invalid',
@@ -79,15 +80,31 @@ export function chooseCentre(target: Target, env: Environment): Centre {
   if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
     throw new Problem('invalid', `"${url}" is not an https URL of a centre`)
   const keyFile = target.keyFile ?? context?.keyFile
-  const caFile = target.caFile ?? env['ISTHMUS_CA_FILE'] ?? context?.caFile
-  const key =
-    (target.keyFile === undefined ? env['ISTHMUS_API_KEY'] : undefined) ??
-    (keyFile ? readText(keyFile, 'key') : undefined)
+  const caFile = target.caFile ?? (env['ISTHMUS_CA_FILE'] || context?.caFile)
+  const given = target.keyFile === undefined ? env['ISTHMUS_API_KEY'] : undefined
+  const key = (given || (keyFile ? readText(keyFile, 'key') : undefined))?.trim()
+  if (key !== undefined && !/^[\x21-\x7e]{1,512}$/.test(key))
+    throw new Problem(
+      'invalid',
+      `${given ? 'ISTHMUS_API_KEY' : keyFile} holds no operator key: name another with --key-file`,
+    )
   return {
     url,
     relays: context?.relays ?? {},
-    ...(key === undefined ? {} : { key: key.trim() }),
-    ...(caFile ? { ca: readText(caFile, 'CA') } : {}),
+    ...(key === undefined ? {} : { key }),
+    ...(caFile ? { ca: readCa(caFile) } : {}),
+  }
+}
+
+function readCa(path: string): string {
+  const pem = readText(path, 'CA')
+  try {
+    new X509Certificate(pem)
+    return pem
+  } catch (cause) {
+    throw new Problem('invalid', `the CA file ${path} holds no PEM certificate: name the right one with --ca-file`, {
+      cause,
+    })
   }
 }
 

@@ -2,21 +2,38 @@ import { Command, CommanderError, Option } from 'commander'
 import { apply, readObjects, remove } from '#cli/apply.ts'
 import { callCentre, listAll } from '#cli/call-centre.ts'
 import { type Centre, chooseCentre, contextPath, loadContexts, saveContexts, type Target } from '#cli/context.ts'
+import { problemText } from '#cli/fix.ts'
 import { nounOf, nouns } from '#cli/nouns.ts'
 import { cell, type Format, type Row, render, table } from '#cli/output.ts'
-import { readStatus, statusText } from '#cli/status.ts'
+import { answersAtAll, readStatus, statusText } from '#cli/status.ts'
+import { show } from '#cli/watch.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
-// The command `isthmus`. The environment is read here and nowhere else.
+// The command `isthmus`. The environment is read here and nowhere else. Exit codes: 0 done, 1 refused or failed, 2 not
+// understood.
 const env = process.env
+// `isthmus get … | head`: nobody reads any more, and that is no error.
+process.stdout.on('error', () => process.exit(0))
+
+/** How this command is called inside a clone; what it prints can be typed as it stands. */
+const self = 'npx --no isthmus'
 const program = new Command('isthmus')
   .description('federates the service meshes of many clusters')
+  .version('0.1.0')
   .option('--context <name>', 'context of the config file')
   .option('--url <url>', 'https URL of the centre (ISTHMUS_URL)')
   .option('--key-file <file>', 'file with an operator key (or ISTHMUS_API_KEY)')
   .option('--ca-file <file>', 'PEM of the CA of the centre’s certificate (ISTHMUS_CA_FILE)')
   .showHelpAfterError('(isthmus --help shows all commands)')
   .exitOverride()
+
+type Shape = { readonly output: Format; readonly watch?: boolean }
+type GetOptions = Shape & {
+  readonly cluster?: string
+  readonly service?: string
+  readonly revision?: string
+  readonly history?: boolean
+}
 
 const output = () =>
   new Option('-o, --output <format>', 'table, json or yaml').choices(['table', 'json', 'yaml']).default('table')
@@ -27,15 +44,28 @@ program
   .command('get <noun> [name]')
   .description(`shows objects: ${nouns.map(({ name }) => name).join(', ')}`)
   .addOption(output())
-  .option('-w, --watch', 'shows them again whenever they change')
-  .action(async (said: string, name: string | undefined, options: { output: Format; watch?: boolean }) => {
+  .option('-w, --watch', 'goes on, and prints what changes')
+  .option('--cluster <name>', 'only of this cluster')
+  .option('--service <namespace/name>', 'only this service')
+  .option('--revision <number>', 'an earlier revision; for cluster-configs')
+  .option('--history', 'all revisions, newest first; for cluster-configs')
+  .action(async (said: string, name: string | undefined, options: GetOptions) => {
     const noun = nounOf(said)
-    const read = async (): Promise<readonly Row[]> =>
-      name === undefined
-        ? await listAll(centre(), noun.path)
-        : [(await callCentre(centre(), { method: 'GET', path: `${noun.path}/${name}` })).body as Row]
-    await shown(options.watch ?? false, async () =>
-      render(await read(), noun.columns, options.output, name !== undefined),
+    if (options.history && name === undefined)
+      throw new Problem('invalid', `of which one? isthmus get ${noun.name} <name> --history`)
+    const one = name === undefined ? '' : `/${name.split('/').map(encodeURIComponent).join('/')}`
+    const path = `${noun.path}${one}${options.history ? '/revisions' : ''}${queryOf(options)}`
+    const single = name !== undefined && !options.history
+    const to = centre()
+    const read = async () =>
+      single ? [(await callCentre(to, { method: 'GET', path })).body as Row] : await listAll(to, path)
+    await show(
+      async () => {
+        const rows = await read()
+        return (now) => render({ rows, columns: noun.columns, single }, options.output, now)
+      },
+      options,
+      print,
     )
   })
 
@@ -43,12 +73,19 @@ program
   .command('status')
   .description('the federation at a glance; asks the relays when the centre is away')
   .addOption(output())
-  .option('-w, --watch', 'shows it again whenever it changes')
-  .action(async (options: { output: Format; watch?: boolean }) => {
-    await shown(options.watch ?? false, async () => {
-      const status = await readStatus(centre())
-      return options.output === 'table' ? statusText(status, Date.now()) : render([status], [], options.output, true)
-    })
+  .option('-w, --watch', 'goes on, and prints what changes')
+  .action(async (options: Shape) => {
+    const to = centre()
+    await show(
+      async () => {
+        const status = await readStatus(to)
+        if (!answersAtAll(status)) process.exitCode = 1
+        const asIs = { rows: [status], columns: [], single: true }
+        return (now) => (options.output === 'table' ? statusText(status, now) : render(asIs, options.output, now))
+      },
+      options,
+      print,
+    )
   })
 
 const cluster = program.command('cluster').description('member clusters')
@@ -62,7 +99,7 @@ cluster
   )
   .action(async (name: string, options: { region?: string; network?: string }) => {
     await callCentre(centre(), { method: 'POST', path: '/v1/clusters', body: { name, ...options } })
-    print(`Cluster ${name} is registered. Next:\n  isthmus token create ${name}\n`)
+    print(`Cluster ${name} is registered. Next:\n  ${self} token create ${name}\n`)
   })
 cluster
   .command('delete <name>')
@@ -78,11 +115,13 @@ program
   .command('create <cluster>')
   .description('makes a single-use join token, good for one hour, and prints the next command')
   .addOption(output())
-  .action(async (name: string, options: { output: Format }) => {
+  .option('--dir <directory>', 'the directory of the cluster’s relay (default: ./<cluster>)')
+  .action(async (name: string, options: { output: Format; dir?: string }) => {
     const path = `/v1/clusters/${encodeURIComponent(name)}/join-tokens`
     const made = (await callCentre(centre(), { method: 'POST', path, body: {} })).body as Row
-    if (options.output !== 'table') return void print(render([made], [], options.output, true))
-    print(`isthmus relay --dir <directory of ${name}> --join ${cell(made['token'])}\n`)
+    if (options.output !== 'table')
+      return void print(render({ rows: [made], columns: [], single: true }, options.output, Date.now()))
+    print(`${self} relay --dir ${options.dir ?? `./${name}`} --join ${cell(made['token'])}\n`)
   })
 
 program
@@ -139,13 +178,11 @@ program.command('relay').description('runs a cluster’s relay (isthmus relay --
 program.command('proxy').description('runs beside one Envoy (isthmus proxy --help)')
 
 await program.parseAsync(process.argv).catch((error: unknown) => {
-  process.exitCode = 1
-  if (error instanceof CommanderError) process.exitCode = error.exitCode
-  else if (error instanceof Problem)
-    process.stderr.write(
-      `isthmus: ${error.message}\n${error.violations.map((v) => `  ${v.path}: ${v.reason}\n`).join('')}`,
-    )
-  else process.stderr.write(`isthmus: ${(error as Error).stack}\n`)
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    process.exitCode = 1
+    process.stderr.write(error instanceof Problem ? problemText(error) : `isthmus: ${(error as Error).stack}\n`)
+  }
 })
 
 function finish({ lines, ok }: { readonly lines: readonly string[]; readonly ok: boolean }): void {
@@ -153,14 +190,8 @@ function finish({ lines, ok }: { readonly lines: readonly string[]; readonly ok:
   if (!ok) process.exitCode = 1
 }
 
-/** Prints once, or with `watch` again each second that gives another text. */
-async function shown(watch: boolean, read: () => Promise<string>): Promise<void> {
-  let before = await read()
-  print(before)
-  while (watch) {
-    await new Promise((resolve) => setTimeout(resolve, 1000))
-    const now = await read().catch((error: Error) => `${error.message}\n`)
-    if (now !== before) print(`\n${now}`)
-    before = now
-  }
+function queryOf({ cluster: of, service, revision }: GetOptions): string {
+  const query = new URLSearchParams()
+  for (const [key, value] of Object.entries({ cluster: of, service, revision })) if (value) query.set(key, value)
+  return query.size === 0 ? '' : `?${query}`
 }

@@ -10,13 +10,21 @@ export type Noun = {
 }
 
 const field = (heading: string, name = heading.toLowerCase()): Column => [heading, (row) => cell(row[name])]
-const since = (heading: string, name: string): Column => [heading, (row) => age(row[name], Date.now())]
+const since = (heading: string, name: string): Column => [heading, (row, now) => age(row[name], now)]
 const service: Column = ['SERVICE', (row) => `${cell(row['namespace'])}/${cell(row['name'])}`]
 const ports: Column = [
   'PORTS',
   (row) =>
     Array.isArray(row['ports'])
       ? row['ports'].map((p: Row) => `${cell(p['port'])}/${cell(p['protocol'])}`).join(',')
+      : '–',
+]
+/** Clusters in the order in which they are tried; those tried together share a place. */
+const tiers: Column = [
+  'TRIED IN ORDER',
+  (row) =>
+    Array.isArray(row['tiers'])
+      ? row['tiers'].map((tier: readonly Row[]) => tier.map((one) => cell(one['cluster'])).join('+')).join(' > ') || '–'
       : '–',
 ]
 const conditions: Column = [
@@ -49,7 +57,7 @@ export const nouns: readonly Noun[] = [
     name: 'services',
     path: '/v1/services',
     short: ['service', 'svc'],
-    columns: [service, ports, field('CLUSTERS'), conditions],
+    columns: [service, ports, field('CLUSTERS')],
   },
   {
     name: 'service-exports',
@@ -61,7 +69,7 @@ export const nouns: readonly Noun[] = [
     name: 'service-imports',
     path: '/v1/service-imports',
     short: ['service-import', 'imports', 'import'],
-    columns: [service, field('CLUSTER'), field('SOURCES'), conditions],
+    columns: [service, field('CLUSTER'), field('HOST'), tiers, conditions],
   },
   {
     name: 'endpoints',
@@ -73,7 +81,7 @@ export const nouns: readonly Noun[] = [
     name: 'authorities',
     path: '/v1/authorities',
     short: ['authority', 'ca'],
-    columns: [field('ID'), field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter')],
+    columns: [field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter'), field('SHA-256', 'sha256'), field('ID')],
   },
   {
     name: 'trust-bundles',
@@ -85,7 +93,10 @@ export const nouns: readonly Noun[] = [
     name: 'cluster-configs',
     path: '/v1/cluster-configs',
     short: ['cluster-config', 'cfg'],
-    columns: [field('CLUSTER'), field('REVISION'), field('HASH'), field('CAUSE'), field('AUTHOR'), since('AGE', 'at')],
+    columns: [
+      ...[field('CLUSTER'), field('REVISION'), field('HASH'), field('CAUSE'), field('AUTHOR')],
+      ...[since('AGE', 'at'), conditions],
+    ],
   },
   {
     name: 'audit-events',
@@ -97,7 +108,10 @@ export const nouns: readonly Noun[] = [
     name: 'operator-keys',
     path: '/v1/operator-keys',
     short: ['operator-key', 'keys', 'key'],
-    columns: [field('ID'), field('NAME'), field('ROLE'), field('EXPIRES', 'expiresAt'), since('AGE', 'createdAt')],
+    columns: [
+      ...[field('ID'), field('NAME'), field('ROLE'), field('EXPIRES', 'expiresAt')],
+      ...[since('AGE', 'createdAt'), conditions],
+    ],
   },
 ]
 

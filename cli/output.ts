@@ -3,18 +3,27 @@ import { stringify } from 'yaml'
 export type Format = 'table' | 'json' | 'yaml'
 export type Row = Readonly<Record<string, unknown>>
 
-/** A column: its heading, and the text of one object there. */
-export type Column = readonly [heading: string, text: (row: Row) => string]
+/** A column: its heading, and the text of one object there at a moment (Unix ms). */
+export type Column = readonly [heading: string, text: (row: Row, now: number) => string]
+
+/** One object, or a list of them. */
+export type Shown = { readonly rows: readonly Row[]; readonly columns: readonly Column[]; readonly single: boolean }
 
 /** Objects in the asked form, with a line break at the end. */
-export function render(rows: readonly Row[], columns: readonly Column[], format: Format, single: boolean): string {
+export function render({ rows, columns, single }: Shown, format: Format, now: number): string {
   if (format === 'json') return `${JSON.stringify(single ? rows[0] : rows, null, 2)}\n`
   if (format === 'yaml') return stringify(single ? rows[0] : rows)
-  return table([columns.map(([heading]) => heading), ...rows.map((row) => columns.map(([, text]) => text(row)))])
+  if (rows.length === 0) return 'There are none.\n'
+  return table([columns.map(([heading]) => heading), ...rows.map((row) => columns.map(([, text]) => text(row, now)))])
 }
 
+/** What came from elsewhere moves no cursor and rings no bell. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
+const harmless = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+
 /** Columns aligned by spaces; the last one is not padded. */
-export function table(lines: readonly (readonly string[])[]): string {
+export function table(cells: readonly (readonly string[])[]): string {
+  const lines = cells.map((line) => line.map(harmless))
   const widths = (lines[0] ?? []).map((_, n) => Math.max(...lines.map((line) => (line[n] ?? '').length)))
   return lines
     .map(

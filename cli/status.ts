@@ -27,6 +27,10 @@ export async function readStatus(centre: Centre): Promise<Status> {
   }
 }
 
+/** Whether anybody answered: the centre, or one relay. */
+export const answersAtAll = ({ centre, relays }: Status): boolean =>
+  centre.answers || Object.values(relays).some((relay) => relay !== null)
+
 /** What a person reads: a line for the centre, a table of clusters, then everything that needs a hand. */
 export function statusText(status: Status, now: number): string {
   const names = [...new Set([...status.clusters.map((c) => cell(c['name'])), ...Object.keys(status.relays)])].sort()

@@ -1,0 +1,281 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { callCentre } from '#cli/call-centre.ts'
+import { nouns } from '#cli/nouns.ts'
+import { programPath, root } from '#tests/support/parts.ts'
+import { eventually } from '#tests/support/until.ts'
+
+// The command `isthmus` as a user types it, against the real centre on its embedded store.
+
+const home = mkdtempSync(join(tmpdir(), 'isthmus-cli-'))
+const data = join(home, 'centre')
+const at = (name: string) => join(home, name)
+let centre: ChildProcess
+let url = ''
+
+beforeAll(async () => {
+  const log: string[] = []
+  centre = spawn(process.execPath, [await programPath('centre'), '--listen', '127.0.0.1:0', '--data', data], {
+    env: { PATH: process.env['PATH'], HOME: home },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  centre.stderr?.on('data', (part: Buffer) => log.push(part.toString()))
+  url = await eventually(60_000, 'the centre is ready', () => {
+    if (centre.exitCode !== null) throw new Error(log.join(''))
+    return /ready at (https:\S+)/.exec(log.join(''))?.[1]
+  })
+})
+
+afterAll(() => {
+  centre?.kill('SIGKILL')
+  rmSync(home, { recursive: true, force: true })
+})
+
+beforeEach(() => rmSync(at('config'), { recursive: true, force: true }))
+
+type Ran = { readonly code: number | null; readonly out: string; readonly err: string }
+
+const good = () => [
+  '--url',
+  url,
+  '--ca-file',
+  join(data, 'control-plane-ca.pem'),
+  '--key-file',
+  join(data, 'admin.key'),
+]
+
+/** Runs the launcher with an environment of its own; standard output is a pipe. */
+function isthmus(args: readonly string[], env: Readonly<Record<string, string>> = {}, input = ''): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [join(root, 'cli/isthmus.js'), ...args], {
+      cwd: home,
+      env: { PATH: process.env['PATH'], HOME: home, XDG_CONFIG_HOME: at('config'), ...env },
+    })
+    let [out, err] = ['', '']
+    child.stdout.on('data', (part: Buffer) => (out += part.toString()))
+    child.stderr.on('data', (part: Buffer) => (err += part.toString()))
+    child.once('close', (code) => resolve({ code, out, err }))
+    child.stdin.end(input)
+  })
+}
+
+const says = async (args: readonly string[]): Promise<string> => {
+  const { code, out, err } = await isthmus([...good(), ...args])
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  return out
+}
+
+test('a cluster is registered, told with the next command, and its token with the exact command of its relay', async () => {
+  expect(await says(['cluster', 'create', 'paris-1', '--region', 'eu-west-3'])).toContain(
+    'npx --no isthmus token create paris-1',
+  )
+  expect(await says(['token', 'create', 'paris-1'])).toMatch(
+    /^npx --no isthmus relay --dir \.\/paris-1 --join isthmus_join_\S+\n$/,
+  )
+  const json: unknown = JSON.parse(await says(['token', 'create', 'paris-1', '-o', 'json']))
+  expect(json).toMatchObject({ cluster: 'paris-1', token: expect.stringMatching(/^isthmus_join_/) })
+})
+
+test('table, JSON and YAML say the same; a pipe sees no colour; short names work', async () => {
+  await isthmus([...good(), 'cluster', 'create', 'paris-2'])
+  const [text, json, yaml] = [
+    await says(['get', 'clusters']),
+    JSON.parse(await says(['get', 'cl', '-o', 'json'])) as { name: string }[],
+    parse(await says(['get', 'cluster', '-o', 'yaml'])) as { name: string }[],
+  ]
+  expect(text.split('\n')[0]).toMatch(/^NAME +STATE +REGION +NETWORK/)
+  expect(text).not.toContain('\u001b')
+  expect(json).toEqual(yaml)
+  for (const { name } of json) expect(text).toContain(name)
+  const one: unknown = JSON.parse(await says(['get', 'clusters', 'paris-2', '-o', 'json']))
+  expect(one).toEqual(json.find(({ name }) => name === 'paris-2'))
+})
+
+test('every noun is one of the API, and every column shows a field that its objects have', async () => {
+  const api = await openApi()
+  for (const noun of nouns) {
+    const known = Object.keys(propertiesOf(api, noun.path))
+    const read = new Set<string>()
+    const row = new Proxy({}, { get: (_, name) => void read.add(String(name)) })
+    for (const [, text] of noun.columns) text(row, 0)
+    expect(known, noun.name).toEqual(expect.arrayContaining([...read]))
+    const rows = JSON.parse(await says(['get', noun.name, '-o', 'json'])) as unknown[]
+    const text = await says(['get', noun.name])
+    expect(text.trimEnd().split('\n'), noun.name).toHaveLength(rows.length + 1)
+  }
+})
+
+test('apply and delete: one line each, file and line of what is refused, a dry run changes nothing', async () => {
+  const file = at('objects.yaml')
+  const exported = 'kind: ServiceExport\nmetadata: { name: web, namespace: shop }\nspec: { consumers: [paris-1] }\n'
+  writeFileSync(file, `kind: Cluster\nmetadata: { name: rome-1 }\nspec: { region: eu-south-1 }\n---\n${exported}`)
+  expect(await says(['apply', '-f', file, '--dry-run'])).toContain('Cluster rome-1 created (dry run)')
+  expect(await says(['get', 'clusters'])).not.toContain('rome-1')
+  const applied = await says(['apply', '-f', file])
+  expect(applied).toBe('Cluster rome-1 created\nServiceExport shop/web created\n')
+  expect(await says(['apply', '-f', file])).toBe(
+    'Cluster rome-1 exists, unchanged\nServiceExport shop/web configured\n',
+  )
+  expect(await says(['delete', '-f', file])).toBe('Cluster rome-1 deleted\nServiceExport shop/web deleted\n')
+
+  writeFileSync(file, `${exported}---\nkind: Gateway\nmetadata: { name: g }\n---\n${exported}`)
+  const mixed = await isthmus([...good(), 'apply', '-f', file])
+  expect(mixed.code).toBe(1)
+  expect(mixed.out.split('\n')).toHaveLength(4)
+  expect(mixed.out).toContain(`refused: ${file}:5: kind Gateway cannot be applied here; known: Cluster, ServiceExport`)
+
+  writeFileSync(file, 'kind: Cluster\nmetadata: { name: x\nspec: {}\n')
+  const broken = await isthmus([...good(), 'apply', '-f', file])
+  expect(broken).toMatchObject({ code: 1, out: '' })
+  expect(broken.err).toMatch(/^isthmus: .*objects\.yaml:\d+: /)
+
+  const piped = await isthmus([...good(), 'apply', '-f', '-'], {}, 'kind: Cluster\nmetadata: { name: Not_A_Label }\n')
+  expect(piped).toMatchObject({ code: 1 })
+  expect(piped.out).toContain('(-:1)')
+})
+
+test('contexts: added, listed, chosen; the key comes from a file or from the environment', async () => {
+  const ca = join(data, 'control-plane-ca.pem')
+  const key = readFileSync(join(data, 'admin.key'), 'utf8')
+  const added = await isthmus(['context', 'add', 'here', ...good()])
+  expect(added).toMatchObject({ code: 0, err: '' })
+  expect(readFileSync(at('config/isthmus/config.yaml'), 'utf8')).not.toContain(key.trim())
+  await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1'])
+  expect((await isthmus(['context', 'list'])).out).toMatch(/\* +here/)
+  expect(await isthmus(['get', 'meshes'])).toMatchObject({ code: 0 })
+  expect(await isthmus(['context', 'use', 'there'])).toMatchObject({ code: 0 })
+  expect(await isthmus(['get', 'meshes', '--context', 'here'])).toMatchObject({ code: 0 })
+  expect(await isthmus(['context', 'use', 'nowhere'])).toMatchObject({ code: 1 })
+  const env = { ISTHMUS_URL: url, ISTHMUS_CA_FILE: ca, ISTHMUS_API_KEY: `${key}\n` }
+  expect(await isthmus(['get', 'meshes'], env)).toMatchObject({ code: 0 })
+})
+
+test.each([
+  ['no centre chosen', () => ['get', 'clusters'], 1, /no centre is chosen: .*npm start.*isthmus context add/],
+  ['a noun that is none', () => [...good(), 'get', 'pods'], 1, /there is no noun "pods"; known: meshes, clusters/],
+  ['an object that is not there', () => [...good(), 'get', 'clusters', 'oslo'], 1, /no cluster "oslo"\n.*isthmus get/],
+  ['a cluster twice', () => [...good(), 'cluster', 'create', 'paris-1', '--region', 'x'], 1, /"?paris-1"?/],
+  ['a token for nobody', () => [...good(), 'token', 'create', 'oslo'], 1, /oslo/],
+  ['an unknown word', () => ['frob'], 2, /unknown command 'frob'/],
+  ['no key', () => good().slice(0, 4).concat('get', 'clusters'), 1, /credential is missing.*\n.*--key-file/],
+  ['a key file that is none', () => [...good().slice(0, 4), '--key-file', at('no.key'), 'status'], 1, /no\.key/],
+  ['a wrong CA', () => [...good(), '--ca-file', otherCa(), 'get', 'clusters'], 1, /another CA.*--ca-file|--ca-file/],
+  ['a CA file without one', () => [...good(), '--ca-file', emptyCa(), 'status'], 1, /holds no PEM certificate/],
+  ['a URL that is none', () => ['--url', 'http://x', 'status'], 1, /"http:\/\/x" is not an https URL/],
+])('%s: one line, what failed and what mends it', async (_, args, code, text) => {
+  const ran = await isthmus(args())
+  expect(ran).toMatchObject({ code, out: '' })
+  expect(ran.err).toMatch(text)
+  expect(ran.err).not.toMatch(/\n\s+at /)
+})
+
+test('the centre away: status answers from the relays and says so; all away: exit code 1', async () => {
+  const relay = await fakeRelay()
+  const { port } = relay.address() as AddressInfo
+  mkdirSync(at('config/isthmus'), { recursive: true })
+  const relays = { 'paris-1': `http://127.0.0.1:${port}`, 'paris-2': 'http://127.0.0.1:1' }
+  const config = { current: 'c', contexts: { c: { url: 'https://127.0.0.1:1', relays } } }
+  writeFileSync(at('config/isthmus/config.yaml'), JSON.stringify(config))
+  const ran = await isthmus(['status'])
+  expect(ran).toMatchObject({ code: 0, err: '' })
+  expect(ran.out).toContain('the centre at https://127.0.0.1:1 does not answer: nothing listens there')
+  expect(ran.out).toContain('shown: what the relays serve')
+  expect(ran.out).toMatch(/paris-1 +serving +eu-west-3 +away 2 min +41 +2/)
+  expect(ran.out).toMatch(/paris-2 +relay does not answer/)
+  expect(ran.out).toMatch(/manifests\/x\.yaml:3 +.*not YAML/)
+  relay.close()
+  expect(await isthmus(['status'])).toMatchObject({ code: 1 })
+})
+
+test('--watch prints what changes, and only that', async () => {
+  const child = spawn(process.execPath, [join(root, 'cli/isthmus.js'), ...good(), 'get', 'clusters', '--watch'], {
+    env: { PATH: process.env['PATH'], HOME: home },
+  })
+  try {
+    let out = ''
+    child.stdout.on('data', (part: Buffer) => (out += part.toString()))
+    await eventually(20_000, 'the first table', () => out.includes('paris-1'))
+    out = ''
+    await says(['cluster', 'create', 'watched-1'])
+    await eventually(20_000, 'the new line', () => out.includes('watched-1'))
+    expect(out.trim().split('\n')).toHaveLength(1)
+  } finally {
+    child.kill()
+  }
+})
+
+test('a reader that leaves early is no error', async () => {
+  const line = `"${process.execPath}" "${join(root, 'cli/isthmus.js')}" ${good().join(' ')} get clusters --watch | head -1; echo "$?"`
+  const ran = await new Promise<Ran>((resolve) => {
+    const child = spawn('sh', ['-c', line], { env: { PATH: process.env['PATH'], HOME: home } })
+    let [out, err] = ['', '']
+    child.stdout.on('data', (part: Buffer) => (out += part.toString()))
+    child.stderr.on('data', (part: Buffer) => (err += part.toString()))
+    setTimeout(() => void says(['cluster', 'create', 'watched-2']), 2500)
+    child.once('close', (code) => resolve({ code, out, err }))
+  })
+  expect(ran.err).toBe('')
+})
+
+type Schema = {
+  readonly $ref?: string
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly items?: Schema
+}
+type OpenApi = {
+  readonly paths: Readonly<Record<string, { readonly get: { readonly responses: Readonly<Record<string, Content>> } }>>
+  readonly components: { readonly schemas: Readonly<Record<string, Schema>> }
+}
+type Content = { readonly content: Readonly<Record<string, { readonly schema: Schema }>> }
+
+async function openApi(): Promise<OpenApi> {
+  const to = { url, ca: readFileSync(join(data, 'control-plane-ca.pem'), 'utf8'), relays: {} }
+  return (await callCentre(to, { method: 'GET', path: '/v1/openapi.json' })).body as OpenApi
+}
+
+/** The fields of one object in the list that a path answers with. */
+function propertiesOf({ paths, components }: OpenApi, path: string): Readonly<Record<string, Schema>> {
+  const resolve = (schema: Schema = {}): Schema =>
+    schema.$ref ? (components.schemas[schema.$ref.split('/').at(-1) ?? ''] ?? {}) : schema
+  const list = paths[path]?.get.responses['200']?.content['application/json']?.schema
+  return resolve(resolve(resolve(list).properties?.['items']).items).properties ?? {}
+}
+
+/** The CA of nobody: a certificate that signed nothing here. */
+function otherCa(): string {
+  writeFileSync(at('other.pem'), other)
+  return at('other.pem')
+}
+
+function emptyCa(): string {
+  writeFileSync(at('empty.pem'), 'nothing')
+  return at('empty.pem')
+}
+
+function fakeRelay(): Promise<Server> {
+  const status = {
+    ...{ state: 'serving', region: 'eu-west-3', config: { revision: 41 }, proxies: [{}, {}] },
+    centre: { state: 'away', since: Date.now() - 120_000 },
+    rejected: [{ at: 'manifests/x.yaml:3', object: 'x', reason: 'not YAML' }],
+  }
+  const server = createServer((_, answer) => answer.end(JSON.stringify(status)))
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
+}
+
+const other = `-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIUBOB9QtO1PmQ+dd8u2DqRsnkmpVowCgYIKoZIzj0EAwIw
+EDEOMAwGA1UEAwwFb3RoZXIwIBcNMjYxMTIxMTUyOTU2WhgPMjEyNjEwMjgxNTI5
+NTZaMBAxDjAMBgNVBAMMBW90aGVyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+3w69Ja1bZFq2B1bu4mxAIBAOdSIJhEsZGEc9E8NBIIT4dJBg0ZsxXB5oVm7v4z1U
+32lCPxoniHIqEofCN7Rx0aNTMFEwHQYDVR0OBBYEFHFe70nuEtY+utPwndlq4sGr
+STC4MB8GA1UdIwQYMBaAFHFe70nuEtY+utPwndlq4sGrSTC4MA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgTNfJ/BXwdukfF3NoHXIwd2VKmojiHu0P
+BgrTmG4eQIsCIQD7yDd4rjN6LglPFawbpXby+jYFif9Vr7I0xsk4rOiiBQ==
+-----END CERTIFICATE-----
+`
