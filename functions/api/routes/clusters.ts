@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { createCluster, removeCluster } from '#control/join-cluster.ts'
+import { createCluster, removeCluster } from '#control/member-cluster.ts'
 import { type ClusterRow, loadClusterByName, loadClusters } from '#control/store/clusters.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
