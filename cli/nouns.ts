@@ -10,6 +10,11 @@ export type Noun = {
 }
 
 const field = (heading: string, name = heading.toLowerCase()): Column => [heading, (row) => cell(row[name])]
+/** The first digits of a hash: enough to compare by eye; JSON has all. */
+const short = (heading: string, name = heading.toLowerCase()): Column => [
+  heading,
+  (row) => cell(row[name]).slice(0, 12),
+]
 const since = (heading: string, name: string): Column => [heading, (row, now) => age(row[name], now)]
 const service: Column = ['SERVICE', (row) => `${cell(row['namespace'])}/${cell(row['name'])}`]
 const ports: Column = [
@@ -81,7 +86,7 @@ export const nouns: readonly Noun[] = [
     name: 'authorities',
     path: '/v1/authorities',
     short: ['authority', 'ca'],
-    columns: [field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter'), field('SHA-256', 'sha256'), field('ID')],
+    columns: [field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter'), short('SHA-256', 'sha256'), field('ID')],
   },
   {
     name: 'trust-bundles',
@@ -94,7 +99,7 @@ export const nouns: readonly Noun[] = [
     path: '/v1/cluster-configs',
     short: ['cluster-config', 'cfg'],
     columns: [
-      ...[field('CLUSTER'), field('REVISION'), field('HASH'), field('CAUSE'), field('AUTHOR')],
+      ...[field('CLUSTER'), field('REVISION'), short('HASH'), field('CAUSE'), field('AUTHOR')],
       ...[since('AGE', 'at'), conditions],
     ],
   },

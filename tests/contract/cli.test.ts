@@ -194,13 +194,14 @@ test('the centre away: status answers from the relays and says so; all away: exi
 })
 
 test('--watch prints what changes, and only that', async () => {
+  await says(['cluster', 'create', 'watched-0'])
   const child = spawn(process.execPath, [join(root, 'cli/isthmus.js'), ...good(), 'get', 'clusters', '--watch'], {
     env: { PATH: process.env['PATH'], HOME: home },
   })
   try {
     let out = ''
     child.stdout.on('data', (part: Buffer) => (out += part.toString()))
-    await eventually(20_000, 'the first table', () => out.includes('paris-1'))
+    await eventually(20_000, 'the first table', () => out.includes('watched-0'))
     out = ''
     await says(['cluster', 'create', 'watched-1'])
     await eventually(20_000, 'the new line', () => out.includes('watched-1'))
