@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { apply, readObjects, remove } from '#cli/apply.ts'
 import { callCentre, listAll } from '#cli/call-centre.ts'
@@ -163,11 +164,18 @@ context
 context
   .command('add <name>')
   .description('adds a context from --url, --key-file and --ca-file')
-  .action((name: string) => {
+  .option('--relay <cluster=url...>', 'status address of a relay, for when the centre is away')
+  .action((name: string, options: { relay?: readonly string[] }) => {
     const { url, keyFile, caFile } = program.opts<Target>()
+    const relays = Object.fromEntries((options.relay ?? []).map(parseRelay))
     if (!url) throw new Problem('invalid', 'isthmus --url https://… context add <name>: --url is missing')
     const file = loadContexts(env)
-    const added = { url, ...(keyFile ? { keyFile } : {}), ...(caFile ? { caFile } : {}) }
+    const added = {
+      url,
+      ...(keyFile ? { keyFile: resolve(keyFile) } : {}),
+      ...(caFile ? { caFile: resolve(caFile) } : {}),
+      ...(options.relay ? { relays } : {}),
+    }
     saveContexts(env, { current: file.current ?? name, contexts: { ...file.contexts, [name]: added } })
     print(`Context ${name} is in ${contextPath(env)}.\n`)
   })
@@ -188,6 +196,15 @@ await program.parseAsync(process.argv).catch((error: unknown) => {
 function finish({ lines, ok }: { readonly lines: readonly string[]; readonly ok: boolean }): void {
   print(lines.map((line) => `${line}\n`).join(''))
   if (!ok) process.exitCode = 1
+}
+
+function parseRelay(text: string): readonly [cluster: string, url: string] {
+  const [, cluster, url] = /^([^=]+)=(http:\/\/.+)$/.exec(text) ?? []
+  if (cluster && url && URL.canParse(url)) return [cluster, url]
+  throw new Problem(
+    'invalid',
+    `--relay "${text}" is not <cluster>=http://<host>:<port>, the status address of its relay`,
+  )
 }
 
 function queryOf({ cluster: of, service, revision }: GetOptions): string {

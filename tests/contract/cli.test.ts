@@ -146,7 +146,8 @@ test('contexts: added, listed, chosen; the key comes from a file or from the env
   const added = await isthmus(['context', 'add', 'here', ...good()])
   expect(added).toMatchObject({ code: 0, err: '' })
   expect(readFileSync(at('config/isthmus/config.yaml'), 'utf8')).not.toContain(key.trim())
-  await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1'])
+  await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1', '--ca-file', 'centre/control-plane-ca.pem'])
+  expect(readFileSync(at('config/isthmus/config.yaml'), 'utf8')).toContain(`caFile: ${ca}`)
   expect((await isthmus(['context', 'list'])).out).toMatch(/\* +here/)
   expect(await isthmus(['get', 'meshes'])).toMatchObject({ code: 0 })
   expect(await isthmus(['context', 'use', 'there'])).toMatchObject({ code: 0 })
@@ -167,6 +168,12 @@ test.each([
   ['a key file that is none', () => [...good().slice(0, 4), '--key-file', at('no.key'), 'status'], 1, /no\.key/],
   ['a wrong CA', () => [...good(), '--ca-file', otherCa(), 'get', 'clusters'], 1, /another CA.*--ca-file|--ca-file/],
   ['a CA file without one', () => [...good(), '--ca-file', emptyCa(), 'status'], 1, /holds no PEM certificate/],
+  [
+    'a relay that is none',
+    () => ['context', 'add', 'x', ...good(), '--relay', 'paris'],
+    1,
+    /"paris" is not <cluster>=/,
+  ],
   ['a URL that is none', () => ['--url', 'http://x', 'status'], 1, /"http:\/\/x" is not an https URL/],
 ])('%s: one line, what failed and what mends it', async (_, args, code, text) => {
   const ran = await isthmus(args())
