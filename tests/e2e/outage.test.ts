@@ -227,12 +227,51 @@ describe('the centre again', () => {
     await nobodyNoticed()
   })
 
+  test('killed and started in any order: nobody notices, and 5 s after the heal the last word is heard', async () => {
+    const parts = {
+      centre: { kill: () => fleet().centre.kill(), start: () => fleet().centre.start() },
+      home: { kill: () => home().killRelay(), start: () => home().startRelay() },
+      away: { kill: () => away().killRelay(), start: () => away().startRelay() },
+    }
+    const dead = new Set<keyof typeof parts>()
+    let isExported = true
+    for (const step of script) {
+      if (step === 'late') {
+        isExported = !isExported
+        if (isExported) away().export('late')
+        else away().unexport('late')
+      } else if (dead.delete(step)) await parts[step].start()
+      else {
+        dead.add(step)
+        await parts[step].kill()
+      }
+    }
+    for (const part of dead) await parts[part].start()
+    for (const cluster of [home(), away()])
+      await eventually(
+        15_000,
+        `the relay of ${cluster.name} serves`,
+        async () => (await cluster.status())['state'] === 'serving',
+      )
+    await eventually(5000, 'the last word is heard', async () => {
+      expect((await httpCall(caller().to('late', 'http'))).status).toBe(isExported ? 200 : 502)
+      return true
+    })
+    await nobodyNoticed()
+  })
+
   test('the only gateway killed -9: calls pass again within seconds', async () => {
     await Promise.all(traffic.map((one) => one.stop()))
     await away().gateway.killProxy()
     await eventually(15_000, 'the border is open again', () => sayHttp(caller().to('remote', 'http')))
   })
 })
+
+/** A part that lives is killed -9, a dead one is started; `late` is exported, or not any more. */
+const script = (
+  'away late late home late centre late home late away late centre late late ' +
+  'centre home late late centre late away late home late away late'
+).split(' ') as ('centre' | 'home' | 'away' | 'late')[]
 
 const connectedState = async (proxy: FleetProxy): Promise<number | undefined> =>
   (await proxy.stats('^control_plane\\.connected_state$')).get('control_plane.connected_state')
