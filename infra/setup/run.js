@@ -19,6 +19,10 @@ const bin = join(root, 'node_modules/.bin')
 const tasks = {
   start: { command: ['node', 'infra/local/main.ts'], envoy: true, bundles: true },
   test: { command: ['vitest', 'run'], envoy: true },
+  'test:faults': {
+    command: ['vitest', 'run', 'tests/contract/faults.test.ts', 'tests/contract/channel.test.ts'],
+    env: { ISTHMUS_FAULTS: process.env.ISTHMUS_FAULTS ?? '300' },
+  },
   golden: { command: ['vitest', 'run', 'mesh/translate'], env: { UPDATE_GOLDEN: '1' } },
   bench: { command: ['node', 'tests/bench/main.ts'], bundles: true },
   lint: { command: ['biome', 'check'] },
