@@ -27,6 +27,7 @@ export type HintLine = {
 
 export const hintTimes = {
   life: 50 * 60_000,
+  lifeMin: 60_000,
   /** Before its token ends. */
   beforeEnd: 5 * 60_000,
   retryMin: 1000,
@@ -89,7 +90,8 @@ export function openHintLine(parts: HintLineParts): HintLine {
   function take(connection: Connection, { expiresAt }: AccessToken): void {
     const before = current
     const life = hintTimes.life * (0.9 + Math.random() * 0.2)
-    current = { connection, renewAt: Math.min(now() + life, expiresAt - hintTimes.beforeEnd) }
+    const end = Math.max(expiresAt - hintTimes.beforeEnd, now() + hintTimes.lifeMin)
+    current = { connection, renewAt: Math.min(now() + life, end) }
     opening = undefined
     before?.connection.close()
     if (failures > 1) log.info({ failures }, 'hints come again')

@@ -23,7 +23,9 @@ export type Outbox = {
 export function newOutbox(now: number, random: string, after = ''): Outbox {
   const stamp = now.toString(36).padStart(10, '0')
   const floor = after.split('-')[0] ?? ''
-  const start = stamp > floor ? stamp : (Number.parseInt(floor, 36) + 1).toString(36).padStart(10, '0')
+  const next = (Number.parseInt(floor, 36) + 1).toString(36).padStart(10, '0')
+  // One of a form that this relay does not make is passed by a longer one.
+  const start = [stamp, next].find((one) => one > floor) ?? `${floor}0`
   return { epoch: `${start}-${random}`, seq: 0, told: new Map(), root: emptyRoot, complete: false }
 }
 

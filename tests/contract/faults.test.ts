@@ -100,6 +100,25 @@ const slowLine: Fault = async ({ line }, roll) => {
   line.fault({ delayMs })
   return { what: `line slow by ${delayMs} ms`, heal: () => line.fault({}) }
 }
+/** The moment at which what was served is easiest to lose: served a moment ago, killed, and nobody there to tell it again. */
+const killAfterChange: Fault = async ({ clusters, line }, roll) => {
+  const [source, reader] = roll.chance(0.5) ? [clusters[0], clusters[1]] : [clusters[1], clusters[2]]
+  if (!source || !reader?.relay.running()) return { what: 'nothing', heal: () => undefined }
+  const seen = async () => (await reader.status()).centre.streams[`ep/${source.name}/all`]
+  const before = await seen().catch(() => undefined)
+  for (let ready = 1; ready <= 2; ready++) {
+    writeService(source.manifests, roll.pick(services), { pods: 4, ready: ready + roll.upTo(2), exportedTo: [] })
+    for (let n = 0; n < 20 && (await seen().catch(() => before)) === before; n++) await pause(10)
+  }
+  await pause(roll.upTo(100))
+  line.fault({ refuse: true })
+  line.cut()
+  await reader.relay.kill()
+  reader.relay.start()
+  await eventually(10_000, 'it serves again', async () => (await reader.status()).state === 'serving')
+  await pause(100)
+  return { what: `relay ${reader.name} killed after a change`, heal: () => line.fault({}) }
+}
 const killDatabase =
   (postgres: Postgres): Fault =>
   async () => {
@@ -116,6 +135,8 @@ const faults: readonly Fault[] = [
   stallLine,
   refuseLine,
   slowLine,
+  killAfterChange,
+  killAfterChange,
 ]
 
 /** Looks all the time, and remembers what went back. */
@@ -149,7 +170,7 @@ function watchRevisions(fleet: FaultFleet): { stop(): Promise<readonly string[]>
     stop: async () => {
       stopped = true
       await Promise.all(looking)
-      return faults
+      return [...new Set(faults)]
     },
   }
 }
