@@ -57,18 +57,23 @@ export async function openCertificates({ stateDir, home, ips, clock, warn }: Cer
     },
     renew: async (sign) => {
       const before = [issuing.current(), serving.current()]
-      await renewIfDue({
-        key: issuing,
-        names: issuingCaNames(home.mesh, home.trustDomain),
-        clock,
-        certify: (csr) => sign({ kind: 'issuing', csr }),
-      })
-      await renewIfDue({
-        key: serving,
-        names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
-        clock,
-        certify: (csr) => sign({ kind: 'relay-serving', csr, ips: [...ips] }),
-      })
+      // Each by itself: a refusal of the one must not let the other run out.
+      const results = await Promise.allSettled([
+        renewIfDue({
+          key: issuing,
+          names: issuingCaNames(home.mesh, home.trustDomain),
+          clock,
+          certify: (csr) => sign({ kind: 'issuing', csr }),
+        }),
+        renewIfDue({
+          key: serving,
+          names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
+          clock,
+          certify: (csr) => sign({ kind: 'relay-serving', csr, ips: [...ips] }),
+        }),
+      ])
+      const failed = results.find((one) => one.status === 'rejected')
+      if (failed) throw failed.reason
       return before[0] !== issuing.current() || before[1] !== serving.current()
     },
     expiry: () => {

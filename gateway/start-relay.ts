@@ -8,24 +8,23 @@ import { certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { fileJwks } from '#gateway/identity/jwks.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
-import { type Observed, relayMetrics } from '#gateway/metrics.ts'
+import { homeOf, joinUntilMember } from '#gateway/join-until-member.ts'
+import { nothingYet, type Observed, relayMetrics } from '#gateway/metrics.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import { type AdsServer, serveAds } from '#gateway/relay/server.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { takeState } from '#gateway/state-lock.ts'
 import { serveStatus } from '#gateway/status/status-server.ts'
-import { joinCentre } from '#gateway/uplink/join.ts'
-import { loadMembership, loadRelayKey, type Membership } from '#gateway/uplink/membership.ts'
+import { loadMembership, loadRelayKey } from '#gateway/uplink/membership.ts'
 import { reportOf } from '#gateway/uplink/report.ts'
 import { openUplink, type Uplink } from '#gateway/uplink/uplink.ts'
 import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { ClusterWatch } from '#gateway/watch/watch.ts'
-import type { ClusterName, MeshName, NetworkName, TrustDomain } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
-import type { Home, View } from '#mesh/model/view.ts'
+import type { View } from '#mesh/model/view.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
 import { createTranslator } from '#mesh/translate/translate.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
@@ -90,7 +89,9 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
         metrics: metrics.render,
       },
     )
-    const membership = loadMembership(stateDir, (text) => log.warn(text)) ?? (await join_())
+    const membership =
+      loadMembership(stateDir, (text) => log.warn(text)) ??
+      (await joinUntilMember({ dir, stateDir, settings, token, log }, pause))
     if (stopped) return
     const home = homeOf(membership, settings)
     const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
@@ -147,10 +148,10 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
       issuer: settings.tokens.issuer,
       audience: settings.tokens.audience,
       jwks: fileJwks(join(dir, settings.tokens.jwks)),
-      clock: () => new Date(),
+      clock,
       warn: (fault, message) => log.warn({ fault }, message),
     })
-    const issuing = certificateService({ issuer, verifyToken, clock: () => new Date(), log, cluster: home.cluster })
+    const issuing = certificateService({ issuer, verifyToken, clock, log, cluster: home.cluster })
     const translator = createTranslator()
     const proxies = new WeakMap<ConnectedProxy, MeshProxy>()
     const proxyOf = (connected: ConnectedProxy): MeshProxy => {
@@ -209,15 +210,18 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
     state = 'waiting-for-certificates'
     await open()
     line.start()
+    let shown = certificates.listener()
+    const showNewest = () => {
+      const newest = certificates.listener()
+      if (ads && newest && JSON.stringify(newest) !== JSON.stringify(shown)) ads.rotate(newest)
+      shown = newest
+    }
     let lastFault: string | undefined
     const renew = async (): Promise<void> => {
       let wait = renewEveryMs
       try {
-        if (await certificates.renew(line.sign)) {
+        if (await certificates.renew(line.sign).finally(showNewest))
           log.info({ ...certificates.expiry() }, 'certificates renewed')
-          const serving = certificates.listener()
-          if (ads && serving) ads.rotate(serving)
-        }
         await open()
         lastFault = undefined
       } catch (error) {
@@ -241,40 +245,16 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
     void stop()
   }
 
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => later(ms, resolve))
+  }
+
   function later(ms: number, work: () => void): void {
     const timer = setTimeout(() => {
       timers.delete(timer)
       work()
     }, ms)
     timers.add(timer)
-  }
-
-  /** Joins, and keeps trying while the centre cannot be reached; a token that is refused ends the relay with the reason. */
-  async function join_(): Promise<Membership> {
-    if (token === undefined)
-      throw new Problem(
-        'invalid',
-        `the relay in ${dir} has not joined yet and no join token was given: ` +
-          `make one with "isthmus token create ${settings.cluster}" and start with --join <token>`,
-      )
-    for (let lastFault = ''; ; ) {
-      try {
-        return await joinCentre({
-          token,
-          dir: stateDir,
-          cluster: settings.cluster,
-          network: settings.network,
-          region: settings.region,
-          version: relayVersion,
-        })
-      } catch (error) {
-        if (!(error instanceof Problem) || error.kind !== 'unavailable' || stopped) throw error
-        if (error.message !== lastFault)
-          log.warn({ err: error.message }, 'not joined yet; tried again every two seconds')
-        lastFault = error.message
-        await new Promise<void>((resolve) => later(retryMs, resolve))
-      }
-    }
   }
 }
 
@@ -288,38 +268,4 @@ function withRoots(own: () => readonly string[] | undefined): (view: View) => Vi
     }
     return last.view
   }
-}
-
-function homeOf(membership: Membership, settings: RelaySettings): Home {
-  if (membership.cluster !== settings.cluster)
-    throw new Problem(
-      'conflict',
-      `this directory joined as cluster "${membership.cluster}", but its settings name "${settings.cluster}": ` +
-        'put the name back, or start from an empty state directory with a new join token',
-    )
-  return {
-    mesh: membership.mesh as MeshName,
-    cluster: membership.cluster as ClusterName,
-    trustDomain: membership.trustDomain as TrustDomain,
-    network: settings.network as NetworkName,
-    region: settings.region,
-    gateways: settings.gateways.map(({ address, port }) => ({ address, port, state: 'ready' })),
-  }
-}
-
-const nothingYet: Observed = {
-  streams: 0,
-  connections: 0,
-  pendingTypes: 0,
-  pushes: {},
-  bytes: {},
-  nacks: 0,
-  refusedStreams: 0,
-  issued: 0,
-  toTell: 0,
-  lastHeardAt: undefined,
-  connected: false,
-  rejectedObjects: 0,
-  stateFaults: 0,
-  expiry: {},
 }

@@ -82,7 +82,7 @@ export function createHub(
 ): Hub {
   const { log } = options
   const now = options.now ?? Date.now
-  const classOf = options.classOf ?? ((proxy) => proxy.id)
+  const classOf = options.classOf ?? keyOf
   const quarantine = createQuarantine()
   const streams = new Set<AdsStream>()
   const admit = admission(given.limits, now)
@@ -134,7 +134,7 @@ export function createHub(
       lastGood: (type, name) => quarantine.lastGood(classOf(proxy), type, name),
       substitute: options.substitute ?? (() => undefined),
     }),
-    admit: (proxy) => admit.take(proxy.id),
+    admit: (proxy) => admit.take(proxy),
     onEvent,
     onSent: (type, resources, bytes) => {
       counts.pushes[type] = (counts.pushes[type] ?? 0) + 1
@@ -160,21 +160,33 @@ export function createHub(
   }
 }
 
-/** How often each proxy may open a stream: a burst, then so many a second. Proxies that are quiet are forgotten. */
+/** One proxy: who it proved to be and the id that it gives itself, so that nobody can pass for another identity's proxy. */
+const keyOf = (proxy: ConnectedProxy): string => `${identityText(proxy.identity)} ${proxy.id}`
+
+/** The proxies of one identity together may open so many times what one may: ids are free to invent, identities are not. */
+const proxiesPerIdentity = 50
+
+/**
+ * How often each proxy, and each identity, may open a stream: a burst, then so many a second. Who is quiet is forgotten.
+ */
 function admission(limits: AdsLimits, now: () => number) {
   const spent = new Map<string, { used: number; at: number }>()
   const usedAt = (entry: { used: number; at: number }) =>
     Math.max(0, entry.used - ((now() - entry.at) / 1000) * limits.opensPerSecond)
+  const take = (key: string, cost: number) => {
+    const before = spent.get(key)
+    const used = (before ? usedAt(before) : 0) + cost
+    if (used > limits.opensBurst)
+      throw new Problem('too-many', 'this proxy opens streams too fast: wait a few seconds before the next')
+    spent.set(key, { used, at: now() })
+  }
   return {
-    take: (id: string) => {
-      const before = spent.get(id)
-      const used = (before ? usedAt(before) : 0) + 1
-      if (used > limits.opensBurst)
-        throw new Problem('too-many', 'this proxy opens streams too fast: wait a few seconds before the next')
-      spent.set(id, { used, at: now() })
+    take: (proxy: ConnectedProxy) => {
+      take(identityText(proxy.identity), 1 / proxiesPerIdentity)
+      take(keyOf(proxy), 1)
     },
     forgetIdle: () => {
-      for (const [id, entry] of spent) if (usedAt(entry) === 0) spent.delete(id)
+      for (const [key, entry] of spent) if (usedAt(entry) === 0) spent.delete(key)
     },
   }
 }

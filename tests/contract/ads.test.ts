@@ -345,6 +345,8 @@ describe('a client that comes back', () => {
     }
     expect(codes).toEqual([0, 0, 0, 0, 0, 8, 8, 8])
     await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
+    // The same node id by another identity is another proxy.
+    await proxy(server, 'delta', { node: nodeFor('web-1', 'api'), holder: other }).ready
   })
 
   test('what it refused is not offered to it again', async () => {
