@@ -19,6 +19,24 @@ export type Observed = {
   readonly expiry: { readonly issuing?: number; readonly serving?: number }
 }
 
+/** Before the relay has joined. */
+export const nothingYet: Observed = {
+  streams: 0,
+  connections: 0,
+  pendingTypes: 0,
+  pushes: {},
+  bytes: {},
+  nacks: 0,
+  refusedStreams: 0,
+  issued: 0,
+  toTell: 0,
+  lastHeardAt: undefined,
+  connected: false,
+  rejectedObjects: 0,
+  stateFaults: 0,
+  expiry: {},
+}
+
 export type RelayMetrics = {
   readonly acknowledged: (type: string, ms: number) => void
   readonly render: () => Promise<{ readonly type: string; readonly text: string }>

@@ -131,7 +131,7 @@ describe('the channel', () => {
     centre.line.fault({ refuse: true })
     centre.line.cut()
     await eventually(healMs, 'noticed', () => state(west) === 'away')
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    await new Promise((resolve) => setTimeout(resolve, 2000))
     centre.line.fault({})
     await eventually(healMs, 'back', () => state(west) === 'connected')
     const lines = west.logged.slice(before)

@@ -17,7 +17,7 @@ import { eventually } from '#tests/support/until.ts'
  */
 const long = process.env['ISTHMUS_FAULTS'] !== undefined
 const seed = Number(process.env['ISTHMUS_SEED'] ?? Math.floor(Math.random() * 1e9))
-const budgetMs = long ? Number(process.env['ISTHMUS_FAULTS']) * 1000 || 300_000 : 14_000
+const budgetMs = long ? Number(process.env['ISTHMUS_FAULTS']) * 1000 || 300_000 : 10_000
 
 const names = ['a', 'b', 'c']
 const services = ['cart', 'pay', 'ship']
