@@ -11,6 +11,7 @@ import {
 } from '#control/store/clusters.ts'
 import { isDuplicate, type Tx } from '#control/store/database.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
+import { dropFacts } from '#control/store/reported-facts.ts'
 import { appendWhole } from '#control/store/streams.ts'
 import { type ClusterName, parseClusterName, parseNetworkName, trustDomainOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -106,8 +107,11 @@ async function comeBack(centre: Centre, tx: Tx, row: ClusterRow): Promise<Cluste
   return moved(row, await updateCluster(tx, row, { state: 'expected', generation, trustDomain }))
 }
 
-const forgetReport = (centre: Centre, tx: Tx, row: ClusterRow) =>
-  appendWhole(tx, { mesh: centre.mesh, stream: reportStream(row.name) }, new Map(), centre.now())
+/** The stream and its durable copy alike: what one of them kept would be an export of a former life. */
+async function forgetReport(centre: Centre, tx: Tx, row: ClusterRow): Promise<void> {
+  await appendWhole(tx, { mesh: centre.mesh, stream: reportStream(row.name) }, new Map(), centre.now())
+  await dropFacts(tx, { mesh: centre.mesh, cluster: row.name })
+}
 
 /**
  * Takes a cluster out of the mesh: its key, tokens and join tokens are void at once, its exports are withdrawn by the

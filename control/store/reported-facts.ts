@@ -5,16 +5,16 @@ import { type ReportedFactRow, reportedFacts } from '#control/store/schema/repor
 import { loadStream, lockStream, type Write, writeItems } from '#control/store/streams.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
+type Of = { readonly mesh: string; readonly cluster: string }
+
+const isOf = ({ mesh, cluster }: Of) => and(eq(reportedFacts.mesh, mesh), eq(reportedFacts.cluster, cluster))
+
 /** Keeps the facts of a report durably; a write without a hash = gone. */
-export async function saveFacts(
-  tx: Tx,
-  of: { readonly mesh: string; readonly cluster: string },
-  writes: readonly Write[],
-): Promise<void> {
+export async function saveFacts(tx: Tx, of: Of, writes: readonly Write[]): Promise<void> {
   const { mesh, cluster } = of
   const latest = [...new Map(writes.map((write) => [write.key, write])).values()]
   const gone = latest.filter((write) => write.hash === '').map((write) => write.key)
-  const isGone = and(eq(reportedFacts.mesh, mesh), eq(reportedFacts.cluster, cluster), inArray(reportedFacts.key, gone))
+  const isGone = and(isOf(of), inArray(reportedFacts.key, gone))
   if (gone.length > 0) dropped(tx, reportedFacts, await tx.delete(reportedFacts).where(isGone).returning())
   const rows = latest
     .filter((write) => write.hash !== '')
@@ -29,6 +29,11 @@ export async function saveFacts(
 }
 
 const rowsMax = 500
+
+/** Forgets all facts of a cluster. */
+export async function dropFacts(tx: Tx, of: Of): Promise<void> {
+  dropped(tx, reportedFacts, await tx.delete(reportedFacts).where(isOf(of)).returning())
+}
 
 /**
  * Makes the missing `rep` streams of clusters whose facts are known, for a database that came back from its journal. They
