@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { labelFault, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 
 /** Bounds of what one cluster may say; past them the item is refused by key, the rest goes on. */
 export const reportLimits = { keyBytes: 300, valueBytes: 64 * 1024, items: 500, bodyBytes: 512 * 1024 } as const
@@ -67,13 +68,16 @@ export const reportKeys = {
 export type ReportItem = {
   readonly key: string
   readonly kind: 'cluster' | 'gateways' | 'export' | 'summary' | 'refuse'
-  readonly service?: string
+  readonly service?: ServiceKey
 }
 
-/** What a reported key is about; undefined for a key of no known shape (a newer relay's: kept out, not an error). */
+/**
+ * What a reported key is about; undefined for a key of no known shape (a newer relay's: kept out, not an error). Both
+ * names of a service are DNS labels, by the same rule as everywhere.
+ */
 export function parseReportKey(key: string): ReportItem | undefined {
   if (key === 'cluster' || key === 'gateways') return { key, kind: key }
-  const match = /^(export|summary|refuse)\/([a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62})$/.exec(key)
-  if (!match?.[1] || !match[2]) return undefined
-  return { key, kind: match[1] as 'export' | 'summary' | 'refuse', service: match[2] }
+  const [, kind, namespace, name] = /^(export|summary|refuse)\/([^/]+)\/([^/]+)$/.exec(key) ?? []
+  if (namespace === undefined || name === undefined || labelFault(namespace) || labelFault(name)) return undefined
+  return { key, kind: kind as 'export' | 'summary' | 'refuse', service: serviceKey(namespace, name) }
 }
