@@ -85,6 +85,7 @@ async function openEngine({ url, dir, log }: DatabaseSettings): Promise<{ engine
   const files = join(dir, 'database')
   try {
     if (lock.machineDied && hasJournal(join(dir, 'journal')) && existsSync(files)) setAside(files, log)
+    lock.settled()
     return { engine: await openPglite(files), release: lock.release }
   } catch (cause) {
     lock.release()
