@@ -64,15 +64,21 @@ async function withAbort(work) {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
   for (const signal of signals) process.on(signal, stop)
   try {
-    return await work(controller.signal)
-  } catch (error) {
-    if (!controller.signal.aborted) throw error
-    say('stopped; nothing half done was kept')
-    process.exit(exitCodeOf(null, controller.signal.reason, constants.signals))
+    const outcome = await settled(work(controller.signal))
+    // A terminal's Ctrl-C ends a child first, and work that waits for one blocks the event loop: let our own signal be heard.
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    if (controller.signal.aborted) {
+      say('stopped; nothing half done was kept')
+      process.exit(exitCodeOf(null, controller.signal.reason, constants.signals))
+    }
+    if (outcome.status === 'rejected') throw outcome.reason
+    return outcome.value
   } finally {
     for (const signal of signals) process.off(signal, stop)
   }
 }
+
+const settled = async (work) => (await Promise.allSettled([work]))[0]
 
 /**
  * Runs the program with our standard streams and gives back its exit code. Signals are passed on, except the Ctrl-C of a
