@@ -1,6 +1,6 @@
 import type { Centre } from '#control/centre.ts'
 import { loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
-import { parseExport, parseServiceKey } from '#control/parse-export.ts'
+import { parseReport, type Report } from '#control/parse-report.ts'
 import { type ClusterRow, loadMembers } from '#control/store/clusters.ts'
 import { loadLastCompiled } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
@@ -8,22 +8,12 @@ import type { ServiceExportRow } from '#control/store/exports.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition, ImportedService } from '#mesh/model/cluster-config.ts'
-import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing } from '#mesh/model/fleet.ts'
-import type { Gateway } from '#mesh/model/gateway.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
-import type { ServiceSummary } from '#mesh/model/summary.ts'
 import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
-import { gatewaySummarySchema, parseReportKey, serviceSummarySchema } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
 /** What one member reports, as people look at it. */
-export type Report = {
-  readonly exports: ReadonlyMap<ServiceKey, ServiceExport>
-  readonly refused: ReadonlySet<ServiceKey>
-  readonly summaries: ReadonlyMap<ServiceKey, ServiceSummary>
-  readonly gateways: readonly Gateway[]
-}
 export type ReportedMember = Report & { readonly row: ClusterRow }
 
 /** What was compiled last for one member, as people look at it. */
@@ -78,7 +68,7 @@ export function openCatalogue(centre: Centre): Catalogue {
     const position = positions.get(stream) ?? ''
     const known = reports.get(stream)
     if (known?.position === position) return known.report
-    const report = reportFrom(await loadLive(tx, { mesh, stream }))
+    const report = parseReport(await loadLive(tx, { mesh, stream }))
     reports.set(stream, { position, report })
     return report
   }
@@ -94,28 +84,4 @@ export function openCatalogue(centre: Centre): Catalogue {
     compiled.set(row.name, one)
     return one
   }
-}
-
-function reportFrom(items: readonly { readonly key: string; readonly body: string }[]): Report {
-  const exports = new Map<ServiceKey, ServiceExport>()
-  const summaries = new Map<ServiceKey, ServiceSummary>()
-  const refused = new Set<ServiceKey>()
-  let gateways: readonly Gateway[] = []
-  for (const { key: text, body } of items) {
-    const item = parseReportKey(text)
-    if (!item || body === '') continue
-    const value: unknown = JSON.parse(body)
-    if (item.kind === 'gateways') gateways = gatewaySummarySchema.parse(value).gateways
-    if (item.service === undefined) continue
-    const key = parseServiceKey(item.service)
-    if (item.kind === 'refuse') refused.add(key)
-    if (item.kind === 'summary') summaries.set(key, summaryFrom(value))
-    if (item.kind === 'export') exports.set(key, parseExport(key, value))
-  }
-  return { exports, refused, summaries, gateways }
-}
-
-function summaryFrom(value: unknown): ServiceSummary {
-  const { counts, flat } = serviceSummarySchema.parse(value)
-  return flat === undefined ? { counts } : { counts, flat }
 }

@@ -1,26 +1,17 @@
-import { parseExport, parseServiceKey } from '#control/parse-export.ts'
+import { parseReport } from '#control/parse-report.ts'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
 import type { ClusterRow } from '#control/store/clusters.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
-import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
-import {
-  type MeshName,
-  parseClusterId,
-  parseClusterName,
-  parseNetworkName,
-  type ServiceKey,
-  serviceKey,
-} from '#mesh/model/id.ts'
+import { type MeshName, parseClusterId, parseClusterName, parseNetworkName, serviceKey } from '#mesh/model/id.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
-import { parseReportKey } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
 /** What one cluster's report says that config is compiled from. */
-type Reported = Pick<Member, 'exports' | 'refused'>
+type Reported = Pick<Member, 'exports' | 'refused' | 'setAside'>
 
 /** Reports as parsed before, by stream: a report whose head has not moved is not read again. */
 export type ReportMemo = Map<string, { readonly position: string; readonly reported: Reported }>
@@ -66,18 +57,9 @@ async function memberFrom(
   }
 }
 
-/** Items without a body were refused when they came, and nothing good was known before. */
 async function loadReported(tx: Tx, mesh: string, stream: string): Promise<Reported> {
-  const exports = new Map<ServiceKey, ServiceExport>()
-  const refused = new Set<ServiceKey>()
-  for (const { key: text, body } of await loadLive(tx, { mesh, stream })) {
-    const item = parseReportKey(text)
-    if (item?.service === undefined || body === '') continue
-    const key = parseServiceKey(item.service)
-    if (item.kind === 'refuse') refused.add(key)
-    if (item.kind === 'export') exports.set(key, parseExport(key, JSON.parse(body)))
-  }
-  return { exports, refused }
+  const { exports, refused, setAside } = parseReport(await loadLive(tx, { mesh, stream }), ['export', 'refuse'])
+  return { exports, refused, ...(setAside.length > 0 ? { setAside } : {}) }
 }
 
 export async function loadAllNarrowings(tx: Tx, mesh: MeshName): Promise<ServiceExportRow[]> {

@@ -1,8 +1,9 @@
 import { type Audience, audiencesOf, bodyFor, type Neighbourhood } from '#control/ep-streams.ts'
+import { loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { parseReport } from '#control/parse-report.ts'
 import { loadAudiences, saveAudience } from '#control/store/audiences.ts'
 import { loadCluster, loadClusters, loadMembers } from '#control/store/clusters.ts'
 import type { Database, Tx } from '#control/store/database.ts'
-import { loadNarrowings } from '#control/store/exports.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import {
   hasOthers,
@@ -18,11 +19,8 @@ import {
 } from '#control/store/streams.ts'
 import type { StreamChange } from '#control/stream-change.ts'
 import type { Json } from '#mesh/model/canonical.ts'
-import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing } from '#mesh/model/fleet.ts'
 import { type ClusterName, type MeshName, type NetworkName, parseMeshName, type ServiceKey } from '#mesh/model/id.ts'
-import type { ServiceSummary } from '#mesh/model/summary.ts'
-import { parseReportKey, reportKeys } from '#mesh/wire/report.ts'
+import { reportKeys } from '#mesh/wire/report.ts'
 import { epStream, everybody, reportStream, sourceOf } from '#mesh/wire/stream.ts'
 import { gatewaysKey } from '#mesh/wire/summaries.ts'
 
@@ -119,14 +117,7 @@ async function loadReported(tx: Tx, { mesh, name }: ClusterRow, scope: Scope): P
 }
 
 async function loadNeighbourhood(tx: Tx, mesh: MeshName, cluster: ClusterRow): Promise<Neighbourhood> {
-  const narrowings: ExportNarrowing[] = []
-  for (let after = ''; ; ) {
-    const page = await loadNarrowings(tx, mesh, after, 500)
-    narrowings.push(...page.map(parseNarrowing))
-    const last = page.at(-1)
-    if (page.length < 500 || !last) break
-    after = last.id
-  }
+  const narrowings = (await loadAllNarrowings(tx, mesh)).map(narrowingFrom)
   const members = (await loadMembers(tx, mesh)).map(parseMember)
   return { source: parseMember(cluster), members, narrowings }
 }
@@ -136,14 +127,6 @@ const parseMember = (row: ClusterRow): Neighbourhood['source'] => ({
   name: row.name as ClusterName,
   network: row.network as NetworkName,
 })
-
-function parseNarrowing(row: Awaited<ReturnType<typeof loadNarrowings>>[number]): ExportNarrowing {
-  return {
-    key: `${row.namespace}/${row.name}` as ServiceKey,
-    ...(row.cluster === '' ? {} : { cluster: row.cluster as ClusterName }),
-    consumers: JSON.parse(row.consumers) as ClusterName[],
-  }
-}
 
 /** Which items the streams of a cluster are to hold. */
 function wantedOf(
@@ -156,23 +139,14 @@ function wantedOf(
 } {
   const items: { stream: string; key: ServiceKey; body: Json }[] = []
   const audiences = new Map<string, Audience>()
-  for (const [reportKey, row] of reported) {
-    const { kind, service } = parseReportKey(reportKey) ?? {}
-    if (kind !== 'export' || service === undefined) continue
-    const summary = reported.get(reportKeys.summary(service))
+  const { exports, summaries } = parseReport([...reported.values()], ['export', 'summary'])
+  for (const [key, offered] of exports) {
+    const summary = summaries.get(key)
     if (!summary) continue
-    const key = service as ServiceKey
-    for (const audience of audiencesOf(parseExport(key, row.body), neighbourhood)) {
+    for (const audience of audiencesOf(offered, neighbourhood)) {
       audiences.set(audience.name, audience)
-      items.push({ stream: epStream(source, audience.name), key, body: bodyFor(audience, parseSummary(summary.body)) })
+      items.push({ stream: epStream(source, audience.name), key, body: bodyFor(audience, summary) })
     }
   }
   return { items, audiences }
 }
-
-/** Stored bodies were checked by their schemas when they were reported. */
-const parseExport = (key: ServiceKey, body: string): ServiceExport => ({
-  ...(JSON.parse(body) as Omit<ServiceExport, 'key'>),
-  key,
-})
-const parseSummary = (body: string): ServiceSummary => JSON.parse(body) as ServiceSummary

@@ -183,8 +183,7 @@ function scopeOf(changed: readonly string[], moved: boolean): Scope | undefined 
   if (moved) return 'all'
   const items = changed.map(parseReportKey)
   const services = new Set<ServiceKey>()
-  for (const item of items)
-    if (item?.service !== undefined && item.kind !== 'refuse') services.add(item.service as ServiceKey)
+  for (const item of items) if (item?.service !== undefined && item.kind !== 'refuse') services.add(item.service)
   const gateways = items.some((item) => item?.kind === 'gateways')
   return services.size > 0 || gateways ? { services: [...services], gateways } : undefined
 }

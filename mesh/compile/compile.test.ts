@@ -79,6 +79,15 @@ describe('who may call what', () => {
     },
   )
 
+  test('an item of a report that is not understood: its cluster is told, and nobody else', () => {
+    const setAside = [{ key: 'export/bookinfo/reviews', reason: 'ports: Invalid input' }]
+    const given = fleet([member('a', [offer(ratings)], { setAside }), member('b')])
+    expect(told(configOf(given, 'a'))).toEqual(['SetAside service bookinfo/reviews'])
+    expect(configOf(given, 'a').conditions[0]?.message).toContain('ports: Invalid input')
+    expect(told(configOf(given, 'b'))).toEqual([])
+    expect(configOf(given, 'b').imports.has(ratings)).toBe(true)
+  })
+
   test('a refused import is left out at the refuser only', () => {
     const given = fleet([
       member('a', [offer(reviews), offer(ratings)]),

@@ -4,7 +4,7 @@ import { importsFrom } from '#mesh/compile/imports.ts'
 import { compareText, type Market, marketOf, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
 import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
-import type { Fleet, Member } from '#mesh/model/fleet.ts'
+import type { Fleet, Member, SetAside } from '#mesh/model/fleet.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import type { ClusterName, NetworkName, ServiceKey } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -44,7 +44,10 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
   const onNetwork = (network: NetworkName): number => networks.get(network)?.length ?? 0
   return (member) => {
     const own = [...member.exports.keys()].toSorted(compareText).flatMap((key) => ownOffer(market, member, key))
-    const conditions = own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)])
+    const conditions = [
+      ...(member.setAside ?? []).map(setAside),
+      ...own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)]),
+    ]
     return {
       mesh: fleet.mesh,
       cluster: member.name,
@@ -93,6 +96,13 @@ function exportedService(market: Market, offer: Offer): ExportedService {
     admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
   }
 }
+
+const setAside = ({ key, reason }: SetAside): Condition => ({
+  type: 'SetAside',
+  reason: 'NotUnderstood',
+  message: `the item "${key}" of this cluster's report is not understood and counts as never said (${reason}): upgrade the older of relay and centre`,
+  object: key.includes('/') ? `service ${key.slice(key.indexOf('/') + 1)}` : 'cluster',
+})
 
 const byContent = (a: Condition, b: Condition): number =>
   compareText(a.object, b.object) || compareText(a.type, b.type) || compareText(a.message, b.message)

@@ -22,12 +22,7 @@ export function consumersOf(
   const object = `service ${offered.key}`
   const narrowings = facts.narrowings.filter((n) => n.cluster === undefined || n.cluster === exporter.name)
   const lists = [offered.consumers, ...narrowings.map((n) => n.consumers)].filter((list) => list !== undefined)
-  const conditions: Condition[] = unknownNames(lists, facts.members).map((name) => ({
-    type: 'UnknownConsumer',
-    reason: 'NotAMember',
-    message: `"${name}" is listed as a consumer and is no cluster of this mesh: correct the name, or join that cluster`,
-    object,
-  }))
+  const conditions = unknownNames(lists, facts.members).map((name) => unknown(object, name))
   const asked = offered.consumers === undefined ? facts.members : known(offered.consumers, facts.members)
   const left = narrowings.reduce(
     (rest, narrowing) => rest.intersection(new Set(narrowing.consumers)),
@@ -41,7 +36,7 @@ export function consumersOf(
 export const mayUse = (cluster: ClusterName, exporter: ClusterName, consumers: Consumers): boolean =>
   cluster === exporter || consumers === 'everybody' || consumers.has(cluster)
 
-const known = (names: readonly ClusterName[], members: ReadonlySet<ClusterName>): ReadonlySet<ClusterName> =>
+const known = (names: readonly string[], members: ReadonlySet<ClusterName>): ReadonlySet<ClusterName> =>
   members.intersection(new Set(names))
 
 function without(names: ReadonlySet<ClusterName>, name: ClusterName): ReadonlySet<ClusterName> {
@@ -52,6 +47,17 @@ function without(names: ReadonlySet<ClusterName>, name: ClusterName): ReadonlySe
 
 const unknownNames = (lists: readonly (readonly string[])[], members: ReadonlySet<string>): string[] =>
   [...new Set(lists.flat())].filter((name) => !members.has(name)).toSorted()
+
+const unknown = (object: string, name: string): Condition => ({
+  type: 'UnknownConsumer',
+  reason: 'NotAMember',
+  message: `"${name}" is listed as a consumer and is no cluster of this mesh: ${
+    name.startsWith('group/')
+      ? 'groups are not known to this version, so list its clusters one by one'
+      : 'correct the name, or join that cluster'
+  }`,
+  object,
+})
 
 function narrowed(object: string, narrowings: readonly ExportNarrowing[]): Condition {
   const allowed = narrowings.map((n) => new Set(n.consumers)).reduce((rest, next) => rest.intersection(next))

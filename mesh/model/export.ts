@@ -1,4 +1,4 @@
-import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 
 /** A service that its cluster offers to others, as that cluster reports it: facts of low churn. */
@@ -7,8 +7,11 @@ export type ServiceExport = {
   readonly ports: readonly ServicePort[]
   /** Service accounts of the meshed pods behind it, sorted: the identities a caller must accept. Never empties while pods are down. */
   readonly serviceAccounts: readonly string[]
-  /** Members that may use it; absent = all. From the annotation `isthmus.dev/consumers`. */
-  readonly consumers?: readonly ClusterName[]
+  /**
+   * Members that may use it; absent = all. From the annotation `isthmus.dev/consumers`, as its users wrote it: a name
+   * that is no member's stays in the list and lets nobody in.
+   */
+  readonly consumers?: readonly string[]
   /** Unix ms; where two clusters disagree about ports the oldest export wins (MCS API). */
   readonly createdAt: number
   readonly headless: boolean

@@ -1,6 +1,9 @@
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ClusterId, ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
 
+/** An item of a report that could not be used: its key, and why. */
+export type SetAside = { readonly key: string; readonly reason: string }
+
 /** A member as the compiler sees it. */
 export type Member = {
   readonly id: ClusterId
@@ -11,6 +14,8 @@ export type Member = {
   readonly exports: ReadonlyMap<ServiceKey, ServiceExport>
   /** Services this member refuses to import. */
   readonly refused: ReadonlySet<ServiceKey>
+  /** What it reported and the centre does not understand: it is told. */
+  readonly setAside?: readonly SetAside[]
 }
 
 /** The operator's narrowing of an export: it can narrow, never widen. `cluster` absent = every exporter's. */
