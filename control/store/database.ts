@@ -1,12 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
 import { checkLedger, type DurableChange, keepLedger, noteStatement } from '#control/store/durable.ts'
 import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
-import { hasJournal, type Journal, openJournal } from '#control/store/journal.ts'
+import { bringsBack, type Journal, openJournal } from '#control/store/journal.ts'
 import { lockDirectory } from '#control/store/lock.ts'
 import { type Migration, migrate, readMigrations } from '#control/store/migrate.ts'
 import { openPglite } from '#control/store/pglite.ts'
@@ -60,11 +60,11 @@ export const embeddedClustersMax = 200
  * or more clusters than the embedded engine takes.
  */
 export async function openDatabase(settings: DatabaseSettings): Promise<Database> {
-  const { engine, release } = await openEngine(settings)
+  const migrations = settings.migrations ?? readMigrations()
+  const tags = migrations.map((migration) => migration.tag)
+  const { engine, release } = await openEngine(settings, tags)
   try {
-    const migrations = settings.migrations ?? readMigrations()
     await migrate(engine.run, migrations)
-    const tags = migrations.map((migration) => migration.tag)
     const file = settings.url === undefined && settings.dir !== undefined ? join(settings.dir, 'journal') : undefined
     const journal = file === undefined ? undefined : await openJournal(file, engine, { tags, log: settings.log })
     const database = databaseOn(engine, settings, { journal, release })
@@ -77,18 +77,30 @@ export async function openDatabase(settings: DatabaseSettings): Promise<Database
   }
 }
 
-async function openEngine({ url, dir, log }: DatabaseSettings): Promise<{ engine: Engine; release: () => void }> {
+async function openEngine(
+  { url, dir, log }: DatabaseSettings,
+  tags: readonly string[],
+): Promise<{ engine: Engine; release: () => void }> {
   if (url !== undefined) return { engine: openPostgres(url), release: () => undefined }
   if (dir === undefined) return { engine: await openPglite(undefined), release: () => undefined }
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const lock = lockDirectory(dir)
   const files = join(dir, 'database')
   try {
-    if (lock.machineDied && hasJournal(join(dir, 'journal')) && existsSync(files)) setAside(files, log)
+    // The journal first: one that brings nothing back leaves the database where it is, the best there is.
+    if (lock.machineDied && bringsBack(join(dir, 'journal'), tags) && existsSync(files)) setAside(files, log)
     lock.settled()
-    return { engine: await openPglite(files), release: lock.release }
-  } catch (cause) {
+    return { engine: await openEmbedded(files), release: lock.release }
+  } catch (error) {
     lock.release()
+    throw error
+  }
+}
+
+async function openEmbedded(files: string): Promise<Engine> {
+  try {
+    return await openPglite(files)
+  } catch (cause) {
     throw new Problem(
       'unavailable',
       `the embedded database in ${files} does not open: move that directory away, and it is made anew from the journal`,
@@ -97,11 +109,18 @@ async function openEngine({ url, dir, log }: DatabaseSettings): Promise<{ engine
   }
 }
 
-/** Written without fsync and then the machine went down: it may open and be wrong. The journal is what can be trusted. */
+/**
+ * Written without fsync and then the machine went down: it may open and be wrong. The journal is what can be trusted.
+ * Kept nevertheless, as is every one before it.
+ */
 function setAside(files: string, log: Log): void {
-  log.warn({ dir: files }, 'the machine went down while the centre ran: its database is made anew from the journal')
-  rmSync(`${files}.distrusted`, { recursive: true, force: true })
-  renameSync(files, `${files}.distrusted`)
+  let kept = `${files}.distrusted`
+  for (let n = 2; existsSync(kept); n++) kept = `${files}.distrusted-${n}`
+  renameSync(files, kept)
+  log.warn(
+    { dir: files, kept },
+    `the machine went down while the centre ran: its database is made anew from the journal; the one before is kept in ${kept}`,
+  )
 }
 
 type Parts = { readonly journal: Journal | undefined; readonly release: () => void }

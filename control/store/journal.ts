@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { and, eq, getTableColumns, getTableName, type SQL } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { drizzle } from 'drizzle-orm/pg-proxy'
@@ -110,8 +109,12 @@ export async function openJournal(
   }
 }
 
-/** True where there is something to bring a lost database back from. */
-export const hasJournal = (file: string): boolean => existsSync(file)
+/** True where a lost database comes back from this journal. Throws as `openJournal` does, before anything is touched. */
+export function bringsBack(file: string, tags: readonly string[]): boolean {
+  const content = readJournal(file)
+  checkOrder(file, content, tags)
+  return content !== undefined && content.records.length > 0
+}
 
 /** The number of the last record; throws where records are missing between, or a newer build wrote the file. */
 function checkOrder(file: string, content: JournalContent | undefined, tags: readonly string[]): number {

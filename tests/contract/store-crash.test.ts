@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -79,6 +79,11 @@ describe('embedded', () => {
     child.kill('SIGKILL')
     await gone
   }
+  const machineDies = () =>
+    writeFileSync(
+      join(dir, 'centre.lock'),
+      JSON.stringify({ pid: 1, start: '1', boot: 'another boot of this machine' }),
+    )
   async function until(done: () => boolean) {
     while (!done()) await pause(10)
   }
@@ -184,15 +189,39 @@ describe('embedded', () => {
     await add(db, 'mesh1')
     await db.transact((tx) => append(tx, { mesh: 'mesh1', stream: 'adv/crash' }, [{ key: 'a', body: 1 }], 1))
     await opened.pop()?.close()
-    writeFileSync(
-      join(dir, 'centre.lock'),
-      JSON.stringify({ pid: 1, start: '1', boot: 'another boot of this machine' }),
-    )
+    machineDies()
     const said = log()
     const after = await open({ log: said })
     expect(said.said.join()).toContain('the machine went down')
     expect(await names(after)).toEqual(['mesh1'])
     expect(await after.read((tx) => loadStream(tx, { mesh: 'mesh1', stream: 'adv/crash' }))).toBeUndefined()
+  })
+
+  test('the machine went down and the journal is damaged: the database stays where it is, until the journal is seen to', async () => {
+    const db = await open()
+    await add(db, 'mesh1')
+    await opened.pop()?.close()
+    const file = join(dir, 'journal')
+    const good = readFileSync(file)
+    const bad = Buffer.from(good)
+    bad[60] = (bad[60] ?? 0) ^ 4
+    writeFileSync(file, bad)
+    machineDies()
+    await expect(open()).rejects.toThrow(/journal .* is damaged at byte \d+/)
+    expect(readdirSync(dir).filter((name) => name.startsWith('database'))).toEqual(['database'])
+
+    writeFileSync(file, good)
+    await add(await open(), 'mesh2')
+    await opened.pop()?.close()
+    machineDies()
+    expect(await names(await open())).toEqual(['mesh1', 'mesh2'])
+    const kept = ['database', 'database.distrusted', 'database.distrusted-2']
+    expect(readdirSync(dir).filter((name) => name.startsWith('database'))).toEqual(kept)
+    await opened.pop()?.close()
+
+    rmSync(file)
+    machineDies()
+    expect(await names(await open())).toEqual(['mesh1', 'mesh2'])
   })
 
   test('a write without a word for the journal is rolled back', async () => {
