@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { operatorKeyPrefix } from '#control/authenticate.ts'
+import { codeOf, writeNewFile } from '#control/keys/new-file.ts'
 import { type PassphraseSource, readPassphrase } from '#control/keys/passphrase.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -24,7 +25,7 @@ export function passphraseOf(settings: {
         'conflict',
         `${path} is missing and the keys beside it are sealed with what it held: restore it, or name another source`,
       )
-    writeNew(path, `${Buffer.from(settings.random(32)).toString('hex')}\n`)
+    writeNew(path, `${Buffer.from(settings.random(32)).toString('hex')}\n`, settings.random)
   }
   return readPassphrase({ kind: 'file', path }, settings.env)
 }
@@ -32,7 +33,7 @@ export function passphraseOf(settings: {
 /** 32 random bytes that no restart changes, in `answers.key`. */
 export function centreSecret(keysDir: string, random: Random): Uint8Array {
   const path = join(keysDir, 'answers.key')
-  if (!existsSync(path)) writeNew(path, `${Buffer.from(random(32)).toString('hex')}\n`)
+  if (!existsSync(path)) writeNew(path, `${Buffer.from(random(32)).toString('hex')}\n`, random)
   const text = readPrivate(path).trim()
   if (!/^[0-9a-f]{64}$/.test(text)) throw new Problem('conflict', `${path} is damaged: remove it, a new one is made`)
   return Buffer.from(text, 'hex')
@@ -42,7 +43,7 @@ export function centreSecret(keysDir: string, random: Random): Uint8Array {
 export function firstAdminKey(path: string, random: Random): string {
   if (!existsSync(path)) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    writeNew(path, `${operatorKeyPrefix}${Buffer.from(random(32)).toString('base64url')}\n`)
+    writeNew(path, `${operatorKeyPrefix}${Buffer.from(random(32)).toString('base64url')}\n`, random)
   }
   const key = readPrivate(path).trim()
   if (!key.startsWith(operatorKeyPrefix) || key.length < 50)
@@ -60,16 +61,12 @@ function readPrivate(path: string): string {
   return readFileSync(path, 'utf8')
 }
 
-function writeNew(path: string, text: string): void {
+/** One that another start has written meanwhile is as good: it is read by both. */
+function writeNew(path: string, text: string, random: Random): void {
   try {
-    const file = openSync(path, 'wx', 0o600)
-    try {
-      writeSync(file, text)
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
+    writeNewFile(path, text, random(8))
   } catch (cause) {
+    if (codeOf(cause) === 'EEXIST') return
     throw new Problem('unavailable', `${path} cannot be written: ${cause instanceof Error ? cause.message : cause}`, {
       cause,
     })

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, sign } from 'node:crypto'
-import { type FileHandle, link, open, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { type FileHandle, open } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { codeOf, writeNewFile } from '#control/keys/new-file.ts'
 import { openSealed, sealKey } from '#control/keys/seal.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
@@ -35,7 +35,7 @@ export async function createSealedKey({
   const pkcs8 = new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }))
   const cost = scryptCost === undefined ? {} : { cost: scryptCost }
   const text = await sealKey({ pkcs8, publicKey: spkiOf(privateKey), passphrase, random, ...cost })
-  await writeNew(path, text, Buffer.from(random(8)).toString('hex'))
+  writeNew(path, text, random(8))
   return fileSigner({ path, passphrase })
 }
 
@@ -88,33 +88,14 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-/**
- * Temporary file, fsync, then a hard link instead of a rename: a link fails where a rename would replace. `nonce` keeps
- * two that race from writing into one temporary file.
- */
-async function writeNew(path: string, text: string, nonce: string): Promise<void> {
-  const temporary = `${path}.${nonce}.new`
+function writeNew(path: string, text: string, nonce: Uint8Array): void {
   try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await link(temporary, path)
+    writeNewFile(path, text, nonce)
   } catch (cause) {
     if (codeOf(cause) === 'EEXIST') throw refused(path, 'it is there already, and no key is ever overwritten', cause)
     throw new Problem('unavailable', `the sealed key ${path} cannot be written: ${codeOf(cause)}`, { cause })
-  } finally {
-    await rm(temporary, { force: true }).catch(() => undefined)
   }
-  const directory = await open(dirname(path), 'r')
-  await directory.sync().finally(() => directory.close())
 }
-
-const codeOf = (cause: unknown): string =>
-  cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
 
 const refused = (path: string, reason: string, cause?: unknown): Problem =>
   new Problem('conflict', `the sealed key ${path} is not used: ${reason}`, { cause })
