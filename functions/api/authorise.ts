@@ -68,5 +68,7 @@ async function takeBody(c: Parameters<Middleware>[0], bytesMax: number): Promise
     throw new Problem('invalid', `content-type "${type.slice(0, 80)}" is not taken: send application/json`)
   const headers = new Headers(c.req.raw.headers)
   for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) headers.delete(name)
-  c.req.raw = new Request(c.req.url, { method, headers, body: bytes.length > 0 ? new Uint8Array(bytes) : null })
+  const body = bytes.length > 0 ? new Uint8Array(bytes) : null
+  // With its signal: whoever waits on behalf of a caller that has hung up waits for nobody.
+  c.req.raw = new Request(c.req.url, { method, headers, body, signal: c.req.raw.signal })
 }

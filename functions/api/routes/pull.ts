@@ -9,10 +9,13 @@ import { type PullAnswer, type PullRequest, pullAnswerSchema, pullRequestSchema 
 
 /** Held pulls cost a little memory each; past this many, all are answered at once. */
 const waitingMax = 2000
+/** Of one cluster, whose relay holds one: past this many, the one that waits longest is answered with what there is. */
+const waitingPerClusterMax = 4
 
 /** The truth of the channel: what a cluster lacks. */
 export function pullRoutes(api: Api, door: Door): void {
   let waiting = 0
+  const giveUps = new Map<string, Set<() => void>>()
   api.openapi(
     createRoute({
       method: 'post',
@@ -49,20 +52,29 @@ export function pullRoutes(api: Api, door: Door): void {
     signal: AbortSignal,
   ): { readonly came: Promise<boolean>; end(): void } {
     door.metrics.waiting.set(++waiting)
+    const own = giveUps.get(caller.id) ?? new Set()
+    giveUps.set(caller.id, own)
     let end: () => void = () => undefined
     const came = new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), ms)
+      const giveUp = () => {
+        own.delete(giveUp)
+        resolve(false)
+      }
+      if (own.size >= waitingPerClusterMax) [...own][0]?.()
+      own.add(giveUp)
+      const timer = setTimeout(giveUp, ms)
       const unlisten = door.centre.bus.listen((note) => {
         if (note.kind === 'streams' && note.changes.some((change) => reads(caller.name, change))) resolve(true)
-        if (note.kind === 'cluster-void' && note.clusterId === caller.id) resolve(false)
+        if (note.kind === 'cluster-void' && note.clusterId === caller.id) giveUp()
       })
-      const abort = () => resolve(false)
-      signal.addEventListener('abort', abort)
+      signal.addEventListener('abort', giveUp)
+      if (signal.aborted) giveUp()
       end = () => {
         clearTimeout(timer)
         unlisten()
-        signal.removeEventListener('abort', abort)
-        resolve(false)
+        signal.removeEventListener('abort', giveUp)
+        giveUp()
+        if (own.size === 0 && giveUps.get(caller.id) === own) giveUps.delete(caller.id)
         door.metrics.waiting.set(--waiting)
       }
     })
