@@ -100,7 +100,9 @@ function exportedService(market: Market, offer: Offer): ExportedService {
 const setAside = ({ key, reason }: SetAside): Condition => ({
   type: 'SetAside',
   reason: 'NotUnderstood',
-  message: `the item "${key}" of this cluster's report is not understood and counts as never said (${reason}): upgrade the older of relay and centre`,
+  message:
+    `the item "${key}" of this cluster's report is not understood and counts as never said (${reason}): ` +
+    'upgrade the older of relay and centre',
   object: key.includes('/') ? `service ${key.slice(key.indexOf('/') + 1)}` : 'cluster',
 })
 

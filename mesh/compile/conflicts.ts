@@ -4,6 +4,7 @@ import type { Market, Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import { someOf } from '#mesh/model/some-of.ts'
 
 /** Two exports that at least one importer sees and that disagree on a port. */
 type Clash = { readonly younger: Offer; readonly older: Offer; readonly port: number }
@@ -72,7 +73,7 @@ function conflict(
     older.length === 0
       ? 'another port of the same Service'
       : who.length > 0
-        ? `the older export of ${who.join(', ')}`
+        ? `the older export of ${someOf(who)}`
         : 'an older export of the same name'
   return {
     type: 'Conflict',

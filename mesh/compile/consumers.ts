@@ -2,6 +2,7 @@ import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing, Member } from '#mesh/model/fleet.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
+import { someOf } from '#mesh/model/some-of.ts'
 
 /** Who may use one export; `everybody` stands for all members, so that a large fleet shares one list. */
 export type Consumers = 'everybody' | ReadonlySet<ClusterName>
@@ -65,7 +66,7 @@ function narrowed(object: string, narrowings: readonly ExportNarrowing[]): Condi
   return {
     type: 'Narrowed',
     reason: 'OperatorList',
-    message: `the operator of the mesh allows this export only to ${names.length === 0 ? 'nobody' : names.join(', ')}`,
+    message: `the operator of the mesh allows this export only to ${names.length === 0 ? 'nobody' : someOf(names)}`,
     object,
   }
 }

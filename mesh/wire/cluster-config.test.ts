@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { compile, compileOne } from '#mesh/compile/compile.ts'
-import { anyFleet, fleet, member, name, offer, reviews } from '#mesh/compile/testdata/fleet.ts'
+import { anyFleet, fleet, member, name, offer, port, reviews } from '#mesh/compile/testdata/fleet.ts'
 import { clusterConfigHash, entriesOf, parseClusterConfig } from '#mesh/wire/cluster-config.ts'
 
 const config = compileOne(fleet([member('a', [offer(reviews)]), member('b')]), name('a'))
@@ -30,6 +30,48 @@ test('the hash moves with the content and with nothing else', () => {
   const other = compileOne(fleet([member('b'), member('a', [offer(reviews, { serviceAccounts: ['x'] })])]), name('a'))
   expect(clusterConfigHash(entriesOf(same))).toBe(clusterConfigHash(entriesOf(config)))
   expect(clusterConfigHash(entriesOf(other))).not.toBe(clusterConfigHash(entriesOf(config)))
+})
+
+test('conditions that make no sense cost only themselves, and that is said', () => {
+  const texts = { type: 'T', reason: 'R', object: 'cluster' }
+  for (const conditions of [[1], [{ ...texts, message: 'x'.repeat(5000) }], 'none']) {
+    const entries = good().set('conditions', { conditions })
+    const read = parseClusterConfig(entries)
+    expect(read).toEqual({ ...config, conditions: [expect.objectContaining({ type: 'Unreadable' })] })
+    expect(read.conditions[0]?.message).toContain('conditions.conditions')
+  }
+})
+
+test('a text of any length is cut where it is sent and read where it comes', () => {
+  const told = { type: 'T', reason: 'R', object: 'cluster', message: 'x'.repeat(5000) }
+  const [read] = parseClusterConfig(entriesOf({ ...config, conditions: [told] })).conditions
+  expect(read).toEqual({ ...told, message: `${'x'.repeat(1023)}…` })
+})
+
+/** Long names that disagree about everything: every list of names in a text is as long as the fleet. */
+function largeFleet(size: number, portNames: readonly string[]) {
+  const all = Array.from({ length: size }, (_, i) => name(`c${i}-`.padEnd(59, 'x')))
+  const members = all.map((cluster, i) => {
+    const ports = [port(80, 'http', portNames[i % portNames.length])]
+    const own = { ports, createdAt: i, consumers: [...all, `no-${i}`, 'group/prod'] }
+    return member(cluster, [offer(reviews, own)])
+  })
+  const late = member('late', [offer(reviews, { ports: [port(80, 'tcp', 'late')], createdAt: size })])
+  return fleet([...members, late], [{ key: reviews, consumers: all.slice(1) }])
+}
+
+test('what was compiled for a large fleet is read back by every member, every condition too', () => {
+  const portNames = fc.array(fc.constantFrom('x', 'y', 'z'), { minLength: 1, maxLength: 9 })
+  fc.assert(
+    fc.property(fc.integer({ min: 80, max: 120 }), portNames, (size, given) => {
+      for (const compiled of compile(largeFleet(size, given)).values()) {
+        const read = parseClusterConfig(new Map(JSON.parse(JSON.stringify([...entriesOf(compiled)]))))
+        expect(read.conditions.map((c) => c.type)).toEqual(compiled.conditions.map((c) => c.type))
+        for (const { message } of compiled.conditions) expect(message.length).toBeLessThan(1024)
+      }
+    }),
+    { numRuns: 4 },
+  )
 })
 
 describe('nonsense in one item refuses the whole', () => {
@@ -70,7 +112,6 @@ describe('nonsense in one item refuses the whole', () => {
       `${service}.sources.0`,
     ],
     ['a port nobody settled', edit(service, (b) => ({ ...b, ports: [] })), service],
-    ['conditions of no shape', (e) => e.set('conditions', { conditions: [1] }), 'conditions.conditions.0'],
   ]
   test.each(cases)('%s', (_name, change, path) => {
     const entries = good()

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { hashOf, type Json } from '#mesh/model/canonical.ts'
-import type { ClusterConfig, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
+import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
@@ -21,7 +21,7 @@ export function entriesOf(config: ClusterConfig): Map<string, ConfigEntry> {
     ['self', { mesh, cluster, network, region, networkShared }],
     ['trust', { ...trust }],
   ])
-  if (conditions.length > 0) entries.set('conditions', { conditions })
+  if (conditions.length > 0) entries.set('conditions', { conditions: conditions.map(conditionBody) })
   for (const [key, service] of inOrder(config.exports)) entries.set(`export/${key}`, exportBody(service))
   for (const [key, service] of inOrder(config.imports)) entries.set(`import/${key}`, importBody(service))
   return entries
@@ -32,18 +32,17 @@ export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): st
 
 /**
  * The config that the items of a `cfg` stream say. All or nothing: throws `invalid`, with the violations by item, when
- * one item makes no sense, and the reader keeps the config it had. Unknown fields and keys (a newer centre's) are ignored.
+ * one item makes no sense, and the reader keeps the config it had. Only `conditions` carries no traffic: where it makes no
+ * sense, one condition says so in place of all. Unknown fields and keys (a newer centre's) are ignored.
  */
 export function parseClusterConfig(entries: ReadonlyMap<string, unknown>): ClusterConfig {
   const violations: Violation[] = []
   const self = read(selfSchema, 'self', entries, violations)
   const trust = read(trustSchema, 'trust', entries, violations)
-  const conditions = entries.has('conditions')
-    ? read(conditionsSchema, 'conditions', entries, violations)?.conditions
-    : []
+  const conditions = entries.has('conditions') ? readConditions(entries) : []
   const exports = readServices(exportSchema, 'export/', entries, violations)
   const imports = readServices(importSchema, 'import/', entries, violations)
-  if (violations.length > 0 || !self || !trust || !conditions) throw refused(violations)
+  if (violations.length > 0 || !self || !trust) throw refused(violations)
   return { ...self, trust, conditions, exports, imports }
 }
 
@@ -51,6 +50,16 @@ const violationsMax = 20
 
 /** Builds the body with a fixed set of fields: a field added to the model travels only once it is named here. */
 const exportBody = ({ ports, consumers, admitted }: ExportedService): ConfigEntry => ({ ports, consumers, admitted })
+/** Cut below what readers accept: a long text is no reason for them to refuse. */
+const conditionBody = ({ type, reason, message, object }: Condition) => ({
+  type: cut(type),
+  reason: cut(reason),
+  message: cut(message),
+  object: cut(object),
+})
+const cut = (text: string): string => (text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`)
+const textMax = 1024
+
 const importBody = ({ ports, sources, tiers, settings }: ImportedService): ConfigEntry => ({
   ports,
   sources,
@@ -88,7 +97,7 @@ const trustSchema = z.object({
   members: z.array(z.object({ cluster, trustDomain })).max(10_000),
 })
 
-const text = z.string().max(4096)
+const text = z.string().max(4 * textMax)
 const conditionsSchema = z.object({
   conditions: z.array(z.object({ type: text, reason: text, message: text, object: text })).max(1000),
 })
@@ -154,6 +163,16 @@ function read<T>(
     if (violations.length < violationsMax)
       violations.push({ path: [key, ...path].map(String).join('.'), reason: message })
   return undefined
+}
+
+function readConditions(entries: ReadonlyMap<string, unknown>): readonly Condition[] {
+  const violations: Violation[] = []
+  const body = read(conditionsSchema, 'conditions', entries, violations)
+  if (body) return body.conditions
+  const message =
+    `the conditions of this cluster make no sense to its relay (${violations[0]?.path}: ${violations[0]?.reason}): ` +
+    'read them at the centre, or upgrade the older of relay and centre'
+  return [{ type: 'Unreadable', reason: 'Conditions', message, object: 'cluster' }]
 }
 
 function readServices<T>(
