@@ -69,7 +69,7 @@ function receiverOf(centre: { answer(request: PullRequest): PullAnswer }, told: 
       if (!state.reachable) throw new Error('away')
       return schema.parse(JSON.parse(JSON.stringify(centre.answer(body as PullRequest))))
     },
-    ...{ store, log: quiet, signal: new AbortController().signal },
+    ...{ store, log: quiet, signal: new AbortController().signal, lasting: new Set(['cfg/b']) },
     onReceived: (received) => told.push(received),
     onOtherEpoch: () => {
       state.otherEpochs++
@@ -251,6 +251,24 @@ describe('a receiver', () => {
     const { receiver } = receiverOf({ answer: () => answers.shift() ?? { streams: [], gone: [], time: 1 } })
     await receiver.pull()
     expect([...items(receiver.received()).keys()]).toEqual(['new'])
+  })
+
+  it('the own config is neither emptied nor forgotten, whoever says so; the summaries of others are', async () => {
+    const one = (name: string, list: StreamItem[], to: number, mode: StreamDelta['mode']): StreamDelta => ({
+      ...{ stream: name, epoch: 'e1', from: mode === 'delta' ? to - 1 : 0, to, mode, items: list },
+      root: rootOf(list.filter(({ v }) => v !== null).map(({ k }) => [k, hashOf({})])),
+    })
+    const full = [{ k: 'self', v: {} }]
+    const none = [{ k: 'self', v: null }]
+    const answers: PullAnswer[] = [
+      { streams: ['cfg/b', stream, 'ep/c/all'].map((name) => one(name, full, 1, 'snapshot')), gone: [], time: 1 },
+      { streams: ['cfg/b', stream].map((name) => one(name, none, 2, 'delta')), gone: ['cfg/b', 'ep/c/all'], time: 1 },
+    ]
+    const { receiver } = receiverOf({ answer: () => answers.shift() ?? { streams: [], gone: [], time: 1 } })
+    await receiver.pull()
+    await receiver.pull()
+    const sizes = [...receiver.received()].map(([name, { items }]) => [name, items.size])
+    expect(Object.fromEntries(sizes)).toEqual({ 'cfg/b': 1, [stream]: 0 })
   })
 
   it('a centre that repeats the same page for ever is left after one repetition', async () => {

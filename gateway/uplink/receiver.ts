@@ -13,6 +13,8 @@ export type ReceiverParts = {
   readonly store: ReceivedStore
   readonly log: Log
   readonly signal: AbortSignal
+  /** Streams that a member always has: never forgotten and never emptied, whoever says so. A cluster that was removed serves on. */
+  readonly lasting: ReadonlySet<string>
   /** After every change, with the streams that moved. */
   readonly onReceived: (received: Received, changed: readonly string[]) => void
   /** A stream came back in another epoch: the centre's store is not the one that it was. */
@@ -34,7 +36,7 @@ export type Receiver = {
   mismatches(): number
 }
 
-export function openReceiver({ call, store, log, signal, onReceived, onOtherEpoch }: ReceiverParts): Receiver {
+export function openReceiver({ call, store, log, signal, lasting, onReceived, onOtherEpoch }: ReceiverParts): Receiver {
   let received = store.loaded
   let mismatches = 0
   const pulling = single(pullAll)
@@ -90,7 +92,7 @@ export function openReceiver({ call, store, log, signal, onReceived, onOtherEpoc
       const before = after.get(delta.stream)
       try {
         const stream = applied(before, delta)
-        if (!stream) continue
+        if (!stream || (stream.items.size === 0 && before && lasting.has(delta.stream))) continue
         after.set(delta.stream, stream)
         taken.push(delta)
         otherEpoch ||= before !== undefined && before.epoch !== '' && before.epoch !== delta.epoch
@@ -101,7 +103,7 @@ export function openReceiver({ call, store, log, signal, onReceived, onOtherEpoc
         if (before) after.set(delta.stream, { ...before, epoch: '', rev: 0 })
       }
     }
-    const left = gone.filter((name) => after.delete(name))
+    const left = gone.filter((name) => !lasting.has(name) && after.delete(name))
     received = after
     if (taken.length + left.length === 0) return
     store.keep({ deltas: taken, gone: left }, received)

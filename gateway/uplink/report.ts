@@ -3,6 +3,7 @@ import type { ClusterConfig, Condition } from '#mesh/model/cluster-config.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import { partsOf, type ServiceKey } from '#mesh/model/id.ts'
 import type { Service } from '#mesh/model/service.ts'
+import { someOf } from '#mesh/model/some-of.ts'
 import type { FlatEndpoint, PortCount, ServiceSummary } from '#mesh/model/summary.ts'
 import type { Home, OwnCluster, OwnExport } from '#mesh/model/view.ts'
 import { exportSchema, reportKeys } from '#mesh/wire/report.ts'
@@ -49,7 +50,10 @@ export function reportOf(facts: ReportFacts): Report {
     const accounts = accountsOf(exported.key, endpoints, facts)
     items.set(reportKeys.export(exported.key), exportItem(exported, service, accounts))
     items.set(reportKeys.summary(exported.key), { ...summaryOf(service, endpoints, facts) })
-    conditions.push(...conditionsOf(service, endpoints, accounts))
+    conditions.push(
+      ...conditionsOf(service, endpoints, accounts),
+      ...(facts.flat ? cutOf(service, endpoints, home) : []),
+    )
   }
   for (const key of [...own.refused].toSorted(compare)) items.set(reportKeys.refuse(key), {})
   return { items, conditions }
@@ -89,7 +93,7 @@ export function summaryOf(
   const behind = endpoints.filter((endpoint) => endpoint.meshed)
   const counts = countsOf(service, behind)
   const summary = { counts: counts.length <= countsMax ? counts : countsOf(service, behind.map(withoutZone)) }
-  return flat ? { ...summary, flat: flatOf(service, behind, home).slice(0, flatMax) } : summary
+  return flat ? { ...summary, flat: flatOf(service, behind, home).flatMap(({ kept }) => kept) } : summary
 }
 
 const withoutZone = (e: Endpoint): Endpoint => ({ ...e, locality: { ...e.locality, zone: '' } })
@@ -109,17 +113,46 @@ function countsOf(service: Service, endpoints: readonly Endpoint[]): PortCount[]
   )
 }
 
-function flatOf(service: Service, endpoints: readonly Endpoint[], home: Home): FlatEndpoint[] {
-  const near = endpoints.filter((e) => e.health !== 'not-ready' && e.network === home.network)
-  return service.ports
-    .flatMap(({ port: servicePort, name }) =>
-      near.flatMap(({ address, ports, locality, health }) => {
+/**
+ * Per service port, in order: addresses that neighbours may dial, those kept and how many there are. What the wire holds
+ * is shared out evenly between ports that have any, so that none of them is without a road; ready ones are kept first.
+ */
+function flatOf(service: Service, endpoints: readonly Endpoint[], home: Home): readonly FlatPort[] {
+  const near = endpoints.filter((e) => e.meshed && e.health !== 'not-ready' && e.network === home.network)
+  const all = service.ports
+    .map(({ port: servicePort, name }) => ({
+      port: servicePort,
+      found: near.flatMap(({ address, ports, locality, health }) => {
         const port = ports[name]
         const { region, zone } = locality
         return port === undefined ? [] : [{ address, port, servicePort, region, zone, draining: health === 'draining' }]
       }),
-    )
-    .toSorted((a, b) => a.servicePort - b.servicePort || compare(a.address, b.address))
+    }))
+    .filter(({ found }) => found.length > 0)
+    .toSorted((a, b) => a.port - b.port)
+  const share = Math.max(1, Math.floor(flatMax / all.length))
+  return all.map(({ port, found }) => {
+    const first = found.toSorted((a, b) => Number(a.draining) - Number(b.draining) || compare(a.address, b.address))
+    return { port, kept: first.slice(0, share).toSorted((a, b) => compare(a.address, b.address)), total: found.length }
+  })
+}
+
+type FlatPort = { readonly port: number; readonly kept: readonly FlatEndpoint[]; readonly total: number }
+
+function cutOf(service: Service, endpoints: readonly Endpoint[], home: Home): Condition[] {
+  const cut = flatOf(service, endpoints, home).filter(({ kept, total }) => kept.length < total)
+  if (cut.length === 0) return []
+  const parts = cut.map(({ port, kept, total }) => `${kept.length} of ${total} on port ${port}`)
+  return [
+    {
+      type: 'TooManyEndpoints',
+      reason: 'Bound',
+      message:
+        `clusters of network "${home.network}" dial only some of its pods (${someOf(parts)}): ` +
+        'offer fewer ports, or give those clusters a network of their own, so that they come through the gateways',
+      object: `service ${service.key}`,
+    },
+  ]
 }
 
 const noService = (exported: OwnExport): Condition => ({
@@ -139,7 +172,7 @@ function conditionsOf(service: Service, endpoints: readonly Endpoint[], accounts
       type: 'NotMeshed',
       reason: 'PodsWithoutProxy',
       message:
-        `${some([...new Set(bare)])} stand behind it without a proxy and are not offered to other clusters: ` +
+        `${someOf([...new Set(bare)])} stand behind it without a proxy and are not offered to other clusters: ` +
         'give them one and the label security.istio.io/tlsMode=istio',
       object,
     })
@@ -147,7 +180,7 @@ function conditionsOf(service: Service, endpoints: readonly Endpoint[], accounts
     conditions.push({
       type: 'ProtocolNotDeclared',
       reason: 'OpaqueTcp',
-      message: `port ${some(unsaid)} (${service.origin}) says no protocol and is carried as opaque TCP: set appProtocol`,
+      message: `port ${someOf(unsaid)} (${service.origin}) says no protocol and is carried as opaque TCP: set appProtocol`,
       object,
     })
   if (accounts.length > accountsMax)
@@ -159,6 +192,3 @@ function conditionsOf(service: Service, endpoints: readonly Endpoint[], accounts
     })
   return conditions
 }
-
-const some = (names: readonly (string | number)[]): string =>
-  names.slice(0, 5).join(', ') + (names.length > 5 ? ` and ${names.length - 5} more` : '')

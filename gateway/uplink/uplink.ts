@@ -15,6 +15,7 @@ import { type LineState, type Log, openStanding } from '#gateway/uplink/standing
 import type { StateFault } from '#gateway/uplink/state-file.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { type SignAnswer, type SignRequest, signAnswerSchema } from '#mesh/wire/join.ts'
+import { cfgStream, trustStream } from '#mesh/wire/stream.ts'
 
 export type { Log }
 
@@ -90,6 +91,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
   const store = openReceivedStore(join(settings.dir, 'received.json'), log)
   const receiver = openReceiver({
     ...{ call, store, log, signal, onReceived: settings.onReceived },
+    lasting: new Set([cfgStream(membership.cluster), trustStream(membership.mesh)]),
     onOtherEpoch: () => reporter.check(),
   })
   const reporter = openReporter({
@@ -139,7 +141,11 @@ export function openUplink(settings: UplinkSettings): Uplink {
       if (signal.aborted) return
       const fault = [pulled, told].find((end) => end.status === 'rejected')
       if (fault) standing.lost(fault.reason)
-      else standing.well()
+      else {
+        // What came back may be an older copy of what went away: then it says so, and is told everything.
+        if (standing.state() === 'away') reporter.check()
+        standing.well()
+      }
       const answers = pulled.status === 'fulfilled'
       failures = answers ? 0 : failures + 1
       if (answers) hints.keep()

@@ -185,6 +185,7 @@ describe('the channel', () => {
     const north = await joinMember(centre, 'north')
     north.uplink().start()
     north.uplink().report(reportOn('north', {}))
+    await eventually(healMs, 'north may call east', () => importsOf(north.uplink().received(), 'north').length > 0)
     await eventually(
       healMs,
       'north sees east',
