@@ -1,9 +1,10 @@
 import type { MiddlewareHandler } from 'hono'
-import { authenticate } from '#control/authenticate.ts'
+import { authenticate, operatorKeyPrefix } from '#control/authenticate.ts'
 import { type Caller, requireCluster, requireRole } from '#control/caller.ts'
 import type { Role } from '#control/store/operator-keys.ts'
 import { readBody } from '#functions/api/body.ts'
-import type { Door, Env } from '#functions/api/door.ts'
+import type { Door, Env, Limits } from '#functions/api/door.ts'
+import { sha256Hex } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 type Middleware = MiddlewareHandler<Env>
@@ -44,7 +45,12 @@ export async function callerOf(door: Door, header: string | undefined, address: 
   try {
     const credential = /^Bearer +([A-Za-z0-9._~+/=-]{1,4096})$/i.exec(header ?? '')?.[1]
     if (credential === undefined) throw new Problem('unauthenticated', 'no bearer credential')
+    const isKey = credential.startsWith(operatorKeyPrefix)
+    // A guessed key costs a look into the database; a cluster's token none before its signature is good. Relays, and
+    // operators who were known before, are let through beside somebody of their address who guesses.
+    if (isKey && !isKnown(door.limits, credential)) door.limits.strangers.check(address, now)
     const caller = await authenticate(door.centre, credential)
+    if (isKey) know(door.limits, credential)
     door.limits[caller.kind === 'cluster' ? 'clusters' : 'operators'].take(caller.id, now)
     return caller
   } catch (error) {
@@ -54,6 +60,19 @@ export async function callerOf(door: Door, header: string | undefined, address: 
     }
     throw error
   }
+}
+
+/** Hashes of keys that were good once; they are authenticated nevertheless. */
+const known = new WeakMap<Limits, Set<string>>()
+const knownMax = 1000
+
+const isKnown = (limits: Limits, key: string): boolean => known.get(limits)?.has(sha256Hex(key)) ?? false
+
+function know(limits: Limits, key: string): void {
+  const hashes = known.get(limits) ?? new Set()
+  known.set(limits, hashes.add(sha256Hex(key)))
+  const [eldest] = hashes
+  if (eldest !== undefined && hashes.size > knownMax) hashes.delete(eldest)
 }
 
 export const addressOf = (env: Env['Bindings'] | undefined): string => env?.incoming?.socket?.remoteAddress ?? 'unknown'

@@ -20,9 +20,7 @@ export class RateLimit {
   }
 
   take(caller: string, now: number): void {
-    const old = this.#buckets.get(caller) ?? { tokens: this.#rate.burst, at: now }
-    const elapsed = Math.max(0, now - old.at) / 1000
-    const tokens = Math.min(this.#rate.burst, old.tokens + elapsed * this.#rate.perSecond)
+    const tokens = this.#tokensOf(caller, now)
     const enough = tokens >= 1
     this.#buckets.delete(caller)
     this.#buckets.set(caller, { tokens: enough ? tokens - 1 : tokens, at: now })
@@ -30,11 +28,27 @@ export class RateLimit {
       const oldest = this.#buckets.keys().next()
       if (!oldest.done) this.#buckets.delete(oldest.value)
     }
-    if (enough) return
-    const retryAfterSeconds = Math.max(1, Math.ceil((1 - tokens) / this.#rate.perSecond))
-    throw new Problem(
+    if (!enough) throw this.#tooMany(tokens)
+  }
+
+  /** Throws as `take` would, and spends nothing. */
+  check(caller: string, now: number): void {
+    const tokens = this.#tokensOf(caller, now)
+    if (tokens < 1) throw this.#tooMany(tokens)
+  }
+
+  #tokensOf(caller: string, now: number): number {
+    const old = this.#buckets.get(caller) ?? { tokens: this.#rate.burst, at: now }
+    const elapsed = Math.max(0, now - old.at) / 1000
+    return Math.min(this.#rate.burst, old.tokens + elapsed * this.#rate.perSecond)
+  }
+
+  #tooMany(tokens: number): Problem {
+    const { perSecond, burst } = this.#rate
+    const retryAfterSeconds = Math.max(1, Math.ceil((1 - tokens) / perSecond))
+    return new Problem(
       'too-many',
-      `more than ${this.#rate.perSecond} requests a second (burst ${this.#rate.burst}): wait ${retryAfterSeconds} s`,
+      `more than ${perSecond} requests a second (burst ${burst}): wait ${retryAfterSeconds} s`,
       { extra: { retryAfterSeconds } },
     )
   }

@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { RateLimit } from '#functions/api/rate-limit.ts'
 import { type Answer, openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { exported, facts, summary } from '#tests/support/stores.ts'
@@ -151,8 +151,21 @@ describe('callers', () => {
     const strangers = new RateLimit({ perSecond: 1, burst: 2 })
     const limited = await openTestCentre({ db: centre.db, dir: centre.dir, limits: { strangers } })
     const guess = async () => (await limited.call('GET', '/v1/meshes', { bearer: 'isthmus_key_guess' })).status
-    expect([await guess(), await guess(), await guess()]).toEqual([401, 401, 429])
     expect((await limited.admin('GET', '/v1/meshes')).status).toBe(200)
+    expect([await guess(), await guess(), await guess()]).toEqual([401, 401, 429])
+    const looks = vi.spyOn(limited.centre.db, 'read')
+    onTestFinished(() => looks.mockRestore())
+    expect(await guess()).toBe(429)
+    expect(looks).not.toHaveBeenCalled()
+    expect((await limited.admin('GET', '/v1/meshes')).status).toBe(200)
+  })
+
+  test('anybody may ask whether it is ready, and the database is asked once a second at most', async () => {
+    const looks = vi.spyOn(centre.centre.db, 'read')
+    onTestFinished(() => looks.mockRestore())
+    for (let n = 0; n < 20; n++)
+      expect((await centre.call('GET', '/readyz')).body).toMatchObject({ status: 'ok', store: 'ok' })
+    expect(looks.mock.calls.length).toBeLessThan(5)
   })
 })
 
