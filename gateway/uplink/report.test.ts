@@ -200,6 +200,43 @@ describe('addresses for neighbours', () => {
   })
 })
 
+describe('more pods than the wire holds', () => {
+  const ports = [80, 81, 82, 83].map((port) => ({ name: `p${port}`, port, protocol: 'http' as const, declared: true }))
+  const behind = { p80: 8080, p81: 8081, p82: 8082 }
+  const many = (n: number, more: Partial<Endpoint> = {}) =>
+    Array.from({ length: n }, (_, i) =>
+      endpoint(`10.${more.health ? 0 : 1}.${i >> 8}.${i & 255}`, { ports: behind, ...more }),
+    )
+  const own = (endpoints: readonly Endpoint[]) =>
+    clusterOf(endpoints, { services: new Map([[web, service(web, { ports })]]) })
+  const flatPorts = (given: Report) => {
+    const { flat = [] } = serviceSummarySchema.parse(given.items.get('summary/shop/web'))
+    return Object.fromEntries([...Map.groupBy(flat, (e) => e.servicePort)].map(([port, of]) => [port, of]))
+  }
+
+  test('every port that has pods keeps its share of addresses, and the cut is said', () => {
+    const given = report(own(many(200)), { flat: true })
+    const kept = flatPorts(given)
+    expect(Object.entries(kept).map(([port, of]) => [port, of.length])).toEqual([
+      ['80', 133],
+      ['81', 133],
+      ['82', 133],
+    ])
+    expect(told(given)).toEqual(['TooManyEndpoints service shop/web'])
+    expect(given.conditions[0]?.message).toContain('133 of 200 on port 82')
+  })
+
+  test('ready ones are kept before those that go', () => {
+    const kept = flatPorts(report(own([...many(200, { health: 'draining' }), ...many(20)]), { flat: true }))
+    for (const of of Object.values(kept)) expect(of.filter((e) => !e.draining)).toHaveLength(20)
+  })
+
+  test('nothing is cut or said where all have room, or where no pod address leaves the cluster', () => {
+    expect(told(report(own(many(133)), { flat: true }))).toEqual([])
+    expect(told(report(own(many(200))))).toEqual([])
+  })
+})
+
 describe('conditions', () => {
   test('an export of nothing', () => {
     const given = report(clusterOf([], { services: new Map() }))
@@ -259,7 +296,7 @@ describe('whatever the cluster', () => {
       expect(schemas[kind].safeParse(value).error).toBeUndefined()
       expect(Buffer.byteLength(canonicalJson(value))).toBeLessThan(reportLimits.valueBytes)
     }
-    expect(told(given)).toEqual(['TooManyIdentities service shop/web'])
+    expect(told(given)).toEqual(['TooManyIdentities service shop/web', 'TooManyEndpoints service shop/web'])
     expect(given.items.get('summary/shop/web')).toMatchObject({ counts: [{ ready: 5000, zone: '' }] })
   })
 })

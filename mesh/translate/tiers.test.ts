@@ -163,6 +163,24 @@ describe('who is dialled', () => {
     ])
   })
 
+  test('one network, ready pods without a known address: the gateway; only known ones dialled: counts decide the share', () => {
+    const other = ['10.1.0.3:99 81 r2/']
+    expect(tiers({ b: { network: 'lan', gateways: [gw(1)], counts: '2/2', flat: other } }, [{ b: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×2]'],
+    ])
+    expect(
+      tiers({ b: { network: 'lan', counts: '2/2', flat: other }, c: { gateways: [gw(2)], counts: '0/1' } }, [
+        { b: 1 },
+        { c: 1 },
+      ]),
+    ).toEqual([['c/r2 ×1 [127.22.0.2:15443 ×1]']])
+    const few = ['10.1.0.1:8080 80 r2/']
+    const c = { gateways: [gw(2)], counts: '4/4' }
+    expect(
+      tiers({ b: { network: 'lan', gateways: [gw(1)], counts: '4/4', flat: few }, c }, [{ b: 50, c: 50 }]),
+    ).toEqual([['b/r2 ×50 [10.1.0.1:8080 ×1]', 'c/r2 ×50 [127.22.0.2:15443 ×4]']])
+  })
+
   test('pod addresses of another network are never dialled, whoever names them', () => {
     const flat = ['10.1.0.1:8080 80 r2/']
     expect(tiers({ b: { gateways: [gw(1)], counts: '1/1', flat } }, [{ b: 1 }])).toEqual([

@@ -40,8 +40,8 @@ type Offer = {
 /**
  * The tiers of one federated service port, in order, none empty: per source cluster a share and its hosts.
  *
- * - The own cluster is its pods; a cluster of the same network its pods too; any other its gateways. A cluster without
- *   a road (no gateway known) is left out.
+ * - The own cluster is its pods; a cluster of the same network its pods too, as many of them as its summary names (how
+ *   many are ready, its counts say); any other its gateways. A cluster without a road (no gateway known) is left out.
  * - Nothing ready: left out. Nothing *heard*: dialled through its gateways as if one pod stood there, because unknown is
  *   not empty. Nothing ready anywhere: the gateways stay, in their order, as the last resort.
  * - What is no IP address is left out: Envoy would refuse the whole update, and another cluster's word must not do that.
@@ -89,35 +89,40 @@ function offerOf(view: View, road: Road, source: Source, port: ServicePort): Off
   if (source.cluster === view.home.cluster) return ownOffer(source, ownPodsOf(view, road.imported.key, port))
   const summary = view.summaries.services.get(source.cluster)?.get(road.imported.key)
   const counts = summary?.counts.filter((c) => c.port === port.port) ?? []
+  const counted = sumOf(counts.map((c) => c.ready))
+  const total = sumOf(counts.map((c) => c.total))
+  const gateways = (view.summaries.gateways.get(source.cluster)?.gateways ?? []).filter((g) => isAddress(g.address))
   const flat = source.network === view.home.network ? summary?.flat : undefined
-  if (flat !== undefined) {
-    const pods = flat
-      .filter((e) => e.servicePort === port.port && isAddress(e.address))
-      .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
-    const ready = pods.filter((e) => !e.draining).length
+  const pods = flat?.filter((e) => e.servicePort === port.port && isAddress(e.address)) ?? []
+  const dialled = pods.filter((e) => !e.draining).length
+  // Ready pods of which no address is known here: they are reached as those of any other network are.
+  const hidden = dialled === 0 && counted > 0 && gateways.length > 0
+  if (flat !== undefined && !hidden) {
+    const ready = dialled === 0 ? 0 : Math.max(dialled, counted)
     return {
       source,
       zone: onlyOne(pods.map((e) => e.zone)),
       ready,
-      total: Math.max(ready, sumOf(counts.map((c) => c.total))),
+      total: Math.max(ready, total),
       behind: {
         kind: 'pods',
-        pods: pods.map((e) => ({
-          address: e.address,
-          port: e.port,
-          health: e.draining ? 'DRAINING' : 'HEALTHY',
-          meshed: true,
-        })),
+        pods: pods
+          .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
+          .map((e) => ({
+            address: e.address,
+            port: e.port,
+            health: e.draining ? 'DRAINING' : 'HEALTHY',
+            meshed: true,
+          })),
       },
     }
   }
-  const gateways = (view.summaries.gateways.get(source.cluster)?.gateways ?? []).filter((g) => isAddress(g.address))
   if (gateways.length === 0) return undefined
   return {
     source,
     zone: onlyOne(counts.map((c) => c.zone)),
-    ...(summary === undefined ? {} : { ready: sumOf(counts.map((c) => c.ready)) }),
-    total: sumOf(counts.map((c) => c.total)),
+    ...(summary === undefined ? {} : { ready: counted }),
+    total,
     behind: { kind: 'gateways', gateways },
   }
 }
