@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
 import { centreCaller } from '#control/caller.ts'
 import { audited, type Centre } from '#control/centre.ts'
@@ -59,5 +59,4 @@ export async function issueServing(centre: Centre, hosts: readonly string[]): Pr
   }
 }
 
-const spkiOf = (key: KeyObject): Uint8Array =>
-  new Uint8Array(createPublicKey(key.export({ type: 'spki', format: 'pem' })).export({ type: 'spki', format: 'der' }))
+const spkiOf = (key: KeyObject): Uint8Array => new Uint8Array(key.export({ type: 'spki', format: 'der' }))
