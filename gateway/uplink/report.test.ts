@@ -245,6 +245,37 @@ describe('conditions', () => {
     expect([...given.items.keys()]).toEqual(['cluster', 'gateways'])
   })
 
+  describe('a Service of a name that other clusters offer', () => {
+    const importedFrom = (...clusters: string[]): ClusterConfig =>
+      ({
+        imports: new Map([
+          [
+            hidden,
+            { key: hidden, host: 'hidden.shop.svc.cluster.local', sources: clusters.map((cluster) => ({ cluster })) },
+          ],
+        ]),
+      }) as unknown as ClusterConfig
+    const pods = [endpoint('10.0.0.1')]
+
+    test('own pods only, unless it is exported here: both ways to all of them are named', () => {
+      const given = report(clusterOf(pods), { config: importedFrom('a', 'b', 'c') })
+      expect(told(given)).toEqual(['OwnPodsOnly service shop/hidden'])
+      expect(given.conditions[0]?.message).toContain('hidden.shop.svc.cluster.local reaches only')
+      expect(given.conditions[0]?.message).toContain('b, c offer')
+      expect(given.conditions[0]?.message).toContain('call hidden.shop.svc.clusterset.local, or export it')
+    })
+
+    const both = new Map([web, hidden].map((key) => [key, { key, createdAt: 7, origin: 'x.yaml:3' }]))
+    test.each([
+      ['exported here too', clusterOf(pods, { exports: both }), ['b']],
+      ['nobody else offers it', clusterOf(pods), ['a']],
+      ['refused here', clusterOf(pods, { refused: new Set([hidden]) }), ['b']],
+      ['no such Service here', clusterOf(pods, { services: new Map([[web, service()]]) }), ['b']],
+    ] as const)('%s: nothing to say', (_name, own, from) =>
+      expect(told(report(own, { config: importedFrom(...from) }))).toEqual([]),
+    )
+  })
+
   test('a port that says no protocol', () => {
     const ports = [{ name: 'x', port: 80, protocol: 'tcp' as const, declared: false }]
     const given = report(clusterOf([], { services: new Map([[web, service(web, { ports })]]) }))

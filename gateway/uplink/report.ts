@@ -1,6 +1,7 @@
 import type { Json } from '#mesh/model/canonical.ts'
 import type { ClusterConfig, Condition } from '#mesh/model/cluster-config.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
+import { clusterSetHostOf } from '#mesh/model/host.ts'
 import { partsOf, type ServiceKey } from '#mesh/model/id.ts'
 import type { Service } from '#mesh/model/service.ts'
 import { someOf } from '#mesh/model/some-of.ts'
@@ -55,6 +56,7 @@ export function reportOf(facts: ReportFacts): Report {
       ...(facts.flat ? cutOf(service, endpoints, home) : []),
     )
   }
+  conditions.push(...ownPodsOnly(facts))
   for (const key of [...own.refused].toSorted(compare)) items.set(reportKeys.refuse(key), {})
   return { items, conditions }
 }
@@ -153,6 +155,23 @@ function cutOf(service: Service, endpoints: readonly Endpoint[], home: Home): Co
       object: `service ${service.key}`,
     },
   ]
+}
+
+/**
+ * Own Services whose name other clusters offer too, while this cluster offers none: the plain name stays with the own pods.
+ * That names are merged only here and there surprises whoever is not told.
+ */
+function ownPodsOnly({ own, home, config }: ReportFacts): Condition[] {
+  const imports = [...(config?.imports.values() ?? [])].toSorted((a, b) => compare(a.key, b.key))
+  return imports.flatMap(({ key, host, sources }) => {
+    const others = sources.map((source) => source.cluster).filter((cluster) => cluster !== home.cluster)
+    const isAsked = own.services.has(key) && !own.exports.has(key) && !own.refused.has(key)
+    if (others.length === 0 || !isAsked) return []
+    const message =
+      `${host} reaches only the pods of this cluster, though ${someOf(others)} ${others.length === 1 ? 'offers' : 'offer'} ` +
+      `the service too: call ${clusterSetHostOf(key)}, or export it here as well, to reach all`
+    return [{ type: 'OwnPodsOnly', reason: 'NotExportedHere', message, object: `service ${key}` }]
+  })
 }
 
 const noService = (exported: OwnExport): Condition => ({
