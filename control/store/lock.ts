@@ -50,7 +50,7 @@ function take(dir: string, { file, mine, died }: Files): void {
     }
     const holder = readHolder(file)
     if (holder === 'gone') continue
-    if (isAlive(holder)) throw held(holder, dir)
+    if (holder && isAlive(holder)) throw held(holder, dir)
     // Noted before the lock goes that says so. Only a machine that died leaves a lock that cannot be read.
     if (holder?.boot !== bootId()) writeFileSync(died, '', { mode: 0o600, flush: true })
     // Moved away before it is removed: of two that find the same stale lock only one can move it.
@@ -61,7 +61,7 @@ function take(dir: string, { file, mine, died }: Files): void {
       continue
     }
     const moved = readHolder(stale)
-    if (moved !== 'gone' && isAlive(moved)) {
+    if (moved && moved !== 'gone' && isAlive(moved)) {
       // Another took the stale one a moment ago, and this was its fresh lock: it gets it back.
       try {
         linkSync(stale, file)
@@ -88,8 +88,7 @@ const held = (holder: Holder, dir: string): Problem =>
     { extra: { pid: holder.pid } },
   )
 
-const isAlive = (holder: Holder | undefined): holder is Holder =>
-  holder !== undefined && holder.boot === bootId() && startOf(holder.pid) === holder.start
+const isAlive = (holder: Holder): boolean => holder.boot === bootId() && startOf(holder.pid) === holder.start
 
 /** Undefined for a file that cannot be read: it says nothing of a live holder, because it is written whole, by link. */
 function readHolder(file: string): Holder | 'gone' | undefined {
