@@ -25,4 +25,41 @@ describe('a cluster that left and came back', () => {
     })
     expect(live.map((item) => item.key)).toEqual([])
   })
+
+  test('is expected where its operator says now', async () => {
+    await centre.admin('POST', '/v1/clusters', { name: 'back', network: 'n1', region: 'r1' })
+    await centre.admin('DELETE', '/v1/clusters/back')
+    const { status, body } = await centre.admin('POST', '/v1/clusters', { name: 'back', network: 'n2' })
+    expect([status, body['network'], body['region'], body['generation']]).toEqual([201, 'n2', '', 2])
+  })
+})
+
+describe('PUT of a cluster', () => {
+  const put = (name: string, body: object, headers = {}) => centre.admin('PUT', `/v1/clusters/${name}`, body, headers)
+
+  test('that is expected notes its place, once', async () => {
+    expect((await put('put', { network: 'n1' })).status).toBe(201)
+    const rehearsed = await centre.admin('PUT', '/v1/clusters/put?dryRun=true', { region: 'r9' })
+    expect(rehearsed).toMatchObject({ status: 200, body: { region: 'r9' } })
+    const moved = { network: 'n1', region: 'r2', revision: 2 }
+    expect(await put('put', { region: 'r2' })).toMatchObject({ status: 200, body: moved })
+    expect(await put('put', { region: 'r2' })).toMatchObject({ status: 200, body: moved })
+    expect(await centre.admin('GET', '/v1/clusters/put')).toMatchObject({ body: moved })
+  })
+
+  test('that has joined says which field its relay says otherwise', async () => {
+    await new TestRelay(centre, 'said').join()
+    expect((await put('said', { network: 'net-said', region: 'eu-1' })).status).toBe(200)
+    const other = await put('said', { network: 'net-said', region: 'us-1' })
+    expect(other).toMatchObject({ status: 409, body: { violations: [{ path: 'region' }] } })
+    expect(other.body['detail']).toContain('its relay has joined with "eu-1"')
+  })
+
+  test('with If-Match of another revision is refused, and of none that is there', async () => {
+    await put('match', { network: 'n1' })
+    expect((await put('match', { network: 'n2' }, { 'if-match': '"7"' })).status).toBe(412)
+    expect((await put('match', { network: 'n2' }, { 'if-match': '"1"' })).body).toMatchObject({ network: 'n2' })
+    expect((await put('nobody', {}, { 'if-match': '"1"' })).status).toBe(404)
+    expect((await centre.admin('GET', '/v1/clusters/nobody')).status).toBe(404)
+  })
 })

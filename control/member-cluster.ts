@@ -35,8 +35,7 @@ export type NewCluster = {
  */
 export async function createCluster(centre: Centre, caller: Caller, asked: NewCluster): Promise<ClusterRow> {
   const name = parseClusterName(asked.name)
-  const network = asked.network === undefined ? '' : parseNetworkName(asked.network)
-  const place = { network, region: asked.region ?? '' }
+  const place = { network: '', region: '', ...placeOf(asked) }
   const action = 'cluster.create'
   try {
     return await centre.db.transact(async (tx) => {
@@ -44,7 +43,7 @@ export async function createCluster(centre: Centre, caller: Caller, asked: NewCl
       const { id } = await once(centre, tx, { caller, action, nonce: asked.nonce, request }, async () => {
         const old = await loadClusterByName(tx, centre.mesh, name)
         if (old && old.state !== 'left') throw exists(name)
-        const row = old ? await comeBack(centre, tx, old) : await insertNew(centre, tx, { name, ...place })
+        const row = old ? await comeBack(centre, tx, old, place) : await insertNew(centre, tx, { name, ...place })
         await audited(centre, tx, caller, { action, object: `cluster ${name}` })
         return { id: row.id }
       })
@@ -58,6 +57,48 @@ export async function createCluster(centre: Centre, caller: Caller, asked: NewCl
     if (isDuplicate(error)) throw exists(name)
     throw error
   }
+}
+
+type Place = Pick<ClusterRow, 'network' | 'region'>
+
+/** What was asked for, and no more. */
+const placeOf = ({ network, region }: NewCluster): Partial<Place> => ({
+  ...(network === undefined ? {} : { network: parseNetworkName(network) }),
+  ...(region === undefined ? {} : { region }),
+})
+
+/**
+ * Announces a cluster where none of that name is expected or joined. Where one is expected, what was asked for is noted;
+ * where one is joined, its relay has said where it is, and asking for another place throws `conflict` that names the
+ * field. `expected` is the revision the caller has seen. Again: the same answer. Throws as `createCluster`, and `stale`.
+ */
+export async function applyCluster(
+  centre: Centre,
+  caller: Caller,
+  asked: NewCluster & { readonly expected?: number | undefined },
+): Promise<{ readonly row: ClusterRow; readonly created: boolean }> {
+  const name = parseClusterName(asked.name)
+  const old = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, name))
+  if (asked.expected !== undefined && old?.revision !== asked.expected) throw old ? stale(old) : unknownCluster(name)
+  if (!old || old.state === 'left') return { row: await createCluster(centre, caller, asked), created: true }
+  const place = placeOf(asked)
+  const moves = (['network', 'region'] as const).filter((field) => (place[field] ?? old[field]) !== old[field])
+  const [field] = moves
+  if (field === undefined) return { row: old, created: false }
+  if (old.state === 'joined')
+    throw new Problem(
+      'conflict',
+      `${field} "${place[field]}" is not where cluster "${name}" is: its relay has joined with "${old[field]}"; leave ` +
+        `${field} out, or change it in the relay's settings and join anew`,
+      { violations: moves.map((path) => ({ path, reason: `is "${old[path]}", as the relay joined with` })) },
+    )
+  if (asked.dryRun) return { row: { ...old, ...place, revision: old.revision + 1 }, created: false }
+  const row = await centre.db.transact(async (tx) => {
+    const changed = moved(old, await updateCluster(tx, old, place))
+    await audited(centre, tx, caller, { action: 'cluster.update', object: `cluster ${name}`, detail: { ...place } })
+    return changed
+  })
+  return { row, created: false }
 }
 
 /** Thrown to roll a rehearsal back once it is known how it would have ended. */
@@ -75,7 +116,7 @@ const exists = (name: string): Problem =>
 async function insertNew(
   centre: Centre,
   tx: Tx,
-  { name, network, region }: { readonly name: ClusterName; readonly network: string; readonly region: string },
+  { name, network, region }: Place & { readonly name: ClusterName },
 ): Promise<ClusterRow> {
   const now = centre.now()
   const row: ClusterRow = {
@@ -100,11 +141,11 @@ async function insertNew(
   return row
 }
 
-async function comeBack(centre: Centre, tx: Tx, row: ClusterRow): Promise<ClusterRow> {
+async function comeBack(centre: Centre, tx: Tx, row: ClusterRow, place: Place): Promise<ClusterRow> {
   const generation = row.generation + 1
   await forgetReport(centre, tx, row)
   const trustDomain = parseTrustDomain(trustDomainOf(parseClusterName(row.name), centre.mesh, generation))
-  return moved(row, await updateCluster(tx, row, { state: 'expected', generation, trustDomain }))
+  return moved(row, await updateCluster(tx, row, { ...place, state: 'expected', generation, trustDomain }))
 }
 
 /** The stream and its durable copy alike: what one of them kept would be an export of a former life. */

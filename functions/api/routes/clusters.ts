@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { createCluster, removeCluster } from '#control/member-cluster.ts'
+import { applyCluster, createCluster, removeCluster } from '#control/member-cluster.ts'
 import { type ClusterRow, loadClusterByName, loadClusters } from '#control/store/clusters.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
@@ -92,21 +92,19 @@ export function clusterRoutes(api: Api, door: Door): void {
       ...shared,
       method: 'put',
       path: '/v1/clusters/{name}',
-      summary: 'Announce a cluster, or nothing where it exists already',
+      summary: 'Announce a cluster, or say anew where one is expected to be',
       middleware: [forRole(door, 'operator')] as const,
       request: { params: named, query: dryRun, body: body(z.object(place).openapi('ClusterSpec')) },
       responses: { 200: json(clusterSchema, 'It exists'), 201: json(clusterSchema, 'Announced'), ...problems },
     }),
     async (c) => {
-      const { name } = c.req.valid('param')
-      const old = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, name))
-      if (old && old.state !== 'left') return c.json(item(old), 200, { etag: etagOf(old.revision) })
-      const row = await createCluster(centre, c.get('caller'), {
-        name,
+      const { row, created } = await applyCluster(centre, c.get('caller'), {
+        ...c.req.valid('param'),
         ...c.req.valid('json'),
         dryRun: c.req.valid('query').dryRun === 'true',
+        expected: expectedRevision(c.req.header('if-match')),
       })
-      return c.json(item(row), 201, { etag: etagOf(row.revision) })
+      return c.json(item(row), created ? 201 : 200, { etag: etagOf(row.revision) })
     },
   )
   api.openapi(
