@@ -10,7 +10,7 @@ import { faultOf } from './fault.ts'
 import { type Keys, listenToKeys } from './keys.ts'
 import { endLeftBehind } from './left-behind.ts'
 import { takeTurn } from './one-at-a-time.ts'
-import { planSandbox } from './plan.ts'
+import { planSandbox, smokeEnvironment } from './plan.ts'
 import { openSandbox } from './sandbox.ts'
 import { emptyDirectory, openDirectory } from './sandbox-directory.ts'
 import { smoke } from './smoke.ts'
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
   }
 
   async function run({ fresh, smoke: smoking }: { readonly fresh: boolean; readonly smoke: boolean }): Promise<number> {
-    const plan = planSandbox(root, smoking ? { ISTHMUS_SANDBOX: '.isthmus/smoke', ...process.env } : process.env)
+    const plan = planSandbox(root, smoking ? smokeEnvironment(process.env) : process.env)
     const envoy = process.env['ISTHMUS_ENVOY']
     if (!envoy) throw new Error('there is no Envoy: start with "npm start", which gets it')
     const addresses = `Shop http://${plan.shop.host}:${plan.shop.port} · API ${centreUrl(plan)}/docs`

@@ -35,6 +35,22 @@ export const settings = {
   firstOctet: { variable: 'ISTHMUS_SANDBOX_OCTET', standard: '21' },
 } as const
 
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * The environment of a smoke test: a fleet of its own, on addresses of its own, so that it can run beside a sandbox and
+ * never empties one. A directory that was named gets a neighbour.
+ */
+export function smokeEnvironment(env: Environment): Environment {
+  const { directory, centrePort, shopPort, firstOctet } = settings
+  const named = env[directory.variable]
+  return {
+    ...{ [centrePort.variable]: '7410', [shopPort.variable]: '8090', [firstOctet.variable]: '31' },
+    ...env,
+    [directory.variable]: named ? `${named.replace(/\/+$/, '')}-smoke` : '.isthmus/smoke',
+  }
+}
+
 export const relayPort = 15012
 export const statusPort = 15014
 export const gatewayPort = 15443
@@ -83,8 +99,8 @@ const first: readonly Omit<ClusterPlan, 'octet' | 'dir'>[] = [
   },
 ]
 
-export function planSandbox(root: string, env: Readonly<Record<string, string | undefined>>): SandboxPlan {
-  const value = (of: keyof typeof settings) => env[settings[of].variable] ?? settings[of].standard
+export function planSandbox(root: string, env: Environment): SandboxPlan {
+  const value = (of: keyof typeof settings) => env[settings[of].variable] || settings[of].standard
   const port = (of: keyof typeof settings) => {
     const number = Number(value(of))
     if (Number.isInteger(number) && number >= 1 && number <= 65535) return number

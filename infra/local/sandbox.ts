@@ -35,7 +35,7 @@ export type Sandbox = {
   kill(): Promise<void>
 }
 
-const centreMs = 60_000
+const centreMs = 120_000
 const frontDoorMs = 20_000
 const addressingMs = 200
 
