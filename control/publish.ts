@@ -1,12 +1,12 @@
 import type { Centre } from '#control/centre.ts'
 import { loadFleet, type ReportMemo } from '#control/load-fleet.ts'
 import { projectMesh } from '#control/project-cluster.ts'
-import { loadClusters } from '#control/store/clusters.ts'
+import { loadClusterByName } from '#control/store/clusters.ts'
 import { appendCompiled, loadLastCompiled } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import { holdLease, takeLease } from '#control/store/leases.ts'
 import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.ts'
-import { appendWhole, lockStream } from '#control/store/streams.ts'
+import { appendWhole, loadStreams, lockStream } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
@@ -14,6 +14,7 @@ import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type ConfigEntry, clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
+import { emptyRoot } from '#mesh/wire/root.ts'
 import { cfgStream, trustStream } from '#mesh/wire/stream.ts'
 
 /** What a publisher remembers between rounds, only to read and write less: losing it costs nothing but that. */
@@ -42,7 +43,7 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, memo.reports))
   const why = reasonOf(asked)
   // First away, then there: whoever is shut out loses the summary before anybody is told of a new road.
-  await project(centre, fleet, memo)
+  await project(centre, fleet, { memo, always })
   const published = await writeConfigs(centre, fleet, { memo, why, always })
   await writeTrust(centre, fleet)
   await centre.db.transact((tx) =>
@@ -103,16 +104,24 @@ function reasonOf(asked: readonly OutboxRow[]): Why {
   }
 }
 
-/** Only what decides about readers: members, their networks, the lists. Summaries themselves flow with each report. */
-async function project(centre: Centre, fleet: Fleet, memo: PublishMemo): Promise<void> {
+/**
+ * Only when what decides about readers moved: members, their networks, the lists. Summaries themselves flow with each
+ * report; a full comparison finds what went wrong with either.
+ */
+async function project(
+  centre: Centre,
+  fleet: Fleet,
+  { memo, always }: { readonly memo: PublishMemo; readonly always: boolean },
+): Promise<void> {
   const neighbourhood = sha256Hex(
     canonicalJson({
       members: fleet.members.map(({ name, network }) => `${name} ${network}`).toSorted(),
       narrowings: fleet.narrowings.map((narrowing) => canonicalJson({ ...narrowing })).toSorted(),
     }),
   )
-  if (neighbourhood === memo.neighbourhood) return
-  tell(centre, await projectMesh(centre.db, centre.mesh, centre.now()))
+  if (neighbourhood === memo.neighbourhood && !always) return
+  const asLeaderOnly = { ...centre.db, transact: <T>(work: (tx: Tx) => Promise<T>) => asLeader(centre, work) }
+  tell(centre, await projectMesh(asLeaderOnly, centre.mesh, centre.now()))
   memo.neighbourhood = neighbourhood
 }
 
@@ -171,16 +180,18 @@ async function writeConfig(
   return delta
 }
 
-/** Clusters that left and still have a config in memory of this process, or at the start any that left. */
+/** Clusters that are no members and whose config still holds something. */
 async function gone(centre: Centre, members: ReadonlySet<string>): Promise<string[]> {
-  const left: string[] = []
-  for (let after = ''; ; ) {
-    const page = await centre.db.read((tx) => loadClusters(tx, centre.mesh, after, 500))
-    left.push(...page.filter((row) => row.state === 'left' && !members.has(row.name)).map((row) => row.name))
-    const last = page.at(-1)
-    if (page.length < 500 || !last) return left
-    after = last.name
-  }
+  return centre.db.read(async (tx) => {
+    const left: string[] = []
+    for (const { source, root } of await loadStreams(tx, centre.mesh, ['cfg']))
+      if (root !== emptyRoot && !members.has(source)) {
+        // It may have joined a moment ago, after the fleet was read.
+        const row = await loadClusterByName(tx, centre.mesh, source)
+        if (row?.state !== 'joined') left.push(source)
+      }
+    return left
+  })
 }
 
 /** `root/<digest>` for each root to accept, `member/<cluster>` with its trust domain. */
