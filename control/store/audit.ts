@@ -1,6 +1,6 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, inArray, lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
-import { kept } from '#control/store/kept.ts'
+import { dropped, kept } from '#control/store/kept.ts'
 import { type AuditRow, audit } from '#control/store/schema/audit.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -18,3 +18,19 @@ export const loadAudit = (tx: Tx, mesh: MeshName, before: string, limit: number)
     .where(before === '' ? eq(audit.mesh, mesh) : and(eq(audit.mesh, mesh), lt(audit.id, before)))
     .orderBy(desc(audit.id))
     .limit(limit)
+
+/** Forgets what is older than `before`, at most `limit` events of it; gives back how many. */
+export async function pruneAudit(tx: Tx, mesh: MeshName, before: number, limit: number): Promise<number> {
+  const old = tx
+    .select({ id: audit.id })
+    .from(audit)
+    .where(and(eq(audit.mesh, mesh), lt(audit.at, before)))
+    .orderBy(audit.at)
+    .limit(limit)
+  const rows = await tx
+    .delete(audit)
+    .where(and(eq(audit.mesh, mesh), inArray(audit.id, old)))
+    .returning()
+  dropped(tx, audit, rows)
+  return rows.length
+}

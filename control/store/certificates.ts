@@ -1,6 +1,6 @@
-import { and, count, eq, gt } from 'drizzle-orm'
+import { and, count, eq, gt, inArray, lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
-import { kept } from '#control/store/kept.ts'
+import { dropped, kept } from '#control/store/kept.ts'
 import { type CertificateRow, certificates } from '#control/store/schema/certificate.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -17,4 +17,19 @@ export async function countIssued(tx: Tx, mesh: MeshName, clusterId: string, sin
     .from(certificates)
     .where(and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId), gt(certificates.issuedAt, since)))
   return row?.n ?? 0
+}
+
+/** Forgets certificates that ended before `before`, at most `limit` of them; gives back how many. */
+export async function pruneCertificates(tx: Tx, mesh: MeshName, before: number, limit: number): Promise<number> {
+  const ended = tx
+    .select({ serial: certificates.serial })
+    .from(certificates)
+    .where(and(eq(certificates.mesh, mesh), lt(certificates.notAfter, before)))
+    .limit(limit)
+  const rows = await tx
+    .delete(certificates)
+    .where(and(eq(certificates.mesh, mesh), inArray(certificates.serial, ended)))
+    .returning()
+  dropped(tx, certificates, rows)
+  return rows.length
 }

@@ -1,11 +1,13 @@
-import { and, asc, eq, inArray, lt, lte, ne } from 'drizzle-orm'
+import { and, asc, eq, inArray, lt, lte, notExists } from 'drizzle-orm'
 import type { Database, Tx } from '#control/store/database.ts'
 import { assertions, idempotency } from '#control/store/schema/once.ts'
 import { audiences, items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import { lockStream } from '#control/store/streams.ts'
 
 export const tombstoneMsMin = 24 * 3_600_000
-const batch = 500
+export const batch = 500
+/** For one stream in one sweep; what is beyond, the next one takes. */
+const batchesMax = 40
 
 /**
  * Collects what time has made useless: tombstones older than a day (the floor of their stream rises first, so that a
@@ -17,9 +19,21 @@ export async function sweep(database: Database, now: number): Promise<number> {
   const before = now - tombstoneMsMin
   let removed = 0
   const rows = await database.read((tx) => tx.select().from(streams).orderBy(streams.mesh, streams.stream))
-  for (const row of rows) removed += await database.transact((tx) => sweepStream(tx, row, { before, now }))
-  removed += await database.transact((tx) => sweepAudiences(tx, before))
+  for (const row of rows)
+    removed += await inBatches(() => database.transact((tx) => sweepStream(tx, row, { before, now })))
+  removed += await inBatches(() => database.transact((tx) => sweepAudiences(tx, before)))
   removed += await database.transact((tx) => sweepExpired(tx, now))
+  return removed
+}
+
+/** Works until a batch was short. */
+export async function inBatches(work: () => Promise<number>): Promise<number> {
+  let removed = 0
+  for (let n = 0; n < batchesMax; n++) {
+    const more = await work()
+    removed += more
+    if (more < batch) break
+  }
   return removed
 }
 
@@ -57,14 +71,17 @@ async function removeEmpty(tx: Tx, row: StreamRow, now: number): Promise<number>
 
 /** Whoever makes a stream for an audience anew dates the audience anew, so one that is old and without a stream is unused. */
 async function sweepAudiences(tx: Tx, before: number): Promise<number> {
-  const used = await tx
-    .select({ mesh: streams.mesh, audience: streams.audience })
+  const inUse = tx
+    .select({ audience: streams.audience })
     .from(streams)
-    .where(ne(streams.audience, ''))
-  const names = new Set(used.map((row) => `${row.mesh} ${row.audience}`))
-  const old = await tx.select().from(audiences).where(lt(audiences.usedAt, before)).limit(batch)
+    .where(and(eq(streams.mesh, audiences.mesh), eq(streams.audience, audiences.audience)))
+  const old = await tx
+    .select()
+    .from(audiences)
+    .where(and(lt(audiences.usedAt, before), notExists(inUse)))
+    .limit(batch)
   let removed = 0
-  for (const { mesh, audience } of old.filter((row) => !names.has(`${row.mesh} ${row.audience}`))) {
+  for (const { mesh, audience } of old) {
     const is = and(eq(audiences.mesh, mesh), eq(audiences.audience, audience), lt(audiences.usedAt, before))
     removed += (await tx.delete(audiences).where(is).returning({ audience: audiences.audience })).length
   }

@@ -1,15 +1,25 @@
 import type { Centre } from '#control/centre.ts'
+import { pruneAudit } from '#control/store/audit.ts'
+import { pruneCertificates } from '#control/store/certificates.ts'
 import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
-import { sweep } from '#control/store/sweep.ts'
+import { batch, inBatches, sweep } from '#control/store/sweep.ts'
 
 /** Sweeps now and then; `stop` waits for a sweep under way. */
 export type Sweeper = { stop(): Promise<void> }
 
 const dayMs = 24 * 60 * 60_000
-/** How long configs and spent or expired join tokens are kept. */
-export const keptMs = { compiled: 30 * dayMs, joinTokens: 7 * dayMs } as const
+/**
+ * How long things are kept: compiled configs (the newest of each cluster always), join tokens once spent or expired, the
+ * audit log, and the facts of a certificate after its end.
+ */
+export const keptMs = {
+  compiled: 30 * dayMs,
+  joinTokens: 7 * dayMs,
+  audit: 90 * dayMs,
+  certificatesEnded: 30 * dayMs,
+} as const
 const periodMs = 60 * 60_000
 const firstMs = 60_000
 
@@ -18,6 +28,10 @@ export async function sweepCentre(centre: Centre): Promise<void> {
   const now = centre.now()
   await sweep(centre.db, now)
   await centre.db.transact((tx) => pruneJoinTokens(tx, now - keptMs.joinTokens))
+  await inBatches(() => centre.db.transact((tx) => pruneAudit(tx, centre.mesh, now - keptMs.audit, batch)))
+  await inBatches(() =>
+    centre.db.transact((tx) => pruneCertificates(tx, centre.mesh, now - keptMs.certificatesEnded, batch)),
+  )
   for (let after = ''; ; ) {
     const page = await centre.db.read((tx) => loadClusters(tx, centre.mesh, after, 100))
     for (const { name } of page)
