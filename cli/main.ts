@@ -9,6 +9,7 @@ import { cell, type Format, type Row, render, table } from '#cli/output.ts'
 import { answersAtAll, readStatus, statusText } from '#cli/status.ts'
 import { show } from '#cli/watch.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { version } from '#mesh/model/version.ts'
 
 // The command `isthmus`. The environment is read here and nowhere else. Exit codes: 0 done, 1 refused or failed, 2 not
 // understood.
@@ -20,7 +21,7 @@ process.stdout.on('error', () => process.exit(0))
 const self = 'npx --no isthmus'
 const program = new Command('isthmus')
   .description('federates the service meshes of many clusters')
-  .version('0.1.0')
+  .version(version)
   .option('--context <name>', 'context of the config file')
   .option('--url <url>', 'https URL of the centre (ISTHMUS_URL)')
   .option('--key-file <file>', 'file with an operator key (or ISTHMUS_API_KEY)')

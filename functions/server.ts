@@ -6,9 +6,9 @@ import { pino } from 'pino'
 import { parsePassphraseSource } from '#control/keys/passphrase.ts'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { version } from '#mesh/model/version.ts'
 
 // `isthmus serve`: all doors of the centre in one process. Reads the environment and the command line here and nowhere else.
-const version = '0.1.0'
 
 const usage = `usage: isthmus serve [options]
 

@@ -1,2 +1,2 @@
 /** The relay's version, as the centre and `isthmus version` show it. */
-export const relayVersion = '0.1.0'
+export { version as relayVersion } from '#mesh/model/version.ts'
