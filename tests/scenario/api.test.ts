@@ -121,7 +121,14 @@ describe('callers', () => {
   test('a cluster may do nothing but its own sync, pull and certificates', async () => {
     const relay = await new TestRelay(centre, 'curious').join()
     const document = await centre.call('GET', '/v1/openapi.json')
-    const own = ['/v1/clusters/{id}/sync', '/v1/clusters/{id}/certificates', '/v1/pull', '/v1/join', '/v1/token']
+    const own = [
+      '/v1/clusters/{id}/sync',
+      '/v1/clusters/{id}/certificates',
+      '/v1/pull',
+      '/v1/watch',
+      '/v1/join',
+      '/v1/token',
+    ]
     const paths = document.body['paths'] as Record<string, Record<string, unknown>>
     for (const [path, methods] of Object.entries(paths).filter(([p]) => !own.includes(p)))
       for (const method of Object.keys(methods)) {
@@ -270,6 +277,12 @@ describe('the document', () => {
         const declared = (operation.parameters ?? []).filter((p) => p.in === 'path').map((p) => p.name)
         expect([where, declared]).toEqual([where, named])
       }
+  })
+
+  test('describes the WebSocket of hints', async () => {
+    const paths = (await centre.call('GET', '/v1/openapi.json')).body['paths'] as Record<string, { get?: Operation }>
+    expect(paths['/v1/watch']?.get?.responses).toHaveProperty('101')
+    expect(paths['/v1/watch']?.get?.security).toEqual([{ clusterToken: [] }])
   })
 
   test('the page names every route and asks nobody else for anything', async () => {

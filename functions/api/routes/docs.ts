@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { docsPage, docsStyle } from '#functions/api/docs-page.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { clusterSecurity, problems } from '#functions/api/schemas.ts'
 
 /** `/v1/openapi.json` (3.1) and `/docs`, a page of it that asks nobody else for anything. Both are public: they hold no data. */
 export function docsRoutes(api: Api, door: Door): void {
@@ -15,6 +16,15 @@ export function docsRoutes(api: Api, door: Door): void {
     bearerFormat: 'JWT',
     description: "A cluster's access token from /v1/token",
   })
+  // Answered by `functions/watch`, where connections are upgraded.
+  api.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/v1/watch',
+    tags: ['relay'],
+    summary: 'A WebSocket of hints: which streams moved, with their deltas where they are small',
+    security: clusterSecurity,
+    responses: { 101: { description: 'The connection is a WebSocket now' }, ...problems },
+  })
   const document = () =>
     api.getOpenAPI31Document({
       openapi: '3.1.0',
@@ -24,8 +34,7 @@ export function docsRoutes(api: Api, door: Door): void {
         license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
         description:
           'Errors are application/problem+json with every violation. Lists page by an opaque cursor. Objects carry a ' +
-          'revision, which is their ETag; writes take If-Match. PUT is idempotent by name, POST by Idempotency-Key. ' +
-          'GET /v1/watch is a WebSocket: hints for relays.',
+          'revision, which is their ETag; writes take If-Match. PUT is idempotent by name, POST by Idempotency-Key.',
       },
       servers: [{ url: door.centre.url }],
     })
