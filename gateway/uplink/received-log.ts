@@ -54,26 +54,27 @@ export function openReceivedLog(path: string): ReceivedLog {
 
 /**
  * `from` with the steps of the log at `path`, in order. Steps that are older than `from` change nothing. A damaged line
- * is left out; what then does not fit is left out too, by its revision and its root, and is pulled again later.
+ * is left out; what then does not fit is left out too, by its revision and its root, and is pulled again later. `torn`:
+ * the last line has no end, so nothing may be appended behind it.
  */
 export function replayLog(
   path: string,
   from: Received,
-): { readonly received: Received; readonly faults: readonly StateFault[] } {
-  if (!existsSync(path)) return { received: from, faults: [] }
+): { readonly received: Received; readonly faults: readonly StateFault[]; readonly torn: boolean } {
+  if (!existsSync(path)) return { received: from, faults: [], torn: false }
   const after = new Map(from)
   const faults: StateFault[] = []
   const text = readFileSync(path, 'utf8')
   const lines = text.split('\n')
   // The last line was being written when the process ended: nobody was served from it.
-  lines.pop()
+  const torn = lines.pop() !== ''
   for (const [at, line] of lines.entries())
     try {
       take(after, parseStep(line))
     } catch (cause) {
       faults.push({ path, reason: `line ${at + 1} is left out: ${(cause as Error).message}` })
     }
-  return { received: after, faults: faults.slice(0, 5) }
+  return { received: after, faults: faults.slice(0, 5), torn }
 }
 
 function take(after: Map<string, ReceivedStream>, step: Step): void {

@@ -70,6 +70,16 @@ describe('what was received, on disk', () => {
     }
   })
 
+  it('a torn line, a step behind it, a start: never back behind what was served', () => {
+    keep(openReceivedStore(path, log), 1, 3)
+    const whole = readFileSync(`${path}.log`)
+    writeFileSync(`${path}.log`, whole.subarray(0, whole.length - 20))
+    const next = openReceivedStore(path, log)
+    expect(revision(next.loaded)).toBe(2)
+    keep(next, 3, 3)
+    expect(revision(openReceivedStore(path, log).loaded)).toBe(3)
+  })
+
   it('any byte changed, in either file: never a state that was not there, and the fault is named', () => {
     const first = keep(openReceivedStore(path, log), 1, 3)
     saveReceived(path, first)

@@ -21,13 +21,13 @@ const logBytesMin = 1024 * 1024
 export function openReceivedStore(path: string, log: Log): ReceivedStore {
   const logPath = `${path}.log`
   const whole = loadReceived(path)
-  const { received: loaded, faults: logFaults } = replayLog(logPath, whole.received)
+  const { received: loaded, faults: logFaults, torn } = replayLog(logPath, whole.received)
   let damage = [...whole.faults, ...logFaults]
   let failure: StateFault | undefined
   let latest = loaded
   let file: ReceivedLog | undefined
   // After damage, and where a line may have been cut off, the next step saves the whole state.
-  let broken = damage.length > 0
+  let broken = damage.length > 0 || torn
   let wholeBytes = 0
   let retry: NodeJS.Timeout | undefined
   let flush: NodeJS.Timeout | undefined

@@ -137,3 +137,19 @@ test('the heads in an answer are passed on, and a check is a heartbeat at once',
     [2, 0],
   ])
 })
+
+test('a batch that is refused whole is not sent again for ever: what is wanted by then is', async () => {
+  const { reporter, batches } = setUp(
+    [
+      () => {
+        throw new Problem('too-many', 'a cluster may report 30000 items at most; nothing of this batch was taken')
+      },
+    ],
+    false,
+  )
+  reporter.report(new Map([...items(1), ['export/shop/b', { n: 1 }]]))
+  await expect(reporter.sync()).rejects.toThrow('30000')
+  reporter.report(items(2))
+  await reporter.sync()
+  expect(batches.at(-1)?.items).toEqual([{ k: 'export/shop/a', v: { n: 2 } }])
+})

@@ -38,6 +38,9 @@ export type Reporter = {
 
 const resyncMsMax = 60_000
 
+/** Answers after which the same batch again cannot help: nothing of it was taken. */
+const refusals: ReadonlySet<string> = new Set(['invalid', 'too-many', 'too-large', 'conflict', 'stale'])
+
 export function openReporter(parts: ReporterParts): Reporter {
   const { now, random, log } = parts
   let outbox: Outbox = newOutbox(now(), random())
@@ -82,6 +85,8 @@ export function openReporter(parts: ReporterParts): Reporter {
     } catch (error) {
       // A gap or a deposed epoch: the state of the cluster is at hand, so tell it whole rather than mend the sequence.
       const extra = error instanceof Problem && error.kind === 'conflict' ? error.extra : {}
+      // Refused as it is: what is wanted by then is told next, or one batch too much would hold back all that follow.
+      if (error instanceof Problem && refusals.has(error.kind)) unanswered = undefined
       if (extra['needSeq'] === undefined && extra['epochBehind'] === undefined) throw error
       begin((error as Error).message, typeof extra['epoch'] === 'string' ? extra['epoch'] : outbox.epoch)
     }
