@@ -49,7 +49,8 @@ export async function joinCentre(settings: JoinSettings): Promise<Membership> {
         relayVersion: settings.version,
       },
     })
-    const membership = { ...answer, url: token.url, keyId: key.thumbprint }
+    const trusted = ca === undefined ? { publiclyTrusted: true as const } : {}
+    const membership = { ...answer, url: token.url, keyId: key.thumbprint, ...trusted }
     saveMembership(settings.dir, membership)
     return membership
   } finally {

@@ -9,7 +9,12 @@ import { thumbprintOf } from '#mesh/wire/assertion.ts'
 import { joinAnswerSchema, type PublicJwk } from '#mesh/wire/join.ts'
 
 /** Who this relay is to the centre. Written once at join, read at every start. `keyId` is the key it joined with. */
-const membershipSchema = joinAnswerSchema.extend({ url: z.string(), keyId: z.string() })
+const membershipSchema = joinAnswerSchema.extend({
+  url: z.string(),
+  keyId: z.string(),
+  /** The join token named no CA: the centre's certificate is one that everybody trusts. */
+  publiclyTrusted: z.literal(true).optional(),
+})
 export type Membership = z.infer<typeof membershipSchema>
 
 /** The relay's own key for the centre: proves at `/v1/token` that it is the relay that joined. */

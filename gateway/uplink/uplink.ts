@@ -81,10 +81,11 @@ export type Uplink = {
  */
 export function openUplink(settings: UplinkSettings): Uplink {
   const { membership, log, now = Date.now } = settings
-  const { url, controlPlaneCa: ca, clusterId } = membership
+  const { url, clusterId } = membership
+  const trust = membership.publiclyTrusted ? {} : { ca: membership.controlPlaneCa }
   const stopping = new AbortController()
   const { signal } = stopping
-  const client = centreClient({ url, version: settings.version, ca })
+  const client = centreClient({ url, version: settings.version, ...trust })
   const session = openSession({ client, membership, key: settings.key, now, randomId: randomUUID })
   const standing = openStanding({ centre: url, now, log })
   const call = callCentre({ client, session, standing })
@@ -102,7 +103,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
   })
   const hints = openHintLine({
     ...{ now, log, token: session.token, forget: session.forget, onGap: receiver.ask },
-    open: (token, events) => openHints({ url, token, ca }, events),
+    open: (token, events) => openHints({ url, token, ...trust }, events),
     onHint: (hint, deltas) => {
       if (signal.aborted) return
       standing.heard()
