@@ -73,12 +73,13 @@ describe('documents', () => {
   })
 
   test('depth and width do not hang or crash the reader', () => {
-    const started = performance.now()
+    const before = process.cpuUsage()
     expect(set('['.repeat(200_000))).toHaveLength(1)
     const wide = Array.from({ length: 50_000 }, (_, i) => `k${i}: 1`).join('\n')
     expect(set(wide)).toHaveLength(1)
-    expect(performance.now() - started).toBeLessThan(8000)
-  })
+    // Processor time, not the clock's: others may keep the machine busy. A quadratic search would take minutes.
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(20)
+  }, 120_000)
 })
 
 describe('kinds', () => {
