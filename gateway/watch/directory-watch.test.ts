@@ -104,11 +104,11 @@ describe('changes', () => {
   test('a rename is believed at once, however long a write in place has to rest', async () => {
     write('a.yaml', pod('a'))
     const watch = await started({ settleMs: 30 })
-    const slow = await started({ settleMs: 900, rescanMs: 60_000 })
+    const slow = await started({ settleMs: 8000, rescanMs: 60_000 })
     const from = performance.now()
     replace('a.yaml', pod('a', 'second'))
     await Promise.all([until(watch, shows('a:second')), until(slow, shows('a:second'))])
-    expect(performance.now() - from).toBeLessThan(600)
+    expect(performance.now() - from).toBeLessThan(6000)
   })
 
   test('an object that moves to a file of another name is never away', async () => {

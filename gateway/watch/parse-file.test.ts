@@ -64,9 +64,9 @@ describe('documents', () => {
         .fill(`*l${n - 1}`)
         .join(', ')}]\n`
     const bomb = `l0: &l0 [x]\n${[1, 2, 3, 4, 5, 6, 7, 8, 9].map(layer).join('')}`
-    const started = performance.now()
+    const before = process.cpuUsage()
     expect(set(bomb)).toEqual([expect.stringContaining('cannot be expanded')])
-    expect(performance.now() - started).toBeLessThan(2000)
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(4)
     expect(used('apiVersion: v1\nkind: Pod\nmetadata: {name: &n x, labels: {app: *n}}\n')).toEqual([
       'Pod default/x f.yaml:1',
     ])
