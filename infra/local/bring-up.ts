@@ -26,7 +26,8 @@ export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Pro
   const late = sandbox.members.filter((one) => !early.includes(one))
   const orWarn = (error: Error) => {
     if (late.length > 0 || signal.aborted) throw error
-    progress.warn(error.message)
+    progress.warn(`✘ ${error.message}`)
+    return false as const
   }
   sandbox.startFrontDoor()
   const centre = async () => {
@@ -37,11 +38,11 @@ export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Pro
   }
   await Promise.all([centre(), ...early.map((one) => sandbox.startMember(one.plan.name))])
   progress.done('relays', `${names.join('  ')}  joined`)
-  await Promise.all(names.map((name) => sandbox.memberReady(name, podsMs).catch(orWarn)))
-  progress.done('pods', `${names.length} clusters, each with its gateway and pods`)
+  const ready = await Promise.all(names.map((name) => sandbox.memberReady(name, podsMs).catch(orWarn)))
+  if (!ready.includes(false)) progress.done('pods', `${names.length} clusters, each with its gateway and pods`)
   await pageCrosses().then(
     (clusters) => progress.done('shop', `one page view crossed ${clusters.join(' and ')}`),
-    orWarn,
+    (error: Error) => void orWarn(error),
   )
 
   async function pageCrosses(): Promise<readonly string[]> {

@@ -12,7 +12,7 @@ import { endLeftBehind } from './left-behind.ts'
 import { takeTurn } from './one-at-a-time.ts'
 import { planSandbox, smokeEnvironment } from './plan.ts'
 import { openSandbox } from './sandbox.ts'
-import { emptyDirectory, openDirectory } from './sandbox-directory.ts'
+import { emptyDirectory, openDirectory, refuseOtherAddresses, rememberAddresses } from './sandbox-directory.ts'
 import { smoke } from './smoke.ts'
 
 // `npm start`: the sandbox federation in the foreground. Ends on Ctrl-C with nothing left behind.
@@ -66,9 +66,11 @@ async function main(): Promise<number> {
     try {
       const left = await endLeftBehind(plan.runDir)
       if (left > 0) say(`  ${left} programs of a sandbox that was killed were still there, and are ended`)
+      if (!fresh && !smoking) refuseOtherAddresses(plan)
       const faults = await checkAddresses(plan)
       if (faults.length > 0) throw new Error(faults.join('\n✘ '))
       if (fresh || smoking) emptyDirectory(plan.dir)
+      rememberAddresses(plan)
       return await play(plan, envoy, addresses, smoking)
     } finally {
       rmSync(plan.runDir, { recursive: true, force: true })
