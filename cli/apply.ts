@@ -44,7 +44,9 @@ function readInput(path: string): Buffer {
   try {
     return readFileSync(path === '-' ? 0 : path)
   } catch (cause) {
-    throw new Problem('not-found', `${path} cannot be read: ${(cause as Error).message}`, { cause })
+    throw new Problem('not-found', `${path} cannot be read: ${(cause as Error).message}; see: isthmus help apply`, {
+      cause,
+    })
   }
 }
 

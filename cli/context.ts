@@ -112,6 +112,10 @@ function readText(path: string, what: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {
-    throw new Problem('not-found', `the ${what} file ${path} cannot be read: ${(cause as Error).message}`, { cause })
+    throw new Problem(
+      'not-found',
+      `the ${what} file ${path} cannot be read: ${(cause as Error).message}; is the centre ready yet? see: isthmus context list`,
+      { cause },
+    )
   }
 }

@@ -26,7 +26,7 @@ const program = new Command('isthmus')
   .option('--url <url>', 'https URL of the centre (ISTHMUS_URL)')
   .option('--key-file <file>', 'file with an operator key (or ISTHMUS_API_KEY)')
   .option('--ca-file <file>', 'PEM of the CA of the centre’s certificate (ISTHMUS_CA_FILE)')
-  .showHelpAfterError('(isthmus --help shows all commands)')
+  .showHelpAfterError('(isthmus help shows all commands)')
   .exitOverride()
 
 type Shape = { readonly output: Format; readonly watch?: boolean }
