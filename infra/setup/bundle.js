@@ -1,6 +1,6 @@
 // One file per program, by esbuild: what a member cluster, an image and the end-to-end tests run. Node 20 can run this.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -31,7 +31,7 @@ export async function bundle(root) {
   const work = join(root, `dist.${process.pid}`)
   try {
     const inputs = await build(root, wanted, work)
-    mkdirSync(work, { recursive: true })
+    for (const [name] of wanted) writeFileSync(join(work, `${name}.js`), launcherOf(name))
     writeFileSync(join(work, 'stamp.json'), JSON.stringify({ digest: digestOf(root, wanted, inputs), inputs }))
     rmSync(dist, { recursive: true, force: true })
     renameSync(work, dist)
@@ -44,12 +44,20 @@ export async function bundle(root) {
   return paths
 }
 
+/** Starts the program with the code that an earlier start compiled, where the folder beside it may be written. */
+const launcherOf = (name) => `import { enableCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+enableCompileCache(fileURLToPath(new URL('compiled', import.meta.url)))
+await import('./${name}-program.js')
+`
+
 /** Builds all programs at once, and then the worker files that they name; gives back every file of ours that went in. */
 async function build(root, wanted, work) {
   const { build: esbuild } = await import('esbuild')
   const inputs = new Set()
   const built = new Set()
-  let entries = wanted.map(([name, entry]) => ({ in: entry, out: name }))
+  let entries = wanted.map(([name, entry]) => ({ in: entry, out: `${name}-program` }))
   while (entries.length > 0) {
     const workers = new Set()
     const { metafile } = await esbuild({

@@ -56,6 +56,6 @@ test('a source that does not build leaves no old bundle that would pass for it',
 
 test('says from which line of which source an error comes', async () => {
   await bundle(root)
-  const map = JSON.parse(await readFile(join(root, 'dist/relay.js.map'), 'utf8'))
+  const map = JSON.parse(await readFile(join(root, 'dist/relay-program.js.map'), 'utf8'))
   expect(map.sources).toContain('../gateway/main.ts')
 })
