@@ -45,7 +45,7 @@ async function memberFrom(
   const stream = reportStream(row.name)
   const position = positions.get(stream)
   const known = memo.get(stream)
-  const reported = known && known.position === position ? known.reported : await loadReported(tx, row.mesh, stream)
+  const reported = known && known.position === position ? known.reported : await loadReported(tx, row, stream)
   if (position !== undefined) memo.set(stream, { position, reported })
   return {
     id: parseClusterId(row.id),
@@ -57,9 +57,15 @@ async function memberFrom(
   }
 }
 
-async function loadReported(tx: Tx, mesh: string, stream: string): Promise<Reported> {
+/**
+ * What a cluster reported. The age of an export decides who wins where two disagree, and is the cluster's own word: it
+ * counts from the cluster's join at the earliest, so that a newcomer cannot claim to have been here before everybody.
+ */
+async function loadReported(tx: Tx, { mesh, joinedAt, createdAt }: ClusterRow, stream: string): Promise<Reported> {
   const { exports, refused, setAside } = parseReport(await loadLive(tx, { mesh, stream }), ['export', 'refuse'])
-  return { exports, refused, ...(setAside.length > 0 ? { setAside } : {}) }
+  const since = joinedAt ?? createdAt
+  const aged = [...exports].map(([key, one]) => [key, { ...one, createdAt: Math.max(one.createdAt, since) }] as const)
+  return { exports: new Map(aged), refused, ...(setAside.length > 0 ? { setAside } : {}) }
 }
 
 export async function loadAllNarrowings(tx: Tx, mesh: MeshName): Promise<ServiceExportRow[]> {
