@@ -131,6 +131,7 @@ export function createHub(
     resourcesFor,
     judgeFor: (proxy) => ({
       withheld: (resource) => quarantine.withheld(resource, identityText(proxy.identity)),
+      refusedHere: (resource) => quarantine.refusedBy(resource, identityText(proxy.identity)),
       lastGood: (type, name) => quarantine.lastGood(classOf(proxy), type, name),
       substitute: options.substitute ?? (() => undefined),
     }),

@@ -18,7 +18,13 @@ const setOf = (...list: readonly XdsResource[]): ResourceSet =>
   )
 
 function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly responseBytes?: number } = {}) {
-  const judge = { withheld: () => false, lastGood: () => undefined, substitute: () => undefined, ...more }
+  const judge = {
+    withheld: () => false,
+    refusedHere: () => true,
+    lastGood: () => undefined,
+    substitute: () => undefined,
+    ...more,
+  }
   const state = openStream(mode, { ...limits, ...(more.responseBytes && { responseBytes: more.responseBytes }) }, judge)
   onTarget(state, target, 0)
   let serial = 0

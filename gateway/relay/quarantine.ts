@@ -19,6 +19,7 @@ export type Quarantine = {
   readonly add: (refusal: Refusal, who: { readonly identity: string; readonly classKey: string }) => Quarantined
   /** Whether clients of this identity are not to be offered this version. */
   readonly withheld: (resource: XdsResource, identity: string) => boolean
+  readonly refusedBy: (resource: XdsResource, identity: string) => boolean
   /** The last version that the class accepted before it refused one. */
   readonly lastGood: (classKey: string, type: string, name: string) => XdsResource | undefined
   /** Forgets versions that nobody is to be served any more. */
@@ -60,6 +61,8 @@ export function createQuarantine(): Quarantine {
       const entry = refused.get(keyOf(type, name, version))
       return entry !== undefined && (entry.everywhere || entry.refusedBy.includes(identity))
     },
+    refusedBy: ({ type, name, version }, identity) =>
+      refused.get(keyOf(type, name, version))?.refusedBy.includes(identity) ?? false,
     lastGood: (classKey, type, name) => good.get(JSON.stringify([classKey, type, name])),
     keepOnly: (stillServed) => {
       for (const [key, entry] of refused) if (!stillServed(entry.type, entry.name, entry.version)) refused.delete(key)

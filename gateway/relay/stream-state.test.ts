@@ -5,7 +5,12 @@ import { type Mode, onRequest, onTarget, openStream, type StreamState } from '#g
 import type { Judge } from '#gateway/relay/subscription.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 
-const believer: Judge = { withheld: () => false, lastGood: () => undefined, substitute: () => undefined }
+const believer: Judge = {
+  withheld: () => false,
+  refusedHere: () => false,
+  lastGood: () => undefined,
+  substitute: () => undefined,
+}
 const limits = { names: 1000, responseBytes: 1 << 20, nacksInRow: 100, overdueMs: 1000 }
 const wildcard = (type: string) => type === typeUrls.cluster || type === typeUrls.listener
 const kinds = Object.values(typeUrls)

@@ -17,6 +17,8 @@ export const absent: Held = { version: '-' }
 export type Judge = {
   /** True where enough clients refused this very version. */
   readonly withheld: (resource: XdsResource) => boolean
+  /** True where this client's own identity is among those that refused it. */
+  readonly refusedHere: (resource: XdsResource) => boolean
   /** The last version that clients of this stream's class accepted, when it is still known. */
   readonly lastGood: (type: string, name: string) => XdsResource | undefined
   /** An empty resource for a name that a client asks for and that does not exist, so that it need not wait. */
@@ -162,6 +164,10 @@ export function goalOf(s: Subscription, name: string, held: Held, judge: Judge):
   const last = 'was' in held ? held.was : undefined
   const good = last ?? (waits || !isResource(held) ? judge.lastGood(s.type, name) : undefined)
   if (good && !refused.includes(good.version)) return good
+  // The word of others holds back an update, never the only version there is: who holds nothing judges for itself, or
+  // two liars could keep every restarted proxy without config.
+  const holdsNothing = waits || held === absent
+  if (holdsNothing && !refused.includes(resource.version) && !judge.refusedHere(resource)) return resource
   return waits && s.names.has(name) ? absent : undefined
 }
 
