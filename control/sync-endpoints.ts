@@ -1,3 +1,4 @@
+import { refuseHeldGateways } from '#control/held-gateways.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
@@ -72,7 +73,8 @@ export async function syncEndpoints(
       throw new Problem('forbidden', 'this cluster is not a member of the mesh: join it again with a new token')
     const rep = await lockStream(tx, { mesh: cluster.mesh, stream: reportStream(cluster.name) }, moment.now)
     const place = placeOf(rep, request)
-    const checked = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
+    const alone = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
+    const checked = await refuseHeldGateways(tx, cluster, alone)
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
     const { stream, changed } = await store(tx, rep, { request, checked, ...moment })
     const current = await storeFacts(tx, cluster, changed, { ...moment, stream })

@@ -221,6 +221,19 @@ export async function loadItems(tx: Tx, ref: StreamRef, keys: readonly string[])
   return found
 }
 
+/** The live items of one key in several streams of a mesh. */
+export async function loadAcross(tx: Tx, mesh: string, names: readonly StreamName[], key: string): Promise<ItemRow[]> {
+  const found: ItemRow[] = []
+  for (const part of chunks(names, rowsMax))
+    found.push(
+      ...(await tx
+        .select()
+        .from(items)
+        .where(and(eq(items.mesh, mesh), inArray(items.stream, [...part]), eq(items.key, key), eq(items.gone, false)))),
+    )
+  return found
+}
+
 /** All live items of a stream, by key. Reads page by page: each page is a snapshot of its own, so hold the stream's lock. */
 export async function loadLive(tx: Tx, ref: StreamRef): Promise<ItemRow[]> {
   const found: ItemRow[] = []

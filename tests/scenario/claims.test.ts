@@ -32,3 +32,25 @@ test('a newcomer that calls its export the oldest does not take a service from t
   expect(seen).toContain('"cluster":"east"')
   expect(seen).not.toContain('newcomer')
 })
+
+test('a gateway address belongs to the member that reported it first; a second one is told, and changes nothing', async () => {
+  const mine = { gateways: [{ address: '203.0.113.9', port: 15443, state: 'ready' }] }
+  const first = await new TestRelay(centre, 'holder').join()
+  const thief = await new TestRelay(centre, 'thief').join()
+  const items = (network: string) => ({
+    cluster: facts(network),
+    gateways: mine,
+    'export/shop/carts': exported(),
+    'summary/shop/carts': summary(2),
+  })
+  expect((await first.sync(items('net-holder'), { complete: true })).body['rejected']).toBeUndefined()
+  const { body } = await thief.sync(items('net-thief'), { complete: true })
+  expect(body['rejected']).toEqual([
+    { key: 'gateways', reason: expect.stringContaining('203.0.113.9:15443 is a gateway of cluster holder already') },
+  ])
+  await centre.settle()
+  const reader = await new TestRelay(centre, 'reader').join()
+  await reader.pull()
+  expect(reader.held.get('ep/holder/all')?.items.has('gateways')).toBe(true)
+  expect(reader.held.get('ep/thief/all')?.items.has('gateways')).toBe(false)
+})
