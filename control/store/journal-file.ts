@@ -87,7 +87,7 @@ export async function openJournalFile(file: string, end: number): Promise<Journa
         await cut().catch(() => undefined)
         throw new Problem(
           'unavailable',
-          `the journal ${file} takes no writes, so nothing was stored: is the disk full?`,
+          `the journal ${file} takes no writes (is the disk full?): what was asked may be stored or not, look before you repeat it`,
           {
             cause,
           },
