@@ -12,7 +12,7 @@ import {
 import { isDuplicate, type Tx } from '#control/store/database.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
 import { dropFacts } from '#control/store/reported-facts.ts'
-import { appendWhole } from '#control/store/streams.ts'
+import { appendWhole } from '#control/store/stream-writes.ts'
 import { type ClusterName, parseClusterName, parseNetworkName, trustDomainOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'

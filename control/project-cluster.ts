@@ -5,18 +5,8 @@ import { loadAudiences, saveAudience } from '#control/store/audiences.ts'
 import { loadCluster, loadClusters, loadMembers } from '#control/store/clusters.ts'
 import type { Database, Tx } from '#control/store/database.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
-import {
-  hasOthers,
-  type ItemRow,
-  loadItems,
-  loadLive,
-  loadPlaced,
-  loadStreams,
-  lockStream,
-  toWrite,
-  type Write,
-  writeItems,
-} from '#control/store/streams.ts'
+import { lockStream, toWrite, type Write, writeItems } from '#control/store/stream-writes.ts'
+import { hasOthers, type ItemRow, loadItems, loadLive, loadPlaced, loadStreams } from '#control/store/streams.ts'
 import type { StreamChange } from '#control/stream-change.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { type ClusterName, type MeshName, type NetworkName, parseMeshName, type ServiceKey } from '#mesh/model/id.ts'

@@ -1,4 +1,4 @@
-import type { Write } from '#control/store/streams.ts'
+import type { Write } from '#control/store/stream-writes.ts'
 import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import { labelFault } from '#mesh/model/id.ts'
 import {

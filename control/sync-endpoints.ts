@@ -7,17 +7,8 @@ import { appendOutbox } from '#control/store/outbox.ts'
 import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { saveSighting } from '#control/store/sightings.ts'
-import {
-  holdsMoreThan,
-  liveKeys,
-  loadItems,
-  loadStreams,
-  lockStream,
-  markNamed,
-  type StreamRow,
-  type Write,
-  writeItems,
-} from '#control/store/streams.ts'
+import { lockStream, markNamed, type Write, writeItems } from '#control/store/stream-writes.ts'
+import { holdsMoreThan, liveKeys, loadItems, loadStreams, type StreamRow } from '#control/store/streams.ts'
 import type { StreamChange } from '#control/stream-change.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { parseMeshName, type ServiceKey } from '#mesh/model/id.ts'

@@ -2,7 +2,8 @@ import { and, eq, inArray, sql } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { dropped, kept } from '#control/store/kept.ts'
 import { type ReportedFactRow, reportedFacts } from '#control/store/schema/reported-fact.ts'
-import { loadStream, lockStream, type Write, writeItems } from '#control/store/streams.ts'
+import { lockStream, type Write, writeItems } from '#control/store/stream-writes.ts'
+import { loadStream } from '#control/store/streams.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
 type Of = { readonly mesh: string; readonly cluster: string }

@@ -2,7 +2,7 @@ import { and, asc, eq, inArray, lt, lte, notExists } from 'drizzle-orm'
 import type { Database, Tx } from '#control/store/database.ts'
 import { assertions, idempotency } from '#control/store/schema/once.ts'
 import { audiences, items, type StreamRow, streams } from '#control/store/schema/stream.ts'
-import { lockStream } from '#control/store/streams.ts'
+import { lockStream } from '#control/store/stream-writes.ts'
 
 export const tombstoneMsMin = 24 * 3_600_000
 export const batch = 500

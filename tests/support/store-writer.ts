@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { saveMesh } from '#control/store/meshes.ts'
-import { append } from '#control/store/streams.ts'
+import { append } from '#control/store/stream-writes.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import { openTestDatabase } from '#tests/support/stores.ts'
 

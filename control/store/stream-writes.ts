@@ -1,0 +1,186 @@
+import { randomBytes } from 'node:crypto'
+import { and, eq, inArray, ne, sql } from 'drizzle-orm'
+import { LostRace, type Tx } from '#control/store/database.ts'
+import { items, type StreamRow, streams } from '#control/store/schema/stream.ts'
+import {
+  chunks,
+  isItemOf,
+  isStream,
+  kindOf,
+  liveKeys,
+  loadItems,
+  rowsMax,
+  type StreamRef,
+  toItem,
+} from '#control/store/streams.ts'
+import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import type { StreamDelta } from '#mesh/wire/pull.ts'
+import { addItem, emptyRoot, removeItem } from '#mesh/wire/root.ts'
+
+/** What a producer says of one key; no body = gone. */
+export type Change = { readonly key: string; readonly body: Json | undefined }
+
+/** The same as it is stored: hash and canonical text. `hash` empty = gone; `srcEpoch` only in `rep` streams. */
+export type Write = { readonly key: string; readonly hash: string; readonly body: string; readonly srcEpoch?: string }
+
+/**
+ * Appends `changes` to a stream as one revision, and gives back that revision as a delta; undefined where nothing
+ * changed. The stream is made when it does not exist. The caller commits: the changes and whatever caused them stand or
+ * fall together.
+ */
+export async function append(
+  tx: Tx,
+  ref: StreamRef,
+  changes: readonly Change[],
+  now: number,
+): Promise<StreamDelta | undefined> {
+  const stream = await lockStream(tx, ref, now)
+  const { delta } = await writeItems(tx, stream, changes.map(toWrite), { now })
+  return delta
+}
+
+/** As `append`, with `entries` being all that the stream is to hold: what is not among them goes. */
+export async function appendWhole(
+  tx: Tx,
+  ref: StreamRef,
+  entries: ReadonlyMap<string, Json>,
+  now: number,
+): Promise<StreamDelta | undefined> {
+  const stream = await lockStream(tx, ref, now)
+  const writes = [...entries].map(([key, body]) => toWrite({ key, body }))
+  for (const key of await liveKeys(tx, ref)) if (!entries.has(key)) writes.push({ key, hash: '', body: '' })
+  const { delta } = await writeItems(tx, stream, writes, { now })
+  return delta
+}
+
+/**
+ * The row of a stream, locked until the transaction ends, and made where it was missing. Everything that a writer then
+ * reads of the stream stays true until it commits; on engines without locks the second writer fails with 40001 and runs
+ * again. Lock `rep/<cluster>` before any `ep/<cluster>/…`, and those in the order of their names: no two writers wait
+ * for each other.
+ */
+export async function lockStream(tx: Tx, ref: StreamRef, now: number): Promise<StreamRow> {
+  const [found] = await tx.update(streams).set({ updatedAt: now }).where(isStream(ref)).returning()
+  if (found) return found
+  const [, source = '', audience = ''] = ref.stream.split('/')
+  const fresh: StreamRow = {
+    ...ref,
+    kind: kindOf(ref.stream),
+    source,
+    audience,
+    epoch: newEpoch(now),
+    head: 0,
+    floor: 0,
+    root: emptyRoot,
+    srcEpoch: '',
+    srcSeq: 0,
+    complete: false,
+    updatedAt: now,
+  }
+  await tx.insert(streams).values(fresh).onConflictDoNothing()
+  const [made] = await tx.update(streams).set({ updatedAt: now }).where(isStream(ref)).returning()
+  if (!made) throw new LostRace(`stream ${ref.stream} was removed while it was made`)
+  return made
+}
+
+/** Begins with the time, so that it is seen how old an epoch is. */
+const newEpoch = (now: number): string => `${now.toString(36)}-${randomBytes(4).toString('hex')}`
+
+/** Unix ms at which an epoch began. */
+export const epochStart = (epoch: string): number => Number.parseInt(epoch.split('-')[0] ?? '', 36) || 0
+
+export type Written = {
+  readonly stream: StreamRow
+  readonly changed: readonly string[]
+  /** True when a key lives that did not live before. */
+  readonly grew: boolean
+  readonly delta?: StreamDelta
+}
+
+/**
+ * Writes what differs from the stored items as the next revision of a locked stream, together with `set` on its row.
+ * Where nothing differs there is no new revision, and only `set` is stored. Gives back the row as it is now and the
+ * revision as a delta (of `rep` streams too, where a body may be empty: those are not for readers).
+ */
+export async function writeItems(
+  tx: Tx,
+  stream: StreamRow,
+  writes: readonly Write[],
+  to: { readonly now: number; readonly set?: Partial<Pick<StreamRow, 'srcEpoch' | 'srcSeq' | 'complete'>> },
+): Promise<Written> {
+  const latest = new Map(writes.map((write) => [write.key, write]))
+  const before = new Map((await loadItems(tx, stream, [...latest.keys()])).map((item) => [item.key, item]))
+  const hashBefore = (key: string) => before.get(key)?.hash ?? ''
+  const differing = [...latest.values()].filter((write) => write.hash !== hashBefore(write.key))
+  let root = stream.root
+  for (const { key, hash } of differing) {
+    const old = hashBefore(key)
+    if (old !== '') root = removeItem(root, key, old)
+    if (hash !== '') root = addItem(root, key, hash)
+  }
+  if (differing.length === 0 && to.set === undefined) return { stream, changed: [], grew: false }
+  const rev = stream.head + (differing.length > 0 ? 1 : 0)
+  const [moved] = await tx
+    .update(streams)
+    .set({ ...to.set, head: rev, root, updatedAt: to.now })
+    .where(and(isStream(stream), eq(streams.head, stream.head), eq(streams.epoch, stream.epoch)))
+    .returning()
+  if (!moved) throw new LostRace(`stream ${stream.stream} moved on`)
+  if (differing.length === 0) return { stream: moved, changed: [], grew: false }
+  await upsert(tx, stream, differing, rev, to.now)
+  const grew = differing.some(({ key, hash }) => hash !== '' && hashBefore(key) === '')
+  return { stream: moved, changed: differing.map((w) => w.key), grew, delta: deltaOf(moved, stream, differing) }
+}
+
+async function upsert(tx: Tx, ref: StreamRef, writes: readonly Write[], rev: number, now: number): Promise<void> {
+  const { mesh, stream } = ref
+  for (const part of chunks(writes, rowsMax))
+    await tx
+      .insert(items)
+      .values(
+        part.map(({ key, hash, body, srcEpoch = '' }) => ({
+          ...{ mesh, stream, key, rev, gone: hash === '', hash, body, srcEpoch, updatedAt: now },
+        })),
+      )
+      .onConflictDoUpdate({
+        target: [items.mesh, items.stream, items.key],
+        set: {
+          rev: sql`excluded.rev`,
+          gone: sql`excluded.gone`,
+          hash: sql`excluded.hash`,
+          body: sql`excluded.body`,
+          srcEpoch: sql`excluded.src_epoch`,
+          updatedAt: sql`excluded.updated_at`,
+        },
+      })
+}
+
+/** The first revision of a stream is all of it, so a reader that has nothing can take it as a snapshot. */
+function deltaOf(now: StreamRow, before: StreamRow, writes: readonly Write[]): StreamDelta {
+  const mode = before.head === 0 ? 'snapshot' : 'delta'
+  const list = writes.filter((w) => mode === 'delta' || w.hash !== '').map(({ key, body }) => toItem(key, body))
+  return { stream: now.stream, epoch: now.epoch, from: before.head, to: now.head, mode, items: list, root: now.root }
+}
+
+export function toWrite({ key, body }: Change): Write {
+  if (body === undefined) return { key, hash: '', body: '' }
+  const text = canonicalJson(body)
+  return { key, hash: sha256Hex(text), body: text }
+}
+
+/** Notes that the source's epoch has named these keys, also where nothing about them changed. No new revision. */
+export async function markNamed(tx: Tx, ref: StreamRef, keys: readonly string[], srcEpoch: string): Promise<void> {
+  for (const part of chunks(keys, rowsMax))
+    await tx
+      .update(items)
+      .set({ srcEpoch })
+      .where(and(isItemOf(ref), inArray(items.key, [...part]), ne(items.srcEpoch, srcEpoch)))
+}
+
+/** Gives a stream a new epoch, so that all its readers take a snapshot; nothing where it has one already. */
+export async function renewEpoch(tx: Tx, stream: StreamRow, now: number): Promise<void> {
+  await tx
+    .update(streams)
+    .set({ epoch: newEpoch(now), updatedAt: now })
+    .where(and(isStream(stream), eq(streams.epoch, stream.epoch)))
+}
