@@ -36,7 +36,18 @@ const rooms: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
   control: { store: [], keys: [] },
   functions: Object.fromEntries(doors.map((door) => [door, doors])),
   gateway: {
-    ...{ watch: [], uplink: [], relay: [], identity: [], health: [], status: [], lead: [], dns: [], proxy: [] },
+    ...{
+      watch: [],
+      uplink: [],
+      relay: [],
+      identity: [],
+      health: [],
+      resolve: [],
+      status: [],
+      lead: [],
+      dns: [],
+      proxy: [],
+    },
   },
   infra: { setup: [], local: ['setup'], terraform: [], chart: [], images: [] },
 }
