@@ -65,7 +65,4 @@ function parseExport(key: ServiceKey, value: unknown): ServiceExport {
   return { key, ...rest, ...(consumers === undefined ? {} : { consumers }) }
 }
 
-function parseSummary(value: unknown): ServiceSummary {
-  const { counts, flat } = serviceSummarySchema.parse(value)
-  return flat === undefined ? { counts } : { counts, flat }
-}
+const parseSummary = (value: unknown): ServiceSummary => serviceSummarySchema.parse(value)

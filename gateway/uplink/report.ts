@@ -3,6 +3,7 @@ import type { ClusterConfig, Condition } from '#mesh/model/cluster-config.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import { clusterSetHostOf } from '#mesh/model/host.ts'
 import { partsOf, type ServiceKey } from '#mesh/model/id.ts'
+import { podNamesMax, podNamesOf } from '#mesh/model/pod-name.ts'
 import type { Service } from '#mesh/model/service.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 import type { FlatEndpoint, PortCount, ServiceSummary } from '#mesh/model/summary.ts'
@@ -53,6 +54,7 @@ export function reportOf(facts: ReportFacts): Report {
     items.set(reportKeys.summary(exported.key), { ...summaryOf(service, endpoints, facts) })
     conditions.push(
       ...conditionsOf(service, endpoints, accounts),
+      ...unnamedPods(service, endpoints, home),
       ...(facts.flat ? cutOf(service, endpoints, home) : []),
     )
   }
@@ -64,6 +66,8 @@ export function reportOf(facts: ReportFacts): Report {
 /** Bounds of the wire: past them an item is refused whole, so the rest is left out here and said. */
 const accountsMax = 100
 const flatMax = 400
+/** A hostname with each. */
+const flatHeadlessMax = 200
 const countsMax = 500
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
@@ -74,6 +78,7 @@ const exportItem = (exported: OwnExport, service: Service, accounts: readonly st
   ...(exported.consumers ? { consumers: exported.consumers } : {}),
   createdAt: exported.createdAt,
   headless: service.headless,
+  ...(exported.perCluster ? { perCluster: true } : {}),
 })
 
 function accountsOf(key: ServiceKey, endpoints: readonly Endpoint[], facts: ReportFacts): readonly string[] {
@@ -94,9 +99,17 @@ export function summaryOf(
 ): ServiceSummary {
   const behind = endpoints.filter((endpoint) => endpoint.meshed)
   const counts = countsOf(service, behind)
-  const summary = { counts: counts.length <= countsMax ? counts : countsOf(service, behind.map(withoutZone)) }
+  const { names } = podsNamed(service, endpoints, home)
+  const summary = {
+    counts: counts.length <= countsMax ? counts : countsOf(service, behind.map(withoutZone)),
+    ...(names.length > 0 ? { podNames: names } : {}),
+  }
   return flat ? { ...summary, flat: flatOf(service, behind, home).flatMap(({ kept }) => kept) } : summary
 }
+
+/** None where the service is not headless: its pods stand for one another. */
+const podsNamed = (service: Service, endpoints: readonly Endpoint[], { cluster }: Home) =>
+  podNamesOf({ key: service.key, cluster }, service.headless ? endpoints.filter((e) => e.meshed) : [])
 
 const withoutZone = (e: Endpoint): Endpoint => ({ ...e, locality: { ...e.locality, zone: '' } })
 
@@ -121,18 +134,21 @@ function countsOf(service: Service, endpoints: readonly Endpoint[]): PortCount[]
  */
 function flatOf(service: Service, endpoints: readonly Endpoint[], home: Home): readonly FlatPort[] {
   const near = endpoints.filter((e) => e.meshed && e.health !== 'not-ready' && e.network === home.network)
+  const named = new Set<string | undefined>(podsNamed(service, endpoints, home).names.map(({ hostname }) => hostname))
   const all = service.ports
     .map(({ port: servicePort, name }) => ({
       port: servicePort,
-      found: near.flatMap(({ address, ports, locality, health }) => {
+      found: near.flatMap(({ address, ports, locality, health, hostname }) => {
         const port = ports[name]
         const { region, zone } = locality
-        return port === undefined ? [] : [{ address, port, servicePort, region, zone, draining: health === 'draining' }]
+        if (port === undefined) return []
+        const called = hostname !== undefined && named.has(hostname) ? { hostname } : {}
+        return [{ address, port, servicePort, region, zone, draining: health === 'draining', ...called }]
       }),
     }))
     .filter(({ found }) => found.length > 0)
     .toSorted((a, b) => a.port - b.port)
-  const share = Math.max(1, Math.floor(flatMax / all.length))
+  const share = Math.max(1, Math.floor((service.headless ? flatHeadlessMax : flatMax) / all.length))
   return all.map(({ port, found }) => {
     const first = found.toSorted((a, b) => Number(a.draining) - Number(b.draining) || compare(a.address, b.address))
     return { port, kept: first.slice(0, share).toSorted((a, b) => compare(a.address, b.address)), total: found.length }
@@ -155,6 +171,15 @@ function cutOf(service: Service, endpoints: readonly Endpoint[], home: Home): Co
       object: `service ${service.key}`,
     },
   ]
+}
+
+function unnamedPods(service: Service, endpoints: readonly Endpoint[], home: Home): Condition[] {
+  const { left } = podsNamed(service, endpoints, home)
+  if (left.length === 0) return []
+  const message =
+    `other clusters cannot call ${someOf(left)} by name: at most ${podNamesMax} pods of a headless service are named, ` +
+    'and together with service, namespace and cluster a name must fit into 236 characters'
+  return [{ type: 'PodsWithoutName', reason: 'Bound', message, object: `service ${service.key}` }]
 }
 
 /**

@@ -32,7 +32,9 @@ export function endpointsOf(slices: readonly Slice[], facts: EndpointFacts): End
       const next = endpointOf(said, slice, facts)
       byAddress.set(
         said.address,
-        old ? { ...next, health: worse(old.health, next.health), ports: { ...old.ports, ...next.ports } } : next,
+        old
+          ? { ...old, ...next, health: worse(old.health, next.health), ports: { ...old.ports, ...next.ports } }
+          : next,
       )
     }
   return onePerPod([...byAddress.values()], facts.clusterIp).toSorted((a, b) => (a.address < b.address ? -1 : 1))

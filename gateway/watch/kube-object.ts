@@ -38,6 +38,7 @@ export type KubeObject =
       readonly kind: 'ServiceExport'
       readonly key: ServiceKey
       readonly consumers?: readonly string[]
+      readonly perCluster?: true
       readonly createdAt: number
     }
   | { readonly kind: 'ServiceImport'; readonly key: ServiceKey; readonly accept: boolean }
@@ -193,7 +194,8 @@ export function parseServiceExport(metadata: Metadata): KubeObject {
   const key = serviceKey(metadata.namespace, metadata.name)
   const said = metadata.annotations?.['isthmus.dev/consumers']
   const createdAt = metadata.creationTimestamp ? Math.max(0, Date.parse(metadata.creationTimestamp)) : 0
-  if (said === undefined) return { kind: 'ServiceExport', key, createdAt }
+  const named = isSet(metadata, 'isthmus.dev/per-cluster-name', 'false') ? ({ perCluster: true } as const) : {}
+  if (said === undefined) return { kind: 'ServiceExport', key, createdAt, ...named }
   const names = said
     .split(',')
     .map((name) => name.trim())
@@ -202,18 +204,22 @@ export function parseServiceExport(metadata: Metadata): KubeObject {
   if (bad !== undefined)
     throw new Error(`annotation isthmus.dev/consumers: "${bad.slice(0, 80)}" is not a cluster's name`)
   if (names.length > 1000) throw new Error('annotation isthmus.dev/consumers names more than 1000 clusters')
-  return { kind: 'ServiceExport', key, createdAt, consumers: [...new Set(names)].toSorted() }
+  return { kind: 'ServiceExport', key, createdAt, consumers: [...new Set(names)].toSorted(), ...named }
 }
 
 export function parseServiceImport(metadata: Metadata): KubeObject {
-  const accept = metadata.annotations?.['isthmus.dev/accept'] ?? 'true'
-  if (accept !== 'true' && accept !== 'false')
-    throw new Error(`annotation isthmus.dev/accept is "${accept.slice(0, 80)}": use "true" or "false"`)
   return {
     kind: 'ServiceImport',
     key: serviceKey(metadata.namespace, metadata.name),
-    accept: accept === 'true',
+    accept: isSet(metadata, 'isthmus.dev/accept', 'true'),
   }
+}
+
+function isSet(metadata: Metadata, annotation: string, unsaid: 'true' | 'false'): boolean {
+  const said = metadata.annotations?.[annotation] ?? unsaid
+  if (said !== 'true' && said !== 'false')
+    throw new Error(`annotation ${annotation} is "${said.slice(0, 80)}": use "true" or "false"`)
+  return said === 'true'
 }
 
 const mode = z.object({ mode: z.enum(['UNSET', 'STRICT', 'PERMISSIVE', 'DISABLE']).nullish() })

@@ -42,11 +42,12 @@ function importedService(home: Member, key: ServiceKey, visible: readonly Offer[
   return { key, host: hostOf(key), ports, sources, tiers, settings: defaultSettings }
 }
 
-const sourceOf = ({ member, identities }: Offer, ports: readonly number[]): Source => ({
+const sourceOf = ({ member, identities, export: offered }: Offer, ports: readonly number[]): Source => ({
   cluster: member.name,
   network: member.network,
   region: member.region,
   trustDomain: member.trustDomain,
   identities,
   ports,
+  ...(offered.perCluster ? { perCluster: true } : {}),
 })

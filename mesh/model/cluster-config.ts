@@ -11,6 +11,8 @@ export type Source = {
   readonly identities: readonly string[]
   /** Service ports that this cluster offers. */
   readonly ports: readonly number[]
+  /** Set where it may be chosen by a name of its own. */
+  readonly perCluster?: true
 }
 
 /** One tier: tried together, by weight. An Envoy priority, in order. */

@@ -15,4 +15,6 @@ export type ServiceExport = {
   /** Unix ms; where two clusters disagree about ports the oldest export wins (MCS API). */
   readonly createdAt: number
   readonly headless: boolean
+  /** Callers may choose this cluster by a name of its own. From the annotation `isthmus.dev/per-cluster-name`. */
+  readonly perCluster?: true
 }

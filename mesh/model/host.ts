@@ -12,6 +12,16 @@ export function clusterSetHostOf(key: ServiceKey): string {
   return `${name}.${namespace}.svc.clusterset.local`
 }
 
+/** One cluster's part of a federated service: there only where that cluster's export asks for it. */
+export const clusterHostOf = (key: ServiceKey, cluster: string): string => `${cluster}.${clusterSetHostOf(key)}`
+
+/** One pod of a headless service, in whatever cluster. Source: MCS API DNS specification (KEP-1645) §2.4. */
+export const podHostOf = (key: ServiceKey, cluster: string, hostname: string): string =>
+  `${hostname}.${clusterHostOf(key, cluster)}`
+
+/** One pod of a headless service, as its own cluster names it (Kubernetes DNS specification). */
+export const ownPodHostOf = (key: ServiceKey, hostname: string): string => `${hostname}.${hostOf(key)}`
+
 /** The SNI between gateways, as Istio's: `outbound_.9080_._.reviews.bookinfo.svc.cluster.local`. */
 export const sniOf = (host: string, port: number): string => `outbound_.${port}_._.${host}`
 

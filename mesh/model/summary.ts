@@ -1,4 +1,5 @@
 import type { Gateway } from '#mesh/model/gateway.ts'
+import type { PodName } from '#mesh/model/pod-name.ts'
 
 /** Ready and all meshed endpoints of one port in one locality of one cluster. */
 export type PortCount = {
@@ -18,6 +19,8 @@ export type FlatEndpoint = {
   readonly region: string
   readonly zone: string
   readonly draining: boolean
+  /** Of a headless service's pod that others may call by it. */
+  readonly hostname?: string
 }
 
 /** One service of one cluster, as others see it. Sorted, so that equal facts give equal bytes. */
@@ -25,6 +28,8 @@ export type ServiceSummary = {
   readonly counts: readonly PortCount[]
   /** Present only towards clusters of the same network. */
   readonly flat?: readonly FlatEndpoint[]
+  /** Of a headless service: its pods that may be called one by one. */
+  readonly podNames?: readonly PodName[]
 }
 
 /** How to reach a cluster from another network. */

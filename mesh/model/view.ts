@@ -10,6 +10,8 @@ import type { Summaries } from '#mesh/model/summary.ts'
 export type OwnExport = {
   readonly key: ServiceKey
   readonly consumers?: readonly string[]
+  /** Set where callers may choose this cluster by `<cluster>.<svc>.<ns>.svc.clusterset.local`. */
+  readonly perCluster?: true
   readonly createdAt: number
   readonly origin: string
 }

@@ -5,6 +5,7 @@ import type { Service, ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { compareText } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
+import { ownPodsByName, type PodNames, partsOfRoad, podNamesFor } from '#mesh/translate/parts.ts'
 
 /**
  * One thing that a proxy of this cluster may call: one Envoy cluster, with every host name that means it.
@@ -23,6 +24,10 @@ export type Callable = {
   readonly clusterIps: readonly string[]
   /** Absent = `local`. */
   readonly road?: Road
+  /** Set where it means one pod of a headless service. */
+  readonly hostname?: string
+  /** Set for the own pods of a headless Service: who calls them has chosen one by its address. */
+  readonly headless?: true
 }
 
 export type Road = {
@@ -39,6 +44,10 @@ export type Road = {
  * `….svc.clusterset.local` means all exporters. `….svc.cluster.local` means the own pods, plus the exporters' where this
  * cluster has no such Service or exports it too. Where both mean the same, there is one Envoy cluster under both names;
  * where they differ, two. What this cluster withdrew or refuses counts at once, before the centre has heard of it.
+ *
+ * A headless Service keeps its plain name for the own pods alone, exported or not: who resolves it has chosen a pod, and
+ * a call that lands in another cluster would break what such Services are for. Single pods and single clusters are hosts
+ * beside these (`partsOfRoad`).
  */
 export function callablesOf(view: View, memo: Memo): readonly Callable[] {
   const { own, config, home } = view
@@ -50,8 +59,10 @@ export function callablesOf(view: View, memo: Memo): readonly Callable[] {
     const service = own.services.get(key)
     const imported = own.refused.has(key) ? undefined : imports.get(key)
     const exported = own.exports.has(key)
-    return memo.data(`callable ${key}`, [service, imported, exported, home.cluster], () =>
-      callablesOfService(key, { service, imported, exported, cluster: home.cluster }),
+    const podNames = podNamesFor(view, key, imported?.sources ?? [])
+    const named = podNames && JSON.stringify(podNames)
+    return memo.data(`callable ${key}`, [service, imported, exported, home.cluster, named], () =>
+      callablesOfService(key, { service, imported, exported, cluster: home.cluster, podNames }),
     )
   })
   return memo.list('callables', [all], () => all)
@@ -62,6 +73,7 @@ type Facts = {
   readonly imported: ImportedService | undefined
   readonly exported: boolean
   readonly cluster: string
+  readonly podNames: PodNames | undefined
 }
 
 function callablesOfService(key: ServiceKey, facts: Facts): readonly Callable[] {
@@ -71,21 +83,25 @@ function callablesOfService(key: ServiceKey, facts: Facts): readonly Callable[] 
 }
 
 function callablesOfPort(key: ServiceKey, port: number, facts: Facts): readonly Callable[] {
-  const { service, imported, exported, cluster } = facts
+  const { service, imported, exported, cluster, podNames } = facts
   const ownPort = service?.ports.find((p) => p.port === port)
   const road = imported && roadOf(imported, port, { exported, cluster })
   const host = hostOf(key)
   const everywhere = clusterSetHostOf(key)
   const clusterIps = service?.clusterIps ?? []
-  const local: Callable[] = ownPort ? [{ key, host, port: ownPort, names: [host], clusterIps }] : []
+  const own = { key, host, names: [host], clusterIps, ...(service?.headless ? { headless: true as const } : {}) }
+  const local: readonly Callable[] = ownPort
+    ? [{ ...own, port: ownPort }, ...ownPodsByName(key, ownPort, podNames?.[cluster] ?? [])]
+    : []
   const importedPort = imported?.ports.find((p) => p.port === port)
   if (!road || !importedPort) return local
 
   const isOurs = (source: Source): boolean => source.cluster === cluster
   const isJoined = exported && imported.sources.some(isOurs) && (!ownPort || road.sources.some(isOurs))
-  const isSame = service === undefined || isJoined
-  if (isSame) return [{ key, host, port: importedPort, names: [host, everywhere], clusterIps, road }]
-  return [...local, { key, host: everywhere, port: importedPort, names: [everywhere], clusterIps: [], road }]
+  const isSame = service === undefined || (isJoined && !service.headless)
+  const parts = partsOfRoad(key, importedPort, { road, podNames })
+  if (isSame) return [{ key, host, port: importedPort, names: [host, everywhere], clusterIps, road }, ...parts]
+  return [...local, { key, host: everywhere, port: importedPort, names: [everywhere], clusterIps: [], road }, ...parts]
 }
 
 /** The exporters of one port; undefined where nobody offers it. A source that withdrew here is left out. */

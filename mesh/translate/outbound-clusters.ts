@@ -27,21 +27,46 @@ type ClusterInit = Fields<typeof ClusterSchema>
 
 /** Facts of the own pods that a cluster of a callable depends on, as one text: low churn, unlike the pods. */
 export function ownFactsOf(view: View, callable: Callable): string {
-  const meshed = ownPodsOf(view, callable.key, callable.port).every((pod) => pod.meshed)
-  return JSON.stringify([accountsOf(view, callable.key), meshed])
+  const pods = ownPodsOf(view, callable.key, callable.port)
+  const meshed = pods.every((pod) => pod.meshed)
+  return JSON.stringify([accountsOf(view, callable.key), meshed, ...(callable.headless ? [pods.length > 0] : [])])
+}
+
+/**
+ * The Envoy cluster of an own headless service where traffic is redirected: each call goes to the address that the
+ * application chose. One socket for all of them, since such a cluster knows no endpoints: mutual TLS where every pod
+ * takes it. Source: istiod.
+ */
+export function chosenAddressClusterOf(view: View, callable: Callable): XdsResource {
+  const pods = ownPodsOf(view, callable.key, callable.port)
+  const { protocol, port } = callable.port
+  const tls = clientTls({ sni: sniOf(callable.host, port), names: ownNames(view, callable) })
+  return clusterResource(callable, {
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.ORIGINAL_DST },
+    lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED,
+    connectTimeout: duration(10_000),
+    ...(pods.length > 0 && pods.every(({ meshed }) => meshed) ? { transportSocket: tls } : {}),
+    ...(protocol === 'http2' || protocol === 'grpc' ? upstreamHttp2({}) : {}),
+  })
 }
 
 /** The Envoy cluster of one callable: istiod's shape for a local one, everything that failover needs for a federated one. */
 export function outboundClusterOf(view: View, callable: Callable): XdsResource {
-  const name = outboundNameOf(callable.host, callable.port.port)
   const shape = callable.road === undefined ? localShape(view, callable) : federatedShape(view, callable, callable.road)
+  return clusterResource(callable, {
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+    edsClusterConfig: { edsConfig: fromAds, serviceName: outboundNameOf(callable.host, callable.port.port) },
+    lbPolicy: Cluster_LbPolicy.LEAST_REQUEST,
+    ...shape,
+  })
+}
+
+function clusterResource(callable: Callable, shape: ClusterInit): XdsResource {
+  const name = outboundNameOf(callable.host, callable.port.port)
   const service = partsOf(callable.key)
   const message = create(ClusterSchema, {
     name,
     altStatName: `${name};`,
-    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
-    edsClusterConfig: { edsConfig: fromAds, serviceName: name },
-    lbPolicy: Cluster_LbPolicy.LEAST_REQUEST,
     circuitBreakers: noLimits,
     metadata: {
       filterMetadata: {

@@ -30,7 +30,7 @@ export function outboundRoutesOf(
   const name = String(port)
   const taken = new Set<string>()
   const virtualHosts = callables.flatMap((callable) => {
-    const domains = domainsOf(callable, facts.namespace).filter((domain) => !taken.has(domain))
+    const domains = domainsOf(callable, facts).filter((domain) => !taken.has(domain))
     for (const domain of domains) taken.add(domain)
     return domains.length === 0 ? [] : [virtualHostOf(callable, domains)]
   })
@@ -43,15 +43,24 @@ export function outboundRoutesOf(
   return encode({ type: typeUrls.route, name }, RouteConfigurationSchema, message)
 }
 
-/** Full names, with and without the final dot, the short forms of the cluster's own name, and the Service's addresses. */
-function domainsOf(callable: Callable, namespace: string): readonly string[] {
+/**
+ * Full names, with and without the final dot, the short forms of the cluster's own name, and the Service's addresses. A
+ * headless Service takes the names of its pods too where traffic is redirected: the address says which of them is meant.
+ */
+function domainsOf(
+  callable: Callable,
+  { namespace, unknown }: { readonly namespace: string; readonly unknown: Unknown },
+): readonly string[] {
   const service = partsOf(callable.key)
   const full = callable.names.flatMap((name) => [name, `${name}.`])
   if (!callable.host.endsWith('.cluster.local')) return full
+  const pod = callable.hostname === undefined ? '' : `${callable.hostname}.`
   const two = `${service.name}.${service.namespace}`
   const same = service.namespace === namespace ? [service.name] : []
   const addresses = callable.clusterIps.map((ip) => (ip.includes(':') ? `[${ip}]` : ip))
-  return [...full, `${two}.svc`, two, ...same, ...addresses]
+  const names = [...full, ...[`${two}.svc`, two, ...same].map((name) => pod + name)]
+  const ofPods = callable.headless && unknown === 'pass' ? names.map((name) => `*.${name}`) : []
+  return [...names, ...ofPods, ...addresses]
 }
 
 function virtualHostOf(callable: Callable, domains: readonly string[]): Fields<typeof VirtualHostSchema> {

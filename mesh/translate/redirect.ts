@@ -67,12 +67,12 @@ export const redirectedHttpListener = (port: number): XdsResource =>
     defaultFilterChain: { name: 'PassthroughFilterChain', filters: [tcpTo('PassthroughCluster')] },
   })
 
-/** One TCP or TLS service at one of its own addresses. */
-export const redirectedTcpListener = (address: string, callable: Callable): XdsResource =>
+/** One TCP or TLS service at one of its own addresses, or at one of its pods where it is headless. */
+export const redirectedTcpListener = (address: string, callable: Callable, port = callable.port.port): XdsResource =>
   listenerResource(
     {
-      name: `${address}_${callable.port.port}`,
-      address: socketAddress(address, callable.port.port),
+      name: `${address}_${port}`,
+      address: socketAddress(address, port),
       bindToPort: false,
       trafficDirection: TrafficDirection.OUTBOUND,
       filterChains: [{ filters: [tcpTo(outboundNameOf(callable.host, callable.port.port))] }],

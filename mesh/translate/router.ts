@@ -4,8 +4,9 @@ import { TrafficDirection } from '#gen/envoy/config/core/v3/base_pb.js'
 import type { FilterChainSchema } from '#gen/envoy/config/listener/v3/listener_components_pb.js'
 import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js'
 import type { ExportedService } from '#mesh/model/cluster-config.ts'
-import { probeSniOf, sniOf } from '#mesh/model/host.ts'
+import { clusterHostOf, podHostOf, probeSniOf, sniOf } from '#mesh/model/host.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
+import { podNamesOf } from '#mesh/model/pod-name.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
@@ -16,7 +17,7 @@ import { inboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { tlsInspector } from '#mesh/translate/inbound.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { localOriginOnly, noLimits } from '#mesh/translate/outbound-clusters.ts'
-import { ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
+import { type OwnPod, ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { emptyMap, named } from '#mesh/translate/resource-maps.ts'
 import { idExactly, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
@@ -34,12 +35,13 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
     [open.map((port) => port.sni).join(), home.cluster, home.mesh],
     () => gatewayListener(view, open, bind),
   )
-  const clusters = open.map((port) =>
+  const leading = open.filter((port) => port.leadsTo === undefined)
+  const clusters = leading.map((port) =>
     memo.resource(`gateway cluster ${port.sni}`, [port.key], () => gatewayCluster(port)),
   )
-  const endpoints = open.map((port) =>
+  const endpoints = leading.map((port) =>
     memo.resource(`gateway endpoints ${port.sni}`, [port.port, ...ownPodInputs(view, port.key)], () =>
-      assignmentAtGateway(port.sni, port.key, ownPodsOf(view, port.key, port.port)),
+      assignmentAtGateway(port.sni, port.key, podsBehind(view, port)),
     ),
   )
   return {
@@ -52,12 +54,21 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
 }
 
 /** One exported port that the gateway answers for; `sni` names chain, Envoy cluster and endpoints. */
-export type OpenPort = { readonly key: ServiceKey; readonly port: ServicePort; readonly sni: string }
+export type OpenPort = {
+  readonly key: ServiceKey
+  readonly port: ServicePort
+  readonly sni: string
+  /** Set where it leads to one pod of a headless service. */
+  readonly hostname?: string
+  /** Set where another open port's Envoy cluster is meant: the same pods by another name. */
+  readonly leadsTo?: string
+}
 
 /**
  * The ports that the east-west gateway answers for: exported by this cluster's own objects *and* confirmed by the
  * centre, with somebody to use them. What is withdrawn here closes at once; what was never confirmed never opens. The
- * port is read from the own Service, so that no foreign word about it counts.
+ * port is read from the own Service, so that no foreign word about it counts. Beside each its other names: this
+ * cluster's own where the export asks for it, and the pods of a headless Service.
  */
 export function openPortsOf(view: View): readonly OpenPort[] {
   const exports = [...(view.config?.exports.values() ?? [])].filter((e) => isLive(view, e))
@@ -67,9 +78,29 @@ export function openPortsOf(view: View): readonly OpenPort[] {
       (view.own.services.get(exported.key)?.ports ?? [])
         .filter((port) => exported.ports.some((p) => p.port === port.port))
         .toSorted((a, b) => a.port - b.port)
-        .map((port) => ({ key: exported.key, port, sni: sniOf(exported.host, port.port) })),
+        .flatMap((port) => namesOf(view, exported, port)),
     )
 }
+
+function namesOf(view: View, { key, host }: ExportedService, port: ServicePort): readonly OpenPort[] {
+  const { own, home } = view
+  const { cluster } = home
+  const sni = sniOf(host, port.port)
+  const meshed = (own.services.get(key)?.headless && own.endpoints.get(key)?.filter((e) => e.meshed)) || []
+  return [
+    { key, port, sni },
+    ...(own.exports.get(key)?.perCluster
+      ? [{ key, port, sni: sniOf(clusterHostOf(key, cluster), port.port), leadsTo: sni }]
+      : []),
+    ...podNamesOf({ key, cluster }, meshed).names.map(({ hostname }) => ({
+      ...{ key, port, hostname },
+      sni: sniOf(podHostOf(key, cluster, hostname), port.port),
+    })),
+  ]
+}
+
+const podsBehind = (view: View, { key, port, hostname }: OpenPort): readonly OwnPod[] =>
+  ownPodsOf(view, key, port).filter(({ endpoint }) => hostname === undefined || endpoint.hostname === hostname)
 
 const isLive = (view: View, exported: ExportedService): boolean =>
   view.own.exports.has(exported.key) && exported.consumers.length > 0
@@ -87,16 +118,16 @@ export function gatewayListener(view: View, open: readonly OpenPort[], bind: Bin
     trafficDirection: TrafficDirection.OUTBOUND,
     listenerFilters: [tlsInspector],
     listenerFiltersTimeout: duration(5000),
-    filterChains: [...open.map((port) => passThrough(port.sni)), probeChain(view)],
+    filterChains: [...open.map(passThrough), probeChain(view)],
   })
   return encode({ type: typeUrls.listener, name }, ListenerSchema, message)
 }
 
-const passThrough = (sni: string): Chain => ({
+const passThrough = ({ sni, leadsTo = sni }: OpenPort): Chain => ({
   name: sni,
   filterChainMatch: { serverNames: [sni], applicationProtocols: [...meshAlpn] },
   transportSocketConnectTimeout: duration(15_000),
-  filters: [tcpTo(sni)],
+  filters: [tcpTo(leadsTo)],
 })
 
 /** The relays of the mesh, by their exact ids: only they may probe. */
@@ -150,7 +181,7 @@ function probeChain(view: View): Chain {
 
 /**
  * The Envoy cluster behind one SNI: the own pods and nothing else, never another gateway. A pod that refused once is out
- * for five seconds, so that the next attempt of the same connection meets another.
+ * for five seconds, so that the next attempt of the same connection meets another; where one pod is meant there is none.
  */
 export function gatewayCluster(open: OpenPort): XdsResource {
   const message = create(ClusterSchema, {
@@ -162,7 +193,9 @@ export function gatewayCluster(open: OpenPort): XdsResource {
     lbPolicy: Cluster_LbPolicy.LEAST_REQUEST,
     circuitBreakers: noLimits,
     commonLbConfig: { healthyPanicThreshold: { value: 0 }, updateMergeWindow: duration(0) },
-    outlierDetection: { ...localOriginOnly, consecutiveLocalOriginFailure: 1, maxEjectionPercent: 50 },
+    ...(open.hostname === undefined
+      ? { outlierDetection: { ...localOriginOnly, consecutiveLocalOriginFailure: 1, maxEjectionPercent: 50 } }
+      : {}),
   })
   return encode({ type: typeUrls.cluster, name: open.sni, owner: ownerOf(open.key) }, ClusterSchema, message)
 }

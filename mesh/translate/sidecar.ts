@@ -6,10 +6,11 @@ import { type Callable, callablesOf } from '#mesh/translate/callable.ts'
 import { assignmentOf, placesOf } from '#mesh/translate/endpoints.ts'
 import { inboundSet } from '#mesh/translate/inbound-set.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
-import { outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
+import { viewOfPod } from '#mesh/translate/one-pod.ts'
+import { chosenAddressClusterOf, outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
 import { plainHttpListener, plainTcpAddressOf, plainTcpListener } from '#mesh/translate/outbound-listeners.ts'
 import { outboundRoutesOf, type Unknown } from '#mesh/translate/outbound-routes.ts'
-import { ownPodInputs } from '#mesh/translate/own-pods.ts'
+import { ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import {
   baseClusters,
   redirectedHttpListener,
@@ -28,21 +29,29 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
     const callables = callablesOf(view, memo)
     return {
       callables,
-      clusters: outboundClusters(view, callables, memo),
       endpoints: named(memo, 'endpoints', outboundEndpoints(view, callables, memo)),
       secrets: outboundSecrets(view, memo),
     }
   })
-  const { callables } = shared
   const unknown: Unknown = proxy.plain ? 'refuse' : 'pass'
+  const { callables, clusters, podListeners } = memo.keep(`shared ${unknown}`, [view], () => {
+    const mine = proxy.plain ? shared.callables : chosenByAddress(shared.callables, memo)
+    return {
+      callables: mine,
+      clusters: outboundClusters(view, mine, { unknown, memo }),
+      podListeners: proxy.plain ? [] : headlessListeners(view, mine, memo),
+    }
+  })
   const routes = memo.keep(`shared routes ${proxy.namespace} ${unknown}`, [callables], () =>
     outboundRoutes(callables, { namespace: proxy.namespace, unknown }, memo),
   )
   const inbound = inboundSet(view, proxy, memo)
-  const outbound = proxy.plain ? plainListeners(proxy, callables, memo) : redirectedListeners(proxy, callables, memo)
+  const outbound = proxy.plain
+    ? plainListeners(proxy, callables, memo)
+    : redirectedListeners(proxy, { callables, podListeners }, memo)
   const ownClusters = proxy.plain ? inbound.clusters : [...baseClusters, ...inbound.clusters]
   return {
-    [typeUrls.cluster]: joined(memo, 'clusters', shared.clusters, ownClusters),
+    [typeUrls.cluster]: joined(memo, `clusters ${unknown}`, clusters, ownClusters),
     [typeUrls.endpoint]: shared.endpoints,
     [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, outbound, inbound.listeners),
     [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
@@ -50,19 +59,50 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
   }
 }
 
-function outboundClusters(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+/** Where traffic is redirected an own headless pod is told by its address: names of single pods would only repeat it. */
+function chosenByAddress(callables: readonly Callable[], memo: Memo): readonly Callable[] {
+  const isOwnPod = (c: Callable): boolean => c.hostname !== undefined && c.road === undefined
+  if (!callables.some(isOwnPod)) return callables
+  return memo.list('chosen by address', [callables], () => callables.filter((c) => !isOwnPod(c)))
+}
+
+function outboundClusters(
+  view: View,
+  callables: readonly Callable[],
+  { unknown, memo }: { readonly unknown: Unknown; readonly memo: Memo },
+): readonly XdsResource[] {
   const { home } = view
   const domains = ownTrustDomains(view).join()
   const all = callables.map((callable) => {
     const id = idOf(callable)
     const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
-      ownFactsOf(view, callable),
+      ownFactsOf(viewOfPod(view, callable), callable),
     )
-    return memo.resource(`cluster ${id}`, [callable, domains, home.cluster, ownFacts], () =>
-      outboundClusterOf(view, callable),
+    const isChosen = callable.headless === true && unknown === 'pass'
+    const kind = isChosen ? 'chosen address' : 'cluster'
+    return memo.resource(`${kind} ${id}`, [callable, domains, home.cluster, ownFacts], () =>
+      isChosen ? chosenAddressClusterOf(view, callable) : outboundClusterOf(viewOfPod(view, callable), callable),
     )
   })
-  return memo.list('outbound clusters', [all], () => all)
+  return memo.list(`outbound clusters ${unknown}`, [all], () => all)
+}
+
+/** A stream to a headless service is known by its pod's address alone, at the port where the pod listens. */
+function headlessListeners(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+  const all = streams(callables)
+    .filter((callable) => callable.headless)
+    .flatMap((callable) => {
+      const id = idOf(callable)
+      const pods = memo.data(`pods to dial ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
+        ownPodsOf(view, callable.key, callable.port)
+          .filter(({ endpoint }) => endpoint.health !== 'not-ready')
+          .map(({ endpoint, port }) => ({ address: endpoint.address, port })),
+      )
+      return pods.map(({ address, port }) =>
+        memo.resource(`tcp ${address}:${port} ${id}`, [callable], () => redirectedTcpListener(address, callable, port)),
+      )
+    })
+  return memo.list('headless listeners', [all], () => all)
 }
 
 function outboundSecrets(view: View, memo: Memo): readonly XdsResource[] {
@@ -78,7 +118,7 @@ function outboundEndpoints(view: View, callables: readonly Callable[], memo: Mem
     const id = idOf(callable)
     const road = callable.road === undefined ? [] : tierInputs(view, callable.road)
     const inputs = [callable, home.cluster, home.network, ...ownPodInputs(view, callable.key), ...road]
-    const places = memo.data(`places ${id}`, inputs, () => placesOf(view, callable))
+    const places = memo.data(`places ${id}`, inputs, () => placesOf(viewOfPod(view, callable), callable))
     return memo.resource(`endpoints ${id}`, [callable.host, callable.key, places], () => assignmentOf(callable, places))
   })
   return memo.list('outbound endpoints', [all], () => all)
@@ -90,7 +130,7 @@ function outboundRoutes(
   memo: Memo,
 ): readonly XdsResource[] {
   const key = `${facts.namespace} ${facts.unknown}`
-  const all = [...httpPorts(callables, memo)].map(([port, members]) =>
+  const all = [...httpPorts(callables, facts.unknown, memo)].map(([port, members]) =>
     memo.resource(`routes ${key} ${port}`, [members], () => outboundRoutesOf(port, members, facts)),
   )
   return memo.list(`outbound routes ${key}`, [all], () => all)
@@ -100,7 +140,7 @@ function plainListeners(proxy: MeshProxy, callables: readonly Callable[], memo: 
   const { plain } = proxy
   if (plain === undefined) return []
   return memo.list(`plain listeners ${plain.outbound}`, [callables, plain], () => {
-    const http = [...httpPorts(callables, memo).keys()].map((port) =>
+    const http = [...httpPorts(callables, 'refuse', memo).keys()].map((port) =>
       memo.resource(`http ${plain.outbound} ${port}`, [], () => plainHttpListener(plain, port)),
     )
     const tcp = streams(callables).flatMap((callable) => {
@@ -112,11 +152,15 @@ function plainListeners(proxy: MeshProxy, callables: readonly Callable[], memo: 
   })
 }
 
-function redirectedListeners(proxy: MeshProxy, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+function redirectedListeners(
+  proxy: MeshProxy,
+  { callables, podListeners }: { callables: readonly Callable[]; podListeners: readonly XdsResource[] },
+  memo: Memo,
+): readonly XdsResource[] {
   const transparent = proxy.interception === 'TPROXY'
-  return memo.list(`redirected listeners ${transparent}`, [callables], () => {
+  return memo.list(`redirected listeners ${transparent}`, [callables, podListeners], () => {
     const catchAll = memo.resource(`virtual outbound ${transparent}`, [], () => virtualOutbound(transparent))
-    const http = [...httpPorts(callables, memo).keys()].map((port) =>
+    const http = [...httpPorts(callables, 'pass', memo).keys()].map((port) =>
       memo.resource(`http 0.0.0.0 ${port}`, [], () => redirectedHttpListener(port)),
     )
     const tcp = streams(callables).flatMap((callable) =>
@@ -124,7 +168,7 @@ function redirectedListeners(proxy: MeshProxy, callables: readonly Callable[], m
         memo.resource(`tcp ${address} ${idOf(callable)}`, [callable], () => redirectedTcpListener(address, callable)),
       ),
     )
-    return [catchAll, ...http, ...tcp]
+    return [catchAll, ...http, ...tcp, ...podListeners]
   })
 }
 
@@ -132,8 +176,12 @@ const streams = (callables: readonly Callable[]): readonly Callable[] =>
   callables.filter((c) => !isHttp(c.port.protocol))
 
 /** The HTTP callables by port, both sorted; a port whose callables did not change keeps its list. */
-function httpPorts(callables: readonly Callable[], memo: Memo): ReadonlyMap<number, readonly Callable[]> {
-  return memo.keep('http ports', [callables], () => {
+function httpPorts(
+  callables: readonly Callable[],
+  unknown: Unknown,
+  memo: Memo,
+): ReadonlyMap<number, readonly Callable[]> {
+  return memo.keep(`http ports ${unknown}`, [callables], () => {
     const byPort = Map.groupBy(
       callables.filter((c) => isHttp(c.port.protocol)),
       (c) => c.port.port,
@@ -141,7 +189,7 @@ function httpPorts(callables: readonly Callable[], memo: Memo): ReadonlyMap<numb
     return new Map(
       [...byPort]
         .toSorted(([a], [b]) => a - b)
-        .map(([port, members]) => [port, memo.list(`http port ${port}`, [members], () => members)]),
+        .map(([port, members]) => [port, memo.list(`http port ${unknown} ${port}`, [members], () => members)]),
     )
   })
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { labelFault, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import { podNamesMax } from '#mesh/model/pod-name.ts'
 
 /** Bounds of what one cluster may say; past them the item is refused by key, the rest goes on. */
 export const reportLimits = { keyBytes: 300, valueBytes: 64 * 1024, items: 500, bodyBytes: 512 * 1024 } as const
@@ -24,8 +25,10 @@ export const exportSchema = z.object({
   consumers: z.array(name).max(1000).optional(),
   createdAt: z.number().int().nonnegative(),
   headless: z.boolean(),
+  perCluster: z.literal(true).exactOptional(),
 })
 
+const hostname = z.string().refine((text) => labelFault(text) === undefined, { error: 'is not one DNS label' })
 const count = z.number().int().min(0).max(1_000_000)
 /** `summary/<ns>/<svc>`; also the item body in `ep` streams under `<ns>/<svc>`. */
 export const serviceSummarySchema = z.object({
@@ -41,10 +44,15 @@ export const serviceSummarySchema = z.object({
         region: z.string().max(63),
         zone: z.string().max(63),
         draining: z.boolean(),
+        hostname: hostname.exactOptional(),
       }),
     )
     .max(1000)
-    .optional(),
+    .exactOptional(),
+  podNames: z
+    .array(z.object({ hostname, ready: z.boolean() }))
+    .max(podNamesMax)
+    .exactOptional(),
 })
 
 /** `gateways`; also the item body in `ep` streams under `gateways`. */

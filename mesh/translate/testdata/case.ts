@@ -26,14 +26,21 @@ export type CaseText = {
   readonly region: string
   readonly network?: string
   readonly gateways?: readonly string[]
-  readonly services?: Readonly<Record<string, { readonly ports: readonly string[]; readonly ips?: readonly string[] }>>
+  readonly services?: Readonly<Record<string, ServiceText>>
   readonly pods?: Readonly<Record<string, PodText>>
+  /** `bookinfo/reviews [per-cluster]` */
   readonly exports?: readonly string[]
   readonly refused?: readonly string[]
   readonly peerAuthentications?: readonly Partial<PeerAuthentication>[]
   readonly config?: ConfigText
   readonly summaries?: Readonly<Record<string, SummaryText>>
   readonly proxy: ProxyText
+}
+
+type ServiceText = {
+  readonly ports: readonly string[]
+  readonly ips?: readonly string[]
+  readonly headless?: boolean
 }
 
 type PodText = {
@@ -43,6 +50,7 @@ type PodText = {
   readonly health?: Health
   readonly zone?: string
   readonly plain?: boolean
+  readonly hostname?: string
   /** Service → port on the pod by the service port's name. */
   readonly behind: Readonly<Record<string, Readonly<Record<string, number>>>>
 }
@@ -56,7 +64,7 @@ type ConfigText = {
       string,
       {
         readonly ports: readonly string[]
-        /** `b net-b r1 reviews,other [9080]` */
+        /** `b net-b r1 reviews,other [9080] [per-cluster]` */
         readonly sources: readonly string[]
         readonly tiers: readonly Readonly<Record<string, number>>[]
         readonly settings?: Partial<TrafficSettings>
@@ -70,9 +78,13 @@ type ConfigText = {
 
 type SummaryText = {
   readonly gateways?: readonly string[]
-  readonly services?: Readonly<
-    Record<string, { readonly counts: readonly string[]; readonly flat?: readonly string[] }>
-  >
+  readonly services?: Readonly<Record<string, SummaryOfService>>
+}
+
+type SummaryOfService = {
+  readonly counts: readonly string[]
+  readonly flat?: readonly string[]
+  readonly podNames?: readonly string[]
 }
 
 type ProxyText = {
@@ -127,7 +139,7 @@ function viewOf(text: CaseText): View {
             key: key as ServiceKey,
             ports: s.ports.map(portOf),
             clusterIps: s.ips ?? [],
-            headless: false,
+            headless: s.headless ?? false,
             origin: 'in.yaml',
           },
         ]),
@@ -140,10 +152,10 @@ function viewOf(text: CaseText): View {
       ),
       pods: new Map(pods.map(([name, pod]) => [name, podOf(name, pod)])),
       exports: new Map(
-        (text.exports ?? []).map((key) => [
-          key as ServiceKey,
-          { key: key as ServiceKey, createdAt: 1, origin: 'in.yaml' },
-        ]),
+        (text.exports ?? []).map((line) => {
+          const [key, perCluster] = line.split(' ') as [ServiceKey, string?]
+          return [key, { key, createdAt: 1, origin: 'in.yaml', ...(perCluster ? { perCluster: true } : {}) }]
+        }),
       ),
       refused: new Set((text.refused ?? []) as ServiceKey[]),
       peerAuthentications: (text.peerAuthentications ?? []).map((p) => ({
@@ -223,7 +235,8 @@ function portOf(text: string): ServicePort {
 }
 
 function sourceOf(text: string, key: string, ports: readonly ServicePort[]): Source {
-  const [cluster = '', network, region = '', accounts = '', offered] = text.split(' ')
+  const words = text.split(' ')
+  const [cluster = '', network, region = '', accounts = '', offered] = words.filter((word) => word !== 'per-cluster')
   return {
     cluster: cluster as ClusterName,
     network: network as NetworkName,
@@ -231,6 +244,7 @@ function sourceOf(text: string, key: string, ports: readonly ServicePort[]): Sou
     trustDomain: domainOf(cluster),
     identities: accounts.split(',').map((sa) => `spiffe://${cluster}.mesh1/ns/${key.split('/')[0]}/sa/${sa}`),
     ports: offered ? offered.split(',').map(Number) : ports.map((p) => p.port),
+    ...(words.includes('per-cluster') ? { perCluster: true } : {}),
   }
 }
 
@@ -241,8 +255,8 @@ function gatewayOf(text: string): Gateway {
   return { address: ip, port: Number(port), state: (state ?? 'ready') as Gateway['state'] }
 }
 
-/** Counts `9080 r1/z1 2/3`; flat `127.20.1.1:9080 9080 r1/z1 [draining]`. */
-function summaryOf(text: { readonly counts: readonly string[]; readonly flat?: readonly string[] }): ServiceSummary {
+/** Counts `9080 r1/z1 2/3`; flat `127.20.1.1:9080 9080 r1/z1 [draining] [hostname]`; names `db-0 [away]`. */
+function summaryOf(text: SummaryOfService): ServiceSummary {
   const counts = text.counts.map((line): PortCount => {
     const [port, place = '', share = ''] = line.split(' ')
     const [region = '', zone = ''] = place.split('/')
@@ -250,7 +264,8 @@ function summaryOf(text: { readonly counts: readonly string[]; readonly flat?: r
     return { port: Number(port), region, zone, ready: ready ?? 0, total: total ?? 0 }
   })
   const flat = text.flat?.map((line) => {
-    const [at = '', servicePort, place = '', draining] = line.split(' ')
+    const words = line.split(' ')
+    const [at = '', servicePort, place = '', hostname] = words.filter((word) => word !== 'draining')
     const [address = '', port] = at.split(':')
     const [region = '', zone = ''] = place.split('/')
     return {
@@ -259,10 +274,12 @@ function summaryOf(text: { readonly counts: readonly string[]; readonly flat?: r
       servicePort: Number(servicePort),
       region,
       zone,
-      draining: draining === 'draining',
+      draining: words.includes('draining'),
+      ...(hostname ? { hostname } : {}),
     }
   })
-  return { counts, ...(flat ? { flat } : {}) }
+  const podNames = text.podNames?.map((line) => ({ hostname: line.split(' ')[0] ?? '', ready: !line.includes(' ') }))
+  return { counts, ...(flat ? { flat } : {}), ...(podNames ? { podNames } : {}) }
 }
 
 function endpointOf(text: CaseText, name: string, pod: PodText, ports: Readonly<Record<string, number>>): Endpoint {
@@ -275,6 +292,7 @@ function endpointOf(text: CaseText, name: string, pod: PodText, ports: Readonly<
     pod: name,
     serviceAccount: pod.account,
     meshed: pod.plain !== true,
+    ...(pod.hostname ? { hostname: pod.hostname } : {}),
   }
 }
 
