@@ -11,6 +11,8 @@ export type Source = {
   readonly identities: readonly string[]
   /** Service ports that this cluster offers. */
   readonly ports: readonly number[]
+  /** Unix ms: how old its export is by the centre's clock; absent from a centre that does not say so. */
+  readonly since?: number
   /** Set where it may be chosen by a name of its own. */
   readonly perCluster?: true
 }

@@ -4,4 +4,6 @@ export type Gateway = {
   readonly address: string
   readonly port: number
   readonly state: 'ready' | 'down' | 'unknown'
+  /** Unix ms: when the centre first heard this IP address of its cluster; absent for a name, and in the own cluster's word. */
+  readonly since?: number
 }

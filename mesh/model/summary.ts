@@ -19,6 +19,8 @@ export type FlatEndpoint = {
   readonly region: string
   readonly zone: string
   readonly draining: boolean
+  /** Unix ms: when the centre first heard it of this cluster; absent from a centre that keeps no such times. */
+  readonly since?: number
   /** Of a headless service's pod that others may call by it. */
   readonly hostname?: string
 }

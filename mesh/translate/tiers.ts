@@ -1,9 +1,11 @@
 import type { Source } from '#mesh/model/cluster-config.ts'
 import type { Gateway } from '#mesh/model/gateway.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
+import type { FlatEndpoint } from '#mesh/model/summary.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Road } from '#mesh/translate/callable.ts'
 import { compareText, isAddress } from '#mesh/translate/encode.ts'
+import { type Address, addressKey, type Claim, holdersOf } from '#mesh/translate/holders.ts'
 import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
 
 /** An address to dial, how much stands behind it, and what is known of its health. */
@@ -49,9 +51,16 @@ type Offer = {
  *   its whole share.
  * - A host weighs the pods behind it: with L the least common multiple of the gateway counts a pod weighs L and each of
  *   k gateways ready × L / k, so the health a tier loses is counted in pods.
+ * - No address and port is there twice, whoever names it (`holdersOf`): Envoy would merge the two.
  */
 export function tiersOf(view: View, road: Road, port: ServicePort): readonly (readonly Share[])[] {
-  const offers = new Map(road.sources.map((source) => [source.cluster as string, offerOf(view, road, source, port)]))
+  const isHeld = holdersOf(road.sources.map((source) => claimOf(view, road, source, port)))
+  const offers = new Map(
+    road.sources.map((source) => {
+      const isOwn = (address: Address): boolean => isHeld(source.cluster, address)
+      return [source.cluster as string, offerOf(view, road, source, { port, isOwn })]
+    }),
+  )
   const anyReady = [...offers.values()].some((o) => o !== undefined && isDialled(o))
   const kept = new Map([...offers].flatMap(([name, o]) => (o && (isDialled(o) || !anyReady) ? [[name, o]] : [])))
   const scale = hostScale([...kept.values()])
@@ -59,6 +68,8 @@ export function tiersOf(view: View, road: Road, port: ServicePort): readonly (re
     .map((tier) => {
       const shares = tier.members.flatMap((member) => {
         const offer = kept.get(member.cluster)
+        // Whatever the config says, a cluster is dialled in one place.
+        kept.delete(member.cluster)
         const hosts = offer === undefined ? [] : hostsOf(offer, scale)
         return offer === undefined || hosts.length === 0
           ? []
@@ -85,15 +96,45 @@ export const tierInputs = (view: View, road: Road): readonly unknown[] =>
 
 const isDialled = (offer: Offer): boolean => offer.ready === undefined || offer.ready > 0
 
-function offerOf(view: View, road: Road, source: Source, port: ServicePort): Offer | undefined {
+/** Where a source could be dialled by its own word: its pods as far as this cluster reaches them, and its gateways. */
+function claimOf(view: View, road: Road, source: Source, port: ServicePort): Claim {
+  const { cluster } = source
+  if (cluster === view.home.cluster) {
+    const pods = ownPodsOf(view, road.imported.key, port)
+    return { cluster, own: true, addresses: pods.map((p) => ({ address: p.endpoint.address, port: p.port })) }
+  }
+  const addresses = [...flatOf(view, road, source, port), ...gatewaysOf(view, source)]
+  // An address without an age of its own is as old as the export: so are those that a gateway's name led to.
+  return { cluster, own: false, addresses: addresses.map((one) => ({ ...aged(source), ...one })) }
+}
+
+const aged = ({ since }: Source): { readonly since?: number } => (since === undefined ? {} : { since })
+
+const flatOf = (view: View, road: Road, source: Source, port: ServicePort): readonly FlatEndpoint[] => {
+  const summary = view.summaries.services.get(source.cluster)?.get(road.imported.key)
+  const flat = source.network === view.home.network ? summary?.flat : undefined
+  return flat?.filter((e) => e.servicePort === port.port && isAddress(e.address)) ?? []
+}
+
+const gatewaysOf = (view: View, source: Source): readonly Gateway[] =>
+  (view.summaries.gateways.get(source.cluster)?.gateways ?? []).filter((g) => isAddress(g.address))
+
+function offerOf(
+  view: View,
+  road: Road,
+  source: Source,
+  { port, isOwn }: { readonly port: ServicePort; readonly isOwn: (address: Address) => boolean },
+): Offer | undefined {
   if (source.cluster === view.home.cluster) return ownOffer(source, ownPodsOf(view, road.imported.key, port))
   const summary = view.summaries.services.get(source.cluster)?.get(road.imported.key)
   const counts = summary?.counts.filter((c) => c.port === port.port) ?? []
   const counted = sumOf(counts.map((c) => c.ready))
   const total = sumOf(counts.map((c) => c.total))
-  const gateways = (view.summaries.gateways.get(source.cluster)?.gateways ?? []).filter((g) => isAddress(g.address))
+  const gateways = once(gatewaysOf(view, source).toSorted(byAddress)).filter(isOwn)
   const flat = source.network === view.home.network ? summary?.flat : undefined
-  const pods = flat?.filter((e) => e.servicePort === port.port && isAddress(e.address)) ?? []
+  // Of a pod that is named twice, the one that takes new calls.
+  const named = flatOf(view, road, source, port).toSorted((a, b) => Number(a.draining) - Number(b.draining))
+  const pods = once(named).filter(isOwn).toSorted(byAddress)
   const dialled = pods.filter((e) => !e.draining).length
   // Ready pods of which no address is known here: they are reached as those of any other network are.
   const hidden = dialled === 0 && counted > 0 && gateways.length > 0
@@ -106,14 +147,12 @@ function offerOf(view: View, road: Road, source: Source, port: ServicePort): Off
       total: Math.max(ready, total),
       behind: {
         kind: 'pods',
-        pods: pods
-          .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
-          .map((e) => ({
-            address: e.address,
-            port: e.port,
-            health: e.draining ? 'DRAINING' : 'HEALTHY',
-            meshed: true,
-          })),
+        pods: pods.map((e) => ({
+          address: e.address,
+          port: e.port,
+          health: e.draining ? 'DRAINING' : 'HEALTHY',
+          meshed: true,
+        })),
       },
     }
   }
@@ -128,7 +167,9 @@ function offerOf(view: View, road: Road, source: Source, port: ServicePort): Off
 }
 
 /** Pods that are not ready count in the total and are never dialled; terminating ones take nothing new. */
-function ownOffer(source: Source, pods: readonly OwnPod[]): Offer {
+function ownOffer(source: Source, all: readonly OwnPod[]): Offer {
+  const inOrder = all.toSorted((a, b) => healthOrder[a.endpoint.health] - healthOrder[b.endpoint.health])
+  const pods = once(inOrder.map((p) => ({ ...p, address: p.endpoint.address }))).toSorted(byAddress)
   const serving = pods.filter((p) => p.endpoint.health !== 'not-ready')
   return {
     source,
@@ -147,14 +188,30 @@ function ownOffer(source: Source, pods: readonly OwnPod[]): Offer {
   }
 }
 
+/** Of one address that is named more than once, the pod that serves. */
+const healthOrder = { ready: 0, draining: 1, 'not-ready': 2 } as const
+
+/** The first of each address. */
+function once<T extends Address>(list: readonly T[]): T[] {
+  const seen = new Map<string, T>()
+  for (const one of list) if (!seen.has(addressKey(one))) seen.set(addressKey(one), one)
+  return [...seen.values()]
+}
+
+const byAddress = (a: Address, b: Address): number => compareText(a.address, b.address) || a.port - b.port
+
 const gatewayHealth = { ready: 'HEALTHY', down: 'UNHEALTHY', unknown: 'UNKNOWN' } as const
 
 function hostsOf(offer: Offer, scale: number): readonly Host[] {
   const weight = Math.max(1, Math.round(hostWeight(offer) * scale))
   if (offer.behind.kind === 'pods') return offer.behind.pods.map((pod) => ({ ...pod, weight }))
-  return offer.behind.gateways
-    .toSorted((a, b) => compareText(a.address, b.address) || a.port - b.port)
-    .map((g) => ({ address: g.address, port: g.port, weight, health: gatewayHealth[g.state], meshed: true }))
+  return offer.behind.gateways.map((g) => ({
+    address: g.address,
+    port: g.port,
+    weight,
+    health: gatewayHealth[g.state],
+    meshed: true,
+  }))
 }
 
 /** How many pods stand behind one host of an offer. */

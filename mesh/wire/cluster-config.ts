@@ -116,6 +116,7 @@ const sourceSchema = z
     trustDomain,
     identities: z.array(z.string().max(2048)).min(1).max(1000),
     ports: z.array(z.number().int()).min(1),
+    since: z.number().int().nonnegative().exactOptional(),
     perCluster: z.literal(true).exactOptional(),
   })
   .refine((s) => s.identities.every((id) => id.startsWith(`spiffe://${s.trustDomain}/`)), {
