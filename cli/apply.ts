@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { isMap, LineCounter, parseAllDocuments } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
+import { fileFault } from '#cli/file-fault.ts'
+
 import { Problem } from '#mesh/model/problem.ts'
 
 /** One object of a file, with where it stands for messages (`exports.yaml:3`). */
@@ -44,9 +46,11 @@ function readInput(path: string): Buffer {
   try {
     return readFileSync(path === '-' ? 0 : path)
   } catch (cause) {
-    throw new Problem('not-found', `${path} cannot be read: ${(cause as Error).message}; see: isthmus help apply`, {
-      cause,
-    })
+    throw new Problem(
+      'invalid',
+      `${path} cannot be read: ${fileFault(cause)}. Give -f <file>, a YAML or JSON file, or - for standard input`,
+      { cause },
+    )
   }
 }
 
@@ -61,25 +65,27 @@ function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileOb
   return { at, kind, namespace: String(metadata['namespace'] ?? 'default'), name: metadata['name'], spec, ...consumers }
 }
 
-/** Where an object of a kind lives in the API, and what is sent there. Only kinds that the API can change. */
-function placeOf(object: FileObject): { readonly path: string; readonly body: unknown } {
+/** Where an object of a kind lives in the API. Only kinds that the API can change. */
+function pathOf({ at, kind, namespace, name, spec }: FileObject): string {
   const part = encodeURIComponent
-  const { namespace, name, spec } = object
-  if (object.kind === 'ServiceExport') {
-    const consumers = spec['consumers'] ?? object.consumers
-    const of = typeof spec['cluster'] === 'string' ? `?cluster=${part(spec['cluster'])}` : ''
-    if (consumers === undefined)
-      throw new Problem(
-        'invalid',
-        `${object.at}: spec.consumers is missing: list the clusters that may use it, or ["*"]. ` +
-          'An export itself is made in its own cluster, as a ServiceExport there',
-      )
-    return { path: `/v1/service-exports/${part(namespace)}/${part(name)}${of}`, body: { ...spec, consumers } }
-  }
-  if (object.kind === 'Cluster') return { path: `/v1/clusters/${part(name)}`, body: spec }
+  if (kind === 'Cluster') return `/v1/clusters/${part(name)}`
+  const of = typeof spec['cluster'] === 'string' ? `?cluster=${part(spec['cluster'])}` : ''
+  if (kind === 'ServiceExport') return `/v1/service-exports/${part(namespace)}/${part(name)}${of}`
   throw new Problem(
     'invalid',
-    `${object.at}: kind ${object.kind} cannot be applied here; known: Cluster, ServiceExport`,
+    `${at}: the centre keeps no ${kind}, only Cluster and ServiceExport; others belong among the manifests of a cluster`,
+  )
+}
+
+/** What is sent there. */
+function bodyOf({ at, kind, spec, consumers: annotated }: FileObject): unknown {
+  if (kind !== 'ServiceExport') return spec
+  const consumers = spec['consumers'] ?? annotated
+  if (consumers !== undefined) return { ...spec, consumers }
+  throw new Problem(
+    'invalid',
+    `${at}: spec.consumers is missing: list the clusters that may use it, or ["*"]. ` +
+      'An export itself is made in its own cluster, as a ServiceExport there',
   )
 }
 
@@ -90,7 +96,8 @@ export async function apply(
   dryRun: boolean,
 ): Promise<{ lines: string[]; ok: boolean }> {
   return each(objects, async (object) => {
-    const { path, body } = placeOf(object)
+    const path = pathOf(object)
+    const body = bodyOf(object)
     const asked = dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
     const answer = await callCentre(centre, { method: 'PUT', path: asked, body })
     const done = answer.status === 201 ? 'created' : object.kind === 'Cluster' ? 'exists, unchanged' : 'configured'
@@ -103,7 +110,7 @@ export async function remove(
   objects: readonly FileObject[],
 ): Promise<{ lines: string[]; ok: boolean }> {
   return each(objects, async (object) => {
-    await callCentre(centre, { method: 'DELETE', path: placeOf(object).path })
+    await callCentre(centre, { method: 'DELETE', path: pathOf(object) })
     return 'deleted'
   })
 }

@@ -1,8 +1,10 @@
 import { X509Certificate } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
+import { fileFault } from '#cli/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** Where a centre is and how to speak to it. Files hold the secrets; this only names them. */
@@ -23,27 +25,60 @@ export type ContextFile = z.infer<typeof fileSchema>
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-export const contextPath = (env: Environment): string =>
-  join(env['XDG_CONFIG_HOME'] || join(env['HOME'] ?? '.', '.config'), 'isthmus/config.yaml')
+/** A relative XDG_CONFIG_HOME counts as absent, and an absent HOME is what the system says of this user (XDG, "all paths"). */
+export function contextPath(env: Environment): string {
+  const config = env['XDG_CONFIG_HOME'] ?? ''
+  return join(isAbsolute(config) ? config : join(env['HOME'] || homedir(), '.config'), 'isthmus/config.yaml')
+}
 
 /** The context file; an absent one is empty. Throws `invalid` naming the file where it is not understood. */
 export function loadContexts(env: Environment): ContextFile {
   const path = contextPath(env)
-  if (!existsSync(path)) return { contexts: {} }
+  const text = textOf(path)
+  if (text === undefined) return { contexts: {} }
   try {
-    return fileSchema.parse(parse(readFileSync(path, 'utf8')) ?? {})
+    return fileSchema.parse(parse(text) ?? {})
   } catch (cause) {
-    throw new Problem('invalid', `${path} is not a context file: ${(cause as Error).message}; mend it or remove it`, {
+    const reason = cause instanceof z.ZodError ? z.prettifyError(cause).replaceAll(/\s*\n\s*/g, ' ') : firstLine(cause)
+    throw new Problem('invalid', `${path} is not a context file: ${reason}. ${without('mend it, or remove it')}`, {
       cause,
     })
   }
 }
 
+const firstLine = (cause: unknown): string => (cause as Error).message.split('\n')[0] ?? ''
+const without = (mend: string): string => `To go on, ${mend}; or say all with --url, --ca-file and --key-file`
+
+/** Undefined where there is no file; a path that leads through a file has none either. */
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return undefined
+    const mend = without('make it readable, or set XDG_CONFIG_HOME to another directory')
+    throw new Problem('unavailable', `the context file ${path} cannot be read: ${fileFault(cause)}. ${mend}`, { cause })
+  }
+}
+
+/** Throws `unavailable` where the file cannot be written: the one before is as it was. */
 export function saveContexts(env: Environment, file: ContextFile): void {
   const path = contextPath(env)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  writeFileSync(`${path}.new`, stringify(file), { mode: 0o600 })
-  renameSync(`${path}.new`, path)
+  const fresh = `${path}.${process.pid}`
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    writeFileSync(fresh, stringify(file), { mode: 0o600 })
+    renameSync(fresh, path)
+  } catch (cause) {
+    try {
+      rmSync(fresh, { force: true })
+    } catch {
+      // Where nothing can be written there is nothing to remove.
+    }
+    const mend = without('set XDG_CONFIG_HOME to a directory that can be written')
+    throw new Problem('unavailable', `the context file ${path} cannot be written: ${fileFault(cause)}. ${mend}`, {
+      cause,
+    })
+  }
 }
 
 export type Target = {
@@ -55,6 +90,8 @@ export type Target = {
 
 /** A context with its key and CA read: what a call needs. */
 export type Centre = {
+  /** The context's name; absent where the URL was given by itself. */
+  readonly name?: string
   readonly url: string
   readonly key?: string
   readonly ca?: string
@@ -63,22 +100,12 @@ export type Centre = {
 
 /**
  * The centre to speak to: flags, then environment (ISTHMUS_URL, ISTHMUS_API_KEY, ISTHMUS_CA_FILE), then the chosen or
- * the current context. Throws `invalid` that says what is missing and the command that mends it.
+ * the current context. The context file is read only where it is needed. Throws `invalid` that says what is missing and
+ * the command that mends it.
  */
 export function chooseCentre(target: Target, env: Environment): Centre {
-  const file = loadContexts(env)
-  const name = target.context ?? (target.url || env['ISTHMUS_URL'] ? undefined : file.current)
-  const context = name === undefined ? undefined : file.contexts[name]
-  if (name !== undefined && !context)
-    throw new Problem('not-found', `there is no context "${name}"; see: isthmus context list`)
-  const url = target.url ?? (env['ISTHMUS_URL'] || context?.url)
-  if (url === undefined)
-    throw new Problem(
-      'invalid',
-      'no centre is chosen: start the sandbox with npm start, or: isthmus context add <name> --url https://…',
-    )
-  if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
-    throw new Problem('invalid', `"${url}" is not an https URL of a centre`)
+  const { name, context } = contextOf(target, env)
+  const url = parseCentreUrl(target.url ?? (env['ISTHMUS_URL'] || context?.url))
   const keyFile = target.keyFile ?? context?.keyFile
   const caFile = target.caFile ?? (env['ISTHMUS_CA_FILE'] || context?.caFile)
   const given = target.keyFile === undefined ? env['ISTHMUS_API_KEY'] : undefined
@@ -86,14 +113,44 @@ export function chooseCentre(target: Target, env: Environment): Centre {
   if (key !== undefined && !/^[\x21-\x7e]{1,512}$/.test(key))
     throw new Problem(
       'invalid',
-      `${given ? 'ISTHMUS_API_KEY' : keyFile} holds no operator key: name another with --key-file`,
+      `${given ? 'ISTHMUS_API_KEY' : `the key file ${keyFile}`} holds no operator key: name another file with --key-file`,
     )
   return {
     url,
+    ...(name === undefined ? {} : { name }),
     relays: context?.relays ?? {},
     ...(key === undefined ? {} : { key }),
     ...(caFile ? { ca: readCa(caFile) } : {}),
   }
+}
+
+function contextOf({ context, url }: Target, env: Environment): { readonly name?: string; readonly context?: Context } {
+  if (context === undefined && (url || env['ISTHMUS_URL'])) return {}
+  const file = loadContexts(env)
+  const name = context ?? file.current
+  return name === undefined ? {} : { name, context: namedContext(file, name) }
+}
+
+/** Throws `not-found` with the names that there are. */
+export function namedContext({ contexts }: ContextFile, name: string): Context {
+  const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
+  if (found) return found
+  const known = Object.keys(contexts).join(', ') || 'none'
+  throw new Problem('not-found', `there is no context "${name}" (known: ${known}); see: isthmus context list`)
+}
+
+/** Throws `invalid`, with the ways to name one. */
+export function parseCentreUrl(text: string | undefined): string {
+  if (text === undefined)
+    throw new Problem(
+      'invalid',
+      'no centre is chosen: start the sandbox with npm start, or name one: isthmus context add <name> --url https://…',
+    )
+  if (URL.canParse(text) && new URL(text).protocol === 'https:') return text
+  throw new Problem(
+    'invalid',
+    `"${text}" is not an https URL of a centre: give one such as --url https://127.0.0.1:7400`,
+  )
 }
 
 function readCa(path: string): string {
@@ -108,13 +165,15 @@ function readCa(path: string): string {
   }
 }
 
-function readText(path: string, what: string): string {
+function readText(path: string, what: 'CA' | 'key'): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {
+    const flag = what === 'CA' ? '--ca-file' : '--key-file'
     throw new Problem(
       'not-found',
-      `the ${what} file ${path} cannot be read: ${(cause as Error).message}; is the centre ready yet? see: isthmus context list`,
+      `the ${what} file ${path} cannot be read: ${fileFault(cause)}. A centre writes it at its first start; ` +
+        `name the right one with ${flag}, or see: isthmus context list`,
       { cause },
     )
   }

@@ -1,10 +1,21 @@
 import { resolve } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { apply, readObjects, remove } from '#cli/apply.ts'
-import { callCentre, listAll } from '#cli/call-centre.ts'
-import { type Centre, chooseCentre, contextPath, loadContexts, saveContexts, type Target } from '#cli/context.ts'
-import { problemText } from '#cli/fix.ts'
-import { nounOf, nouns } from '#cli/nouns.ts'
+import { callCentre } from '#cli/call-centre.ts'
+import {
+  type Centre,
+  chooseCentre,
+  contextPath,
+  loadContexts,
+  namedContext,
+  parseCentreUrl,
+  saveContexts,
+  type Target,
+} from '#cli/context.ts'
+import { fileFault } from '#cli/file-fault.ts'
+import { problemText, self } from '#cli/fix.ts'
+import { type Asked, checkAsked, noneOf, readAsked } from '#cli/get.ts'
+import { nounNames, nounOf } from '#cli/nouns.ts'
 import { cell, type Format, type Row, render, table } from '#cli/output.ts'
 import { answersAtAll, readStatus, statusText } from '#cli/status.ts'
 import { show } from '#cli/watch.ts'
@@ -14,11 +25,14 @@ import { version } from '#mesh/model/version.ts'
 // The command `isthmus`. The environment is read here and nowhere else. Exit codes: 0 done, 1 refused or failed, 2 not
 // understood.
 const env = process.env
-// `isthmus get … | head`: nobody reads any more, and that is no error.
-process.stdout.on('error', () => process.exit(0))
+// `isthmus get … | head`: nobody reads any more, and that is no error. A full disk is one: what was asked for is not there.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
+  process.stderr.write(`isthmus: the output cannot be written: ${fileFault(error)}. Make room, or send it elsewhere\n`)
+  process.exit(1)
+})
+process.stderr.on('error', () => undefined)
 
-/** How this command is called inside a clone; what it prints can be typed as it stands. */
-const self = 'npx --no isthmus'
 const program = new Command('isthmus')
   .description('federates the service meshes of many clusters')
   .version(version)
@@ -26,16 +40,10 @@ const program = new Command('isthmus')
   .option('--url <url>', 'https URL of the centre (ISTHMUS_URL)')
   .option('--key-file <file>', 'file with an operator key (or ISTHMUS_API_KEY)')
   .option('--ca-file <file>', 'PEM of the CA of the centre’s certificate (ISTHMUS_CA_FILE)')
-  .showHelpAfterError('(isthmus help shows all commands)')
   .exitOverride()
 
 type Shape = { readonly output: Format; readonly watch?: boolean }
-type GetOptions = Shape & {
-  readonly cluster?: string
-  readonly service?: string
-  readonly revision?: string
-  readonly history?: boolean
-}
+type GetOptions = Shape & Omit<Asked, 'name'>
 
 const output = () =>
   new Option('-o, --output <format>', 'table, json or yaml').choices(['table', 'json', 'yaml']).default('table')
@@ -44,27 +52,23 @@ const print = (text: string) => process.stdout.write(text)
 
 program
   .command('get <noun> [name]')
-  .description(`shows objects: ${nouns.map(({ name }) => name).join(', ')}`)
+  .description(`shows objects: ${nounNames}`)
   .addOption(output())
   .option('-w, --watch', 'goes on, and prints what changes')
   .option('--cluster <name>', 'only of this cluster')
-  .option('--service <namespace/name>', 'only this service')
+  .option('--service <[namespace/]name>', 'only this service; a name alone: in every namespace')
   .option('--revision <number>', 'an earlier revision; for cluster-configs')
   .option('--history', 'all revisions, newest first; for cluster-configs')
   .action(async (said: string, name: string | undefined, options: GetOptions) => {
     const noun = nounOf(said)
-    if (options.history && name === undefined)
-      throw new Problem('invalid', `of which one? isthmus get ${noun.name} <name> --history`)
-    const one = name === undefined ? '' : `/${name.split('/').map(encodeURIComponent).join('/')}`
-    const path = `${noun.path}${one}${options.history ? '/revisions' : ''}${queryOf(options)}`
-    const single = name !== undefined && !options.history
+    const asked = { ...options, name }
+    checkAsked(noun, asked)
     const to = centre()
-    const read = async () =>
-      single ? [(await callCentre(to, { method: 'GET', path })).body as Row] : await listAll(to, path)
+    const none = noneOf(noun, asked)
     await show(
       async () => {
-        const rows = await read()
-        return (now) => render({ rows, columns: noun.columns, single }, options.output, now)
+        const read = await readAsked(to, noun, asked)
+        return (now) => render({ ...read, columns: noun.columns, none }, options.output, now)
       },
       options,
       print,
@@ -83,7 +87,8 @@ program
         const status = await readStatus(to)
         if (!answersAtAll(status)) process.exitCode = 1
         const asIs = { rows: [status], columns: [], single: true }
-        return (now) => (options.output === 'table' ? statusText(status, now) : render(asIs, options.output, now))
+        return (now) =>
+          options.output === 'table' ? statusText(status, now, to.name) : render(asIs, options.output, now)
       },
       options,
       print,
@@ -158,27 +163,33 @@ context
   .description('makes a context the current one')
   .action((name: string) => {
     const file = loadContexts(env)
-    if (!file.contexts[name]) throw new Problem('not-found', `there is no context "${name}"; see: isthmus context list`)
+    namedContext(file, name)
     saveContexts(env, { ...file, current: name })
     print(`The current context is ${name}.\n`)
   })
 context
   .command('add <name>')
-  .description('adds a context from --url, --key-file and --ca-file')
-  .option('--relay <cluster=url...>', 'status address of a relay, for when the centre is away')
+  .description('adds a context from --url, --key-file and --ca-file; of one that is there, changes what is given')
+  .option('--relay <cluster=url...>', 'status address of a relay, for status and for when the centre is away')
   .action((name: string, options: { relay?: readonly string[] }) => {
     const { url, keyFile, caFile } = program.opts<Target>()
-    const relays = Object.fromEntries((options.relay ?? []).map(parseRelay))
-    if (!url) throw new Problem('invalid', 'isthmus --url https://… context add <name>: --url is missing')
     const file = loadContexts(env)
+    const before = Object.hasOwn(file.contexts, name) ? file.contexts[name] : undefined
+    if (!url && !before)
+      throw new Problem('invalid', `--url is missing: isthmus context add ${name} --url https://<host>:<port> …`)
+    const relays = { ...before?.relays, ...Object.fromEntries((options.relay ?? []).map(parseRelay)) }
     const added = {
-      url,
+      ...before,
+      url: parseCentreUrl(url ?? before?.url),
       ...(keyFile ? { keyFile: resolve(keyFile) } : {}),
       ...(caFile ? { caFile: resolve(caFile) } : {}),
       ...(options.relay ? { relays } : {}),
     }
-    saveContexts(env, { current: file.current ?? name, contexts: { ...file.contexts, [name]: added } })
-    print(`Context ${name} is in ${contextPath(env)}.\n`)
+    const current = file.current ?? name
+    saveContexts(env, { current, contexts: { ...file.contexts, [name]: added } })
+    const use =
+      current === name ? '' : ` The current one stays ${current}; to change that:\n  ${self} context use ${name}\n`
+    print(`Context ${name} is in ${contextPath(env)}.${use || '\n'}`)
   })
 
 // Programs of their own, started by the launcher beside this file; named here for the help.
@@ -186,13 +197,23 @@ program.command('serve').description('runs the centre in one process (isthmus se
 program.command('relay').description('runs a cluster’s relay (isthmus relay --help)')
 program.command('proxy').description('runs beside one Envoy (isthmus proxy --help)')
 
+explainUsage(program, self)
 await program.parseAsync(process.argv).catch((error: unknown) => {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
   else {
     process.exitCode = 1
-    process.stderr.write(error instanceof Problem ? problemText(error) : `isthmus: ${(error as Error).stack}\n`)
+    const fault =
+      error instanceof Problem ? problemText(error) : `isthmus: a fault of ours: ${(error as Error).stack}\n`
+    process.stderr.write(fault)
   }
 })
+
+/** What is not understood is answered in one line, and with the help of that very command. */
+function explainUsage(command: Command, path: string): void {
+  command.showHelpAfterError(`see: ${path} --help`)
+  command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'isthmus: ')) })
+  for (const one of command.commands) explainUsage(one, `${path} ${one.name()}`)
+}
 
 function finish({ lines, ok }: { readonly lines: readonly string[]; readonly ok: boolean }): void {
   print(lines.map((line) => `${line}\n`).join(''))
@@ -206,10 +227,4 @@ function parseRelay(text: string): readonly [cluster: string, url: string] {
     'invalid',
     `--relay "${text}" is not <cluster>=http://<host>:<port>, the status address of its relay`,
   )
-}
-
-function queryOf({ cluster: of, service, revision }: GetOptions): string {
-  const query = new URLSearchParams()
-  for (const [key, value] of Object.entries({ cluster: of, service, revision })) if (value) query.set(key, value)
-  return query.size === 0 ? '' : `?${query}`
 }

@@ -1,4 +1,6 @@
+import type { Centre } from '#cli/context.ts'
 import { age, type Column, cell, type Row } from '#cli/output.ts'
+import { triedInOrder, withReadyPods } from '#cli/serving-now.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** A noun of the API as the command line shows it. */
@@ -7,6 +9,10 @@ export type Noun = {
   readonly path: string
   readonly short: readonly string[]
   readonly columns: readonly Column[]
+  /** Options by which the list can be narrowed. */
+  readonly filters: readonly ('cluster' | 'service')[]
+  /** Adds to the objects what is true at this moment and stands elsewhere. */
+  readonly complete?: (rows: readonly Row[], centre: Centre) => Promise<readonly Row[]>
 }
 
 const field = (heading: string, name = heading.toLowerCase()): Column => [heading, (row) => cell(row[name])]
@@ -24,14 +30,6 @@ const ports: Column = [
       ? row['ports'].map((p: Row) => `${cell(p['port'])}/${cell(p['protocol'])}`).join(',')
       : '–',
 ]
-/** Clusters in the order in which they are tried; those tried together share a place. */
-const tiers: Column = [
-  'TRIED IN ORDER',
-  (row) =>
-    Array.isArray(row['tiers'])
-      ? row['tiers'].map((tier: readonly Row[]) => tier.map((one) => cell(one['cluster'])).join('+')).join(' > ') || '–'
-      : '–',
-]
 const conditions: Column = [
   'CONDITIONS',
   (row) =>
@@ -41,63 +39,85 @@ const conditions: Column = [
 ]
 
 export const nouns: readonly Noun[] = [
-  { name: 'meshes', path: '/v1/meshes', short: ['mesh'], columns: [field('NAME'), since('AGE', 'createdAt')] },
+  {
+    name: 'meshes',
+    path: '/v1/meshes',
+    short: ['mesh'],
+    filters: [],
+    columns: [field('NAME'), since('AGE', 'createdAt')],
+  },
   {
     name: 'clusters',
     path: '/v1/clusters',
     short: ['cluster', 'cl'],
+    filters: [],
     columns: [
       ...[field('NAME'), field('STATE'), field('REGION'), field('NETWORK'), field('TRUST DOMAIN', 'trustDomain')],
       ...[since('LAST SEEN', 'lastSeenAt'), field('RELAY', 'relayVersion'), conditions],
     ],
   },
-  { name: 'networks', path: '/v1/networks', short: ['network', 'net'], columns: [field('NAME'), field('CLUSTERS')] },
+  {
+    name: 'networks',
+    path: '/v1/networks',
+    short: ['network', 'net'],
+    filters: ['cluster'],
+    columns: [field('NAME'), field('CLUSTERS')],
+  },
   {
     name: 'gateways',
     path: '/v1/gateways',
     short: ['gateway', 'gw'],
+    filters: ['cluster'],
     columns: [field('CLUSTER'), field('ADDRESS'), field('PORT'), field('STATE')],
   },
   {
     name: 'services',
     path: '/v1/services',
     short: ['service', 'svc'],
+    filters: ['cluster', 'service'],
     columns: [service, ports, field('CLUSTERS')],
   },
   {
     name: 'service-exports',
     path: '/v1/service-exports',
     short: ['service-export', 'exports', 'export'],
+    filters: ['cluster', 'service'],
     columns: [service, field('CLUSTER'), field('CONSUMERS'), conditions],
   },
   {
     name: 'service-imports',
     path: '/v1/service-imports',
     short: ['service-import', 'imports', 'import'],
-    columns: [service, field('CLUSTER'), field('HOST'), tiers, conditions],
+    filters: ['cluster', 'service'],
+    columns: [service, field('CLUSTER'), field('HOST'), triedInOrder, conditions],
+    complete: withReadyPods,
   },
   {
     name: 'endpoints',
     path: '/v1/endpoints',
     short: ['endpoint', 'ep'],
+    filters: ['cluster', 'service'],
     columns: [service, field('CLUSTER'), field('PORT'), field('REGION'), field('ZONE'), field('READY'), field('TOTAL')],
   },
   {
     name: 'authorities',
     path: '/v1/authorities',
     short: ['authority', 'ca'],
+    filters: [],
     columns: [field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter'), short('SHA-256', 'sha256'), field('ID')],
   },
   {
     name: 'trust-bundles',
     path: '/v1/trust-bundles',
     short: ['trust-bundle', 'bundle'],
+    filters: ['cluster'],
     columns: [field('TRUST DOMAIN', 'trustDomain'), field('CLUSTER')],
   },
   {
     name: 'cluster-configs',
     path: '/v1/cluster-configs',
     short: ['cluster-config', 'cfg'],
+    filters: [],
     columns: [
       ...[field('CLUSTER'), field('REVISION'), short('HASH'), field('CAUSE'), field('AUTHOR')],
       ...[since('AGE', 'at'), conditions],
@@ -107,12 +127,14 @@ export const nouns: readonly Noun[] = [
     name: 'audit-events',
     path: '/v1/audit-events',
     short: ['events', 'event', 'audit'],
+    filters: [],
     columns: [since('AGE', 'at'), field('CALLER'), field('ACTION'), field('OBJECT'), field('DETAIL')],
   },
   {
     name: 'operator-keys',
     path: '/v1/operator-keys',
     short: ['operator-key', 'keys', 'key'],
+    filters: [],
     columns: [
       ...[field('ID'), field('NAME'), field('ROLE'), field('EXPIRES', 'expiresAt')],
       ...[since('AGE', 'createdAt'), conditions],
@@ -120,9 +142,11 @@ export const nouns: readonly Noun[] = [
   },
 ]
 
+export const nounNames = nouns.map(({ name }) => name).join(', ')
+
 /** The noun that `said` names, by its name or a short form. Throws `not-found` with the list. */
 export function nounOf(said: string): Noun {
   const found = nouns.find((noun) => noun.name === said || noun.short.includes(said))
   if (found) return found
-  throw new Problem('not-found', `there is no noun "${said}"; known: ${nouns.map(({ name }) => name).join(', ')}`)
+  throw new Problem('not-found', `there is no noun "${said}"; known: ${nounNames}`)
 }

@@ -7,13 +7,19 @@ export type Row = Readonly<Record<string, unknown>>
 export type Column = readonly [heading: string, text: (row: Row, now: number) => string]
 
 /** One object, or a list of them. */
-export type Shown = { readonly rows: readonly Row[]; readonly columns: readonly Column[]; readonly single: boolean }
+export type Shown = {
+  readonly rows: readonly Row[]
+  readonly columns: readonly Column[]
+  readonly single: boolean
+  /** What a table without rows says. */
+  readonly none?: string
+}
 
 /** Objects in the asked form, with a line break at the end. */
-export function render({ rows, columns, single }: Shown, format: Format, now: number): string {
+export function render({ rows, columns, single, none }: Shown, format: Format, now: number): string {
   if (format === 'json') return `${JSON.stringify(single ? rows[0] : rows, null, 2)}\n`
   if (format === 'yaml') return stringify(single ? rows[0] : rows)
-  if (rows.length === 0) return 'There are none.\n'
+  if (rows.length === 0) return none ?? 'There are none.\n'
   return table([columns.map(([heading]) => heading), ...rows.map((row) => columns.map(([, text]) => text(row, now)))])
 }
 

@@ -1,6 +1,7 @@
 import { get } from 'node:http'
 import { listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
+import { self, typeable } from '#cli/fix.ts'
 import { age, cell, type Row, table } from '#cli/output.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -8,21 +9,25 @@ import { Problem } from '#mesh/model/problem.ts'
 export type Status = {
   readonly centre: { readonly url: string; readonly answers: boolean; readonly reason?: string }
   readonly clusters: readonly Row[]
+  /** The newest config of each cluster, as the centre compiled it. */
+  readonly configs: readonly Row[]
   readonly relays: Readonly<Record<string, Row | null>>
 }
 
 export async function readStatus(centre: Centre): Promise<Status> {
-  const [clusters, relays] = await Promise.all([
-    listAll(centre, '/v1/clusters').catch((error: unknown) => {
+  const [lists, relays] = await Promise.all([
+    Promise.all([listAll(centre, '/v1/clusters'), listAll(centre, '/v1/cluster-configs')]).catch((error: unknown) => {
       if (error instanceof Problem && error.kind === 'unavailable') return error
       throw error
     }),
     Promise.all(Object.entries(centre.relays).map(async ([name, url]) => [name, await relayStatus(url)] as const)),
   ])
-  const away = clusters instanceof Problem
+  const away = lists instanceof Problem
+  const [clusters, configs] = away ? [[], []] : lists
   return {
-    centre: { url: centre.url, answers: !away, ...(away ? { reason: clusters.message } : {}) },
-    clusters: away ? [] : clusters,
+    centre: { url: centre.url, answers: !away, ...(away ? { reason: lists.message } : {}) },
+    clusters,
+    configs,
     relays: Object.fromEntries(relays),
   }
 }
@@ -31,33 +36,54 @@ export async function readStatus(centre: Centre): Promise<Status> {
 export const answersAtAll = ({ centre, relays }: Status): boolean =>
   centre.answers || Object.values(relays).some((relay) => relay !== null)
 
-/** What a person reads: a line for the centre, a table of clusters, then everything that needs a hand. */
-export function statusText(status: Status, now: number): string {
+/**
+ * What a person reads: a line for the centre, a table of clusters, then everything that needs a hand. A cluster whose
+ * relay this context cannot ask is shown as the centre knows it; `context` is the context's name, for the words that
+ * tell how to change that.
+ */
+export function statusText(status: Status, now: number, context = '<context>'): string {
   const names = [...new Set([...status.clusters.map((c) => cell(c['name'])), ...Object.keys(status.relays)])].sort()
-  const head = status.centre.answers
-    ? `centre ${status.centre.url} answers\n`
-    : `${status.centre.reason}\nshown: what the relays serve\n`
+  const head = status.centre.answers ? `centre ${status.centre.url} answers\n` : `${status.centre.reason}\n`
+  if (names.length === 0)
+    return `${head}${status.centre.answers ? 'There are no clusters yet' : 'and no relay is known that could be asked instead'}; see: ${self} ${status.centre.answers ? 'cluster create --help' : 'context list'}\n`
   const rows = names.map((name) => {
     const cluster = status.clusters.find((one) => one['name'] === name)
     const relay = status.relays[name]
     const line = (relay?.['centre'] ?? {}) as Row
-    const config = (relay?.['config'] ?? {}) as Row
+    const config = (relay?.['config'] ?? status.configs.find((one) => one['cluster'] === name) ?? {}) as Row
     const proxies = Array.isArray(relay?.['proxies']) ? relay['proxies'].length : undefined
+    const heard = cluster?.['lastSeenAt'] ? `heard ${age(cluster['lastSeenAt'], now)} ago` : '–'
     return [
       name,
       relay === null ? 'relay does not answer' : cell(relay?.['state'] ?? cluster?.['state']),
       cell(relay?.['region'] ?? cluster?.['region']),
-      line['state'] === undefined ? '–' : `${cell(line['state'])} ${age(line['since'], now)}`,
+      line['state'] === undefined ? heard : `${cell(line['state'])} ${age(line['since'], now)}`,
       cell(config['revision']),
       cell(proxies),
     ]
   })
-  return `${head}\n${table([['CLUSTER', 'STATE', 'REGION', 'CENTRE', 'REVISION', 'PROXIES'], ...rows])}${attention(status)}`
+  const clusters = table([['CLUSTER', 'STATE', 'REGION', 'CENTRE', 'REVISION', 'PROXIES'], ...rows])
+  const shown = status.centre.answers ? '' : 'shown: what the relays serve\n'
+  return `${head}${shown}\n${clusters}${attention(status)}${notAsked(status, context)}`
+}
+
+/** The members whose relays are not asked, because nobody said where. */
+function notAsked({ clusters, relays }: Status, context: string): string {
+  const joined = clusters.filter((one) => one['state'] === 'joined').map((one) => cell(one['name']))
+  const [first, ...others] = joined.filter((name) => !Object.hasOwn(relays, name))
+  if (first === undefined) return ''
+  const command = `${self} context add ${context} --relay ${first}=http://<host>:15014`
+  return `\nAs the centre knows it: ${[first, ...others].join(', ')}. To ask a relay itself, say where its status is:\n  ${command}\n`
 }
 
 /** Objects set aside, refused config and conditions: what, where and why. */
 function attention(status: Status): string {
-  const lines = Object.entries(status.relays).flatMap(([name, relay]) => {
+  const ofClusters = status.clusters.flatMap((cluster) =>
+    (Array.isArray(cluster['conditions']) ? (cluster['conditions'] as Row[]) : [])
+      .filter((one) => one['status'] !== 'True' && one['reason'] !== 'Left')
+      .map((one) => `${cell(cluster['name'])}  ${cell(one['reason'])}: ${typeable(cell(one['message']))}`),
+  )
+  const ofRelays = Object.entries(status.relays).flatMap(([name, relay]) => {
     const list = (key: string) => (Array.isArray(relay?.[key]) ? (relay[key] as Row[]) : [])
     return [
       ...list('rejected').map((one) => `${name}  ${cell(one['at'])}  ${cell(one['object'])}: ${cell(one['reason'])}`),
@@ -67,6 +93,7 @@ function attention(status: Status): string {
       ...list('quarantined').map((one) => `${name}  refused by proxies: ${cell(one)}`),
     ]
   })
+  const lines = [...ofClusters, ...ofRelays]
   return lines.length === 0 ? '' : `\nNeeds attention\n${lines.map((line) => `  ${line}\n`).join('')}`
 }
 

@@ -33,7 +33,7 @@ export async function bundle(root) {
     const inputs = await build(root, wanted, work)
     for (const [name] of wanted) writeFileSync(join(work, `${name}.js`), launcherOf(name))
     writeFileSync(join(work, 'stamp.json'), JSON.stringify({ digest: digestOf(root, wanted, inputs), inputs }))
-    takePlace(work, dist)
+    putInPlace(work, dist)
   } catch (error) {
     rmSync(dist, { recursive: true, force: true })
     throw error
@@ -41,30 +41,6 @@ export async function bundle(root) {
     rmSync(work, { recursive: true, force: true })
   }
   return paths
-}
-
-/** Puts `work` in the place of `dist`, which another may fill again (a set-up, or a program that compiles) as it is removed. */
-function takePlace(work, dist) {
-  for (let tries = 5; ; tries--) {
-    rmSync(dist, { recursive: true, force: true, maxRetries: 3 })
-    try {
-      return renameSync(work, dist)
-    } catch (error) {
-      if (error.code !== 'ENOTEMPTY' || tries === 0) throw error
-    }
-  }
-}
-
-/** Another build, or a program that writes its compiled code, may be at the same folder: then it is taken away again. */
-function putInPlace(work, dist) {
-  for (let tries = 1; ; tries++) {
-    rmSync(dist, { recursive: true, force: true, maxRetries: 5 })
-    try {
-      return renameSync(work, dist)
-    } catch (error) {
-      if (error.code !== 'ENOTEMPTY' || tries === 20) throw error
-    }
-  }
 }
 
 /** Starts the program with the code that an earlier start compiled, where the folder beside it may be written. */

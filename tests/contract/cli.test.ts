@@ -128,7 +128,7 @@ test('apply and delete: one line each, file and line of what is refused, a dry r
   const mixed = await isthmus([...good(), 'apply', '-f', file])
   expect(mixed.code).toBe(1)
   expect(mixed.out.split('\n')).toHaveLength(4)
-  expect(mixed.out).toContain(`refused: ${file}:5: kind Gateway cannot be applied here; known: Cluster, ServiceExport`)
+  expect(mixed.out).toContain(`refused: ${file}:5: the centre keeps no Gateway, only Cluster and ServiceExport`)
 
   writeFileSync(file, 'kind: Cluster\nmetadata: { name: x\nspec: {}\n')
   const broken = await isthmus([...good(), 'apply', '-f', file])
@@ -160,7 +160,12 @@ test('contexts: added, listed, chosen; the key comes from a file or from the env
 test.each([
   ['no centre chosen', () => ['get', 'clusters'], 1, /no centre is chosen: .*npm start.*isthmus context add/],
   ['a noun that is none', () => [...good(), 'get', 'pods'], 1, /there is no noun "pods"; known: meshes, clusters/],
-  ['an object that is not there', () => [...good(), 'get', 'clusters', 'oslo'], 1, /no cluster "oslo"\n.*isthmus get/],
+  [
+    'an object that is not there',
+    () => [...good(), 'get', 'clusters', 'oslo'],
+    1,
+    /no cluster "oslo"; see: .*isthmus get clusters\n/,
+  ],
   ['a cluster twice', () => [...good(), 'cluster', 'create', 'paris-1', '--region', 'x'], 1, /"?paris-1"?/],
   ['a token for nobody', () => [...good(), 'token', 'create', 'oslo'], 1, /oslo/],
   ['an unknown word', () => ['frob'], 2, /unknown command 'frob'/],
@@ -174,12 +179,91 @@ test.each([
     1,
     /"paris" is not <cluster>=/,
   ],
+  [
+    'a file that is not there',
+    () => [...good(), 'apply', '-f', at('no.yaml')],
+    1,
+    /no\.yaml cannot be read: it is not/,
+  ],
+  [
+    'a filter that is none',
+    () => [...good(), 'get', 'clusters', '--service', 'x'],
+    1,
+    /--service says nothing about cl/,
+  ],
+  [
+    'a revision of nobody',
+    () => [...good(), 'get', 'cfg', '--revision', '3'],
+    1,
+    /cluster-configs <cluster> --revision 3/,
+  ],
+  ['a word that is missing', () => ['token', 'create'], 2, /'cluster'\nsee: .*isthmus token create --help\n$/],
+  ['an unknown context', () => ['--context', 'x', 'status'], 1, /no context "x" \(known: none\); see: .*context list/],
+  ['a context without https', () => ['context', 'add', 'x', '--url', 'http://x'], 1, /not an https URL/],
   ['a URL that is none', () => ['--url', 'http://x', 'status'], 1, /"http:\/\/x" is not an https URL/],
 ])('%s: one line, what failed and what mends it', async (_, args, code, text) => {
   const ran = await isthmus(args())
   expect(ran).toMatchObject({ code, out: '' })
   expect(ran.err).toMatch(text)
   expect(ran.err).not.toMatch(/\n\s+at /)
+})
+
+test.each([
+  [
+    'HOME is a file',
+    { HOME: '/etc/passwd', XDG_CONFIG_HOME: '' },
+    /\/etc\/passwd\/\.config\/.*a part of its path is a file/,
+  ],
+  [
+    'HOME takes no writes',
+    { HOME: '/sys', XDG_CONFIG_HOME: '' },
+    /\/sys\/\.config\/isthmus\/config\.yaml cannot be written/,
+  ],
+  [
+    'XDG_CONFIG_HOME is a file',
+    { XDG_CONFIG_HOME: '/etc/passwd' },
+    /\/etc\/passwd\/isthmus\/.*a part of its path is a file/,
+  ],
+])('%s: no context can be kept, which is one sentence, and a call that needs none goes on', async (_, env, text) => {
+  const kept = await isthmus(['context', 'add', 'x', ...good()], env)
+  expect(kept).toMatchObject({ code: 1, out: '' })
+  expect(kept.err).toMatch(text)
+  expect(kept.err).toContain('set XDG_CONFIG_HOME to a directory that can be written')
+  expect(kept.err.trim().split('\n')).toHaveLength(1)
+  expect(await isthmus([...good(), 'get', 'meshes'], env)).toMatchObject({ code: 0, err: '' })
+})
+
+test('a context file that cannot be understood or opened is named, and a call that needs none goes on', async () => {
+  mkdirSync(at('config/isthmus'), { recursive: true })
+  writeFileSync(at('config/isthmus/config.yaml'), 'contexts: [')
+  const broken = await isthmus(['status'])
+  expect(broken).toMatchObject({ code: 1, out: '' })
+  expect(broken.err).toMatch(/^isthmus: .*config\.yaml is not a context file: .*\n$/)
+  expect(await isthmus([...good(), 'get', 'meshes'])).toMatchObject({ code: 0, err: '' })
+  rmSync(at('config/isthmus/config.yaml'))
+  mkdirSync(at('config/isthmus/config.yaml'))
+  expect((await isthmus(['status'])).err).toMatch(/config\.yaml cannot be read: it is a directory/)
+})
+
+test('a context that is there is changed in what is given, and one that is not current says so', async () => {
+  await isthmus(['context', 'add', 'here', ...good()])
+  const relays = ['--relay', 'paris-1=http://127.0.0.1:1']
+  expect(await isthmus(['context', 'add', 'here', ...relays])).toMatchObject({ code: 0, err: '' })
+  expect(await isthmus(['status', '-o', 'json'])).toMatchObject({ code: 0 })
+  expect((await isthmus(['status'])).out).toMatch(/paris-1 +relay does not answer/)
+  const second = await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1'])
+  expect(second.out).toContain('stays here; to change that:\n  npx --no isthmus context use there\n')
+})
+
+test('output that cannot be written is an error in one line; a reader that is gone is none', async () => {
+  const line = (to: string) =>
+    `"${process.execPath}" "${join(root, 'cli/isthmus.js')}" ${good().join(' ')} get meshes ${to}`
+  expect(await sh(`${line('>/dev/full')}; echo "$?"`)).toEqual({
+    code: 0,
+    out: '1\n',
+    err: 'isthmus: the output cannot be written: its disk is full. Make room, or send it elsewhere\n',
+  })
+  expect(await sh(`{ ${line('')}; echo "$?" >&2; } | true`)).toMatchObject({ out: '', err: '0\n' })
 })
 
 test('the centre away: status answers from the relays and says so; all away: exit code 1', async () => {
@@ -220,16 +304,19 @@ test('--watch prints what changes, and only that', async () => {
 
 test('a reader that leaves early is no error', async () => {
   const line = `"${process.execPath}" "${join(root, 'cli/isthmus.js')}" ${good().join(' ')} get clusters --watch | head -1; echo "$?"`
-  const ran = await new Promise<Ran>((resolve) => {
+  setTimeout(() => void says(['cluster', 'create', 'watched-2']), 2500)
+  expect((await sh(line)).err).toBe('')
+})
+
+function sh(line: string): Promise<Ran> {
+  return new Promise((resolve) => {
     const child = spawn('sh', ['-c', line], { env: { PATH: process.env['PATH'], HOME: home } })
     let [out, err] = ['', '']
     child.stdout.on('data', (part: Buffer) => (out += part.toString()))
     child.stderr.on('data', (part: Buffer) => (err += part.toString()))
-    setTimeout(() => void says(['cluster', 'create', 'watched-2']), 2500)
     child.once('close', (code) => resolve({ code, out, err }))
   })
-  expect(ran.err).toBe('')
-})
+}
 
 type Schema = {
   readonly $ref?: string

@@ -1,0 +1,81 @@
+import { callCentre, listAll } from '#cli/call-centre.ts'
+import type { Centre } from '#cli/context.ts'
+import type { Noun } from '#cli/nouns.ts'
+import type { Row } from '#cli/output.ts'
+import { Problem } from '#mesh/model/problem.ts'
+
+/** What `isthmus get` is asked for. */
+export type Asked = {
+  readonly name?: string | undefined
+  readonly cluster?: string
+  /** `<namespace>/<name>`, or a name alone: then of whatever namespace. */
+  readonly service?: string
+  readonly revision?: string
+  readonly history?: boolean
+}
+
+export type Read = { readonly rows: readonly Row[]; readonly single: boolean }
+
+/** Throws `invalid` for an option that says nothing about this noun: an ignored filter would look like an answer. */
+export function checkAsked(noun: Noun, { name, cluster, service, revision, history }: Asked): void {
+  const filters = Object.entries({ cluster, service }).filter(([, value]) => value !== undefined)
+  for (const [option] of filters)
+    if (!noun.filters.some((one) => one === option))
+      throw new Problem('invalid', `--${option} says nothing about ${noun.name}; see: isthmus get ${noun.name}`)
+  if (noun.name !== 'cluster-configs' && (revision !== undefined || history))
+    throw new Problem('invalid', '--revision and --history are for cluster-configs: isthmus get cluster-configs')
+  if ((revision !== undefined || history) && name === undefined)
+    throw new Problem(
+      'invalid',
+      `--${history ? 'history' : 'revision'} is of one cluster: isthmus get ${noun.name} <cluster> ` +
+        `--${history ? 'history' : `revision ${revision}`}`,
+    )
+}
+
+/** The objects that were asked for. Throws the centre's problem, with the command that shows what there is. */
+export async function readAsked(centre: Centre, noun: Noun, asked: Asked): Promise<Read> {
+  const { name, cluster, service, revision, history } = asked
+  const bare = service !== undefined && !service.includes('/')
+  const query = queryOf({ cluster, service: bare ? undefined : service, revision })
+  if (name === undefined) {
+    const rows = await listAll(centre, `${noun.path}${query}`)
+    const wanted = bare ? rows.filter((row) => row['name'] === service) : rows
+    return { rows: noun.complete ? await noun.complete(wanted, centre) : wanted, single: false }
+  }
+  const path = `${noun.path}/${name.split('/').map(encodeURIComponent).join('/')}`
+  try {
+    if (history) return { rows: await listAll(centre, `${path}/revisions`), single: false }
+    const rows = [(await callCentre(centre, { method: 'GET', path: `${path}${query}` })).body as Row]
+    return { rows: noun.complete ? await noun.complete(rows, centre) : rows, single: true }
+  } catch (error) {
+    if (error instanceof Problem && error.kind === 'not-found') throw notThere(noun, asked, error)
+    throw error
+  }
+}
+
+/** What is said where a list is empty: why, where the asker may have meant another one. */
+export const noneOf = (noun: Noun, { cluster, service }: Asked): string => {
+  const which = [
+    service === undefined ? '' : ` of service ${service}`,
+    cluster === undefined ? '' : ` of cluster ${cluster}`,
+  ]
+  const all = service === undefined ? 'isthmus get clusters' : 'isthmus get services'
+  return which.join('') === '' ? 'There are none.\n' : `There are no ${noun.name}${which.join('')}; see: ${all}\n`
+}
+
+/** The centre's words without its paths, and the command that shows what there is. */
+function notThere(noun: Noun, { name = '', revision }: Asked, cause: Problem): Problem {
+  const said = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
+  const service = name.split('/').slice(-2).join('/')
+  const seen =
+    revision !== undefined
+      ? `${noun.name} ${name} --history`
+      : `${noun.name}${noun.filters.includes('service') ? ` --service ${service}` : ''}`
+  return new Problem('not-found', `${said}; see: isthmus get ${seen}`, { cause })
+}
+
+function queryOf(filters: Readonly<Record<string, string | undefined>>): string {
+  const query = new URLSearchParams()
+  for (const [key, value] of Object.entries(filters)) if (value) query.set(key, value)
+  return query.size === 0 ? '' : `?${query}`
+}
