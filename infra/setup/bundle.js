@@ -43,6 +43,18 @@ export async function bundle(root) {
   return paths
 }
 
+/** Another build, or a program that writes its compiled code, may be at the same folder: then it is taken away again. */
+function putInPlace(work, dist) {
+  for (let tries = 1; ; tries++) {
+    rmSync(dist, { recursive: true, force: true, maxRetries: 5 })
+    try {
+      return renameSync(work, dist)
+    } catch (error) {
+      if (error.code !== 'ENOTEMPTY' || tries === 20) throw error
+    }
+  }
+}
+
 /** Starts the program with the code that an earlier start compiled, where the folder beside it may be written. */
 const launcherOf = (name) => `import { enableCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'
