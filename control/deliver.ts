@@ -1,9 +1,9 @@
+import { heldBack, isAhead } from '#control/held-back.ts'
 import { loadAudiences } from '#control/store/audiences.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Database, Tx } from '#control/store/database.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { deferred, type Position, readPage } from '#control/store/stream-pages.ts'
-import { epochStart, renewEpoch } from '#control/store/stream-writes.ts'
 import { loadDelivered, loadStreams, type StreamRow } from '#control/store/streams.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import type { PullAnswer, PullRequest, StreamDelta } from '#mesh/wire/pull.ts'
@@ -17,8 +17,6 @@ export type Reader = Pick<ClusterRow, 'mesh' | 'name'>
 
 /** What one answer may hold; the rest follows by `next`. */
 const answerMax = { rows: 2000, bytes: 1024 * 1024 } as const
-/** A reader ahead of its stream makes it begin a new epoch at most this often, so that a liar costs little. */
-const epochMsMin = 10 * 60_000
 
 /**
  * The heads of all streams that a cluster may read: its own config, trust and advice of its mesh, and the summaries of
@@ -33,21 +31,23 @@ export async function headsFor(database: Database, reader: Reader): Promise<Head
  * Everything that a cluster lacks: each stream that it may read and that differs from `have`, as a delta or a snapshot,
  * in pages. A stream whose turn did not come in this answer is named with no items and a `next`. `gone` names streams
  * that it may certainly not read any more; a stream that is only missing (a centre that lost its disk and has not heard
- * the source yet) is not mentioned, and the reader keeps it.
+ * the source yet) is not mentioned, and the reader keeps it. So is one that the reader is ahead of, while the restored
+ * store catches up.
  */
 export async function pull(database: Database, reader: Reader, request: PullRequest, now: number): Promise<PullAnswer> {
   checkVersion(request.proto, 'relay')
-  const have = new Map(request.have.map(([stream, epoch, rev]) => [stream, { epoch, rev }]))
-  const ahead = (await database.read((tx) => loadReadable(tx, reader))).readable.filter((row) =>
-    isAhead(have, row, now),
+  const have = new Map(
+    request.have.map(([stream, epoch, rev], n) => [stream, { epoch, rev, root: request.roots?.[n] ?? '' }]),
   )
-  // The store is older than its reader: it was restored from a backup. Revisions would be given out twice.
-  for (const row of ahead) await database.transact((tx) => renewEpoch(tx, row, now))
+  const seen = await database.read((tx) => loadReadable(tx, reader))
+  const ahead = seen.readable.filter((row) => isAhead(have.get(row.stream), row, now))
+  const held = ahead.length === 0 ? undefined : await heldBack(database, reader.mesh, ahead, now)
   return database.read(async (tx) => {
     const { readable, known } = await loadReadable(tx, reader)
     const streams: StreamDelta[] = []
     let { rows, bytes }: { rows: number; bytes: number } = answerMax
     for (const row of readable) {
+      if (held?.has(row.stream)) continue
       const position = positionIn(have.get(row.stream), row)
       const next = request.next?.[row.stream]
       if (next === undefined && position?.rev === row.head) continue
@@ -65,13 +65,13 @@ export async function pull(database: Database, reader: Reader, request: PullRequ
   })
 }
 
-/** Nothing of the same epoch = nothing. So is a position ahead of the head: those revisions are not these. */
-const positionIn = (have: Position, row: StreamRow): Position =>
-  have?.epoch === row.epoch && have.rev <= row.head ? have : undefined
-
-const isAhead = (have: ReadonlyMap<string, { epoch: string; rev: number }>, row: StreamRow, now: number): boolean => {
-  const held = have.get(row.stream)
-  return held?.epoch === row.epoch && held.rev > row.head && now - epochStart(row.epoch) >= epochMsMin
+/**
+ * Nothing of the same epoch = nothing. So is a position ahead of the head, and a head that holds something else: a store
+ * that was restored has given its number out again, to a reader that was away meanwhile.
+ */
+function positionIn(have: (Position & { readonly root: string }) | undefined, row: StreamRow): Position {
+  if (have?.epoch !== row.epoch || have.rev > row.head) return undefined
+  return have.rev === row.head && !row.root.startsWith(have.root) ? undefined : have
 }
 
 type Streams = {

@@ -59,8 +59,9 @@ export function openReceiver({ call, store, log, signal, lasting, onReceived, on
     const pages = new Map<string, StreamDelta>()
     for (let next: Readonly<Record<string, string>> = {}; ; ) {
       const have = [...received].map(([name, { epoch, rev }]): Head => [name, epoch, rev])
+      const roots = [...received.values()].map(({ root }) => root.slice(0, 8))
       const more = Object.keys(next).length > 0 ? { next } : {}
-      const answer = await call('/v1/pull', { proto: meshSyncText, have, ...more }, pullAnswerSchema)
+      const answer = await call('/v1/pull', { proto: meshSyncText, have, roots, ...more }, pullAnswerSchema)
       if (signal.aborted) return
       if (answer.proto !== undefined) checkVersion(answer.proto, 'centre')
       const whole: StreamDelta[] = []

@@ -9,6 +9,11 @@ import { headSchema } from '#mesh/wire/sync.ts'
 export const pullRequestSchema = z.object({
   proto: z.string().max(32),
   have: z.array(headSchema).max(10_000),
+  /** For each of `have` how the root of what is held begins: a revision that a restored store gave out twice is noticed. */
+  roots: z
+    .array(z.string().regex(/^[0-9a-f]{0,64}$/))
+    .max(10_000)
+    .optional(),
   /** Continues pages: `next` values of the previous answer, by stream. */
   next: z.record(z.string(), z.string().max(600)).optional(),
   waitMs: z.number().int().min(0).max(30_000).optional(),

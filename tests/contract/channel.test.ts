@@ -13,8 +13,6 @@ import {
 } from '#tests/support/channel.ts'
 import { eventually } from '#tests/support/until.ts'
 
-/** The centre's clock is behind at first, so that its store is old when it is restored: relays go by its time anyway. */
-let behindMs = 11 * 60_000
 /** `npm run test:faults` */
 const long = process.env['ISTHMUS_FAULTS'] !== undefined
 let centre: TestCentre
@@ -23,7 +21,7 @@ let west: TestMember
 let count = 0
 
 beforeAll(async () => {
-  centre = await startTestCentre({ now: () => Date.now() - behindMs })
+  centre = await startTestCentre()
   east = await joinMember(centre, 'east')
   west = await joinMember(centre, 'west')
   east.uplink().start()
@@ -160,29 +158,42 @@ describe('the channel', () => {
     await westSees(wanted)
   })
 
-  test('a centre that comes back with an older copy of its store: both ends notice, and all is as it was', async () => {
+  test('a centre that comes back with an older copy of its store: both ends notice, and nobody is taken back to it', async () => {
     const data = join(centre.dir, 'centre')
     const copy = join(centre.dir, 'backup')
     await centre.stop()
     cpSync(data, copy, { recursive: true })
     await centre.start()
-    await westSees(change())
-    east.uplink().report(reportOn('east', { reviews: 5 }))
-    await westSees({ reviews: 5 })
+    for (const services of [{ reviews: 5, later: 1 }, { reviews: 5 }]) {
+      east.uplink().report(reportOn('east', services))
+      await westSees(services)
+      const wanted = Object.keys(services).toSorted().join()
+      await eventually(
+        healMs,
+        `west imports ${wanted}`,
+        () => importsOf(west.uplink().received(), 'west').join() === wanted,
+      )
+    }
     await centre.stop()
     rmSync(data, { recursive: true })
     cpSync(copy, data, { recursive: true })
-    // Readers that are ahead begin another epoch only in one that is older than ten minutes.
-    behindMs = 0
-    const before = east.logged.length
-    const epoch = west.uplink().received().get('ep/east/all')?.epoch
+    const [logged, told] = [east.logged.length, west.told.length]
+    const epochOf = (stream: string) => west.uplink().received().get(stream)?.epoch
+    const epochs = ['ep/east/all', 'cfg/west'].map(epochOf)
     await centre.start()
-    await eventually(healMs + 5000, 'another epoch', () => west.uplink().received().get('ep/east/all')?.epoch !== epoch)
-    await westSees({ reviews: 5 }, healMs + 3000)
+    // At the latest by the next heartbeat of every relay.
+    await eventually(
+      20_000,
+      'other epochs',
+      () => !['ep/east/all', 'cfg/west'].some((s, n) => epochOf(s) === epochs[n]),
+    )
     expect(
-      east.logged.slice(before).filter((line) => line.includes('reporting everything in a new epoch')),
+      east.logged.slice(logged).filter((line) => line.includes('reporting everything in a new epoch')),
     ).toHaveLength(1)
-    expect(importsOf(west.uplink().received(), 'west')).toEqual(['reviews'])
+    for (const received of [...west.told.slice(told), west.uplink().received()]) {
+      expect(readyOf(received, 'east')).toEqual({ reviews: 5 })
+      expect(importsOf(received, 'west')).toEqual(['reviews'])
+    }
     await westSees(change())
   })
 
