@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { type GatewayService, parseGatewayService } from '#gateway/watch/gateway-service.ts'
 import { type NetworkName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode, PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import { protocolOf, type ServicePort } from '#mesh/model/service.ts'
@@ -25,6 +26,8 @@ export type KubeObject =
       readonly ports: readonly ServicePort[]
       readonly clusterIps: readonly string[]
       readonly headless: boolean
+      /** Set where it stands for east-west gateways. */
+      readonly gateway?: GatewayService
     }
   | {
       readonly kind: 'EndpointSlice'
@@ -88,6 +91,7 @@ export function parseService(metadata: Metadata, raw: unknown): KubeObject | und
   const { spec } = serviceSchema.parse(raw)
   if (spec.type === 'ExternalName') return undefined
   const ports = (spec.ports ?? []).filter((p) => isTcp(p.protocol))
+  const gateway = parseGatewayService(metadata, raw)
   return {
     kind: 'Service',
     key: serviceKey(metadata.namespace, metadata.name),
@@ -97,6 +101,7 @@ export function parseService(metadata: Metadata, raw: unknown): KubeObject | und
     }),
     clusterIps: [...new Set([...(spec.clusterIPs ?? []), spec.clusterIP ?? ''])].filter((ip) => isIP(ip) !== 0),
     headless: spec.clusterIP === 'None',
+    ...(gateway ? { gateway } : {}),
   }
 }
 

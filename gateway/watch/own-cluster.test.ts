@@ -87,6 +87,18 @@ describe('endpoints', () => {
     expect(endpointsOf(service(spec), six, four).map((e) => e.address)).toEqual(addresses)
   })
 
+  test('the hostname of a pod stays, whichever of its slices says it', () => {
+    const bare = at('10.1.0.1', 'a')
+    const named = `${bare.slice(0, -1)}, hostname: web-0}`
+    for (const [one = '', other = ''] of [
+      [named, bare],
+      [bare, named],
+    ])
+      expect(endpointsOf(service('clusterIP: None'), slice('s', one), slice('t', other))).toMatchObject([
+        { hostname: 'web-0' },
+      ])
+  })
+
   test('the network: of the pod, of its namespace, of Istio’s namespace, of the cluster', () => {
     const namespace = (name: string, network: string) =>
       `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}, labels: {topology.istio.io/network: ${network}}}`
@@ -147,5 +159,46 @@ describe('identity', () => {
   test('an endpoint in front leaves the others the same objects', () => {
     const after = ownClusterOf(parse(...all, slice('u', at('10.1.0.0', 'c'))), home, before)
     expect(after.endpoints.get(key)?.[1]).toBe(before.endpoints.get(key)?.[0])
+  })
+})
+
+describe('east-west gateways', () => {
+  const gatewayService = (status: string, labels = 'topology.istio.io/network: n1', spec = '') => `
+apiVersion: v1
+kind: Service
+metadata: {name: eastwest, namespace: istio-system, labels: {${labels}}}
+spec: {type: LoadBalancer, ports: [{name: status, port: 15021}, {name: tls, port: 15443}, {name: other, port: 443}]${spec}}
+status: {loadBalancer: {${status}}}`
+  const gatewaysOf = (...documents: string[]) => clusterOf(...documents).gateways?.map((g) => `${g.address}:${g.port}`)
+
+  test('a load balancer’s addresses and names, in one spelling', () => {
+    const status = 'ingress: [{hostname: GW-1.elb.eu-west-1.amazonaws.com.}, {ip: 203.0.113.7}, {ip: ""}]'
+    expect(gatewaysOf(gatewayService(status, undefined, ', externalIPs: [198.51.100.1]'))).toEqual([
+      '198.51.100.1:15443',
+      '203.0.113.7:15443',
+      'gw-1.elb.eu-west-1.amazonaws.com:15443',
+    ])
+  })
+  test('the port is as the label says', () => {
+    const labels = 'topology.istio.io/network: n1, networking.istio.io/gatewayPort: "443"'
+    expect(gatewaysOf(gatewayService('ingress: [{ip: 203.0.113.7}]', labels))).toEqual(['203.0.113.7:443'])
+  })
+  test.each([
+    ['no load balancer yet', gatewayService('')],
+    ['another network', gatewayService('ingress: [{ip: 203.0.113.7}]', 'topology.istio.io/network: n2')],
+    ['no label', gatewayService('ingress: [{ip: 203.0.113.7}]', 'app: web')],
+    [
+      'no such port',
+      gatewayService(
+        'ingress: [{ip: 203.0.113.7}]',
+        'topology.istio.io/network: n1, networking.istio.io/gatewayPort: "1"',
+      ),
+    ],
+  ])('%s: none', (_, document) => expect(gatewaysOf(document)).toEqual([]))
+  test('what did not change is the same list', () => {
+    const objects = parse(gatewayService('ingress: [{ip: 203.0.113.7}]'))
+    const before = ownClusterOf(objects, home)
+    const after = ownClusterOf([...objects, ...parse(service())], home, before)
+    expect(after.gateways).toBe(before.gateways)
   })
 })

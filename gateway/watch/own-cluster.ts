@@ -6,6 +6,7 @@ import {
   type PodObject,
   type Slice,
 } from '#gateway/watch/endpoints.ts'
+import type { GatewayService, OwnGateway } from '#gateway/watch/gateway-service.ts'
 import type { PlacedObject } from '#gateway/watch/parse-file.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { NetworkName, ServiceKey } from '#mesh/model/id.ts'
@@ -20,6 +21,7 @@ export const emptyCluster: OwnCluster = {
   exports: new Map(),
   refused: new Set(),
   peerAuthentications: [],
+  gateways: [],
 }
 
 /**
@@ -37,6 +39,7 @@ export function ownClusterOf(objects: readonly PlacedObject[], home: HomePlace, 
     exports: sharedMap(sorted.exports, before.exports),
     refused: isDeepStrictEqual(sorted.refused, before.refused) ? before.refused : sorted.refused,
     peerAuthentications: sharedList(sorted.policies, before.peerAuthentications),
+    gateways: sharedList(gatewaysOf(sorted, home), before.gateways ?? []),
   }
   const parts = Object.keys(next) as (keyof OwnCluster)[]
   return parts.every((part) => next[part] === before[part]) ? before : next
@@ -50,6 +53,7 @@ type Sorted = {
   readonly refused: Set<ServiceKey>
   readonly policies: PeerAuthentication[]
   readonly namespaceNetworks: Map<string, NetworkName>
+  readonly gateways: GatewayService[]
 }
 
 function sortByKind(objects: readonly PlacedObject[]): Sorted {
@@ -61,6 +65,7 @@ function sortByKind(objects: readonly PlacedObject[]): Sorted {
     refused: new Set(),
     policies: [],
     namespaceNetworks: new Map(),
+    gateways: [],
   }
   for (const { object, at } of objects) sortIn(sorted, object, at)
   return sorted
@@ -69,7 +74,8 @@ function sortByKind(objects: readonly PlacedObject[]): Sorted {
 function sortIn(sorted: Sorted, object: PlacedObject['object'], at: string): void {
   switch (object.kind) {
     case 'Service': {
-      const { kind: _, ...service } = object
+      const { kind: _, gateway, ...service } = object
+      if (gateway) sorted.gateways.push(gateway)
       sorted.services.set(object.key, { ...service, origin: at })
       return
     }
@@ -96,6 +102,13 @@ function sortIn(sorted: Sorted, object: PlacedObject['object'], at: string): voi
     case 'ServiceAccount':
       return // pods name their accounts; the object itself adds nothing yet
   }
+}
+
+/** Each once, sorted. A Service that leads to another network than the cluster's says nothing about it. */
+function gatewaysOf(sorted: Sorted, home: HomePlace): readonly OwnGateway[] {
+  const all = sorted.gateways.filter(({ network }) => network === home.network).flatMap(({ gateways }) => gateways)
+  const byPlace = new Map(all.map((one) => [`${one.address}:${one.port}`, one]))
+  return [...byPlace].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
 }
 
 function allEndpoints(

@@ -25,6 +25,8 @@ export type OwnCluster = {
   /** ServiceImport objects that refuse (`isthmus.dev/accept: "false"`). */
   readonly refused: ReadonlySet<ServiceKey>
   readonly peerAuthentications: readonly PeerAuthentication[]
+  /** The east-west gateways that its Services name, sorted; absent = none. */
+  readonly gateways?: readonly Pick<Gateway, 'address' | 'port'>[]
 }
 
 /** An object that could not be used, set aside while the rest goes on. */
