@@ -1,18 +1,41 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { gatewayAddressFault, gatewayAddressOf } from '#mesh/model/gateway-address.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 const port = z.number().int().min(1).max(65535)
 const address = z.ipv4().or(z.ipv6())
+const gatewayAddress = z
+  .string()
+  .transform(gatewayAddressOf)
+  .superRefine((text, context) => {
+    const fault = gatewayAddressFault(text)
+    if (fault !== undefined) context.addIssue({ code: 'custom', message: `"${text.slice(0, 80)}" ${fault}` })
+  })
+/** As node:dns takes it: an address, or `<IPv4>:<port>`, or `[<IPv6>]:<port>`. */
+const dnsServer = z
+  .string()
+  .refine((text) => isIP(text.replace(/^\[?(.*?)\]?:[0-9]{1,5}$/, '$1')) !== 0 || isIP(text) !== 0, {
+    error: 'is not an IP address, or one with a port (10.0.0.2:53, [2001:db8::2]:53)',
+  })
 
 /** `<dir>/isthmus.yaml`: what a relay cannot learn from anybody else. Paths are relative to the directory. */
 const settingsSchema = z.strictObject({
   cluster: z.string(),
   region: z.string().min(1).max(63),
   network: z.string().min(1).max(63),
-  /** The east-west gateways, as other clusters dial them. */
-  gateways: z.array(z.strictObject({ address, port: port.default(15443) })).default([]),
+  /**
+   * The east-west gateways, as other clusters dial them: addresses, or names that other clusters' relays resolve. Where
+   * there are none, those of the Services that say so (`watch/gateway-service.ts`).
+   */
+  gateways: z
+    .array(z.strictObject({ address: gatewayAddress, port: port.default(15443) }))
+    .max(64)
+    .default([]),
+  /** Who is asked for the names of other clusters' gateways; the system's DNS servers where empty. */
+  dns: z.strictObject({ servers: z.array(dnsServer).max(8).default([]) }).prefault({}),
   relay: z
     .strictObject({
       address: address.default('0.0.0.0'),

@@ -1,5 +1,6 @@
 import type { Json } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
+import type { Summaries } from '#mesh/model/summary.ts'
 import type { Home, OwnCluster, View } from '#mesh/model/view.ts'
 import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
 import { cfgStream, sourceOf } from '#mesh/wire/stream.ts'
@@ -14,6 +15,8 @@ export type ViewKeeper = {
   own(own: OwnCluster): void
   /** Takes what came from the centre; gives whether the view changed. Config that is not understood leaves the old one. */
   received(streams: ReadonlyMap<string, Stream>): boolean
+  /** Other clusters' gateways lead elsewhere than before; gives whether the view changed. */
+  redial(): boolean
   /** Whether another cluster shares this one's network: only then do pod addresses leave the cluster. */
   sharesNetwork(): boolean
   facts(): {
@@ -24,8 +27,12 @@ export type ViewKeeper = {
   }
 }
 
-export function viewKeeper(home: Home, first: OwnCluster, log: Log): ViewKeeper {
-  let view: View = { home, own: first, summaries: { services: new Map(), gateways: new Map() } }
+/** Other clusters' gateways as addresses to dial. What did not change keeps its identity. */
+type Dial = (said: Summaries['gateways']) => Summaries['gateways']
+
+export function viewKeeper(home: Home, first: OwnCluster, log: Log, dial: Dial = (said) => said): ViewKeeper {
+  let heard: Summaries = { services: new Map(), gateways: new Map() }
+  let view: View = { home, own: first, summaries: heard }
   let seen: ReadonlyMap<string, Stream> = new Map()
   let revision: { rev: number; epoch: string } | undefined
   let fault: string | undefined
@@ -35,6 +42,13 @@ export function viewKeeper(home: Home, first: OwnCluster, log: Log): ViewKeeper 
     view: () => view,
     own: (own) => {
       view = { ...view, own }
+    },
+    redial: () => {
+      const before = view.summaries.gateways
+      const gateways = dial(heard.gateways)
+      if (gateways.size === before.size && [...gateways].every(([name, one]) => before.get(name) === one)) return false
+      view = { ...view, summaries: { ...heard, gateways } }
+      return true
     },
     sharesNetwork: () => view.config?.networkShared === true,
     facts: () => ({
@@ -52,7 +66,8 @@ export function viewKeeper(home: Home, first: OwnCluster, log: Log): ViewKeeper 
       if (moved) {
         const parsed = parseSummaries([...streams].map(([name, { items }]) => [name, items] as const))
         unread = parsed.rejected
-        view = { ...view, summaries: parsed.summaries }
+        heard = parsed.summaries
+        view = { ...view, summaries: { ...heard, gateways: dial(heard.gateways) } }
       }
       if (config) view = { ...view, config }
       return moved || config !== undefined
