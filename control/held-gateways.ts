@@ -3,6 +3,7 @@ import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { loadAcross } from '#control/store/streams.ts'
+import { addressKey } from '#mesh/model/address.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import { gatewaySummarySchema, reportKeys } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
@@ -32,5 +33,5 @@ export async function refuseHeldGateways(
 
 function addressesIn(body: string): string[] {
   if (body === '') return []
-  return gatewaySummarySchema.parse(JSON.parse(body)).gateways.map(({ address, port }) => `${address}:${port}`)
+  return gatewaySummarySchema.parse(JSON.parse(body)).gateways.map(addressKey)
 }

@@ -4,13 +4,8 @@ import type { SetAside } from '#mesh/model/fleet.ts'
 import type { Gateway } from '#mesh/model/gateway.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import type { ServiceSummary } from '#mesh/model/summary.ts'
-import {
-  exportSchema,
-  gatewaySummarySchema,
-  parseReportKey,
-  type ReportItem,
-  serviceSummarySchema,
-} from '#mesh/wire/report.ts'
+import { heardSummarySchema } from '#mesh/wire/heard.ts'
+import { exportSchema, gatewaySummarySchema, parseReportKey, type ReportItem } from '#mesh/wire/report.ts'
 
 /** What one member reports. */
 export type Report = {
@@ -65,4 +60,4 @@ function parseExport(key: ServiceKey, value: unknown): ServiceExport {
   return { key, ...rest, ...(consumers === undefined ? {} : { consumers }) }
 }
 
-const parseSummary = (value: unknown): ServiceSummary => serviceSummarySchema.parse(value)
+const parseSummary = (value: unknown): ServiceSummary => heardSummarySchema.parse(value)

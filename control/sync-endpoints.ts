@@ -1,3 +1,4 @@
+import { firstHeard, hasAddresses } from '#control/first-heard.ts'
 import { refuseHeldGateways } from '#control/held-gateways.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
@@ -116,11 +117,12 @@ async function store(
 ): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
-  const writes = await keepLastGood(
-    tx,
-    rep,
-    checked.map(({ write }) => write),
-  )
+  const said = checked.map(({ write }) => write)
+  const before = await loadBodies(tx, rep, said)
+  const writes = said.map((write) => {
+    const old = before.get(write.key) ?? ''
+    return isRefused(write) ? { ...write, body: old } : firstHeard(write, old, now)
+  })
   const named = writes.map((write) => write.key)
   const dropped: Write[] = []
   if (request.complete === true) {
@@ -142,13 +144,12 @@ async function store(
 }
 
 /** A refused item takes over the new hash, for the root, and keeps the body that was good. Unknown is not empty. */
-async function keepLastGood(tx: Tx, rep: StreamRow, writes: readonly Write[]): Promise<Write[]> {
-  const refused = writes.filter((write) => write.hash !== '' && write.body === '').map((write) => write.key)
-  if (refused.length === 0) return [...writes]
-  const before = new Map((await loadItems(tx, rep, refused)).map((item) => [item.key, item.body]))
-  return writes.map((write) =>
-    write.hash === '' ? write : { ...write, body: write.body || (before.get(write.key) ?? '') },
-  )
+const isRefused = ({ hash, body }: Write): boolean => hash !== '' && body === ''
+
+/** The stored bodies that decide what becomes of these writes; none for what is gone or was never there. */
+async function loadBodies(tx: Tx, rep: StreamRow, writes: readonly Write[]): Promise<ReadonlyMap<string, string>> {
+  const keys = writes.filter((write) => isRefused(write) || hasAddresses(write)).map((write) => write.key)
+  return new Map((await loadItems(tx, rep, keys)).map((item) => [item.key, item.body]))
 }
 
 /** Takes over what the cluster says of itself, and now and then that it was heard. */

@@ -1,8 +1,5 @@
-import { gatewayAddressOf } from '#mesh/model/gateway-address.ts'
+import { type Address, addressKey } from '#mesh/model/address.ts'
 import { compareText } from '#mesh/translate/encode.ts'
-
-/** Somewhere to connect to. */
-export type Address = { readonly address: string; readonly port: number }
 
 /** What one source cluster says is its own. `since`: Unix ms by the centre's clock; absent = nobody knows. */
 export type Claim = {
@@ -10,13 +7,6 @@ export type Claim = {
   /** True for the own cluster's word about its own pods. */
   readonly own: boolean
   readonly addresses: readonly (Address & { readonly since?: number })[]
-}
-
-/** One text for each address and port, however it is spelled; an IPv4 address in IPv6 clothes is that IPv4 address. */
-export function addressKey({ address, port }: Address): string {
-  if (!address.includes(':')) return `${address}:${port}`
-  const plain = gatewayAddressOf(address)
-  return `${/^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(plain)?.[1] ?? plain}:${port}`
 }
 
 /**

@@ -1,3 +1,4 @@
+import { type Address, addressKey } from '#mesh/model/address.ts'
 import type { Source } from '#mesh/model/cluster-config.ts'
 import type { Gateway } from '#mesh/model/gateway.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
@@ -5,7 +6,7 @@ import type { FlatEndpoint } from '#mesh/model/summary.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Road } from '#mesh/translate/callable.ts'
 import { compareText, isAddress } from '#mesh/translate/encode.ts'
-import { type Address, addressKey, type Claim, holdersOf } from '#mesh/translate/holders.ts'
+import { type Claim, holdersOf } from '#mesh/translate/holders.ts'
 import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
 
 /** An address to dial, how much stands behind it, and what is known of its health. */

@@ -1,6 +1,6 @@
 import type { Json } from '#mesh/model/canonical.ts'
 import type { GatewaySummary, ServiceSummary, Summaries } from '#mesh/model/summary.ts'
-import { gatewaySummarySchema, serviceSummarySchema } from '#mesh/wire/report.ts'
+import { heardGatewaysSchema, heardSummarySchema } from '#mesh/wire/heard.ts'
 import { type StreamName, sourceOf } from '#mesh/wire/stream.ts'
 
 /** Key of the item that lists a source's gateways in each of its `ep` streams; the other keys are service keys. */
@@ -28,8 +28,8 @@ export function parseSummaries(streams: Iterable<readonly [StreamName, ReadonlyM
     services.set(source, ofSource)
     for (const [key, body] of items) {
       if (typeof body !== 'object' || body === null) rejected.push(`${stream} ${key}`)
-      else if (key === gatewaysKey) keep(gateways, source, remembered(parsedGateways, body, gatewaySummarySchema))
-      else keep(ofSource, key, remembered(parsedServices, body, serviceSummarySchema))
+      else if (key === gatewaysKey) keep(gateways, source, remembered(parsedGateways, body, heardGatewaysSchema))
+      else keep(ofSource, key, remembered(parsedServices, body, heardSummarySchema))
     }
   }
   return { summaries: { services, gateways }, rejected }

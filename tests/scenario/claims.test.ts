@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Json } from '#mesh/model/canonical.ts'
+import { holdersOf } from '#mesh/translate/holders.ts'
+import type { StreamName } from '#mesh/wire/stream.ts'
+import { parseSummaries } from '#mesh/wire/summaries.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
 
@@ -53,4 +56,47 @@ test('a gateway address belongs to the member that reported it first; a second o
   await reader.pull()
   expect(reader.held.get('ep/holder/all')?.items.has('gateways')).toBe(true)
   expect(reader.held.get('ep/thief/all')?.items.has('gateways')).toBe(false)
+})
+
+test('the address of a pod belongs to the member that reported it first, also after a moment without it', async () => {
+  const join = async (name: string) => {
+    await centre.admin('PUT', `/v1/clusters/${name}`, { network: 'shared' })
+    return new TestRelay(centre, name).join({ network: 'shared' })
+  }
+  const report = (flat: Json) => ({ cluster: facts('shared'), ...service(flat) })
+  const service = (flat: Json) => ({
+    'export/shop/pods': exported(),
+    'summary/shop/pods': { counts: [{ port: 9080, region: 'eu-1', zone: 'a', ready: 1, total: 1 }], flat },
+  })
+  const at = (since?: number): Json => [
+    { address: '10.0.0.1', port: 9080, servicePort: 9080, region: 'eu-1', zone: 'a', draining: false, since },
+  ]
+  // The thief is the older member, so that nothing but the address speaks for the other.
+  const [thief, owner, reader] = [await join('a-thief'), await join('pod-owner'), await join('pod-reader')]
+  await thief.sync(report([]), { complete: true })
+  await reader.sync({ cluster: facts('shared') }, { complete: true })
+  centre.clock.now += 1000
+  await owner.sync(report(at()), { complete: true })
+  centre.clock.now += 1000
+  await thief.sync(service(at(0)))
+  const isOwners = async () => {
+    await centre.settle()
+    await reader.pull()
+    const parsed = [...reader.held].map(
+      ([name, { items }]) =>
+        [name as StreamName, new Map([...items].map(([k, v]) => [k, JSON.parse(v) as Json]))] as const,
+    )
+    const { services } = parseSummaries(parsed).summaries
+    const claims = ['a-thief', 'pod-owner'].map((cluster) => {
+      const addresses = services.get(cluster)?.get('shop/pods')?.flat ?? []
+      expect(addresses).toHaveLength(1)
+      return { cluster, own: false, addresses }
+    })
+    return holdersOf(claims)('pod-owner', { address: '10.0.0.1', port: 9080 })
+  }
+  expect(await isOwners()).toBe(true)
+  await owner.sync(service([]))
+  centre.clock.now += 60_000
+  await owner.sync(service(at()))
+  expect(await isOwners()).toBe(true)
 })
