@@ -181,6 +181,53 @@ describe('service accounts', () => {
   })
 })
 
+describe('a headless service', () => {
+  const pods = [
+    endpoint('10.0.0.1', { hostname: 'web-0' }),
+    endpoint('10.0.0.2', { hostname: 'web-1', health: 'not-ready' }),
+    endpoint('10.0.0.3', { hostname: 'bare-0', meshed: false }),
+    endpoint('10.0.0.4'),
+  ]
+  const headless = { services: new Map([[web, service(web, { clusterIps: [], headless: true })]]) }
+  const summary = (given: Report) => given.items.get('summary/shop/web')
+
+  test('names its meshed pods, ready or not, and which address each has where it is told', () => {
+    expect(summary(report(clusterOf(pods, headless)))?.['podNames']).toEqual([
+      { hostname: 'web-0', ready: true },
+      { hostname: 'web-1', ready: false },
+    ])
+    expect(summary(report(clusterOf(pods, headless), { flat: true }))?.['flat']).toMatchObject([
+      { address: '10.0.0.1', hostname: 'web-0' },
+      { address: '10.0.0.4' },
+    ])
+  })
+
+  test('one that is not headless names none, whatever its slices say', () => {
+    expect(summary(report(clusterOf(pods)))).not.toHaveProperty('podNames')
+    expect(JSON.stringify(summary(report(clusterOf(pods), { flat: true })))).not.toContain('web-0')
+  })
+
+  test('of very many a hundred are named; the centre takes that, addresses and all, and the others are told', () => {
+    const many = Array.from({ length: 500 }, (_, n) =>
+      endpoint(`10.1.${n >> 8}.${n & 255}`, { hostname: `${'web-'.repeat(15)}${n}`.slice(-63) }),
+    )
+    const given = report(clusterOf(many, headless), { flat: true })
+    expect(summary(given)?.['podNames']).toHaveLength(100)
+    expect(canonicalJson(summary(given) ?? {}).length).toBeLessThan(reportLimits.valueBytes)
+    expect(serviceSummarySchema.safeParse(summary(given)).success).toBe(true)
+    expect(given.conditions).toContainEqual(
+      expect.objectContaining({ type: 'PodsWithoutName', message: expect.stringContaining(' and 395 more') }),
+    )
+  })
+})
+
+test('an export that asks for a name of this cluster', () => {
+  const exports = new Map([[web, { key: web, createdAt: 7, origin: 'x.yaml:3', perCluster: true as const }]])
+  const item = report(clusterOf([], { exports })).items.get('export/shop/web')
+  expect(exportSchema.parse(item)).toMatchObject({ perCluster: true })
+  expect(report(clusterOf([])).items.get('export/shop/web')).not.toHaveProperty('perCluster')
+})
+
 describe('addresses for neighbours', () => {
   const endpoints = [
     endpoint('10.0.0.1', { health: 'draining' }),

@@ -193,6 +193,23 @@ describe('what an object says', () => {
     })
   })
 
+  test.each([
+    ['', undefined],
+    [', annotations: {isthmus.dev/per-cluster-name: "true"}', true],
+    [', annotations: {isthmus.dev/per-cluster-name: "true", isthmus.dev/consumers: b}', true],
+    [', annotations: {isthmus.dev/per-cluster-name: "false"}', undefined],
+  ])('a name of its own for its cluster: ServiceExport with {name: x%s}', (metadata, perCluster) => {
+    const found = objectOf(object('multicluster.x-k8s.io/v1alpha1', 'ServiceExport', metadata))
+    expect(found?.kind === 'ServiceExport' && found.perCluster).toBe(perCluster)
+  })
+
+  test('an annotation that is neither true nor false sets the export aside', () => {
+    const said = ', annotations: {isthmus.dev/per-cluster-name: yes please}'
+    expect(set(object('multicluster.x-k8s.io/v1alpha1', 'ServiceExport', said))).toEqual([
+      expect.stringContaining('per-cluster-name is "yes please": use "true" or "false"'),
+    ])
+  })
+
   test('an export’s age is its creationTimestamp', () => {
     const text = object(
       'multicluster.x-k8s.io/v1alpha1',

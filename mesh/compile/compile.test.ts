@@ -36,6 +36,20 @@ describe('who may call what', () => {
     expect(configOf(given, 'b').exports.size).toBe(0)
   })
 
+  test('a cluster that asks for a name of its own is the only source that has one', () => {
+    const given = fleet([
+      member('a', [offer(reviews, { perCluster: true })]),
+      member('b', [offer(reviews)]),
+      member('c'),
+    ])
+    for (const cluster of ['a', 'b', 'c'])
+      expect(configOf(given, cluster).imports.get(reviews)?.sources).toMatchObject([
+        { cluster: 'a', perCluster: true },
+        { cluster: 'b' },
+      ])
+    expect(bytes(configOf(given, 'c')).split('perCluster')).toHaveLength(2)
+  })
+
   test('consumers: the others get no import and are not admitted', () => {
     const given = fleet([member('a', [offer(reviews, { consumers: names('b') })]), member('b'), member('c')])
     expect(configOf(given, 'b').imports.has(reviews)).toBe(true)

@@ -8,8 +8,8 @@ export type PodName = { readonly hostname: string; readonly ready: boolean }
 /** More of a service are not named: each is a host of its own at every caller. */
 export const podNamesMax = 100
 
-/** Envoy refuses a longer one, and with it the whole update. */
-const sniMax = 255
+/** Whether its SNI is one that Envoy takes: for one longer than 255 it refuses a whole update. */
+export const fitsSni = (host: string): boolean => sniOf(host, 65_535).length <= 255
 
 /**
  * The names of the pods behind a headless service, whatever their health, so that a host does not come and go with
@@ -26,9 +26,7 @@ export function podNamesOf(
     ({ hostname }) => hostname ?? '',
   )
   const all = [...byName.keys()].toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1))
-  const fits = (hostname: string): boolean =>
-    sniOf(podHostOf(service.key, service.cluster, hostname), 65_535).length <= sniMax
-  const kept = all.filter(fits).slice(0, podNamesMax)
+  const kept = all.filter((name) => fitsSni(podHostOf(service.key, service.cluster, name))).slice(0, podNamesMax)
   const names = kept.map((hostname) => ({
     hostname,
     ready: byName.get(hostname)?.some(({ health }) => health === 'ready') ?? false,

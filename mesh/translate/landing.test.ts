@@ -1,5 +1,8 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { hostOf } from '#mesh/model/host.ts'
+import { parseClusterName, serviceKey } from '#mesh/model/id.ts'
+import { typeUrls } from '#mesh/model/resource.ts'
 import { readCase } from '#mesh/translate/testdata/case.ts'
 import { simulate } from '#mesh/translate/testdata/simulate.ts'
 import { createTranslator } from '#mesh/translate/translate.ts'
@@ -80,6 +83,83 @@ describe('what a name means', () => {
   test('short names mean the own namespace only', () => {
     expect(call('joined.shop')).toEqual(['a+b'])
     expect(call('joined')).toBe('answered 502')
+  })
+})
+
+describe('headless services', () => {
+  const set = setOf('headless')
+  const call = (host: string) => {
+    const landed = simulate(set, { at: '127.21.9.3:8080', host })
+    return typeof landed === 'string' ? landed : landed.tiers
+  }
+
+  test.each([
+    ['the plain name: own pods alone, though exported', 'db.bookinfo.svc.cluster.local', [['own ×1: 127.21.2.1:8080']]],
+    ['an own pod', 'db-0.db.bookinfo.svc.cluster.local', [['own ×1: 127.21.2.1:8080']]],
+    ['an own pod by its short name', 'db-0.db', [['own ×1: 127.21.2.1:8080']]],
+    ['an own pod that is not ready', 'db-1.db', []],
+    ['an own pod by its name in the mesh', 'db-0.a.db.bookinfo.svc.clusterset.local', [['a ×1: 127.21.2.1:8080']]],
+    ['a pod behind a gateway', 'db-0.b.db.bookinfo.svc.clusterset.local', [['b ×1: 127.22.0.2:15443']]],
+    ['a pod on the same network', 'db-0.c.db.bookinfo.svc.clusterset.local', [['c ×1: 127.23.1.1:8080']]],
+    ['one whose address is unknown', 'db-7.c.db.bookinfo.svc.clusterset.local', [['c ×1: 127.23.0.2:15443']]],
+    ['a pod that nobody named', 'db-1.c.db.bookinfo.svc.clusterset.local', 'answered 502'],
+    ['a cluster that did not ask for a name', 'b.db.bookinfo.svc.clusterset.local', 'answered 502'],
+  ])('%s', (_, host, tiers) => expect(call(host)).toEqual(tiers))
+
+  test('the name of all: every exporter, in tiers', () => {
+    expect(call('db.bookinfo.svc.clusterset.local')).toEqual([
+      ['a ×1: 127.21.2.1:8080'],
+      ['b ×1: 127.22.0.2:15443'],
+      ['c ×1: 127.23.1.1:8080, 127.23.2.1:8080'],
+    ])
+  })
+
+  test.each([
+    ['0.0.0.0:8080', 'db.bookinfo', 'the address that was dialled, mutual TLS, by outbound|8080||'],
+    ['0.0.0.0:8080', 'db-1.db.bookinfo.svc', 'the address that was dialled, mutual TLS, by outbound|8080||'],
+    ['0.0.0.0:80', 'peer-0.peer.bookinfo', 'the address that was dialled, as it is, by outbound|80||'],
+    ['0.0.0.0:80', 'other.example', 'the address that was dialled, as it is, by PassthroughCluster'],
+    ['127.21.2.1:27017', undefined, 'the address that was dialled, mutual TLS, by outbound|27017||'],
+    ['127.21.3.1:27017', undefined, 'nothing listens at'],
+  ])('with redirection, at %s to %s: %s', (at, host, lands) => {
+    expect(simulate(setOf('headless-redirect'), { at, ...(host ? { host } : {}) })).toContain(lands)
+  })
+})
+
+test('a name of another cluster’s that is too long for an SNI makes no host: Envoy would refuse all others with it', () => {
+  const { view, proxy } = readCase(join(import.meta.dirname, 'testdata/headless'))
+  const [long, fits] = ['h'.repeat(63), 'f'.repeat(23)]
+  const [key, cluster] = [serviceKey('n'.repeat(63), 's'.repeat(63)), parseClusterName('c'.repeat(63))]
+  const imported = view.config?.imports.get(serviceKey('bookinfo', 'db'))
+  const source = imported?.sources[1]
+  if (!view.config || !imported || !source) throw new Error('the case imports nothing')
+  const theirs = { ...imported, key, host: hostOf(key), sources: [{ ...source, cluster }], tiers: [] }
+  const podNames = [long, fits].map((hostname) => ({ hostname, ready: true }))
+  const set = createTranslator().resourcesFor(
+    {
+      ...view,
+      config: { ...view.config, imports: new Map([[key, theirs]]) },
+      summaries: { services: new Map([[cluster, new Map([[key, { counts: [], podNames }]])]]), gateways: new Map() },
+    },
+    proxy,
+  )
+  const names = [...(set[typeUrls.cluster]?.keys() ?? [])].join('\n')
+  expect(names).toContain(`||${fits}.${cluster}.`)
+  expect(names).not.toContain(long)
+})
+
+describe('a chosen cluster', () => {
+  const set = setOf('per-cluster')
+  const call = (cluster: string) => {
+    const host = `${cluster}.reviews.bookinfo.svc.clusterset.local`
+    const landed = simulate(set, { at: '127.21.9.3:9080', host })
+    return typeof landed === 'string' ? landed : landed.tiers
+  }
+
+  test('is called whatever the tiers say and however it is; one that did not ask has no name', () => {
+    expect(call('a')).toEqual([['a ×1: 127.21.2.1:9080']])
+    expect(call('b')).toEqual([['b ×1: 127.22.0.2:15443']])
+    expect(call('c')).toBe('answered 502')
   })
 })
 

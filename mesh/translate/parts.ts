@@ -1,7 +1,7 @@
 import type { Source } from '#mesh/model/cluster-config.ts'
 import { clusterHostOf, ownPodHostOf, podHostOf } from '#mesh/model/host.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
-import { podNamesOf } from '#mesh/model/pod-name.ts'
+import { fitsSni, podNamesOf } from '#mesh/model/pod-name.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Callable, Road } from '#mesh/translate/callable.ts'
@@ -11,7 +11,8 @@ export type PodNames = Readonly<Record<string, readonly string[]>>
 
 /**
  * Which pods of a service may be called one by one: the own ones of a headless Service, those of other clusters by what
- * their summaries name. Names, not health: a pod that is not ready keeps its host.
+ * their summaries name, whose word is not taken for a name that would not fit. Names, not health: a pod that is not ready
+ * keeps its host.
  */
 export function podNamesFor(view: View, key: ServiceKey, sources: readonly Source[]): PodNames | undefined {
   let found: Record<string, readonly string[]> | undefined
@@ -23,7 +24,8 @@ export function podNamesFor(view: View, key: ServiceKey, sources: readonly Sourc
   for (const source of sources) {
     const said = view.summaries.services.get(source.cluster)?.get(key)?.podNames
     if (said === undefined || source.cluster === cluster) continue
-    found = { ...found, [source.cluster]: said.map(({ hostname }) => hostname) }
+    const names = said.map(({ hostname }) => hostname)
+    found = { ...found, [source.cluster]: names.filter((name) => fitsSni(podHostOf(key, source.cluster, name))) }
   }
   return found
 }

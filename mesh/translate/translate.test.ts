@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { ServiceKey } from '#mesh/model/id.ts'
+import type { PodName } from '#mesh/model/pod-name.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { View } from '#mesh/model/view.ts'
@@ -26,15 +28,24 @@ const fleet = fc
     ready: fc.integer({ min: 0, max: 3 }),
     gateways: fc.integer({ min: 0, max: 3 }),
     tcp: fc.boolean(),
+    headless: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
+    perCluster: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
   })
   .map((f): CaseText => {
     const port = (n: number) => (f.tcp && n % 3 === 0 ? `tcp ${7000 + n} tcp` : 'http 80 http')
     const name = (n: number) => `shop/svc${n}`
+    const isHeadless = (n: number) => f.headless.includes(n)
+    const asked = (n: number) => (f.perCluster.includes(n) ? ' per-cluster' : '')
     const own = (n: number) => f.services.includes(n) && f.exports.includes(n) && f.confirmed.includes(n)
     return {
       cluster: 'a',
       region: 'r1',
-      services: Object.fromEntries(f.services.map((n) => [name(n), { ports: [port(n)], ips: [`10.96.0.${n}`] }])),
+      services: Object.fromEntries(
+        f.services.map((n) => [
+          name(n),
+          { ports: [port(n)], ...(isHeadless(n) ? { headless: true } : { ips: [`10.96.0.${n}`] }) },
+        ]),
+      ),
       pods: Object.fromEntries(
         f.services.flatMap((n) =>
           Array.from({ length: f.pods }, (_, i) => [
@@ -42,12 +53,13 @@ const fleet = fc
             {
               ip: `127.21.${n}.${i + 1}`,
               account: `svc${n}`,
+              ...(isHeadless(n) ? { hostname: `pod-${i}` } : {}),
               behind: { [name(n)]: { [f.tcp && n % 3 === 0 ? 'tcp' : 'http']: 8080 } },
             },
           ]),
         ),
       ),
-      exports: f.exports.map(name),
+      exports: f.exports.map((n) => `${name(n)}${asked(n)}`),
       config: {
         members: ['a', 'b', 'c'],
         imports: Object.fromEntries(
@@ -56,8 +68,8 @@ const fleet = fc
             {
               ports: [port(n)],
               sources: [
-                ...(own(n) ? [`a net-a r1 svc${n}`] : []),
-                ...(f.imports.includes(n) ? [`b net-b r1 svc${n}`, `c net-c r2 svc${n}`] : []),
+                ...(own(n) ? [`a net-a r1 svc${n}${asked(n)}`] : []),
+                ...(f.imports.includes(n) ? [`b net-b r1 svc${n}${asked(n)}`, `c net-c r2 svc${n}`] : []),
               ],
               tiers: [...(own(n) ? [{ a: 1 }] : []), ...(f.imports.includes(n) ? [{ b: 1, c: 1 }] : [])],
             },
@@ -69,7 +81,13 @@ const fleet = fc
         b: {
           gateways: Array.from({ length: f.gateways }, (_, i) => `127.22.0.${i + 2}:15443`),
           services: Object.fromEntries(
-            f.imports.map((n) => [name(n), { counts: [`${f.tcp && n % 3 === 0 ? 7000 + n : 80} r1/ ${f.ready}/3`] }]),
+            f.imports.map((n) => [
+              name(n),
+              {
+                counts: [`${f.tcp && n % 3 === 0 ? 7000 + n : 80} r1/ ${f.ready}/3`],
+                ...(isHeadless(n) ? { podNames: ['pod-0', ...(f.ready > 1 ? ['pod-1'] : ['pod-1 away'])] } : {}),
+              },
+            ]),
           ),
         },
         c: { gateways: ['127.23.0.2:15443'] },
@@ -158,10 +176,19 @@ describe('what is rendered', () => {
     fc.assert(
       fc.property(fleet, (text) => {
         const { view, proxy } = caseOf({ ...text, proxy: { ...text.proxy, ...kinds[2] } })
-        const open = new Set((text.exports ?? []).filter((key) => text.services?.[key] && text.config?.exports?.[key]))
+        const open = new Set(
+          [...view.own.exports.keys()].filter((key) => text.services?.[key] && text.config?.exports?.[key]),
+        )
         const named = all(render(view, proxy)).map(textIn).join('\n')
-        for (let n = 1; n <= 9; n += 1)
-          expect([n, named.includes(`svc${n}.shop`)]).toEqual([n, open.has(`shop/svc${n}`)])
+        for (let n = 1; n <= 9; n += 1) {
+          const key = `shop/svc${n}` as ServiceKey
+          const pod = text.pods?.[`shop/svc${n}-0`]
+          expect([n, named.includes(`svc${n}.shop`)]).toEqual([n, open.has(key)])
+          expect([n, named.includes(`.a.svc${n}.shop.svc.clusterset`)]).toEqual([
+            n,
+            open.has(key) && (view.own.exports.get(key)?.perCluster === true || pod?.hostname !== undefined),
+          ])
+        }
         expect(named).not.toContain('127.22.')
         expect(named).not.toContain('127.23.')
       }),
@@ -275,5 +302,30 @@ describe('what is remembered', () => {
         .map((r) => r.name),
     ).toEqual(['outbound|9080||ratings.bookinfo.svc.cluster.local'])
     for (const type of [typeUrls.cluster, typeUrls.listener, typeUrls.route]) expect(second[type]).toBe(first[type])
+  })
+
+  test('a far pod of a headless service turns ready: nothing; a new one: its own two and the routes', () => {
+    const { view, proxy } = at('headless')
+    const translator = createTranslator()
+    const before = new Set(all(translator.resourcesFor(view, proxy)))
+    const saying = (podNames: readonly PodName[]) => {
+      const ofB = new Map(view.summaries.services.get('b'))
+      const summary = ofB.get('bookinfo/db')
+      if (!summary) throw new Error('the case has no summary of b')
+      ofB.set('bookinfo/db', { ...summary, podNames })
+      const services = new Map(view.summaries.services).set('b', ofB)
+      const set = translator.resourcesFor({ ...view, summaries: { ...view.summaries, services } }, proxy)
+      const moved = all(set).filter((r) => !before.has(r))
+      for (const r of moved) before.add(r)
+      return moved.map((r) => `${r.type.split('.').at(-1)} ${r.name}`)
+    }
+    const db0 = { hostname: 'db-0', ready: true }
+    // Where nothing is ready the gateways are the last resort, so what a single far pod's host dials stays the same.
+    expect(saying([db0, { hostname: 'db-1', ready: true }])).toEqual([])
+    expect(saying([db0, { hostname: 'db-1', ready: true }, { hostname: 'db-2', ready: true }])).toEqual([
+      'Cluster outbound|8080||db-2.b.db.bookinfo.svc.clusterset.local',
+      'ClusterLoadAssignment outbound|8080||db-2.b.db.bookinfo.svc.clusterset.local',
+      'RouteConfiguration 8080',
+    ])
   })
 })

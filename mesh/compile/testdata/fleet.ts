@@ -79,12 +79,14 @@ const anyExport = (cluster: ClusterName, key: ServiceKey): fc.Arbitrary<ServiceE
       accounts: fc.array(fc.constantFrom('one', 'two', 'Not A Name'), { maxLength: 2 }),
       consumers: fc.option(anyConsumers, { nil: undefined }),
       createdAt: fc.integer({ min: 1, max: 4 }),
+      perCluster: fc.boolean(),
     })
-    .map(({ ports, accounts, consumers, createdAt }) => ({
+    .map(({ ports, accounts, consumers, createdAt, perCluster }) => ({
       key,
       ports,
       serviceAccounts: [...new Set(accounts)].map((a) => (a.includes(' ') ? a : `sa-${a}-of-${cluster}`)),
       ...(consumers ? { consumers } : {}),
+      ...(perCluster ? { perCluster } : {}),
       createdAt,
       headless: false,
     }))

@@ -12,7 +12,7 @@ export type Landing = {
 
 /**
  * Follows one call through a rendered set as Envoy does: the listener at `at`, for HTTP the virtual host for `host`
- * (exact, then `*`), the route for `method`, the Envoy cluster, its endpoints by priority. Gives a direct answer or a
+ * (exact, then `*.…`, then `*`), the route for `method`, the Envoy cluster, its endpoints by priority. Gives a direct answer or a
  * dead end as text.
  */
 export function simulate(
@@ -33,8 +33,8 @@ export function simulate(
   if (!routes) return `no routes "${name}"`
   const host = (call.host ?? '').replace(/:\d+$/, '')
   const hosts = list(routes['virtual_hosts']).map(object)
-  const virtualHost =
-    hosts.find((v) => list(v['domains']).includes(host)) ?? hosts.find((v) => list(v['domains']).includes('*'))
+  const wanted = [host, ...host.split('.').map((_, at, all) => ['*', ...all.slice(at + 1)].join('.'))]
+  const virtualHost = wanted.flatMap((domain) => hosts.find((v) => list(v['domains']).includes(domain)) ?? [])[0]
   const route = list(object(virtualHost)['routes'])
     .map(object)
     .find((r) => takes(r, call.method ?? 'GET'))
@@ -51,7 +51,11 @@ function takes(route: JsonObject, method: string): boolean {
 }
 
 function landing(set: ResourceSet, cluster: string): Landing | string {
-  if (!set[typeUrls.cluster]?.has(cluster)) return `no Envoy cluster "${cluster}"`
+  const found = set[typeUrls.cluster]?.get(cluster)
+  if (!found) return `no Envoy cluster "${cluster}"`
+  const shape = jsonOf(found)
+  if (shape['type'] === 'ORIGINAL_DST')
+    return `the address that was dialled, ${shape['transport_socket'] ? 'mutual TLS' : 'as it is'}, by ${cluster}`
   const resource = set[typeUrls.endpoint]?.get(cluster)
   if (!resource) return { cluster, tiers: [] }
   const tiers: string[][] = []
