@@ -90,6 +90,17 @@ describe('an address belongs to the cluster that led to it first', () => {
     )
   })
 
+  test('two that wrote it down are left to the centre’s dates, which stay on them', () => {
+    const dated = (since: number) => ({ gateways: [{ ...gateway('203.0.113.1'), since }, gateway('gw.x.example')] })
+    const both = new Map([
+      ['a', dated(2)],
+      ['b', dated(1)],
+    ])
+    const { gateways, contested } = dialledGateways({ said: both, answers: new Map(), own })
+    expect([...gateways.values()].map((one) => one.gateways)).toEqual([[dated(2).gateways[0]], [dated(1).gateways[0]]])
+    expect(contested).toEqual([])
+  })
+
   test('another port is another place', () => {
     const then = dial({ said: { ...said, a: ['203.0.113.1 15444'] }, answers: turned }, first)
     expect(texts(then)['a']).toEqual(['203.0.113.1:15444 ready'])
