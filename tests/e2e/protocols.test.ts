@@ -1,8 +1,10 @@
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { sniOf } from '#mesh/model/host.ts'
 import { useFleet } from '#tests/support/fleet.ts'
 import { sniOfApp } from '#tests/support/fleet-cluster.ts'
+import { writeHeadlessSet } from '#tests/support/headless-set.ts'
 import { chatGrpc, sayGrpc, sayHttp, sayHttp2, sayTcp, sayTls, sayWebSocket } from '#tests/support/protocol-client.ts'
-import type { PortName } from '#tests/support/protocols.ts'
+import { appPorts, type PortName } from '#tests/support/protocols.ts'
 import { eventually } from '#tests/support/until.ts'
 
 const ports = ['http', 'http2', 'grpc', 'tcp', 'tls'] as const
@@ -84,4 +86,55 @@ describe.each(directions)('from $from to $to', ({ from, pod, to, app, answers })
       expect(echo).toBe('ping')
       expect(names, 'the certificate that arrived is the application’s').toBe(`DNS:${answers}.test`)
     }))
+})
+
+describe('one cluster, one pod', () => {
+  const everywhere = 'set.shop.svc.clusterset.local'
+  const caller = () => fleet().cluster('east').pod('ebony-1')
+  const call = (host: string) => sayHttp(caller().to('set', 'http', host))
+  /** The pods that answer some calls, each once. */
+  const answering = async (host: string): Promise<string[]> => {
+    const said = await Promise.all(Array.from({ length: 12 }, () => call(host)))
+    return [...new Set(said.map(({ cluster, pod }) => `${cluster}/${pod}`))].sort()
+  }
+
+  beforeAll(async () => {
+    const [east, west] = [fleet().cluster('east'), fleet().cluster('west')]
+    await west.addPod('willow-2', { app: 'willow', ports })
+    writeHeadlessSet(east, 'set', ['ebony-1'])
+    writeHeadlessSet(west, 'set', ['willow-1', 'willow-2'])
+    for (const host of [
+      `west.${everywhere}`,
+      `east.${everywhere}`,
+      `set-0.west.${everywhere}`,
+      `set-1.west.${everywhere}`,
+    ])
+      await eventually(20_000, `east reaches ${host}`, () => call(host))
+  })
+
+  test('the name of a cluster leads to its pods alone, here and across the border', async () => {
+    expect(await answering(`east.${everywhere}`)).toEqual(['east/ebony-1'])
+    for (const one of await answering(`west.${everywhere}`)) expect(one).toMatch(/^west\/willow-/)
+  })
+
+  test('the name of a pod leads to that pod, through a chain of its own', async () => {
+    for (const [n, pod] of ['willow-1', 'willow-2'].entries()) {
+      const host = `set-${n}.west.${everywhere}`
+      const stat = `cluster.${sniOf(host, appPorts.http)};.upstream_cx_total`
+      expect(await answering(host)).toEqual([`west/${pod}`])
+      expect((await fleet().cluster('west').gateway.stats('set-.*upstream_cx_total$')).get(stat)).toBeGreaterThan(0)
+    }
+  })
+
+  test('in its own cluster a pod has the name that Kubernetes gives it, and the plain name stays at home', async () => {
+    const at = (host: string) => sayHttp(fleet().cluster('west').pod('willow-1').to('set', 'http', host))
+    expect(await at('set-1.set.shop.svc.cluster.local')).toMatchObject({ cluster: 'west', pod: 'willow-2' })
+    expect(await at('set-1.set')).toMatchObject({ cluster: 'west', pod: 'willow-2' })
+    expect(await answering('set.shop.svc.cluster.local')).toEqual(['east/ebony-1'])
+  })
+
+  test('a pod that nobody named is nobody', async () => {
+    await expect(call(`set-2.west.${everywhere}`)).rejects.toThrow('502')
+    await expect(call(`willow-1.west.willow.shop.svc.clusterset.local`)).rejects.toThrow('502')
+  })
 })
