@@ -1,5 +1,6 @@
 import type { Write } from '#control/store/stream-writes.ts'
 import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import { gatewayAddressFault } from '#mesh/model/gateway-address.ts'
 import { labelFault } from '#mesh/model/id.ts'
 import {
   clusterFactsSchema,
@@ -44,5 +45,16 @@ export function checkItem(key: string, value: Record<string, unknown> | null, sr
   }
   const fault = item.kind === 'cluster' ? labelFault(clusterFactsSchema.parse(value).network) : undefined
   if (fault !== undefined) return { write: refused, item, reason: `network: ${fault}` }
+  const astray = item.kind === 'gateways' ? addressFault(value) : undefined
+  if (astray !== undefined) return { write: refused, item, reason: `gateways: ${astray}` }
   return { write: { ...refused, body: canonicalJson(result.data as Json) }, item }
+}
+
+/** One spelling for each address, or whose it is could not be told; and none that leads elsewhere in every cluster. */
+function addressFault(value: unknown): string | undefined {
+  for (const { address } of gatewaySummarySchema.parse(value).gateways) {
+    const fault = gatewayAddressFault(address)
+    if (fault !== undefined) return `"${address.slice(0, 80)}" ${fault}`
+  }
+  return undefined
 }

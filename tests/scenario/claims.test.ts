@@ -25,15 +25,21 @@ test('a newcomer that calls its export the oldest does not take a service from t
     centre.clock.now += 60_000
     return relay
   }
+  const old = await new TestRelay(centre, 'oldest').join()
+  await old.sync({ cluster: facts('net-oldest'), gateways }, { complete: true })
+  centre.clock.now += 60_000
   await report('east', 'net-east', {})
   const west = await new TestRelay(centre, 'west').join()
   const odd = [{ name: 'http', port: 9080, protocol: 'tcp', declared: true }]
   await report('newcomer', 'net-new', { createdAt: 0, ports: odd })
+  // A member from the start that exports it only now is no older for that.
+  await old.sync({ 'export/shop/reviews': exported({ createdAt: 0, ports: odd }), 'summary/shop/reviews': summary(2) })
   await centre.settle()
   await west.pull()
   const seen = west.held.get('cfg/west')?.items.get('import/shop/reviews') ?? ''
   expect(seen).toContain('"cluster":"east"')
   expect(seen).not.toContain('newcomer')
+  expect(seen).not.toContain('oldest')
 })
 
 test('a gateway address belongs to the member that reported it first; a second one is told, and changes nothing', async () => {
@@ -56,6 +62,37 @@ test('a gateway address belongs to the member that reported it first; a second o
   await reader.pull()
   expect(reader.held.get('ep/holder/all')?.items.has('gateways')).toBe(true)
   expect(reader.held.get('ep/thief/all')?.items.has('gateways')).toBe(false)
+})
+
+test('a host name of a gateway belongs to its first member too; it travels as a name, and names that mean nothing are refused', async () => {
+  const named = (address: string) => ({ gateways: [{ address, port: 15443, state: 'ready' }] })
+  const items = (network: string, address: string) => ({
+    cluster: facts(network),
+    gateways: named(address),
+    'export/shop/carts': exported(),
+    'summary/shop/carts': summary(2),
+  })
+  const nlb = 'gw-1.elb.eu-west-1.amazonaws.com'
+  const [first, thief] = [await new TestRelay(centre, 'named').join(), await new TestRelay(centre, 'copycat').join()]
+  expect((await first.sync(items('net-named', nlb), { complete: true })).body['rejected']).toBeUndefined()
+  const refused: [string, RegExp][] = [
+    [nlb, /gw-1.elb.eu-west-1.amazonaws.com:15443 is a gateway of cluster named already/],
+    [nlb.toUpperCase(), /neither an IP address nor a host name/],
+    ['*.example.com', /wildcard/],
+    ['localhost', /localhost/],
+    ['gw.istio-system.svc.cluster.local', /\.local/],
+    ['0x7f.1', /odd form/],
+    ['169.254.169.254', /link-local/],
+  ]
+  for (const [address, why] of refused) {
+    const { body } = await thief.sync(items('net-copycat', address), { complete: true })
+    expect(body['rejected']).toEqual([{ key: 'gateways', reason: expect.stringMatching(why) }])
+  }
+  await centre.settle()
+  const reader = await new TestRelay(centre, 'name-reader').join()
+  await reader.pull()
+  expect(JSON.stringify(reader.held.get('ep/named/all')?.items.get('gateways'))).toContain(nlb)
+  expect(reader.held.get('ep/copycat/all')?.items.has('gateways')).toBe(false)
 })
 
 test('the address of a pod belongs to the member that reported it first, also after a moment without it', async () => {
