@@ -313,6 +313,17 @@ describe('conditions', () => {
     })
 
     const both = new Map([web, hidden].map((key) => [key, { key, createdAt: 7, origin: 'x.yaml:3' }]))
+    test('a headless one, exported or not: only the name of all leads there', () => {
+      const services = new Map([[hidden, service(hidden, { clusterIps: [], headless: true })]])
+      for (const exports of [new Map(), new Map([...both].slice(1))]) {
+        const given = report(clusterOf(pods, { services, exports }), { config: importedFrom('a', 'b') })
+        expect(given.conditions.at(-1)).toMatchObject({ type: 'OwnPodsOnly', reason: 'HeadlessHere' })
+        expect(given.conditions.at(-1)?.message).toMatch(
+          /call hidden.shop.svc.clusterset.local, since it is headless here$/,
+        )
+      }
+    })
+
     test.each([
       ['exported here too', clusterOf(pods, { exports: both }), ['b']],
       ['nobody else offers it', clusterOf(pods), ['a']],

@@ -190,12 +190,15 @@ function ownPodsOnly({ own, home, config }: ReportFacts): Condition[] {
   const imports = [...(config?.imports.values() ?? [])].toSorted((a, b) => compare(a.key, b.key))
   return imports.flatMap(({ key, host, sources }) => {
     const others = sources.map((source) => source.cluster).filter((cluster) => cluster !== home.cluster)
-    const isAsked = own.services.has(key) && !own.exports.has(key) && !own.refused.has(key)
-    if (others.length === 0 || !isAsked) return []
+    const service = own.services.get(key)
+    const isJoined = own.exports.has(key) && !service?.headless
+    if (others.length === 0 || !service || isJoined || own.refused.has(key)) return []
+    const remedy = service.headless ? ', since it is headless here' : ', or export it here as well, to reach all'
     const message =
       `${host} reaches only the pods of this cluster, though ${someOf(others)} ${others.length === 1 ? 'offers' : 'offer'} ` +
-      `the service too: call ${clusterSetHostOf(key)}, or export it here as well, to reach all`
-    return [{ type: 'OwnPodsOnly', reason: 'NotExportedHere', message, object: `service ${key}` }]
+      `the service too: call ${clusterSetHostOf(key)}${remedy}`
+    const reason = service.headless ? 'HeadlessHere' : 'NotExportedHere'
+    return [{ type: 'OwnPodsOnly', reason, message, object: `service ${key}` }]
   })
 }
 
