@@ -72,7 +72,7 @@ export async function issueToken(centre: Centre, assertion: string): Promise<Tok
     throw explained(`the assertion is for "${aud.slice(0, 200)}", this centre is ${centre.url}: dial that URL`)
   checkClock(centre.now(), iat * 1000, exp * 1000)
   const jtiHash = sha256Hex(`${row.id}\0${jti}`)
-  if (!(await centre.db.transact((tx) => useAssertion(tx, jtiHash, exp * 1000 + assertionSkewMs))))
+  if (!(await centre.db.transact((tx) => useAssertion(tx, jtiHash, Math.ceil(exp * 1000) + assertionSkewMs))))
     throw unknown(`the assertion ${jti.slice(0, 40)} of cluster ${row.name} was used before`)
   const accessToken = await accessTokenFor(centre, row)
   return { accessToken, expiresInSeconds: accessTokenLifeSeconds, time: centre.now() }

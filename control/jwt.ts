@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { jsonFault } from '#mesh/model/canonical.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
 import type { PublicJwk } from '#mesh/wire/join.ts'
 
@@ -10,7 +11,7 @@ export type Jwt = {
   readonly signature: Buffer
 }
 
-/** Takes a compact JWT apart; undefined where it is none. */
+/** Takes a compact JWT apart; undefined where it is none, or says what is not taken from outside (`jsonFault`). */
 export function parseJwt(text: string): Jwt | undefined {
   const parts = text.split('.')
   const [header, claims, signature] = parts
@@ -28,7 +29,7 @@ export function parseJwt(text: string): Jwt | undefined {
 function objectIn(part: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) && !jsonFault(value)
       ? (value as Readonly<Record<string, unknown>>)
       : undefined
   } catch {

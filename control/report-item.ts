@@ -1,5 +1,5 @@
 import type { Write } from '#control/store/stream-writes.ts'
-import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import { canonicalJson, hashOf, type Json, jsonFault, sha256Hex, textFault } from '#mesh/model/canonical.ts'
 import { gatewayAddressFault } from '#mesh/model/gateway-address.ts'
 import { labelFault } from '#mesh/model/id.ts'
 import {
@@ -13,8 +13,13 @@ import {
   serviceSummarySchema,
 } from '#mesh/wire/report.ts'
 
-/** One reported item as it is stored, and why it is refused where it is. */
-export type CheckedItem = { readonly write: Write; readonly item?: ReportItem; readonly reason?: string }
+/** One reported item as it is stored, and why it is refused where it is. `unkept`: the store has no room for such a key. */
+export type CheckedItem = {
+  readonly write: Write
+  readonly item?: ReportItem
+  readonly reason?: string
+  readonly unkept?: true
+}
 
 const schemas = {
   cluster: clusterFactsSchema,
@@ -27,11 +32,19 @@ const schemas = {
 /**
  * Checks one item of a report by the schema of its key. Every item keeps the hash of what the relay said, so that both
  * ends compute the same root whatever is refused; only a good one has a body (without fields unknown to this version).
- * A key of no known shape is a newer relay's: kept out of everything and not an error.
+ * A key of no known shape is a newer relay's: kept out of everything and not an error. A key that is no text, and a value
+ * too deep to be hashed, are refused as well; the roots differ then for as long as the relay says them.
  */
 export function checkItem(key: string, value: Record<string, unknown> | null, srcEpoch: string): CheckedItem {
+  const odd = textFault(key)
+  if (odd !== undefined) return { write: { key, hash: '', body: '', srcEpoch }, reason: `its key ${odd}`, unkept: true }
   const item = parseReportKey(key)
   if (value === null) return { write: { key, hash: '', body: '', srcEpoch }, ...(item ? { item } : {}) }
+  const fault = jsonFault(value)
+  if (fault) {
+    const write = { key, hash: hashOfAny(value as Json), body: '', srcEpoch }
+    return { write, ...(item ? { item } : {}), reason: `${fault.path}: ${fault.reason}` }
+  }
   const said = canonicalJson(value as Json)
   const refused: Write = { key, hash: sha256Hex(said), body: '', srcEpoch }
   if (!item) return { write: refused }
@@ -43,11 +56,19 @@ export function checkItem(key: string, value: Record<string, unknown> | null, sr
     const issue = result.error.issues[0]
     return { write: refused, item, reason: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not understood'}` }
   }
-  const fault = item.kind === 'cluster' ? labelFault(clusterFactsSchema.parse(value).network) : undefined
-  if (fault !== undefined) return { write: refused, item, reason: `network: ${fault}` }
+  const misnamed = item.kind === 'cluster' ? labelFault(clusterFactsSchema.parse(value).network) : undefined
+  if (misnamed !== undefined) return { write: refused, item, reason: `network: ${misnamed}` }
   const astray = item.kind === 'gateways' ? addressFault(value) : undefined
   if (astray !== undefined) return { write: refused, item, reason: `gateways: ${astray}` }
   return { write: { ...refused, body: canonicalJson(result.data as Json) }, item }
+}
+
+function hashOfAny(value: Json): string {
+  try {
+    return hashOf(value)
+  } catch {
+    return sha256Hex('')
+  }
 }
 
 /** One spelling for each address, or whose it is could not be told; and none that leads elsewhere in every cluster. */

@@ -2,6 +2,7 @@ import { and, eq, gt, or, type SQL } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { items, streams } from '#control/store/schema/stream.ts'
 import { type StreamRef, toItem } from '#control/store/streams.ts'
+import { textFault } from '#mesh/model/canonical.ts'
 import type { StreamDelta, StreamItem } from '#mesh/wire/pull.ts'
 
 /** How much one page may hold. At least one item is always given, so that a reader gets on. */
@@ -155,7 +156,7 @@ function parseCursor(text: string | undefined): Cursor | undefined {
   try {
     const c = JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as Record<string, unknown>
     const { t, epoch, since, rev, key } = c
-    if (typeof epoch !== 'string' || typeof key !== 'string' || !isRevision(since)) return undefined
+    if (typeof epoch !== 'string' || typeof key !== 'string' || textFault(key) || !isRevision(since)) return undefined
     if (t === 's') return { t, epoch, since, key }
     return (t === 'd' || t === 'c') && isRevision(rev) ? { t, epoch, since, rev, key } : undefined
   } catch {

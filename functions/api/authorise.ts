@@ -4,7 +4,7 @@ import { type Caller, requireCluster, requireRole } from '#control/caller.ts'
 import type { Role } from '#control/store/operator-keys.ts'
 import { readBody } from '#functions/api/body.ts'
 import type { Door, Env, Limits } from '#functions/api/door.ts'
-import { sha256Hex } from '#mesh/model/canonical.ts'
+import { jsonFault, sha256Hex } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 type Middleware = MiddlewareHandler<Env>
@@ -14,28 +14,31 @@ export const bodyBytesMax = { usual: 1024 * 1024, report: 512 * 1024, stranger: 
 
 /** A route for operators of at least that role. */
 export const forRole = (door: Door, role: Role): Middleware =>
-  guarded(door, bodyBytesMax.usual, (caller) => requireRole(caller, role))
+  guarded(door, { bytesMax: bodyBytesMax.usual }, (caller) => requireRole(caller, role))
 
-/** A route for relays alone; where the path names a cluster, for the relay of that one. */
-export const forCluster = (door: Door, bytesMax: number): Middleware =>
-  guarded(door, bytesMax, (caller, id) => requireCluster(caller, id))
+/**
+ * A route for relays alone; where the path names a cluster, for the relay of that one. `apart` names a member of the
+ * body whose parts the flow judges one by one.
+ */
+export const forCluster = (door: Door, bytesMax: number, apart?: string): Middleware =>
+  guarded(door, { bytesMax, apart }, (caller, id) => requireCluster(caller, id))
 
 /** A route without credential: few and small requests. */
 export const forStrangers =
   (door: Door): Middleware =>
   async (c, next) => {
     door.limits.strangers.take(addressOf(c.env), door.centre.now())
-    await takeBody(c, bodyBytesMax.stranger)
+    await takeInput(c, { bytesMax: bodyBytesMax.stranger })
     await next()
   }
 
 const guarded =
-  (door: Door, bytesMax: number, admit: (caller: Caller, id: string | undefined) => unknown): Middleware =>
+  (door: Door, input: Input, admit: (caller: Caller, id: string | undefined) => unknown): Middleware =>
   async (c, next) => {
     const caller = await callerOf(door, c.req.header('authorization'), addressOf(c.env))
     admit(caller, c.req.param('id'))
     c.set('caller', caller)
-    await takeBody(c, bytesMax)
+    await takeInput(c, input)
     await next()
   }
 
@@ -77,17 +80,48 @@ function know(limits: Limits, key: string): void {
 
 export const addressOf = (env: Env['Bindings'] | undefined): string => env?.incoming?.socket?.remoteAddress ?? 'unknown'
 
+type Input = { readonly bytesMax: number; readonly apart?: string | undefined }
+
+/**
+ * Looks at everything that a caller says before any route does. Throws `invalid` that names the place of what no store
+ * takes: see `jsonFault`.
+ */
+async function takeInput(c: Parameters<Middleware>[0], { bytesMax, apart }: Input): Promise<void> {
+  refuseOdd(c.req.param(), 'path')
+  refuseOdd(c.req.queries(), 'query')
+  await takeBody(c, bytesMax, apart)
+}
+
+function refuseOdd(said: unknown, where: string): void {
+  const fault = jsonFault(said)
+  if (fault) throw new Problem('invalid', `${where}: ${fault.path} ${fault.reason}`, { violations: [fault] })
+}
+
 /** Reads the body once, bounded and inflated, and puts it where the validators look for it. */
-async function takeBody(c: Parameters<Middleware>[0], bytesMax: number): Promise<void> {
+async function takeBody(c: Parameters<Middleware>[0], bytesMax: number, apart?: string): Promise<void> {
   const { method } = c.req
   if (method !== 'POST' && method !== 'PUT') return
   const bytes = await readBody(c.req.raw, bytesMax)
   const type = c.req.header('content-type') ?? ''
-  if (bytes.length > 0 && !/^application\/json\b/i.test(type))
-    throw new Problem('invalid', `content-type "${type.slice(0, 80)}" is not taken: send application/json`)
+  if (bytes.length > 0) {
+    if (!/^application\/json\b/i.test(type))
+      throw new Problem('invalid', `content-type "${type.slice(0, 80)}" is not taken: send application/json`)
+    const said = parseBody(bytes)
+    refuseOdd(apart === undefined ? said : { ...said, [apart]: null }, 'body')
+  }
   const headers = new Headers(c.req.raw.headers)
   for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) headers.delete(name)
   const body = bytes.length > 0 ? new Uint8Array(bytes) : null
   // With its signal: whoever waits on behalf of a caller that has hung up waits for nobody.
   c.req.raw = new Request(c.req.url, { method, headers, body, signal: c.req.raw.signal })
+}
+
+function parseBody(bytes: Uint8Array): object {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    if (typeof value === 'object' && value !== null) return value
+  } catch (cause) {
+    throw new Problem('invalid', `the body is no JSON: ${(cause as Error).message.slice(0, 200)}`, { cause })
+  }
+  throw new Problem('invalid', 'the body is no JSON object')
 }

@@ -23,12 +23,12 @@ export type Page = { readonly after: string; readonly limit: number }
 export function pageFrom(query: PageQuery, list: string): Page {
   const limit = query.limit ?? 100
   if (query.cursor === undefined) return { after: '', limit }
-  const [name, ...rest] = Buffer.from(query.cursor, 'base64url').toString('utf8').split('\0')
-  if (name !== list || rest.length === 0)
+  const [name, after, ...rest] = Buffer.from(query.cursor, 'base64url').toString('utf8').split('\0')
+  if (name !== list || after === undefined || rest.length > 0)
     throw new Problem('invalid', `the cursor is not one of the list ${list}: start again without a cursor`, {
       violations: [{ path: 'cursor', reason: `not given by the list ${list}` }],
     })
-  return { after: rest.join('\0'), limit }
+  return { after, limit }
 }
 
 /** One page: `rows` were read with limit + 1, so that a full last page has no cursor. */

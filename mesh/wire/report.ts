@@ -23,7 +23,8 @@ export const exportSchema = z.object({
   ports: z.array(servicePortSchema).max(100),
   serviceAccounts: z.array(z.string().min(1).max(253)).max(100),
   consumers: z.array(name).max(1000).optional(),
-  createdAt: z.number().int().nonnegative(),
+  /** Unix ms; the last that a Date can hold. */
+  createdAt: z.number().int().nonnegative().max(8.64e15),
   headless: z.boolean(),
   perCluster: z.literal(true).exactOptional(),
 })

@@ -103,7 +103,7 @@ export function clusterConfigRoutes(api: Api, door: Door): void {
     async (c) => {
       const { cluster } = c.req.valid('param')
       const page = pageFrom(c.req.valid('query'), `revisions of ${cluster}`)
-      const before = page.after === '' ? undefined : Number(page.after)
+      const before = page.after === '' ? undefined : revisionIn(page.after)
       const rows = await centre.db.read((tx) =>
         loadCompiledHistory(tx, centre.mesh, cluster, { before, limit: page.limit + 1 }),
       )
@@ -111,6 +111,13 @@ export function clusterConfigRoutes(api: Api, door: Door): void {
       return c.json(pageOf(rows, page, `revisions of ${cluster}`, shape), 200)
     },
   )
+}
+
+/** Throws `invalid` for a cursor that somebody else made. */
+function revisionIn(cursor: string): number {
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor)
+  const reason = 'not given by this list: start again without a cursor'
+  throw new Problem('invalid', `cursor: ${reason}`, { violations: [{ path: 'cursor', reason }] })
 }
 
 type Head = Omit<CompiledRow, 'body'> & { readonly body?: string }

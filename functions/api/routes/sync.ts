@@ -20,7 +20,7 @@ export function syncRoutes(api: Api, door: Door): void {
       tags: ['relay'],
       summary: 'Report what changed in the own cluster (gzip accepted)',
       security: clusterSecurity,
-      middleware: [forCluster(door, bodyBytesMax.report)] as const,
+      middleware: [forCluster(door, bodyBytesMax.report, 'items')] as const,
       request: { params: z.object({ id: z.string() }), body: body(wire(syncRequestSchema, 'SyncRequest')) },
       responses: { 200: json(wire(syncAnswerSchema, 'SyncAnswer'), 'Taken in'), ...problems },
     }),
