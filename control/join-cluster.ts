@@ -4,7 +4,10 @@ import { askPublish, audited, type Centre } from '#control/centre.ts'
 import { keyFromJwk } from '#control/jwt.ts'
 import { moved, unknownCluster } from '#control/member-cluster.ts'
 import { type ClusterRow, loadCluster, loadClusterByName, updateCluster } from '#control/store/clusters.ts'
+import type { Tx } from '#control/store/database.ts'
 import { loadJoinToken, redeemJoinToken, saveJoinToken } from '#control/store/join-tokens.ts'
+import { lockStream, writeItems } from '#control/store/stream-writes.ts'
+import { loadStream, type StreamRef } from '#control/store/streams.ts'
 import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
 import { parseClusterId, parseClusterName, parseMeshName, parseNetworkName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -12,6 +15,7 @@ import { certificatePem } from '#mesh/trust/certificate.ts'
 import { thumbprintOf } from '#mesh/wire/assertion.ts'
 import type { JoinAnswer, JoinRequest } from '#mesh/wire/join.ts'
 import { formatJoinToken } from '#mesh/wire/join-token.ts'
+import { reportStream } from '#mesh/wire/stream.ts'
 import { checkVersion } from '#mesh/wire/version.ts'
 
 const tokenLifeMs = 60 * 60_000
@@ -104,6 +108,7 @@ export async function joinCluster(centre: Centre, request: JoinRequest): Promise
     const key = { keyThumbprint: thumbprint, keyJwk: canonicalJson({ ...request.key }) }
     const change = { ...facts, ...key, state: 'joined', joinedAt: centre.now() } as const
     const row = moved(old, await updateCluster(tx, old, change))
+    await forgetEpoch(tx, { mesh: row.mesh, stream: reportStream(row.name) }, centre.now())
     await audited(
       centre,
       tx,
@@ -120,6 +125,12 @@ export async function joinCluster(centre: Centre, request: JoinRequest): Promise
   if (voided) centre.bus.announce({ kind: 'cluster-void', clusterId: row.id })
   centre.bus.announce({ kind: 'outbox' })
   return answerOf(centre, row)
+}
+
+/** Whatever epoch its relay said before, the one that joins now begins anew. What was reported stays until it has. */
+async function forgetEpoch(tx: Tx, ref: StreamRef, now: number): Promise<void> {
+  const set = { srcEpoch: '', srcSeq: 0, complete: false }
+  if (await loadStream(tx, ref)) await writeItems(tx, await lockStream(tx, ref, now), [], { now, set })
 }
 
 const answerOf = (centre: Centre, row: ClusterRow): JoinAnswer => ({

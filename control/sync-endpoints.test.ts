@@ -12,6 +12,7 @@ import { parseMeshName } from '#mesh/model/id.ts'
 import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
 import {
+  epochOf,
   exported,
   facts,
   gateways,
@@ -209,18 +210,18 @@ describe('order and repetition', () => {
 
   test('a batch of a replaced epoch is refused with the epoch that is current', async () => {
     const { sync } = await mesh()
-    const old = new Reporter('e1').batch({ gateways }, { complete: true })
+    const old = new Reporter().batch({ gateways }, { complete: true })
     await sync(old)
-    await sync(new Reporter('e2').batch({ gateways }, { complete: true }))
-    await expect(sync(old)).rejects.toMatchObject({ kind: 'conflict', extra: { epochBehind: true, epoch: 'e2' } })
+    await sync(new Reporter(epochOf(2)).batch({ gateways }, { complete: true }))
+    await expect(sync(old)).rejects.toMatchObject({ kind: 'conflict', extra: { epochBehind: true, epoch: epochOf(2) } })
   })
 
   test('a new epoch takes nothing away until it is complete, and then what it did not name', async () => {
     const { sync, west } = await mesh()
-    const relay = new Reporter('e1')
+    const relay = new Reporter()
     const ratings = { 'export/shop/ratings': exported(), 'summary/shop/ratings': summary(1) }
     await sync(relay.batch({ ...service(), ...ratings, gateways }, { complete: true }))
-    relay.restart('e2')
+    relay.restart(epochOf(2))
     const halfway = await sync(relay.batch({ ...service() }))
     expect(halfway.answer.resync).toBeUndefined()
     expect(Object.values(await seenBy(west)).flat()).toContain('shop/ratings')

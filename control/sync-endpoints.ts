@@ -16,7 +16,7 @@ import { parseMeshName, type ServiceKey } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { clusterFactsSchema, parseReportKey, type ReportItem, reportKeys } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
-import type { SyncAnswer, SyncRequest } from '#mesh/wire/sync.ts'
+import { epochAheadMs, isEpoch, type SyncAnswer, type SyncRequest } from '#mesh/wire/sync.ts'
 import { checkVersion, meshSyncText } from '#mesh/wire/version.ts'
 
 export type SyncResult = {
@@ -49,7 +49,8 @@ const reportedItemsMax = 30_000
  *
  * An item that makes no sense is refused by key, what was known of it stays, and the rest goes on. The same (epoch, seq)
  * again changes nothing and answers as the first time. Throws `conflict` with `extra.needSeq` after a gap, and with
- * `extra.epochBehind` and the current `extra.epoch` for a batch of an epoch that another has replaced; `forbidden` when
+ * `extra.epochBehind` and the current `extra.epoch` for a batch of an epoch that another has replaced, with
+ * `extra.epochAheadMs` for one of an epoch ahead of the centre's clock; `forbidden` when
  * the cluster is no member any more; `too-many` past 30,000 items.
  */
 export async function syncEndpoints(
@@ -64,7 +65,7 @@ export async function syncEndpoints(
     if (cluster?.state !== 'joined')
       throw new Problem('forbidden', 'this cluster is not a member of the mesh: join it again with a new token')
     const rep = await lockStream(tx, { mesh: cluster.mesh, stream: reportStream(cluster.name) }, moment.now)
-    const place = placeOf(rep, request)
+    const place = placeOf(rep, request, moment.now)
     const alone = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
     const checked = await refuseHeldGateways(tx, cluster, alone)
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
@@ -83,26 +84,40 @@ export async function syncEndpoints(
 
 /**
  * Whether the batch is next, or was taken in before. Epochs are compared as text: later ones sort after earlier ones, so
- * that a late batch of a replaced epoch cannot bring it back.
+ * that a late batch of a replaced epoch cannot bring it back. One that began in the future would shut out all that follow
+ * until then: it is refused, and where the store has one (its clock was wrong once), it counts for nothing.
  */
-function placeOf(rep: StreamRow, { epoch, seq }: SyncRequest): 'next' | 'again' {
-  if (epoch < rep.srcEpoch)
-    throw new Problem('conflict', `epoch ${epoch} was replaced by ${rep.srcEpoch}: report everything in a newer one`, {
-      extra: { epochBehind: true, epoch: rep.srcEpoch },
+function placeOf(rep: StreamRow, { epoch, seq }: SyncRequest, now: number): 'next' | 'again' {
+  const current = isEpoch(rep.srcEpoch) && epochAheadMs(rep.srcEpoch, now) === undefined ? rep.srcEpoch : ''
+  const aheadMs = epochAheadMs(epoch, now)
+  if (aheadMs !== undefined) throw ahead({ epoch, current, now, aheadMs })
+  if (epoch < current)
+    throw new Problem('conflict', `epoch ${epoch} was replaced by ${current}: report everything in a newer one`, {
+      extra: { epochBehind: true, epoch: current },
     })
-  const last = epoch === rep.srcEpoch ? rep.srcSeq : 0
+  const last = epoch === current ? rep.srcSeq : 0
   if (seq <= last) return 'again'
   if (seq === last + 1) return 'next'
   throw new Problem(
     'conflict',
     `batch ${seq} of epoch ${epoch} came and ${last + 1} is missing: send it, or begin anew`,
     {
-      extra: { needSeq: last + 1, epoch: rep.srcEpoch },
+      extra: { needSeq: last + 1, epoch: current },
     },
   )
 }
 
 type Batch = {
+type Ahead = { readonly epoch: string; readonly current: string; readonly now: number; readonly aheadMs: number }
+
+const ahead = ({ epoch, current, now, aheadMs }: Ahead): Problem =>
+  new Problem(
+    'conflict',
+    `epoch ${epoch} begins ${Math.round(aheadMs / 1000)} s ahead of the centre's clock (${new Date(now).toISOString()}): ` +
+      "set the clock of the relay's machine (NTP), and report everything in a new epoch",
+    { extra: { epochAheadMs: aheadMs, time: now, needSeq: 1, epoch: current } },
+  )
+
   readonly request: SyncRequest
   readonly checked: readonly CheckedItem[]
   readonly now: number
@@ -117,7 +132,7 @@ async function store(
 ): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
-  const said = checked.map(({ write }) => write)
+  const said = checked.flatMap(({ write, unkept }) => (unkept ? [] : [write]))
   const before = await loadBodies(tx, rep, said)
   const writes = said.map((write) => {
     const old = before.get(write.key) ?? ''

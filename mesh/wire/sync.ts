@@ -2,6 +2,26 @@ import { z } from 'zod'
 import { reportLimits } from '#mesh/wire/report.ts'
 
 /**
+ * How an epoch of a report is written: Unix ms of its beginning in base 36, ten digits, and eight random hex digits. So
+ * the order of texts is the order of time, until the year 117,000.
+ */
+const epochPattern = /^[0-9a-z]{10}-[0-9a-f]{8}$/
+const stampOf = (at: number): string => at.toString(36).padStart(10, '0')
+
+/** `random`: eight hex digits. */
+export const formatEpoch = (startedAt: number, random: string): string => `${stampOf(startedAt)}-${random}`
+export const isEpoch = (text: string): boolean => epochPattern.test(text)
+
+/** Twice what the clock of a relay may be off when it asks for a token: whoever gets one is not refused for this. */
+export const epochAheadMsMax = 10 * 60_000
+
+/** By how much an epoch began after `now`; undefined where that is within what clocks differ. */
+export function epochAheadMs(epoch: string, now: number): number | undefined {
+  const aheadMs = Number.parseInt(epoch.slice(0, 10), 36) - now
+  return aheadMs > epochAheadMsMax ? aheadMs : undefined
+}
+
+/**
  * `POST /v1/clusters/{id}/sync`, relay → centre. `seq` is contiguous within an `epoch` and is the idempotency key: the
  * same (epoch, seq) again answers as the first time. A relay that lost its outbox starts a new epoch: everything it has
  * is sent with seq 1, 2, …, and the last part says `complete: true`; only then what the new epoch did not name is gone.
@@ -11,7 +31,7 @@ import { reportLimits } from '#mesh/wire/report.ts'
  */
 export const syncRequestSchema = z.object({
   proto: z.string().max(32),
-  epoch: z.string().min(1).max(64),
+  epoch: z.string().regex(epochPattern, 'is no epoch: ten base 36 digits of its beginning, "-", eight hex digits'),
   seq: z.number().int().min(1),
   items: z
     .array(
@@ -43,4 +63,6 @@ export const syncAnswerSchema = z.object({
   time: z.number(),
 })
 export type SyncAnswer = z.infer<typeof syncAnswerSchema>
-// A sync with a gap is the problem `conflict` with extra.needSeq; a deposed epoch is `conflict` with extra.epochBehind.
+// A sync with a gap is the problem `conflict` with extra.needSeq; a deposed epoch is `conflict` with extra.epochBehind; one
+// ahead of the centre's clock is `conflict` with extra.epochAheadMs, extra.time and extra.needSeq 1: everything is to be
+// told in a new epoch, after extra.epoch.

@@ -17,7 +17,7 @@ import { type MeshName, parseMeshName } from '#mesh/model/id.ts'
 import { emptyRoot, rootOf } from '#mesh/wire/root.ts'
 import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { type Postgres, startPostgres } from '#tests/support/postgres.ts'
-import { exported, joined, openTestDatabase, Reporter, summary } from '#tests/support/stores.ts'
+import { epochOf, exported, joined, openTestDatabase, Reporter, summary } from '#tests/support/stores.ts'
 
 const log = () => {
   const said: string[] = []
@@ -47,10 +47,10 @@ describe('embedded', () => {
     opened.push(db)
     return db
   }
-  // Making a database takes seconds, copying one does not.
+  // Made as the centre makes it; the tests begin with copies.
   beforeAll(async () => {
     template = mkdtempSync(join(tmpdir(), 'isthmus-store-'))
-    await (await openTestDatabase({ dir: template })).close()
+    await (await openTestDatabase({ dir: template, template: undefined })).close()
   })
   afterAll(() => rmSync(template, { recursive: true, force: true }))
   beforeEach(() => {
@@ -138,7 +138,7 @@ describe('embedded', () => {
   test('what clusters exported is known again before they report, and their next report begins anew', async () => {
     const db = await open()
     const east = await joined(db, 'mesh1', 'east')
-    const relay = new Reporter('e1')
+    const relay = new Reporter()
     const sync = (to: Database, request: SyncRequest) => syncEndpoints(to, east, request, { now: 1, newId: randomUUID })
     const items = { 'export/ns/a': exported(), 'export/ns/b': exported(), 'summary/ns/a': summary(1) }
     await sync(db, relay.batch(items, { complete: true }))
@@ -150,7 +150,7 @@ describe('embedded', () => {
       (await after.read((tx) => loadLive(tx, { mesh: 'mesh1', stream: 'rep/east' }))).map((item) => item.key)
     expect(await live()).toEqual(['export/ns/a'])
     await expect(sync(after, relay.batch({}))).rejects.toMatchObject({ extra: { needSeq: 1 } })
-    relay.restart('e2')
+    relay.restart(epochOf(2))
     const { answer } = await sync(after, relay.batch({ 'export/ns/c': exported() }, { complete: true }))
     expect(answer.resync).toBeUndefined()
     expect(await live()).toEqual(['export/ns/c'])

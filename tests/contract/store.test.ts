@@ -3,9 +3,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pull } from '#control/deliver.ts'
+import { loadFleet } from '#control/load-fleet.ts'
 import { projectMesh } from '#control/project-cluster.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
 import type { Database } from '#control/store/database.ts'
+import { ageKeptMs, dropExportAges, loadExportAges } from '#control/store/export-ages.ts'
 import { loadMesh, saveMesh } from '#control/store/meshes.ts'
 import { readPage } from '#control/store/stream-pages.ts'
 import { append } from '#control/store/stream-writes.ts'
@@ -15,10 +17,12 @@ import { syncEndpoints } from '#control/sync-endpoints.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
+import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
 import { type Postgres, startPostgres } from '#tests/support/postgres.ts'
 import { subsetFault } from '#tests/support/sql-subset.ts'
 import {
+  epochOf,
   exported,
   facts,
   gateways,
@@ -386,7 +390,7 @@ describe.each(['embedded', 'postgres'] as const)('store on %s', (kind) => {
           const [calm, rough] = [freshMesh(), freshMesh()]
           const atCalm = await joined(db, calm, 'east')
           const atRough = await joined(db, rough, 'east')
-          const relay = new Reporter('e1')
+          const relay = new Reporter()
           const requests = batches.map(({ summaries, exports }, i) => {
             const items: Record<string, Json | undefined> = i === 0 ? { gateways } : {}
             for (const [s, n] of Object.entries(summaries))
@@ -395,7 +399,7 @@ describe.each(['embedded', 'postgres'] as const)('store on %s', (kind) => {
             if (i === newEpochAt) {
               const all: Record<string, Json | undefined> = Object.fromEntries(relay.told)
               Object.assign(all, items)
-              relay.restart(`e2`)
+              relay.restart(epochOf(2))
               return relay.batch(all, { complete: true })
             }
             return relay.batch(items, i === 0 ? { complete: true } : {})
@@ -487,6 +491,47 @@ describe.each(['embedded', 'postgres'] as const)('store on %s', (kind) => {
       expect(bodies[0]).toContain('"ready":14')
       expect(bodies[0]).toContain('10.0.0.1')
     })
+  })
+
+  test('an export is as old as the centre knows it: through reports of everything and a short gap, not through a long one', async () => {
+    const mesh = parseMeshName(freshMesh())
+    const [east, west] = [await joined(db, mesh, 'east'), await joined(db, mesh, 'west')]
+    const relays = { east: new Reporter(), west: new Reporter() }
+    const key = 'export/ns/a'
+    const say = (row: typeof east, request: SyncRequest, now: number) =>
+      syncEndpoints(db, row, request, { now, newId: randomUUID })
+    const ages = async () => {
+      const { members } = await db.read((tx) => loadFleet(tx, mesh, new Map()))
+      return members.flatMap(({ exports }) => [...exports.values()].map(({ createdAt }) => createdAt))
+    }
+    await say(east, relays.east.batch({ [key]: exported({ createdAt: 9e12 }) }, { complete: true }), 1000)
+    await say(west, relays.west.batch({ [key]: exported({ createdAt: 0 }) }, { complete: true }), 2000)
+    expect(await ages()).toEqual([1000, 2000])
+
+    await say(east, relays.east.batch({ [key]: exported({ headless: true }) }), 3000)
+    relays.east.restart(epochOf(2))
+    await say(east, relays.east.batch({ gateways }), 4000)
+    await say(east, relays.east.batch({ [key]: exported() }, { complete: true }), 4001)
+    expect(await ages()).toEqual([1000, 2000])
+
+    await say(east, relays.east.batch({ [key]: undefined }), 5000)
+    expect(await ages()).toEqual([2000])
+    await say(east, relays.east.batch({ [key]: exported() }), 5000 + ageKeptMs)
+    expect(await ages()).toEqual([1000, 2000])
+    relays.east.restart(epochOf(3))
+    await say(east, relays.east.batch({}, { complete: true }), 1e9)
+    const back = 1e9 + ageKeptMs + 1
+    await say(east, relays.east.batch({ [key]: exported() }), back)
+    expect(await ages()).toEqual([back, 2000])
+
+    await say(west, relays.west.batch({ [key]: undefined }), 1e9)
+    await sweep(db, back)
+    const rows = (cluster: string) => db.read((tx) => loadExportAges(tx, { mesh, cluster }))
+    expect([[...(await rows('east'))], [...(await rows('west'))]]).toEqual([[['ns/a', back]], []])
+    // One that was there before ages were kept is as old as its cluster's membership, and stays so.
+    await db.transact((tx) => dropExportAges(tx, { mesh, cluster: 'east' }))
+    await say(east, relays.east.batch({ [key]: exported({ headless: true }) }), back + 1)
+    expect(await ages()).toEqual([east.joinedAt])
   })
 
   test('every statement that was executed stays within the SQL that all engines share', async () => {

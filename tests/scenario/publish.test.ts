@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Note } from '#control/bus.ts'
 import { hintFor } from '#control/deliver.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
-import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
+import { epochOf, exported, facts, gateways, summary } from '#tests/support/stores.ts'
 
 let centre: TestCentre
 let east: TestRelay
@@ -118,8 +118,8 @@ describe('from report to the other clusters', () => {
   test('a gap and a deposed epoch are named so that a relay can mend them', async () => {
     const gap = await north.sync({ cluster: facts('net-north') }, { seq: 7 })
     expect(gap).toMatchObject({ status: 409, body: { needSeq: 1 } })
-    await north.sync({ cluster: facts('net-north') }, { seq: 1, epoch: 'e2' })
-    const old = await north.sync({}, { seq: 2, epoch: 'e1' })
+    await north.sync({ cluster: facts('net-north') }, { seq: 1, epoch: epochOf(2) })
+    const old = await north.sync({}, { seq: 2, epoch: epochOf(1) })
     expect(old).toMatchObject({ status: 409, body: { epochBehind: true } })
   })
 })

@@ -121,7 +121,7 @@ export class TestRelay {
   readonly url: string
   readonly key: KeyObject
   readonly jwk: PublicJwk
-  readonly reporter = new Reporter('e1')
+  readonly reporter = new Reporter()
   readonly held = new Map<string, Held>()
   id = ''
   trustDomain = ''

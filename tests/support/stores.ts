@@ -6,15 +6,18 @@ import { canonicalJson, hashOf, type Json } from '#mesh/model/canonical.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { emptyRoot, rootOf } from '#mesh/wire/root.ts'
-import type { SyncRequest } from '#mesh/wire/sync.ts'
+import { formatEpoch, type SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
+import { databaseTemplate } from '#tests/support/database-template.ts'
 
 const quiet = () => undefined
 export const silentLog = { info: quiet, warn: quiet, error: quiet }
 
-/** A database for one test file: in memory where nothing else is said. */
-export const openTestDatabase = (settings: Partial<DatabaseSettings> = {}): Promise<Database> =>
-  openDatabase({ log: silentLog, ...settings })
+/** A database for one test file: in memory where nothing else is said. A new one is the copy of a template. */
+export async function openTestDatabase(settings: Partial<DatabaseSettings> = {}): Promise<Database> {
+  const template = settings.url === undefined ? (await databaseTemplate()).tar : undefined
+  return openDatabase({ log: silentLog, template, ...settings })
+}
 
 /** A member of a mesh, as if it had joined. Each test takes a mesh of its own, so that one database serves a file. */
 export async function joined(
@@ -49,13 +52,16 @@ export async function joined(
   return row
 }
 
+/** The n-th epoch of a test: a later one sorts after it, and none is ahead of any clock. */
+export const epochOf = (n: number): string => formatEpoch(n, '00000000')
+
 /** A relay's end of the sync protocol in the plainest form: it tells what differs from what it has told. */
 export class Reporter {
   seq = 0
   epoch: string
   told = new Map<string, Json>()
 
-  constructor(epoch = 'e1') {
+  constructor(epoch = epochOf(1)) {
     this.epoch = epoch
   }
 
