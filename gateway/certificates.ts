@@ -1,7 +1,9 @@
-import { renameSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts'
 import { openIssuingKey, openServingKey, planRenewal, renewIfDue } from '#gateway/identity/issuing-key.ts'
+import { copyOf } from '#gateway/identity/vault.ts'
+import { setAside } from '#gateway/set-aside.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { Home } from '#mesh/model/view.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
@@ -10,11 +12,9 @@ import type { SignAnswer, SignRequest } from '#mesh/wire/join.ts'
 
 /** Both certificates of a relay: the cluster's issuing CA and the relay's own serving certificate. */
 export type Certificates = {
+  /** Without a current one where that is of another trust domain. */
   readonly issuing: CertifiedKey
-  readonly serving: CertifiedKey
-  /** True when both are there and neither has ended. */
-  ready(): boolean
-  /** What the relay listens with; undefined until ready. */
+  /** What the relay listens with; undefined until both are there and neither has ended. */
   listener(): { readonly cert: string; readonly key: string; readonly clientCas: string } | undefined
   /** Renews what is due. Gives whether anything changed. Throws what the centre or the check said; nothing is lost then. */
   renew(sign: (request: SignRequest) => Promise<SignAnswer>): Promise<boolean>
@@ -31,27 +31,31 @@ export type CertificateParts = {
 }
 
 /**
- * Opens both keys. A file that is damaged is set aside, and a new key is made and certified in its place. Throws
- * `conflict` for a key that others may have read: that is for a person to judge.
+ * Opens both keys. A file that is damaged is set aside: its copy takes its place, or a new key is made and certified.
+ * Throws `conflict` for a key that others may have read: that is for a person to judge.
+ *
+ * What does not name this cluster's trust domain, or the addresses in the settings, is due at once; an issuing CA of
+ * another trust domain (the cluster left the mesh and came back) is not used at all.
  */
 export async function openCertificates({ stateDir, home, ips, clock, warn }: CertificateParts): Promise<Certificates> {
-  const issuing = await openedOrNew(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir), warn)
-  const serving = await openedOrNew(join(stateDir, 'serving.key'), () => openServingKey(stateDir), warn)
-  const usable = (key: CertifiedKey): Certified | undefined => {
-    const current = key.current()
-    return current && planRenewal(current, clock()).standing !== 'ended' ? current : undefined
+  const issuing = await opened(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir), warn)
+  const serving = await opened(join(stateDir, 'serving.key'), () => openServingKey(stateDir), warn)
+  const names = issuingCaNames(home.mesh, home.trustDomain)
+  const own = (): Certified | undefined => {
+    const current = issuing.current()
+    return current?.chain[0].names.some((name) => name.kind === 'uri' && name.text === names.uri) ? current : undefined
   }
+  const inTime = (current: Certified | undefined): Certified | undefined =>
+    current && planRenewal(current, clock()).standing !== 'ended' ? current : undefined
   return {
-    issuing,
-    serving,
-    ready: () => usable(issuing) !== undefined && usable(serving) !== undefined,
+    issuing: { ...issuing, current: own },
     listener: () => {
-      const own = usable(serving)
-      const authority = usable(issuing)
-      if (!own || !authority) return undefined
+      const shown = inTime(serving.current())
+      const authority = inTime(own())
+      if (!shown || !authority) return undefined
       return {
-        cert: own.chain.map(certificatePem).join(''),
-        key: own.keyPem,
+        cert: shown.chain.map(certificatePem).join(''),
+        key: shown.keyPem,
         clientCas: authority.roots.map(certificatePem).join(''),
       }
     },
@@ -59,12 +63,7 @@ export async function openCertificates({ stateDir, home, ips, clock, warn }: Cer
       const before = [issuing.current(), serving.current()]
       // Each by itself: a refusal of the one must not let the other run out.
       const results = await Promise.allSettled([
-        renewIfDue({
-          key: issuing,
-          names: issuingCaNames(home.mesh, home.trustDomain),
-          clock,
-          certify: (csr) => sign({ kind: 'issuing', csr }),
-        }),
+        renewIfDue({ key: issuing, names, clock, certify: (csr) => sign({ kind: 'issuing', csr }) }),
         renewIfDue({
           key: serving,
           names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
@@ -84,18 +83,31 @@ export async function openCertificates({ stateDir, home, ips, clock, warn }: Cer
   }
 }
 
-async function openedOrNew(
+async function opened(
   path: string,
   open: () => Promise<CertifiedKey>,
   warn: (text: string) => void,
 ): Promise<CertifiedKey> {
+  const copy = copyOf(path)
   try {
-    return await open()
+    const key = await open()
+    if (existsSync(path) && !existsSync(copy)) keepCopy(path, copy)
+    return key
   } catch (error) {
-    const damaged = error instanceof Problem && error.kind === 'conflict' && (statSync(path).mode & 0o077) === 0
-    if (!damaged) throw error
-    renameSync(path, `${path}.damaged`)
-    warn(`${error.message} It was set aside as ${path}.damaged, and a new one is made.`)
-    return open()
+    if (!(error instanceof Problem) || error.kind !== 'conflict' || error.extra['exposed'] === true) throw error
+    const aside = setAside(path)
+    const hasCopy = existsSync(copy)
+    warn(`${error.message}; ${aside}, and ${hasCopy ? `${copy} takes its place` : 'a new one is made'}`)
+    if (!hasCopy) return open()
+    renameSync(copy, path)
+    return opened(path, open, warn)
+  }
+}
+
+function keepCopy(path: string, copy: string): void {
+  try {
+    copyFileSync(path, copy)
+  } catch {
+    // A disk that takes nothing: there is one with the next certificate.
   }
 }

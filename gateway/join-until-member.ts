@@ -3,9 +3,7 @@ import type { RelaySettings } from '#gateway/settings.ts'
 import { joinCentre } from '#gateway/uplink/join.ts'
 import type { Membership } from '#gateway/uplink/membership.ts'
 import { relayVersion } from '#gateway/version.ts'
-import type { ClusterName, MeshName, NetworkName, TrustDomain } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import type { Home } from '#mesh/model/view.ts'
 
 const retryMs = 2000
 
@@ -42,23 +40,5 @@ export async function joinUntilMember(
       lastFault = error.message
       await pause(retryMs)
     }
-  }
-}
-
-/** Who this relay serves. Throws `conflict` where the directory joined as another cluster than the settings name. */
-export function homeOf(membership: Membership, settings: RelaySettings): Home {
-  if (membership.cluster !== settings.cluster)
-    throw new Problem(
-      'conflict',
-      `this directory joined as cluster "${membership.cluster}", but its settings name "${settings.cluster}": ` +
-        'put the name back, or start from an empty state directory with a new join token',
-    )
-  return {
-    mesh: membership.mesh as MeshName,
-    cluster: membership.cluster as ClusterName,
-    trustDomain: membership.trustDomain as TrustDomain,
-    network: settings.network as NetworkName,
-    region: settings.region,
-    gateways: settings.gateways.map(({ address, port }) => ({ address, port, state: 'ready' })),
   }
 }

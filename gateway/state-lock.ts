@@ -77,7 +77,7 @@ function take(dir: string, file: string, mine: string): void {
       rmSync(stale, { force: true })
       throw held(dir, moved.pid)
     }
-    rmSync(stale, { force: true })
+    rmSync(stale, { recursive: true, force: true })
   }
   throw new Problem('conflict', `another relay is starting on ${dir} at this moment: start one only, or try again`)
 }

@@ -24,6 +24,7 @@ export type Certification = { readonly chain: string; readonly roots: readonly s
 
 /** A P-256 key of this relay that somebody else certifies, with the next one while that is being certified. */
 export type CertifiedKey = {
+  readonly profile: ProfileName
   readonly current: () => Certified | undefined
   /** Own certificates before this one that have not ended: what they signed may still be about. Newest first. */
   readonly earlier: () => readonly Certificate[]
@@ -61,6 +62,7 @@ export async function openCertifiedKey(vault: Vault, profile: ProfileName): Prom
   }
   const inTurn = turns()
   return {
+    profile,
     current: () => current,
     earlier: () => state.earlier.map((pem) => parseCertificate(pem)),
     request: () =>

@@ -6,6 +6,7 @@ import {
   openCertifiedKey,
 } from '#gateway/identity/certified-key.ts'
 import { fileVault } from '#gateway/identity/vault.ts'
+import { checkCertificate } from '#mesh/trust/check-certificate.ts'
 import { dueAt, type Standing, standingAt } from '#mesh/trust/due.ts'
 import type { CertificateNames } from '#mesh/trust/names.ts'
 
@@ -48,6 +49,11 @@ export async function renew({ key, names, clock, certify }: Renewal): Promise<Ce
   return await key.accept(answer, { names, now: clock() })
 }
 
-/** `renew`, if it is due. */
-export const renewIfDue = async (renewal: Renewal): Promise<Certified | undefined> =>
-  planRenewal(renewal.key.current(), renewal.clock()).due ? await renew(renewal) : renewal.key.current()
+/** `renew`, if it is due or does not say what is wanted now: another trust domain, other addresses. */
+export async function renewIfDue(renewal: Renewal): Promise<Certified> {
+  const { key, names, clock } = renewal
+  const current = key.current()
+  const now = clock()
+  const fits = current && checkCertificate(current.chain[0], key.profile, { names, now }).length === 0
+  return fits && !planRenewal(current, now).due ? current : await renew(renewal)
+}

@@ -16,14 +16,22 @@ export interface Vault {
 const bytesMax = 256 * 1024
 
 /**
- * A file of mode 0600 whose first line is the SHA-256 of the rest. `load` throws `conflict` when others may read it, when
- * it is cut off or changed: a key that others saw, or half a key, is no key.
+ * A file of mode 0600 whose first line is the SHA-256 of the rest, and a copy of it beside it. `load` throws `conflict`
+ * when others may read it (`extra.exposed`), and when it is cut off, changed or unreadable: a key that others saw, or half
+ * a key, is no key.
  */
 export const fileVault = (path: string): Vault => ({
   place: path,
   load: () => loadFile(path),
-  save: (text) => saveFile(path, `${digestOf(text)}\n${text}`),
+  save: async (text) => {
+    const whole = `${digestOf(text)}\n${text}`
+    await saveFile(copyOf(path), whole)
+    await saveFile(path, whole)
+  },
 })
+
+/** The same text a second time: a file that is damaged is put back from it. */
+export const copyOf = (path: string): string => `${path}.1`
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
@@ -31,17 +39,20 @@ async function loadFile(path: string): Promise<string | undefined> {
   const file = await openExisting(path)
   if (!file) return undefined
   try {
-    const { mode, size } = await file.stat()
+    const stat = await file.stat()
+    const { mode, size } = stat
+    if (!stat.isFile()) throw refused(path, 'it is no file', 'delete it')
     if ((mode & 0o077) !== 0) {
       const found = (mode & 0o777).toString(8)
       throw refused(
         path,
         `its mode is ${found}: others may have read it`,
         `chmod 600 ${path} if nobody did, else delete it`,
+        { exposed: true },
       )
     }
     if (size > bytesMax) throw refused(path, `it has ${size} bytes; at most ${bytesMax}`, 'delete it')
-    const text = await file.readFile('utf8')
+    const text = await readWhole(file, path)
     const end = text.indexOf('\n')
     if (end !== 64 || digestOf(text.slice(end + 1)) !== text.slice(0, end)) {
       throw refused(path, 'it is cut off or damaged', 'put back an undamaged copy, or delete it')
@@ -52,12 +63,20 @@ async function loadFile(path: string): Promise<string | undefined> {
   }
 }
 
+async function readWhole(file: FileHandle, path: string): Promise<string> {
+  try {
+    return await file.readFile('utf8')
+  } catch (cause) {
+    throw refused(path, `it cannot be read (${(cause as Error).message})`, 'put back an undamaged copy, or delete it')
+  }
+}
+
 async function openExisting(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, 'r')
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
-    throw new Problem('unavailable', `the key file ${path} cannot be opened: ${String(cause)}`, { cause })
+    throw refused(path, `it cannot be opened (${String(cause)})`, 'put back an undamaged copy, or delete it')
   }
 }
 
@@ -83,5 +102,7 @@ async function saveFile(path: string, text: string): Promise<void> {
   }
 }
 
-const refused = (path: string, reason: string, fix: string): Problem =>
-  new Problem('conflict', `the key file ${path} is not used: ${reason}. ${fix}: a new key is then made and certified`)
+const refused = (path: string, reason: string, fix: string, extra: Problem['extra'] = {}): Problem =>
+  new Problem('conflict', `the key file ${path} is not used: ${reason}. ${fix}: a new key is then made and certified`, {
+    extra,
+  })

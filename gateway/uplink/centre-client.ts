@@ -144,12 +144,13 @@ function problemFrom(path: string, status: number, value: unknown): Problem {
   return new Problem(kind ?? (status >= 500 ? 'unavailable' : 'invalid'), detail, { extra })
 }
 
+const otherCa = 'its certificate is of another CA than the one this relay joined'
 const tlsReasons: Readonly<Record<string, string>> = {
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is of another CA than the one this relay joined',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is of another CA than the one this relay joined',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is of another CA than the one this relay joined',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is of another CA than the one this relay joined',
-  CERT_SIGNATURE_FAILURE: 'its certificate is of another CA than the one this relay joined',
+  SELF_SIGNED_CERT_IN_CHAIN: otherCa,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: otherCa,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherCa,
+  DEPTH_ZERO_SELF_SIGNED_CERT: otherCa,
+  CERT_SIGNATURE_FAILURE: otherCa,
   CERT_HAS_EXPIRED: 'its certificate has expired, or the clock of this machine is ahead: set it (NTP)',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this machine is behind: set it (NTP)',
   ERR_TLS_CERT_ALTNAME_INVALID:
@@ -161,11 +162,12 @@ const tlsReasons: Readonly<Record<string, string>> = {
   ECONNRESET: 'the connection was cut',
 }
 
-/** What a failed connection means, in words with the fix where there is one. */
+/** What a failed connection means, in words with the fix where there is one. `extra.otherCa`: it is another centre. */
 export function unreachable(url: URL, cause: unknown): Problem {
   const code = (cause as { code?: string }).code ?? ''
   // OpenSSL's own words end in a file and a line of its source.
   const noTls = code.startsWith('ERR_SSL_') ? `it does not speak TLS there, or none that is safe (${code})` : undefined
   const reason = tlsReasons[code] ?? noTls ?? (cause as Error).message
-  return new Problem('unavailable', `the centre at ${url.origin} cannot be reached: ${reason}`, { cause })
+  const extra = reason === otherCa ? { otherCa: true } : {}
+  return new Problem('unavailable', `the centre at ${url.origin} cannot be reached: ${reason}`, { cause, extra })
 }

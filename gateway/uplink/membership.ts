@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject,
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { setAside } from '#gateway/set-aside.ts'
 import { replaceFile } from '#gateway/uplink/replace-file.ts'
 import { hashOf, type Json } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -24,12 +25,17 @@ const keyPath = (dir: string) => join(dir, 'relay-key.pem')
 const membershipPath = (dir: string) => join(dir, 'membership.json')
 
 /**
- * The key to join with, made and stored (0600) first where there is none: it must be on disk before the token is spent.
- * Throws `conflict` for a damaged one, and `unavailable` where it cannot be written.
+ * The key to join with, made and stored (0600) first where there is none that can be used: it must be on disk before the
+ * token is spent. Throws `unavailable` where it cannot be written.
  */
 export function loadOrMakeRelayKey(dir: string): RelayKey {
   const path = keyPath(dir)
-  if (existsSync(path)) return readKey(dir)
+  if (existsSync(path))
+    try {
+      return readKey(dir)
+    } catch {
+      // It was set aside, and is told about by whoever starts the relay.
+    }
   const made = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
   writing(path, () => {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
@@ -38,47 +44,66 @@ export function loadOrMakeRelayKey(dir: string): RelayKey {
   return readKey(dir)
 }
 
-/** The key that this relay joined with. Throws `conflict` where it is missing, damaged or another one. */
+/**
+ * The key that this relay joined with. Throws `conflict` where it is missing, damaged (then it was set aside) or another
+ * one: to the centre nobody but its holder is this relay, so only a new token helps.
+ */
 export function loadRelayKey(dir: string, membership: Membership): RelayKey {
   const path = keyPath(dir)
-  if (!existsSync(path)) throw unusable(dir, `${path} is missing`)
+  if (!existsSync(path)) throw new Problem('conflict', `${path} is missing`)
   const key = readKey(dir)
-  if (key.thumbprint !== membership.keyId) throw unusable(dir, `${path} is not the key that this relay joined with`)
+  if (key.thumbprint !== membership.keyId)
+    throw new Problem('conflict', `${path} is not the key that this relay joined with`)
   return key
 }
 
 function readKey(dir: string): RelayKey {
+  const path = keyPath(dir)
   try {
-    const key = createPrivateKey(readFileSync(keyPath(dir)))
+    const key = createPrivateKey(readFileSync(path))
     const { x = '', y = '' } = createPublicKey(key).export({ format: 'jwk' })
     const jwk = { kty: 'EC', crv: 'P-256', x, y } as const
     // The file holds both halves, and damage to one of them still parses.
     const proof = Buffer.from('isthmus')
-    if (!verify('sha256', proof, { key: jwk, format: 'jwk' }, sign('sha256', proof, key))) throw new Error('two halves')
+    if (!verify('sha256', proof, { key: jwk, format: 'jwk' }, sign('sha256', proof, key)))
+      throw new Error('its two halves do not belong together')
     return { jwk, thumbprint: thumbprintOf(jwk), key }
   } catch (cause) {
-    throw unusable(dir, `${keyPath(dir)} is damaged`, cause)
+    throw unusable(path, cause)
   }
 }
 
 /**
- * Who this relay joined as; undefined where it has not joined. A damaged file is replaced by the copy beside it, and
- * `warn` is told. Throws `conflict` where both are damaged.
+ * Who this relay joined as; undefined where it has not joined. It is kept twice: a file that is missing or damaged is
+ * made anew from the one beside it, and `warn` is told. Throws `conflict` where neither can be used. What is damaged was
+ * set aside by then.
  */
 export function loadMembership(dir: string, warn: (text: string) => void = () => undefined): Membership | undefined {
   const path = membershipPath(dir)
-  if (!existsSync(path)) return undefined
-  try {
-    return readMembership(path)
-  } catch (cause) {
+  const places = [path, `${path}.1`]
+  const found = places.map((place): { readonly place: string; membership?: Membership; fault?: Problem } => {
     try {
-      const copy = readMembership(`${path}.1`)
-      warn(`${path} is damaged: ${path}.1 takes its place`)
-      return copy
+      return existsSync(place) ? { place, membership: readMembership(place) } : { place }
+    } catch (cause) {
+      return { place, fault: unusable(place, cause) }
+    }
+  })
+  const good = found.find((one) => one.membership)
+  if (!good) {
+    const faults = found.flatMap(({ fault }) => fault ?? [])
+    if (faults.length === 0) return undefined
+    throw new Problem('conflict', faults.map((fault) => fault.message).join('; '), { cause: faults[0] })
+  }
+  for (const { place, membership, fault } of found) {
+    if (membership) continue
+    warn(`${fault?.message ?? `${place} is missing`}: ${good.place} takes its place`)
+    try {
+      replaceFile(place, readFileSync(good.place), 0o600)
     } catch {
-      throw unusable(dir, `${path} is damaged, and so is the copy beside it`, cause)
+      // A disk that takes nothing: said again at the next start.
     }
   }
+  return good.membership
 }
 
 function readMembership(path: string): Membership {
@@ -107,13 +132,8 @@ function writing(path: string, work: () => void): void {
   }
 }
 
-const unusable = (dir: string, what: string, cause?: unknown): Problem =>
-  new Problem(
-    'conflict',
-    `${what}: put it back from a backup, or remove relay-key.pem and membership.json from ${dir} and join again with ` +
-      'a new token (isthmus token create); what the relay knows of the mesh stays',
-    cause === undefined ? {} : { cause },
-  )
+const unusable = (path: string, cause: unknown): Problem =>
+  new Problem('conflict', `${path} is damaged (${(cause as Error).message}); ${setAside(path)}`, { cause })
 
 /** A JWT bearer assertion (RFC 7523): one minute, one use. `now` in Unix ms; `id` is random. */
 export function assertionOf(membership: Membership, relay: RelayKey, now: number, id: string): string {

@@ -9,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { z } from 'zod'
+import { setAside } from '#gateway/set-aside.ts'
 import { applied, type Received, type ReceivedStream } from '#gateway/uplink/received.ts'
 import type { StateFault } from '#gateway/uplink/state-file.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
@@ -62,9 +63,15 @@ export function replayLog(
   from: Received,
 ): { readonly received: Received; readonly faults: readonly StateFault[]; readonly torn: boolean } {
   if (!existsSync(path)) return { received: from, faults: [], torn: false }
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    const reason = `${(cause as Error).message}; ${setAside(path)}`
+    return { received: from, faults: [{ path, reason }], torn: true }
+  }
   const after = new Map(from)
   const faults: StateFault[] = []
-  const text = readFileSync(path, 'utf8')
   const lines = text.split('\n')
   // The last line was being written when the process ended: nobody was served from it.
   const torn = lines.pop() !== ''
@@ -74,6 +81,9 @@ export function replayLog(
     } catch (cause) {
       faults.push({ path, reason: `line ${at + 1} is left out: ${(cause as Error).message}` })
     }
+  // The log itself stays until the state is saved whole: its good lines are nowhere else.
+  const [first] = faults
+  if (first) faults[0] = { path, reason: `${first.reason}; ${setAside(path, 'keep')}` }
   return { received: after, faults: faults.slice(0, 5), torn }
 }
 

@@ -74,3 +74,8 @@ export function openStanding(parts: {
 /** True where the centre answered and said no. */
 const isRefusal = (error: unknown): boolean =>
   error instanceof Problem && error.kind !== 'internal' && error.kind !== 'unavailable'
+
+/** True where it is this relay that the centre does not know (any more), or a centre that this relay does not know. */
+export const isNotAMember = (error: unknown): error is Problem =>
+  error instanceof Problem &&
+  (error.kind === 'unauthenticated' || error.kind === 'forbidden' || error.extra['otherCa'] === true)

@@ -36,7 +36,7 @@ describe('the state file', () => {
       writeFileSync(path, damage(readFileSync(path, 'utf8')))
       const loaded = loadReceived(path)
       expect(loaded.received).toEqual(received(7))
-      expect(loaded.faults).toEqual([{ path, reason: 'its checksum does not match' }])
+      expect(loaded.faults).toEqual([{ path, reason: expect.stringContaining('its checksum does not match') }])
     })
 
   it('a write that fails leaves the old file whole and no temporary one', () => {

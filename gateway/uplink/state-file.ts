@@ -1,4 +1,5 @@
 import { existsSync, linkSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { setAside } from '#gateway/set-aside.ts'
 import type { Received, ReceivedStream } from '#gateway/uplink/received.ts'
 import { replaceFile } from '#gateway/uplink/replace-file.ts'
 import type { Json } from '#mesh/model/canonical.ts'
@@ -9,7 +10,7 @@ export type StateFault = { readonly path: string; readonly reason: string }
 
 /**
  * The received streams as last saved at `path`, or as saved before that where the newest file is damaged. A file counts
- * only whole: its first line is the SHA-256 of the rest. Nothing readable gives an empty map, which means unknown.
+ * only whole: its first line is the SHA-256 of the rest; another one is set aside. Nothing readable gives an empty map, which means unknown.
  */
 export function loadReceived(path: string): { readonly received: Received; readonly faults: readonly StateFault[] } {
   const faults: StateFault[] = []
@@ -22,7 +23,7 @@ export function loadReceived(path: string): { readonly received: Received; reado
         throw new Error('its checksum does not match')
       return { received: parseReceived(text.slice(end + 1)), faults }
     } catch (cause) {
-      faults.push({ path: candidate, reason: (cause as Error).message })
+      faults.push({ path: candidate, reason: `${(cause as Error).message}; ${setAside(candidate)}` })
     }
   }
   return { received: new Map(), faults }

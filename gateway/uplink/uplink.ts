@@ -11,7 +11,7 @@ import { openReceivedStore } from '#gateway/uplink/received-store.ts'
 import { openReceiver } from '#gateway/uplink/receiver.ts'
 import { openReporter, type RefusedItem } from '#gateway/uplink/reporter.ts'
 import { openSession } from '#gateway/uplink/session.ts'
-import { type LineState, type Log, openStanding } from '#gateway/uplink/standing.ts'
+import { isNotAMember, type LineState, type Log, openStanding } from '#gateway/uplink/standing.ts'
 import type { StateFault } from '#gateway/uplink/state-file.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { type SignAnswer, type SignRequest, signAnswerSchema } from '#mesh/wire/join.ts'
@@ -40,6 +40,8 @@ export type UplinkSettings = {
   readonly log: Log
   /** Called after every applied change, with the streams that moved. Never called with older state than before. */
   readonly onReceived: (received: Received, changed: readonly string[]) => void
+  /** The centre does not take this relay for a member. Called again with each round. */
+  readonly onRefused?: (reason: string) => void
   /** Unix ms; this machine's clock where absent. */
   readonly now?: () => number
 }
@@ -140,8 +142,10 @@ export function openUplink(settings: UplinkSettings): Uplink {
       // Side by side: a report is told although config cannot be had, and the other way round.
       const [pulled, told] = await Promise.allSettled([receiver.pull(), reporter.sync()])
       if (signal.aborted) return
-      const fault = [pulled, told].find((end) => end.status === 'rejected')
-      if (fault) standing.lost(fault.reason)
+      const faults = [pulled, told].flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []))
+      const refusal = faults.find(isNotAMember)
+      if (refusal) settings.onRefused?.(refusal.message)
+      if (faults.length > 0) standing.lost(faults[0])
       else {
         // What came back may be an older copy of what went away: then it says so, and is told everything.
         if (standing.state() === 'away') reporter.check()

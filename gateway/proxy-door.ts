@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { authenticator } from '#gateway/authenticate.ts'
+import type { Certificates } from '#gateway/certificates.ts'
+import { type CertificateCounters, certificateService } from '#gateway/identity/csr.ts'
+import { createIssuer } from '#gateway/identity/issuer.ts'
+import { fileJwks } from '#gateway/identity/jwks.ts'
+import { tokenVerifier } from '#gateway/identity/token.ts'
+import type { ConnectedProxy } from '#gateway/relay/node.ts'
+import { type AdsObservables, type AdsServer, type AdsStatus, serveAds } from '#gateway/relay/server.ts'
+import type { RelaySettings } from '#gateway/settings.ts'
+import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
+import type { Home, View } from '#mesh/model/view.ts'
+import { parseProxy } from '#mesh/translate/node.ts'
+import { createTranslator } from '#mesh/translate/translate.ts'
+import { certificatePem } from '#mesh/trust/certificate.ts'
+
+export type ProxyDoorParts = {
+  readonly dir: string
+  readonly settings: RelaySettings
+  readonly home: Home
+  readonly certificates: Certificates
+  readonly view: () => View
+  readonly clock: () => Date
+  readonly log: Logger
+  readonly onAcknowledged: (type: string, ms: number) => void
+}
+
+/** The port at which the cluster's own proxies get their config and their certificates. */
+export type ProxyDoor = {
+  /** Opens it with the first usable certificates, and shows newer ones from then on. Gives whether it is open. */
+  show(): Promise<boolean>
+  isOpen(): boolean
+  /** The view is another one. */
+  changed(): void
+  status(): AdsStatus
+  observables(): Partial<AdsObservables>
+  certified(): CertificateCounters
+  close(): Promise<void>
+}
+
+export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
+  const { dir, settings, home, certificates, clock, log } = parts
+  const issuer = createIssuer({
+    key: certificates.issuing,
+    trustDomain: home.trustDomain,
+    clock,
+    random: (n) => randomBytes(n),
+    roots: () => parts.view().config?.trust.roots ?? [],
+  })
+  const verifyToken = tokenVerifier({
+    issuer: settings.tokens.issuer,
+    audience: settings.tokens.audience,
+    jwks: fileJwks(join(dir, settings.tokens.jwks)),
+    clock,
+    warn: (fault, message) => log.warn({ fault }, message),
+  })
+  const issuing = certificateService({ issuer, verifyToken, clock, log, cluster: home.cluster })
+  const translator = createTranslator()
+  const rooted = withRoots(() => certificates.issuing.current()?.roots.map(certificatePem))
+  const proxyOf = parsedOnce()
+  let ads: AdsServer | undefined
+  let shown: string | undefined
+  let closed = false
+
+  return {
+    show: async () => {
+      const newest = certificates.listener()
+      if (closed || !newest) return ads !== undefined
+      if (!ads) ads = await open(newest)
+      else if (JSON.stringify(newest) !== shown) ads.rotate(newest)
+      shown = JSON.stringify(newest)
+      return true
+    },
+    isOpen: () => ads !== undefined,
+    changed: () => ads?.changed(),
+    status: () => ads?.status() ?? { proxies: [], quarantined: [] },
+    observables: () => ads?.observables() ?? {},
+    certified: issuing.counters,
+    close: async () => {
+      closed = true
+      await ads?.close()
+    },
+  }
+
+  async function open(serving: NonNullable<ReturnType<Certificates['listener']>>): Promise<AdsServer> {
+    const { address, port } = settings.relay
+    const server = await serveAds({
+      listen: [{ host: address, port }],
+      serving,
+      services: [{ definition: issuing.definition, handlers: issuing.implementation }],
+      authenticate: authenticator(home.trustDomain, verifyToken),
+      resourcesFor: (connected) => translator.resourcesFor(rooted(parts.view()), proxyOf(connected)),
+      log,
+      onAcknowledged: ({ type, ms }) => parts.onAcknowledged(type, ms),
+      onNack: ({ proxy, type, names, detail }) =>
+        log.warn(
+          { proxy: proxy.id, type, names: names.slice(0, 20), detail: detail.slice(0, 1000) },
+          'a proxy refused config',
+        ),
+    })
+    log.info({ address: `${address}:${server.port}` }, 'serving proxies')
+    return server
+  }
+}
+
+/** What a proxy says of itself, read once a stream. */
+function parsedOnce(): (connected: ConnectedProxy) => MeshProxy {
+  const known = new WeakMap<ConnectedProxy, MeshProxy>()
+  return (connected) => {
+    const proxy = known.get(connected) ?? parseProxy(connected, connected.identity)
+    known.set(connected, proxy)
+    return proxy
+  }
+}
+
+/** Until the centre was heard, proxies trust the roots of the own issuing CA. The same view gives the same object. */
+function withRoots(own: () => readonly string[] | undefined): (view: View) => View {
+  let last: { readonly from: View; readonly view: View } | undefined
+  return (from) => {
+    if (last?.from !== from) {
+      const roots = from.config ? undefined : own()
+      last = { from, view: roots ? { ...from, roots } : from }
+    }
+    return last.view
+  }
+}

@@ -1,0 +1,138 @@
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { openCertificates } from '#gateway/certificates.ts'
+import { keepCertificates } from '#gateway/keep-certificates.ts'
+import type { Observed } from '#gateway/metrics.ts'
+import { openPauses } from '#gateway/pauses.ts'
+import { openProxyDoor } from '#gateway/proxy-door.ts'
+import type { Self } from '#gateway/self.ts'
+import type { RelaySettings } from '#gateway/settings.ts'
+import { noLine } from '#gateway/uplink/no-line.ts'
+import { type Report, reportOf } from '#gateway/uplink/report.ts'
+import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/uplink.ts'
+import { relayVersion } from '#gateway/version.ts'
+import { viewKeeper } from '#gateway/view-keeper.ts'
+import { directoryWatch } from '#gateway/watch/directory-watch.ts'
+import type { Condition } from '#mesh/model/cluster-config.ts'
+
+export type ClusterParts = {
+  readonly self: Self
+  readonly dir: string
+  readonly stateDir: string
+  readonly settings: RelaySettings
+  readonly log: Logger
+  /** Unix ms; this machine's clock where absent. */
+  readonly now: (() => number) | undefined
+  readonly onAcknowledged: (type: string, ms: number) => void
+  /** The centre does not take this relay for a member. May be called often. */
+  readonly onRefused: (reason: string) => void
+  /** What else a person should know. */
+  readonly conditions: () => readonly Condition[]
+  readonly onFatal: (error: unknown) => void
+}
+
+/** One cluster, served: everything of a relay that depends on who it is. */
+export type ServedCluster = {
+  /** Opens the port with the certificates on disk, and only then calls the centre. Rejects with what keeps it from serving. */
+  start(): Promise<void>
+  serves(): boolean
+  status(): object
+  observed(): Partial<Observed>
+  stop(): Promise<void>
+}
+
+/** Reads the cluster and what was last known of the others; `start` serves it. */
+export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
+  const { self, dir, stateDir, settings, log } = parts
+  const { home } = self
+  const pauses = openPauses()
+  const clock = () => new Date(line.now())
+  const ips = ipsOf(settings.relay)
+  const certificates = await openCertificates({ stateDir, home, ips, clock, warn: (text) => log.warn(text) })
+  const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
+  await cluster.start()
+  const keeper = viewKeeper(home, cluster.current(), log)
+  const line = openLine(parts, (received) => {
+    if (keeper.received(received)) door.changed()
+    report()
+  })
+  keeper.received(line.received())
+  let told: Report | undefined
+  const report = () => {
+    const { config } = keeper.view()
+    told = reportOf({
+      own: cluster.current(),
+      home,
+      relayVersion,
+      flat: keeper.sharesNetwork(),
+      ...(told ? { previous: told.items } : {}),
+      ...(config ? { config } : {}),
+    })
+    line.report(told.items)
+  }
+  const { onAcknowledged } = parts
+  const door = openProxyDoor({ dir, settings, home, certificates, view: keeper.view, clock, log, onAcknowledged })
+  cluster.onChange(() => {
+    keeper.own(cluster.current())
+    door.changed()
+    report()
+  })
+  const notAMember = () => (line.status().state === 'connected' ? [] : parts.conditions())
+  return {
+    start: async () => {
+      report()
+      const serves = await door.show()
+      line.start()
+      const keeping = { certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal }
+      // With a certificate in hand nothing waits for the centre.
+      const first = keepCertificates(keeping)
+      if (serves) first.catch(parts.onFatal)
+      else await first
+    },
+    serves: door.isOpen,
+    status: () => ({
+      mesh: home.mesh,
+      trustDomain: home.trustDomain,
+      region: home.region,
+      network: home.network,
+      centre: line.status(),
+      config: keeper.facts(),
+      rejected: cluster.rejected(),
+      conditions: [...notAMember(), ...(told?.conditions ?? []), ...(keeper.view().config?.conditions ?? [])],
+      certificates: certificates.expiry(),
+      ...door.status(),
+    }),
+    observed: () => {
+      const centre = line.status()
+      return {
+        ...door.observables(),
+        issued: door.certified().issued,
+        toTell: centre.toTell,
+        lastHeardAt: centre.lastHeardAt,
+        connected: centre.state === 'connected',
+        rejectedObjects: cluster.rejected().length,
+        stateFaults: centre.faults.length,
+        expiry: certificates.expiry(),
+      }
+    },
+    stop: async () => {
+      pauses.end()
+      void cluster.stop()
+      line.stop()
+      await door.close()
+    },
+  }
+}
+
+function openLine(parts: ClusterParts, onReceived: UplinkSettings['onReceived']): Uplink {
+  const { self, stateDir, log, onRefused } = parts
+  const now = parts.now ? { now: parts.now } : {}
+  if ('fault' in self) return noLine({ dir: stateDir, reason: self.fault, log, onRefused, ...now })
+  const { membership, key } = self
+  return openUplink({ membership, key, dir: stateDir, version: relayVersion, log, onReceived, onRefused, ...now })
+}
+
+/** The addresses that proxies dial, for the certificate. */
+const ipsOf = ({ address, names }: RelaySettings['relay']): string[] =>
+  [...new Set([address, ...names].filter((name) => isIP(name) !== 0))].filter((ip) => ip !== '0.0.0.0' && ip !== '::')
