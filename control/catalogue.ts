@@ -1,5 +1,5 @@
 import type { Centre } from '#control/centre.ts'
-import { loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { datedExports, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport, type Report } from '#control/parse-report.ts'
 import { type ClusterRow, loadMembers } from '#control/store/clusters.ts'
 import { loadLastCompiled } from '#control/store/compiled.ts'
@@ -45,7 +45,7 @@ export function openCatalogue(centre: Centre): Catalogue {
         const positions = new Map(rows.map((row) => [row.stream, `${row.epoch} ${row.head}`]))
         for (const name of reports.keys()) if (!positions.has(name)) reports.delete(name)
         const all: ReportedMember[] = []
-        for (const row of members) all.push({ row, ...(await reportOf(tx, row.name, positions)) })
+        for (const row of members) all.push({ row, ...(await reportOf(tx, row, positions)) })
         return all
       }),
     compiled: () =>
@@ -63,12 +63,13 @@ export function openCatalogue(centre: Centre): Catalogue {
     },
   }
 
-  async function reportOf(tx: Tx, cluster: string, positions: ReadonlyMap<string, string>): Promise<Report> {
-    const stream = reportStream(cluster)
+  async function reportOf(tx: Tx, row: ClusterRow, positions: ReadonlyMap<string, string>): Promise<Report> {
+    const stream = reportStream(row.name)
     const position = positions.get(stream) ?? ''
     const known = reports.get(stream)
     if (known?.position === position) return known.report
-    const report = parseReport(await loadLive(tx, { mesh, stream }))
+    const said = parseReport(await loadLive(tx, { mesh, stream }))
+    const report = { ...said, exports: await datedExports(tx, row, said.exports) }
     reports.set(stream, { position, report })
     return report
   }

@@ -3,12 +3,21 @@ import { loadTrustedRoots } from '#control/store/authorities.ts'
 import type { ClusterRow } from '#control/store/clusters.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
+import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
+import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
-import { type MeshName, parseClusterId, parseClusterName, parseNetworkName, serviceKey } from '#mesh/model/id.ts'
+import {
+  type MeshName,
+  parseClusterId,
+  parseClusterName,
+  parseNetworkName,
+  type ServiceKey,
+  serviceKey,
+} from '#mesh/model/id.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
-import { reportStream } from '#mesh/wire/stream.ts'
+import { reportStream, type StreamName } from '#mesh/wire/stream.ts'
 
 /** What one cluster's report says that config is compiled from. */
 type Reported = Pick<Member, 'exports' | 'refused' | 'setAside'>
@@ -57,15 +66,24 @@ async function memberFrom(
   }
 }
 
+async function loadReported(tx: Tx, row: ClusterRow, stream: StreamName): Promise<Reported> {
+  const items = await loadLive(tx, { mesh: row.mesh, stream })
+  const { exports, refused, setAside } = parseReport(items, ['export', 'refuse'])
+  return { exports: await datedExports(tx, row, exports), refused, ...(setAside.length > 0 ? { setAside } : {}) }
+}
+
 /**
- * What a cluster reported. The age of an export decides who wins where two disagree, and is the cluster's own word: it
- * counts from the cluster's join at the earliest, so that a newcomer cannot claim to have been here before everybody.
+ * Exports as old as the centre knows them. Their age decides who wins where two clusters disagree, so what a cluster says
+ * of it counts for nothing. One that was there before ages were kept is as old as its cluster's membership.
  */
-async function loadReported(tx: Tx, { mesh, joinedAt, createdAt }: ClusterRow, stream: string): Promise<Reported> {
-  const { exports, refused, setAside } = parseReport(await loadLive(tx, { mesh, stream }), ['export', 'refuse'])
+export async function datedExports(
+  tx: Tx,
+  { mesh, name, joinedAt, createdAt }: ClusterRow,
+  exports: ReadonlyMap<ServiceKey, ServiceExport>,
+): Promise<ReadonlyMap<ServiceKey, ServiceExport>> {
+  const ages = await loadExportAges(tx, { mesh, cluster: name })
   const since = joinedAt ?? createdAt
-  const aged = [...exports].map(([key, one]) => [key, { ...one, createdAt: Math.max(one.createdAt, since) }] as const)
-  return { exports: new Map(aged), refused, ...(setAside.length > 0 ? { setAside } : {}) }
+  return new Map([...exports].map(([key, one]) => [key, { ...one, createdAt: ages.get(key) ?? since }]))
 }
 
 export async function loadAllNarrowings(tx: Tx, mesh: MeshName): Promise<ServiceExportRow[]> {

@@ -10,6 +10,7 @@ import {
   updateCluster,
 } from '#control/store/clusters.ts'
 import { isDuplicate, type Tx } from '#control/store/database.ts'
+import { dropExportAges } from '#control/store/export-ages.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
 import { dropFacts } from '#control/store/reported-facts.ts'
 import { appendWhole } from '#control/store/stream-writes.ts'
@@ -148,10 +149,11 @@ async function comeBack(centre: Centre, tx: Tx, row: ClusterRow, place: Place): 
   return moved(row, await updateCluster(tx, row, { ...place, state: 'expected', generation, trustDomain }))
 }
 
-/** The stream and its durable copy alike: what one of them kept would be an export of a former life. */
+/** The stream and its durable copies alike: what one of them kept would be an export of a former life. */
 async function forgetReport(centre: Centre, tx: Tx, row: ClusterRow): Promise<void> {
   await appendWhole(tx, { mesh: centre.mesh, stream: reportStream(row.name) }, new Map(), centre.now())
   await dropFacts(tx, { mesh: centre.mesh, cluster: row.name })
+  await dropExportAges(tx, { mesh: centre.mesh, cluster: row.name })
 }
 
 /**

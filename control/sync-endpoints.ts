@@ -4,6 +4,7 @@ import { projectCluster, type Scope, withReaders } from '#control/project-cluste
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
 import { type Database, LostRace, type Tx } from '#control/store/database.ts'
+import { saveExportAges } from '#control/store/export-ages.ts'
 import { appendOutbox } from '#control/store/outbox.ts'
 import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
@@ -107,7 +108,6 @@ function placeOf(rep: StreamRow, { epoch, seq }: SyncRequest, now: number): 'nex
   )
 }
 
-type Batch = {
 type Ahead = { readonly epoch: string; readonly current: string; readonly now: number; readonly aheadMs: number }
 
 const ahead = ({ epoch, current, now, aheadMs }: Ahead): Problem =>
@@ -118,6 +118,7 @@ const ahead = ({ epoch, current, now, aheadMs }: Ahead): Problem =>
     { extra: { epochAheadMs: aheadMs, time: now, needSeq: 1, epoch: current } },
   )
 
+type Batch = {
   readonly request: SyncRequest
   readonly checked: readonly CheckedItem[]
   readonly now: number
@@ -153,7 +154,9 @@ async function store(
       `cluster ${rep.source} reports more than ${itemsMax} items: export fewer services; nothing of this batch was taken`,
     )
   const facts = all.filter((write) => changed.includes(write.key) && isFact(parseReportKey(write.key)?.kind))
-  await saveFacts(tx, { mesh: rep.mesh, cluster: rep.source }, facts)
+  const of = { mesh: rep.mesh, cluster: rep.source }
+  await saveFacts(tx, of, facts)
+  await saveExportAges(tx, of, { ...exportsThat(facts, before), now })
   if (!rep.complete || rep.srcEpoch !== srcEpoch) await markNamed(tx, rep, named, srcEpoch)
   return { stream, changed }
 }
@@ -161,9 +164,20 @@ async function store(
 /** A refused item takes over the new hash, for the root, and keeps the body that was good. Unknown is not empty. */
 const isRefused = ({ hash, body }: Write): boolean => hash !== '' && body === ''
 
+/** Exports that were not there and are now, and those that are withdrawn. */
+function exportsThat(facts: readonly Write[], before: ReadonlyMap<string, string>) {
+  const made = facts.filter(({ key, body }) => body !== '' && !before.get(key))
+  return { made: servicesOf(made), gone: servicesOf(facts.filter(({ hash }) => hash === '')) }
+}
+
+const servicesOf = (writes: readonly Write[]): ServiceKey[] =>
+  writes.map(({ key }) => parseReportKey(key)).flatMap((item) => (item?.kind === 'export' && item.service) || [])
+
 /** The stored bodies that decide what becomes of these writes; none for what is gone or was never there. */
 async function loadBodies(tx: Tx, rep: StreamRow, writes: readonly Write[]): Promise<ReadonlyMap<string, string>> {
-  const keys = writes.filter((write) => isRefused(write) || hasAddresses(write)).map((write) => write.key)
+  const isExport = ({ key }: Write): boolean => parseReportKey(key)?.kind === 'export'
+  const asked = writes.filter((write) => isRefused(write) || hasAddresses(write) || isExport(write))
+  const keys = asked.map((write) => write.key)
   return new Map((await loadItems(tx, rep, keys)).map((item) => [item.key, item.body]))
 }
 

@@ -4,6 +4,7 @@ import { audit } from '#control/store/schema/audit.ts'
 import { authorities } from '#control/store/schema/authority.ts'
 import { certificates } from '#control/store/schema/certificate.ts'
 import { clusters } from '#control/store/schema/cluster.ts'
+import { exportAges } from '#control/store/schema/export-age.ts'
 import { joinTokens } from '#control/store/schema/join-token.ts'
 import { meshes } from '#control/store/schema/mesh.ts'
 import { operatorKeys } from '#control/store/schema/operator-key.ts'
@@ -30,6 +31,7 @@ export const durableTables = {
   certificates,
   service_exports: serviceExports,
   reported_facts: reportedFacts,
+  export_ages: exportAges,
   audit,
 } as const
 export type DurableName = keyof typeof durableTables

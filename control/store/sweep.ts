@@ -1,5 +1,6 @@
 import { and, asc, eq, inArray, lt, lte, notExists } from 'drizzle-orm'
 import type { Database, Tx } from '#control/store/database.ts'
+import { sweepExportAges } from '#control/store/export-ages.ts'
 import { assertions, idempotency } from '#control/store/schema/once.ts'
 import { audiences, items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import { lockStream } from '#control/store/stream-writes.ts'
@@ -12,7 +13,7 @@ const batchesMax = 40
 /**
  * Collects what time has made useless: tombstones older than a day (the floor of their stream rises first, so that a
  * reader behind it takes a snapshot), streams that hold nothing any more and whose readers are long told, audiences that
- * no stream is for, and one-time things past their end. Small transactions, safe to run twice or beside itself. Gives
+ * no stream is for, ages of exports that are long gone, and one-time things past their end. Small transactions, safe to run twice or beside itself. Gives
  * back how many rows went.
  */
 export async function sweep(database: Database, now: number): Promise<number> {
@@ -22,6 +23,7 @@ export async function sweep(database: Database, now: number): Promise<number> {
   for (const row of rows)
     removed += await inBatches(() => database.transact((tx) => sweepStream(tx, row, { before, now })))
   removed += await inBatches(() => database.transact((tx) => sweepAudiences(tx, before)))
+  removed += await inBatches(() => database.transact((tx) => sweepExportAges(tx, now, batch)))
   removed += await database.transact((tx) => sweepExpired(tx, now))
   return removed
 }

@@ -30,6 +30,7 @@ describe('who may call what', () => {
           trustDomain: 'a.mesh1',
           identities: ['spiffe://a.mesh1/ns/bookinfo/sa/x', 'spiffe://a.mesh1/ns/bookinfo/sa/y'],
           ports: [9080],
+          since: 1000,
         },
       ])
     expect(configOf(given, 'a').exports.get(reviews)).toMatchObject({ consumers: ['b'], admitted: ['b.mesh1'] })

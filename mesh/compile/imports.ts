@@ -49,5 +49,6 @@ const sourceOf = ({ member, identities, export: offered }: Offer, ports: readonl
   trustDomain: member.trustDomain,
   identities,
   ports,
+  since: offered.createdAt,
   ...(offered.perCluster ? { perCluster: true } : {}),
 })

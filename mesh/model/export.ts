@@ -12,7 +12,10 @@ export type ServiceExport = {
    * that is no member's stays in the list and lets nobody in.
    */
   readonly consumers?: readonly string[]
-  /** Unix ms; where two clusters disagree about ports the oldest export wins (MCS API). */
+  /**
+   * Unix ms. Where two clusters disagree about ports the oldest export wins (MCS API), so the centre puts the time here
+   * since which it knows of the export; a report says when the object was made, which decides nothing.
+   */
   readonly createdAt: number
   readonly headless: boolean
   /** Callers may choose this cluster by a name of its own. From the annotation `isthmus.dev/per-cluster-name`. */
