@@ -35,7 +35,8 @@ const conditionsMax = 100
 export function openPeerGateways(parts: PeerGatewaysParts): PeerGateways {
   const { cluster, own, log } = parts
   const path = join(parts.stateDir, 'gateway-names.json')
-  const kept = loadAnswers(path, (text) => log.warn({ path }, text))
+  const warn = (text: string) => log.warn({ path }, text)
+  const kept = loadAnswers(path, warn)
   const { ask, stop } = dnsAsk(parts.dns)
   let said: GatewaysBySource = new Map()
   let last: Dialled | undefined
@@ -82,11 +83,7 @@ export function openPeerGateways(parts: PeerGatewaysParts): PeerGateways {
     clearTimeout(saving)
     saving = undefined
     const holders = new Map((last?.contested ?? []).map(({ at, cluster: holder }) => [at, holder]))
-    try {
-      saveAnswers(path, { answers: resolver.answers(), holders })
-    } catch (error) {
-      log.warn({ path, err: (error as Error).message }, 'the addresses of gateways could not be saved')
-    }
+    saveAnswers(path, { answers: resolver.answers(), holders }, warn)
   }
 
   function unresolved(): Condition[] {
