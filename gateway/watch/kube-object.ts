@@ -192,8 +192,8 @@ const consumer = z
 
 /**
  * An annotation without names lets nobody in; a name that cannot be one sets the whole export aside, because leaving it
- * out could be leaving out a restriction. A file without creationTimestamp counts as the oldest: its own times move with
- * every edit, and who wins a port must not.
+ * out could be leaving out a restriction. When it was made is told and decides nothing: a file may have no such time, and
+ * how old an export is the centre sees for itself.
  */
 export function parseServiceExport(metadata: Metadata): KubeObject {
   const key = serviceKey(metadata.namespace, metadata.name)

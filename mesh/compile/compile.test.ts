@@ -5,7 +5,7 @@ import { anyFleet, fleet, member, name, names, offer, port, ratings, reviews } f
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
-import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import { type ClusterName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 
 function configOf(given: Fleet, cluster: string): ClusterConfig {
@@ -352,5 +352,43 @@ describe('whatever the fleet', () => {
   test('two members of one name: nothing is compiled', () => {
     expect(() => compile(fleet([member('a'), member('a')]))).toThrow('two members of one name')
     expect(() => compileOne(fleet([member('a')]), name('b'))).toThrow('no cluster "b"')
+  })
+})
+
+describe('conditions are bounded, and say what they leave out', () => {
+  const wrong = (count: number, prefix: string) => Array.from({ length: count }, (_, n) => `${prefix}-${n}`)
+  const about = (n: number): ServiceKey => serviceKey('shop', `svc-${String(n).padStart(4, '0')}`)
+
+  test('a list of a thousand wrong names and groups is two conditions', () => {
+    const consumers = [...wrong(800, 'nobody'), ...wrong(200, 'group/none')]
+    const { conditions } = configOf(fleet([member('a', [offer(reviews, { consumers })])]), 'a')
+    expect(conditions.map((c) => c.message)).toEqual([
+      expect.stringMatching(/"group\/none-0", .* and 195 more; groups/),
+      expect.stringMatching(/"nobody-0", .* and 795 more; correct/),
+    ])
+  })
+
+  test('a hundred ports of one service that clash: five lines', () => {
+    const ports = (protocol: 'http' | 'tcp') => Array.from({ length: 90 }, (_, n) => port(1000 + n, protocol, `p-${n}`))
+    const older = offer(reviews, { ports: ports('http'), createdAt: 1 })
+    const younger = offer(reviews, { ports: ports('tcp'), createdAt: 2 })
+    const { conditions } = configOf(fleet([member('a', [younger]), member('b', [older]), member('c')]), 'a')
+    expect(conditions.map((c) => c.type)).toEqual(Array(5).fill('Conflict'))
+    expect(conditions.map((c) => c.message)).toContain('and 86 more of this kind: mend the others first')
+  })
+
+  test('a thousand exports with one wrong name each leave room for the one that has no pods', () => {
+    const many = wrong(1000, 'x').map((_, n) => offer(about(n), { consumers: ['nobody'] }))
+    const last = offer(serviceKey('zoo', 'last'), { serviceAccounts: [] })
+    const { conditions } = configOf(fleet([member('a', [...many, last])]), 'a')
+    expect(conditions).toHaveLength(101)
+    expect(told({ conditions } as ClusterConfig)).toContain('NotImportable service zoo/last')
+    const [cut] = conditions.filter((c) => c.object === 'cluster')
+    expect(cut?.message).toMatch(/^and 901 more of this kind \(service shop\/svc-0099, .* and 896 more\)/)
+  })
+
+  test('set aside by the thousand: a hundred lines', () => {
+    const setAside = wrong(5000, 'export/shop/svc').map((key) => ({ key, reason: 'ports: odd' }))
+    expect(configOf(fleet([member('a', [], { setAside })]), 'a').conditions).toHaveLength(100)
   })
 })

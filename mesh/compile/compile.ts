@@ -1,3 +1,4 @@
+import { bounded } from '#mesh/compile/bounded.ts'
 import { conflictsFrom } from '#mesh/compile/conflicts.ts'
 import { mayUse } from '#mesh/compile/consumers.ts'
 import { importsFrom } from '#mesh/compile/imports.ts'
@@ -31,9 +32,6 @@ export function compileOne(fleet: Fleet, cluster: ClusterName): ClusterConfig {
   return compilerOf(market)(member)
 }
 
-/** More would not be read by anybody, and one item of a stream has to hold them. */
-const conditionsMax = 500
-
 function compilerOf(market: Market): (member: Member) => ClusterConfig {
   const importOf = importsFrom(market)
   const conflictsOf = conflictsFrom(market)
@@ -57,7 +55,7 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
       trust: { trustDomain: member.trustDomain, roots, members },
       imports: importsOf(market, member, importOf),
       exports: new Map(own.map((offer) => [offer.export.key, exportedService(market, offer)])),
-      conditions: bounded(conditions.toSorted(byContent)),
+      conditions: bounded(conditions),
     }
   }
 }
@@ -105,13 +103,3 @@ const setAside = ({ key, reason }: SetAside): Condition => ({
     'upgrade the older of relay and centre',
   object: key.includes('/') ? `service ${key.slice(key.indexOf('/') + 1)}` : 'cluster',
 })
-
-const byContent = (a: Condition, b: Condition): number =>
-  compareText(a.object, b.object) || compareText(a.type, b.type) || compareText(a.message, b.message)
-
-function bounded(conditions: readonly Condition[]): readonly Condition[] {
-  if (conditions.length <= conditionsMax) return conditions
-  const kept = conditions.slice(0, conditionsMax - 1)
-  const message = `${conditions.length - kept.length} more conditions are not shown: mend these first`
-  return [...kept, { type: 'Truncated', reason: 'TooMany', message, object: 'cluster' }]
-}

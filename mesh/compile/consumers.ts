@@ -11,7 +11,7 @@ export type Consumers = 'everybody' | ReadonlySet<ClusterName>
  * The members that may use an export: the exporter's own list, cut by every narrowing of the operator that applies to
  * it. A narrowing never adds. The exporter itself is never in the set: it always may use its own service.
  *
- * Conditions, for the exporter: `UnknownConsumer` for a listed name that is no member (a typing error would otherwise
+ * Conditions, for the exporter: `UnknownConsumer` for listed names that are no members (a typing error would otherwise
  * be silence; `group/…` names are unknown to this version), `Narrowed` where the operator's list shuts out somebody the
  * exporter had let in.
  */
@@ -23,7 +23,7 @@ export function consumersOf(
   const object = `service ${offered.key}`
   const narrowings = facts.narrowings.filter((n) => n.cluster === undefined || n.cluster === exporter.name)
   const lists = [offered.consumers, ...narrowings.map((n) => n.consumers)].filter((list) => list !== undefined)
-  const conditions = unknownNames(lists, facts.members).map((name) => unknown(object, name))
+  const conditions = unknown(object, unknownNames(lists, facts.members))
   const asked = offered.consumers === undefined ? facts.members : known(offered.consumers, facts.members)
   const left = narrowings.reduce(
     (rest, narrowing) => rest.intersection(new Set(narrowing.consumers)),
@@ -49,16 +49,22 @@ function without(names: ReadonlySet<ClusterName>, name: ClusterName): ReadonlySe
 const unknownNames = (lists: readonly (readonly string[])[], members: ReadonlySet<string>): string[] =>
   [...new Set(lists.flat())].filter((name) => !members.has(name)).toSorted()
 
-const unknown = (object: string, name: string): Condition => ({
-  type: 'UnknownConsumer',
-  reason: 'NotAMember',
-  message: `"${name}" is listed as a consumer and is no cluster of this mesh: ${
-    name.startsWith('group/')
-      ? 'groups are not known to this version, so list its clusters one by one'
-      : 'correct the name, or join that cluster'
-  }`,
-  object,
-})
+/** One condition for all such names and one for all groups, of which a list may have a thousand. */
+function unknown(object: string, names: readonly string[]): Condition[] {
+  const { groups = [], others = [] } = Object.groupBy(names, (name) =>
+    name.startsWith('group/') ? 'groups' : 'others',
+  )
+  const say = (list: readonly string[], fix: string): Condition[] => {
+    if (list.length === 0) return []
+    const who = someOf(list.map((name) => `"${name}"`))
+    const message = `listed as a consumer and no cluster of this mesh: ${who}; ${fix}`
+    return [{ type: 'UnknownConsumer', reason: 'NotAMember', message, object }]
+  }
+  return [
+    ...say(groups, 'groups are not known to this version, so list their clusters one by one'),
+    ...say(others, 'correct the name, or join that cluster'),
+  ]
+}
 
 function narrowed(object: string, narrowings: readonly ExportNarrowing[]): Condition {
   const allowed = narrowings.map((n) => new Set(n.consumers)).reduce((rest, next) => rest.intersection(next))
