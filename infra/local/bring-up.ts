@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { caFileOf, centreUrl } from './centre.ts'
 import type { SandboxPlan } from './plan.ts'
+import { relayStanding } from './relay-standing.ts'
 import type { Sandbox } from './sandbox.ts'
 import { visit } from './shopper.ts'
 import { until } from './until.ts'
@@ -37,13 +38,24 @@ export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Pro
     await Promise.all(late.map((one) => sandbox.startMember(one.plan.name)))
   }
   await Promise.all([centre(), ...early.map((one) => sandbox.startMember(one.plan.name))])
-  progress.done('relays', `${names.join('  ')}  joined`)
+  await tellRelays()
   const ready = await Promise.all(names.map((name) => sandbox.memberReady(name, podsMs).catch(orWarn)))
   if (!ready.includes(false)) progress.done('pods', `${names.length} clusters, each with its gateway and pods`)
   await pageCrosses().then(
     (clusters) => progress.done('shop', `one page view crossed ${clusters.join(' and ')}`),
     (error: Error) => void orWarn(error),
   )
+
+  /** A relay that joined in an earlier run serves from its own state, whatever the centre thinks of it now. */
+  async function tellRelays(): Promise<void> {
+    const lines = await Promise.all(
+      plan.clusters.map(async (cluster) => ({ name: cluster.name, ...(await relayStanding(cluster, signal)) })),
+    )
+    const joined = lines.filter(({ state }) => state === 'connected').map(({ name }) => name)
+    if (joined.length > 0) progress.done('relays', `${joined.join('  ')}  joined`)
+    for (const { name, state, reason } of lines)
+      if (state !== 'connected') progress.warn(`✘ relay    ${name} is ${state}: ${reason ?? 'see its log'}`)
+  }
 
   async function pageCrosses(): Promise<readonly string[]> {
     let crossed: readonly string[] = []

@@ -11,14 +11,39 @@ import {
   settings,
   statusPort,
 } from './plan.ts'
-import { portOwner } from './port-owner.ts'
+import { type PortOwner, portOwner } from './port-owner.ts'
+import { supervisorOf } from './supervisor.ts'
 
 type Wanted = { readonly host: string; readonly port: number; readonly what: string; readonly variable: string }
+type Taken = Wanted & { readonly code: string }
 
-/** What is in the way of a start: one sentence each, with who it is and the variable that moves us. Empty = nothing. */
+const toldMax = 3
+
+/**
+ * What is in the way of a start: a few sentences with who it is and the variable that moves us; another sandbox, which has
+ * them all, is one. Empty = nothing.
+ */
 export async function checkAddresses(plan: SandboxPlan): Promise<string[]> {
-  const faults = await Promise.all(wantedBy(plan).map(async (one) => faultOf(one, await bindFault(one))))
-  return faults.filter((fault) => fault !== undefined)
+  const wanted = wantedBy(plan)
+  const codes = await Promise.all(wanted.map(bindFault))
+  const taken = wanted.flatMap((one, n): Taken[] => (codes[n] === undefined ? [] : [{ ...one, code: codes[n] }]))
+  const faults: string[] = []
+  for (const one of taken) {
+    if (faults.length === toldMax) return [...faults, `and ${taken.length - toldMax} more addresses are taken`]
+    const owner = one.code === 'EADDRINUSE' ? portOwner(one.host, one.port) : undefined
+    const sandbox = owner && supervisorOf(owner.pid)
+    if (sandbox) return [besideSandbox(sandbox.pid, one)]
+    faults.push(faultOf(one, owner))
+  }
+  return faults
+}
+
+function besideSandbox(pid: number, { host, port }: Wanted): string {
+  const { firstOctet, centrePort, shopPort } = settings
+  return (
+    `a sandbox runs already on these addresses (pid ${pid}; it has ${host}:${port}): end it (Ctrl-C there), or give this ` +
+    `one others with ${firstOctet.variable}, ${centrePort.variable} and ${shopPort.variable}`
+  )
 }
 
 function wantedBy(plan: SandboxPlan): Wanted[] {
@@ -44,12 +69,11 @@ function wantedBy(plan: SandboxPlan): Wanted[] {
   ]
 }
 
-function faultOf({ host, port, what, variable }: Wanted, code: string | undefined): string | undefined {
-  if (code === undefined) return undefined
+function faultOf({ host, port, what, variable, code }: Taken, owner: PortOwner | undefined): string {
   const mend = `or set ${variable} to another value`
   if (code !== 'EADDRINUSE') return `${host}:${port}, wanted for ${what}, cannot be used (${code}): mend that, ${mend}`
-  const owner = portOwner(host, port) ?? 'a program that cannot be seen from here'
-  return `${host}:${port}, wanted for ${what}, is taken by ${owner}: stop it, ${mend}`
+  const by = owner ? `${owner.words} (pid ${owner.pid})` : 'a program that cannot be seen from here'
+  return `${host}:${port}, wanted for ${what}, is taken by ${by}: stop it, ${mend}`
 }
 
 function bindFault({ host, port }: Wanted): Promise<string | undefined> {

@@ -1,19 +1,23 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { caFileOf, centreUrl, keyFileOf } from './centre.ts'
 import { relayAddress, type SandboxPlan, statusPort } from './plan.ts'
 import { replaceFile } from './replace-file.ts'
 
+/** How the CLI finds the sandbox: the words for its command line (none where the sandbox is current), and what to tell the user. */
+export type CliContext = { readonly words: string; readonly told?: string }
+
+type Known = { readonly caFile?: unknown }
+
 /**
- * Writes the CLI's context `sandbox`; the file holds the path of the key, never the key. Other contexts stay, and so does
- * the one that is current. Gives the words that the CLI needs to find the sandbox: none where it is current. A file that
- * is not understood is the user's to mend: it stays as it is.
+ * Writes the CLI's context of this sandbox; the file holds the path of the key, never the key. It is named `sandbox`, and
+ * `sandbox-2` and so on beside one of another directory. Other contexts stay, and so does the one that is current. A file
+ * that is not understood, or cannot be written, is the user's to mend: it stays as it is.
  */
-export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, string | undefined>>): string {
-  const path = join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'isthmus/config.yaml')
-  const direct = `--url ${centreUrl(plan)} --ca-file ${caFileOf(plan)} --key-file ${keyFileOf(plan)} `
+export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, string | undefined>>): CliContext {
+  const path = pathIn(env)
   const context = {
     url: centreUrl(plan),
     caFile: caFileOf(plan),
@@ -22,12 +26,39 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
   }
   try {
     const before = existsSync(path) ? (parse(readFileSync(path, 'utf8')) as Record<string, unknown> | null) : null
-    const contexts = { ...((before?.['contexts'] as object | undefined) ?? {}), sandbox: context }
-    const current = before?.['current'] ?? 'sandbox'
+    const known = (before?.['contexts'] ?? {}) as Readonly<Record<string, Known>>
+    const name = nameFor(context.caFile, known)
+    const current = before?.['current'] ?? name
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    replaceFile(path, stringify({ ...before, current, contexts }), 0o600)
-    return current === 'sandbox' ? '' : '--context sandbox '
-  } catch {
-    return direct
+    // Nobody else's relays are forgotten: the user may have joined clusters of their own.
+    const relays = { ...(known[name] as { relays?: object } | undefined)?.relays, ...context.relays }
+    replaceFile(path, stringify({ ...before, current, contexts: { ...known, [name]: { ...context, relays } } }), 0o600)
+    const words = current === name ? '' : `--context ${name} `
+    if (name === 'sandbox') return { words }
+    return { words, told: `the command line knows this fleet as context ${name}; sandbox is one of another directory` }
+  } catch (error) {
+    const words = `--url ${centreUrl(plan)} --ca-file ${context.caFile} --key-file ${context.keyFile} `
+    return {
+      words,
+      told: `no context for the command line is written: ${path}: ${(error as Error).message.split('\n')[0]}`,
+    }
+  }
+}
+
+/** As the CLI finds it: a relative XDG_CONFIG_HOME counts as absent. */
+function pathIn(env: Readonly<Record<string, string | undefined>>): string {
+  const config = env['XDG_CONFIG_HOME'] ?? ''
+  return join(isAbsolute(config) ? config : join(homedir(), '.config'), 'isthmus/config.yaml')
+}
+
+/** The name that this fleet has, or the first that is free: nobody's, or of a fleet that was deleted. */
+function nameFor(caFile: string, known: Readonly<Record<string, Known>>): string {
+  const own = Object.keys(known).find((name) => /^sandbox(-\d+)?$/.test(name) && known[name]?.caFile === caFile)
+  if (own !== undefined) return own
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? 'sandbox' : `sandbox-${n}`
+    const other = Object.hasOwn(known, name) ? known[name] : undefined
+    const isGone = typeof other?.caFile === 'string' && !existsSync(other.caFile)
+    if (!other || isGone) return name
   }
 }

@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { basename } from 'node:path'
+import { startOf, wordsOf } from './process-facts.ts'
 import { markVariable } from './program.ts'
+import { type Supervisor, supervisorOf } from './supervisor.ts'
 
 const goneMs = 5000
 
@@ -17,17 +19,18 @@ export async function endLeftBehind(runDir: string): Promise<number> {
       found.add(pid)
       kill(pid)
     }
-    if (![...found].some(holdsAnything)) break
+    // A dying process loses its environment first and its sockets later: only one that is gone, or a zombie, has neither.
+    if (![...found].some((pid) => startOf(pid) !== undefined)) break
     await new Promise((resolve) => setTimeout(resolve, 30))
   }
   return found.size
 }
 
-/** A dying process loses its environment first and its sockets later: only one that is gone, or a zombie, has neither. */
-function holdsAnything(pid: number): boolean {
-  const stat = wordsOf(`/proc/${pid}/stat`)[0] ?? ''
-  const state = stat.slice(stat.lastIndexOf(')') + 2)[0]
-  return state !== undefined && state !== 'Z' && state !== 'X'
+/** The living sandbox, other than this process, whose programs work in a run directory. */
+export function supervisorIn(runDir: string): Supervisor | undefined {
+  return processesOf(runDir)
+    .map(supervisorOf)
+    .find((one) => one !== undefined)
 }
 
 /** The processes that work in a run directory, other than this one. */
@@ -46,15 +49,6 @@ function belongsTo(pid: string, runDir: string): boolean {
   if (marked) return true
   const [program = '', ...args] = wordsOf(`/proc/${pid}/cmdline`)
   return basename(program) === 'envoy' && args.some(within)
-}
-
-/** Empty for a process of somebody else, and for one that is gone. */
-function wordsOf(path: string): string[] {
-  try {
-    return readFileSync(path, 'utf8').split('\0')
-  } catch {
-    return []
-  }
 }
 
 function kill(pid: number): void {

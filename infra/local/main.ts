@@ -1,15 +1,15 @@
 import { rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { bringUp } from './bring-up.ts'
 import { centreUrl } from './centre.ts'
 import { checkAddresses } from './check-addresses.ts'
-import { writeCliContext } from './cli-context.ts'
+import { type CliContext, writeCliContext } from './cli-context.ts'
 import { faultOf } from './fault.ts'
 import { type Keys, listenToKeys } from './keys.ts'
-import { endLeftBehind } from './left-behind.ts'
+import { endLeftBehind, supervisorIn } from './left-behind.ts'
 import { takeTurn } from './one-at-a-time.ts'
+import { parseOptions } from './options.ts'
 import { planSandbox, type SandboxPlan, smokeEnvironment } from './plan.ts'
 import { openSandbox } from './sandbox.ts'
 import { emptyDirectory, openDirectory, refuseOtherAddresses, rememberAddresses } from './sandbox-directory.ts'
@@ -18,10 +18,6 @@ import { smoke } from './smoke.ts'
 // `npm start`: the sandbox federation in the foreground. Ends on Ctrl-C with nothing left behind.
 const started = Date.now()
 const root = join(import.meta.dirname, '../..')
-const usage = `usage: npm start [-- --fresh] [-- --smoke]
-  --fresh  begin with an empty fleet
-  --smoke  bring up an own fleet, kill and restore parts of it, check, tear down; the last line is JSON`
-
 /** What a stopping sandbox hears: the signal that asked, or `q`. */
 type Asked = NodeJS.Signals | 'q'
 
@@ -40,8 +36,8 @@ async function main(): Promise<number> {
   }
   let onSecond = (): void => process.exit(1)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal))
-  const options = parseOptions()
-  if (!options) return 2
+  const options = parseOptions(process.argv.slice(2))
+  if (typeof options === 'number') return options
   try {
     return await run(options)
   } catch (error) {
@@ -58,10 +54,12 @@ async function main(): Promise<number> {
     const addresses = `Shop http://${plan.shop.host}:${plan.shop.port} · API ${centreUrl(plan)}/docs`
     openDirectory(plan.dir)
     const turn = takeTurn(plan.dir, addresses)
-    if (turn.kind === 'held') {
-      say(`The sandbox runs already (pid ${turn.by.pid}). ${turn.by.addresses}`)
-      if (fresh || smoking) throw new Error('end it first (Ctrl-C there), then try again')
-      return 0
+    if (turn.kind === 'held') return besideAnother(`pid ${turn.by.pid}`, turn.by.addresses, fresh || smoking)
+    // The file of the turn may have been deleted under a sandbox that lives: its programs know better whose they are.
+    const living = supervisorIn(plan.runDir)
+    if (living) {
+      turn.release()
+      return besideAnother(`pid ${living.pid}; its ${plan.dir}/running.json was deleted`, addresses, fresh || smoking)
     }
     try {
       const left = await endLeftBehind(plan.runDir)
@@ -78,13 +76,21 @@ async function main(): Promise<number> {
     }
   }
 
+  /** A second start says where the first one is; one that would begin anew cannot. */
+  function besideAnother(who: string, addresses: string, isAlone: boolean): number {
+    const fact = `The sandbox runs already (${who}). ${addresses}`
+    if (isAlone) throw new Error(`${fact} · end it first (Ctrl-C there), or set ISTHMUS_SANDBOX to another directory`)
+    say(fact)
+    return 0
+  }
+
   async function play(plan: SandboxPlan, envoy: string, addresses: string, smoking: boolean) {
     stopping.signal.throwIfAborted()
     const sandbox = openSandbox({ root, plan, envoy, say })
     onSecond = () => void sandbox.kill()
     let keys: Keys | undefined
     try {
-      let context = ''
+      let context: CliContext = { words: '' }
       const centreUp = () => {
         if (!smoking) context = writeCliContext(plan, process.env)
       }
@@ -97,7 +103,8 @@ async function main(): Promise<number> {
         return ok ? 0 : 1
       }
       keys = listenToKeys(sandbox, say, () => ask('q'))
-      say(`Ready. ${addresses} · second terminal: npx --no isthmus ${context}status   (Ctrl-C ends)`)
+      if (context.told !== undefined) say(`  ${context.told}`)
+      say(`Ready. ${addresses} · second terminal: npx --no isthmus ${context.words}status   (Ctrl-C ends)`)
       if (keys) say(keys.help)
       return await untilAsked(new Promise<number>(() => undefined)).catch(() => 0)
     } finally {
@@ -128,19 +135,6 @@ async function onceReleased(plan: SandboxPlan): Promise<readonly string[]> {
 
 function exitCodeOf(asked: Asked): number {
   return asked === 'q' ? 1 : 128 + constants.signals[asked]
-}
-
-function parseOptions(): { readonly fresh: boolean; readonly smoke: boolean } | undefined {
-  try {
-    const { values } = parseArgs({
-      options: { fresh: { type: 'boolean' }, smoke: { type: 'boolean' }, help: { type: 'boolean' } },
-    })
-    if (!values.help) return { fresh: values.fresh ?? false, smoke: values.smoke ?? false }
-    say(usage)
-  } catch (error) {
-    process.stderr.write(`✘ ${(error as Error).message}\n${usage}\n`)
-  }
-  return undefined
 }
 
 function done(what: string, facts: string): void {

@@ -29,3 +29,11 @@ test.each([
   expect(readdirSync(dir)).toEqual(['running.json'])
   expect(JSON.parse(readFileSync(join(dir, 'running.json'), 'utf8'))).toMatchObject({ pid: process.pid })
 })
+
+test('a claim that another has taken over meanwhile is not released', () => {
+  const first = takeTurn(dir, 'x')
+  const other = JSON.stringify({ pid: process.pid + 1, started: '1', addresses: '' })
+  writeFileSync(join(dir, 'running.json'), other)
+  if (first.kind === 'taken') first.release()
+  expect(readFileSync(join(dir, 'running.json'), 'utf8')).toBe(other)
+})

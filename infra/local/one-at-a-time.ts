@@ -1,5 +1,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { startOf } from './process-facts.ts'
+import { isAlive } from './supervisor.ts'
 
 /** Who runs the sandbox of a directory, and what a second start tells the user. */
 export type Holder = { readonly pid: number; readonly started: string; readonly addresses: string }
@@ -17,10 +19,13 @@ export function takeTurn(dir: string, addresses: string): Turn {
   try {
     while (!link(own, path)) {
       const before = read(path)
-      if (before && before.started === startOf(before.pid)) return { kind: 'held', by: before }
+      if (before && isAlive(before)) return { kind: 'held', by: before }
       moveAside(path, `${path}.${process.pid}.old`)
     }
-    return { kind: 'taken', release: () => rmSync(path, { force: true }) }
+    return {
+      kind: 'taken',
+      release: () => (read(path)?.pid === process.pid ? rmSync(path, { force: true }) : undefined),
+    }
   } finally {
     rmSync(own, { force: true })
   }
@@ -46,23 +51,13 @@ function moveAside(path: string, aside: string): void {
   }
   const moved = read(aside)
   // Another starter was quicker, and it is its living claim that was moved: it gets it back.
-  if (moved && moved.started === startOf(moved.pid)) link(aside, path)
+  if (moved && isAlive(moved)) link(aside, path)
   rmSync(aside, { force: true })
 }
 
 function read(path: string): Holder | undefined {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Holder
-  } catch {
-    return undefined
-  }
-}
-
-/** When a process was started, in ticks since boot: tells it from a later one with the same number. */
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
   } catch {
     return undefined
   }

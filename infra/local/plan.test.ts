@@ -1,8 +1,15 @@
 import { expect, test } from 'vitest'
 import { planSandbox, smokeEnvironment } from './plan.ts'
 
+const environments = [
+  {},
+  { ISTHMUS_SANDBOX: '/srv/fleet/' },
+  { ISTHMUS_SANDBOX_OCTET: '171', ISTHMUS_SANDBOX_CENTRE_PORT: '7471', ISTHMUS_SANDBOX_SHOP_PORT: '8471' },
+  { ISTHMUS_SANDBOX_OCTET: '250', ISTHMUS_SANDBOX_CENTRE_PORT: '65535' },
+]
+
 test('a smoke test shares no directory and no address with the sandbox beside it', () => {
-  for (const env of [{}, { ISTHMUS_SANDBOX: '/srv/fleet/' }]) {
+  for (const env of environments) {
     const [own, smoke] = [planSandbox('/clone', env), planSandbox('/clone', smokeEnvironment(env))]
     const addresses = [own, smoke].map(({ dir, runDir, centre, shop, clusters }) =>
       [dir, runDir, centre.port, shop.port, ...clusters.map((one) => one.octet)].map(String),

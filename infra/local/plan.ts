@@ -29,24 +29,35 @@ export type SandboxPlan = {
  * of its variable.
  */
 export const settings = {
-  directory: { variable: 'ISTHMUS_SANDBOX', standard: '.isthmus/sandbox' },
-  centrePort: { variable: 'ISTHMUS_SANDBOX_CENTRE_PORT', standard: '7400' },
-  shopPort: { variable: 'ISTHMUS_SANDBOX_SHOP_PORT', standard: '8080' },
-  firstOctet: { variable: 'ISTHMUS_SANDBOX_OCTET', standard: '21' },
+  directory: { variable: 'ISTHMUS_SANDBOX', standard: '.isthmus/sandbox', what: 'directory of the fleet' },
+  centrePort: { variable: 'ISTHMUS_SANDBOX_CENTRE_PORT', standard: '7400', what: 'port of the centre' },
+  shopPort: { variable: 'ISTHMUS_SANDBOX_SHOP_PORT', standard: '8080', what: 'port of the shop' },
+  firstOctet: {
+    variable: 'ISTHMUS_SANDBOX_OCTET',
+    standard: '21',
+    what: 'clusters are on 127.<it>.0.0/16 and the next two',
+  },
 } as const
 
+type Setting = { readonly variable: string; readonly standard: string }
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The environment of a smoke test: a fleet of its own, on addresses of its own, so that it can run beside a sandbox and
- * never empties one. A directory that was named gets a neighbour.
+ * The environment of a smoke test: a fleet of its own, beside the sandbox that the environment means, so that it never
+ * empties one: the neighbouring directory, and addresses ten further.
  */
 export function smokeEnvironment(env: Environment): Environment {
   const { directory, centrePort, shopPort, firstOctet } = settings
   const named = env[directory.variable]
+  const beside = ({ variable, standard }: Setting, last: number) => {
+    const number = Number(env[variable] || standard)
+    return { [variable]: Number.isInteger(number) ? String(number + (number + 10 > last ? -10 : 10)) : env[variable] }
+  }
   return {
-    ...{ [centrePort.variable]: '7410', [shopPort.variable]: '8090', [firstOctet.variable]: '31' },
     ...env,
+    ...beside(centrePort, 65535),
+    ...beside(shopPort, 65535),
+    ...beside(firstOctet, 250),
     [directory.variable]: named ? `${named.replace(/\/+$/, '')}-smoke` : '.isthmus/smoke',
   }
 }

@@ -1,11 +1,14 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 
+/** A process that listens, with its command line in short. */
+export type PortOwner = { readonly pid: number; readonly words: string }
+
 /**
- * Who listens on an address of this machine, or on the same port of all addresses, as `node server.js (pid 123)`.
- * Undefined where that cannot be seen: a process of another user, or one in another container.
+ * Who listens on an address of this machine, or on the same port of all addresses. Undefined where that cannot be seen: a
+ * process of another user, or one in another container.
  */
-export function portOwner(host: string, port: number): string | undefined {
+export function portOwner(host: string, port: number): PortOwner | undefined {
   const inodes = new Set(
     [
       ['/proc/net/tcp', hexOf(host)] as const,
@@ -19,7 +22,7 @@ export function portOwner(host: string, port: number): string | undefined {
   if (pid === undefined) return undefined
   const [program = '', ...args] = textOf(`/proc/${pid}/cmdline`).split('\0')
   const words = [basename(program), ...args.slice(0, 2)].join(' ').trim()
-  return `${words || textOf(`/proc/${pid}/comm`).trim()} (pid ${pid})`
+  return { pid: Number(pid), words: words || textOf(`/proc/${pid}/comm`).trim() }
 }
 
 /** As the kernel writes an IPv4 address: hexadecimal, in the byte order of the machine. */

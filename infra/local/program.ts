@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { openLogFile } from './log-file.ts'
+import { supervisorMark } from './supervisor.ts'
 
 export type ProgramSpec = {
   readonly name: string
@@ -80,7 +81,7 @@ export function startProgram(spec: ProgramSpec): Program {
     const started = spawn(program, args, {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...inherited(), ...spec.env, [markVariable]: spec.runDir },
+      env: { ...inherited(), ...spec.env, ...supervisorMark(), [markVariable]: spec.runDir },
     })
     child = started
     lastPid = started.pid

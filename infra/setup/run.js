@@ -33,7 +33,8 @@ async function main([name, ...args]) {
   const task = tasks[name]
   if (!task) throw new SetupError(`"${name ?? ''}" is no task: say one of ${Object.keys(tasks).join(', ')}.`)
   checkMachine()
-  const envoy = await withAbort((abort) => prepare(task, abort))
+  const needs = name === 'start' && args.some((one) => one === '--help' || one === '-h') ? {} : task
+  const envoy = await withAbort((abort) => prepare(needs, abort))
   const [program, ...first] = task.command
   return await execute(join(bin, program), [...first, ...args], {
     ...process.env,

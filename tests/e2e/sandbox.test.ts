@@ -97,6 +97,15 @@ test('a taken port is told with its owner and the variable that moves us, and no
   }
 })
 
+test('help is an answer, and an unknown option one line', async () => {
+  const [help, unknown] = [start({}, '--help'), start({}, '--frobnicate')]
+  expect(await help.exit).toBe(0)
+  for (const part of ['--fresh', '--smoke', 'ISTHMUS_SANDBOX_OCTET', 'Keys', 'Exit codes'])
+    expect(help.said()).toContain(part)
+  expect(await unknown.exit).toBe(2)
+  expect(unknown.said()).toMatch(/^✘ Unknown option '--frobnicate': .*npm start -- --help\)\n$/)
+})
+
 test('a directory that cannot be made, or is somebody’s own, is one sentence', async () => {
   writeFileSync(join(home, 'file'), '')
   const within = start({ ISTHMUS_SANDBOX: join(home, 'file/x') })
@@ -129,8 +138,10 @@ test('a fleet: started, crossed, edited, killed, resumed, ended', { timeout: 300
   const second = start()
   expect(await second.exit).toBe(0)
   expect(second.said()).toContain(`http://127.0.0.1:${shopPort}`)
+  await expectOthersStayAway()
 
   expect(await cli('status')).toMatch(/ireland-1.+serving.+connected/)
+  expect(await cli('get', 'imports', '--service', 'reviews')).toMatch(/virginia-1 .*virginia-2 \(1\) > ireland-1 \(2\)/)
   const ids = await idsOf()
   expect(ids).toHaveLength(3)
 
@@ -150,6 +161,21 @@ test('a fleet: started, crossed, edited, killed, resumed, ended', { timeout: 300
   expect(await third.exit).toBe(0)
   await expectNothingLeft()
 })
+
+/** Another directory on the same addresses, and the same one with its claim deleted: one line each, and nothing is touched. */
+async function expectOthersStayAway(): Promise<void> {
+  const before = processesOf(runDir)
+  const beside = start({ ISTHMUS_SANDBOX: join(home, 'fleet two') }, '--fresh')
+  expect(await beside.exit).toBe(1)
+  expect(beside.said()).toMatch(/^✘ a sandbox runs already on these addresses \(pid \d+; .*ISTHMUS_SANDBOX_OCTET.*\n$/)
+  const claim = readFileSync(join(dir, 'running.json'))
+  rmSync(join(dir, 'running.json'))
+  const thief = start({}, '--fresh')
+  expect(await thief.exit).toBe(1)
+  expect(thief.said()).toMatch(/^✘ The sandbox runs already \(pid \d+; its .*running\.json was deleted\)/)
+  expect(processesOf(runDir)).toEqual(expect.arrayContaining(before))
+  writeFileSync(join(dir, 'running.json'), claim)
+}
 
 async function expectPodsFollowTheirYaml(): Promise<void> {
   const own = join(manifests('virginia-1'), 'pods/details-v1.yaml')

@@ -1,0 +1,46 @@
+import { get } from 'node:http'
+import { type ClusterPlan, relayAddress, statusPort } from './plan.ts'
+
+/** How a relay says that its line to the centre stands (`connected`, `refused`, `away`, …), and why. */
+export type RelayStanding = { readonly state: string; readonly reason?: string }
+
+const settledMs = 15_000
+const lookMs = 100
+const bytesMax = 4 * 1024 * 1024
+
+/** Asks the relay until it is connected or refused, or for 15 seconds: gives what it said last. */
+export async function relayStanding(cluster: ClusterPlan, signal: AbortSignal): Promise<RelayStanding> {
+  for (const end = Date.now() + settledMs; ; ) {
+    const now = await ask(cluster)
+    if (now.state === 'connected' || now.state === 'refused' || Date.now() > end || signal.aborted) return now
+    await new Promise((resolve) => setTimeout(resolve, lookMs))
+  }
+}
+
+function ask(cluster: ClusterPlan): Promise<RelayStanding> {
+  return new Promise((resolve) => {
+    const silent = () => resolve({ state: 'silent', reason: 'it does not answer at its status address' })
+    const options = { host: relayAddress(cluster), port: statusPort, path: '/status', timeout: 500, agent: false }
+    const request = get(options, (answer) => {
+      let text = ''
+      answer.setEncoding('utf8').on('data', (part: string) => {
+        text += part
+        if (text.length > bytesMax) answer.destroy()
+      })
+      answer.on('error', silent)
+      answer.on('close', () => resolve(parse(text) ?? { state: 'silent' }))
+    })
+    request.on('timeout', () => request.destroy())
+    request.on('error', silent)
+  })
+}
+
+function parse(text: string): RelayStanding | undefined {
+  try {
+    const { state, centre } = JSON.parse(text) as { state?: string; centre?: { state?: string; reason?: string } }
+    const { reason } = centre ?? {}
+    return { state: centre?.state ?? state ?? 'starting', ...(reason === undefined ? {} : { reason }) }
+  } catch {
+    return undefined
+  }
+}
