@@ -53,6 +53,10 @@ export async function joinCentre(settings: JoinSettings): Promise<Membership> {
     const membership = { ...answer, url: token.url, keyId: key.thumbprint, ...trusted }
     saveMembership(settings.dir, membership)
     return membership
+  } catch (error) {
+    throw ca === undefined && error instanceof Problem && error.extra['otherCa'] === true
+      ? notPublic(token, error)
+      : error
   } finally {
     client.close()
   }
@@ -93,6 +97,16 @@ function fetchCa(token: JoinToken, sha256: string): Promise<string> {
     socket.on('error', (cause) => reject(unreachable(url, cause)))
   })
 }
+
+/** A token without a digest is made by a centre that shows a certificate of its user's, which everybody is to trust. */
+const notPublic = ({ url, cluster }: JoinToken, cause: Problem): Problem =>
+  new Problem(
+    'unavailable',
+    `the centre at ${new URL(url).origin} shows a certificate of a CA that this machine does not know, and the join token ` +
+      'names none: give that CA to the relay (NODE_EXTRA_CA_CERTS=<PEM file>), or put it at the end of the file of ' +
+      `isthmus serve --tls-cert and make a new token with: isthmus token create ${cluster}`,
+    { cause },
+  )
 
 function chainOf(first: DetailedPeerCertificate): Uint8Array[] {
   const chain: Uint8Array[] = []

@@ -8,6 +8,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import { nouns } from '#cli/nouns.ts'
+import { joinCentre } from '#gateway/uplink/join.ts'
+import { formatJoinToken, parseJoinToken } from '#mesh/wire/join-token.ts'
+import { giveDatabase } from '#tests/support/database-template.ts'
 import { programPath, root } from '#tests/support/parts.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -21,6 +24,7 @@ let url = ''
 
 beforeAll(async () => {
   const log: string[] = []
+  await giveDatabase(data)
   centre = spawn(process.execPath, [await programPath('centre'), '--listen', '127.0.0.1:0', '--data', data], {
     env: { PATH: process.env['PATH'], HOME: home },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -80,6 +84,17 @@ test('a cluster is registered, told with the next command, and its token with th
   )
   const json: unknown = JSON.parse(await says(['token', 'create', 'paris-1', '-o', 'json']))
   expect(json).toMatchObject({ cluster: 'paris-1', token: expect.stringMatching(/^isthmus_join_/) })
+})
+
+test('a join token without a digest, at a centre of a private CA: says that the CA is unknown here, not another one', async () => {
+  await isthmus([...good(), 'cluster', 'create', 'paris-3'])
+  const { token } = JSON.parse(await says(['token', 'create', 'paris-3', '-o', 'json'])) as { token: string }
+  const { caSha256: _, ...rest } = parseJoinToken(token)
+  const bare = formatJoinToken(rest)
+  const place = { cluster: 'paris-3', network: 'paris-3', region: 'eu-west-3', version: '0' }
+  await expect(joinCentre({ ...place, token: bare, dir: at('paris-3') })).rejects.toThrow(
+    /a CA that this machine does not know, and the join token names none: .*NODE_EXTRA_CA_CERTS.*isthmus token create paris-3/,
+  )
 })
 
 test('table, JSON and YAML say the same; a pipe sees no colour; short names work', async () => {
