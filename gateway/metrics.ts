@@ -16,6 +16,10 @@ export type Observed = {
   readonly connected: boolean
   readonly rejectedObjects: number
   readonly stateFaults: number
+  /** How many of the own gateways are in each state. */
+  readonly ownGateways: Readonly<Record<string, number>>
+  /** Names of gateways that this relay resolves, by what is wrong with them. */
+  readonly gatewayNames: Readonly<Record<string, number>>
   readonly expiry: { readonly issuing?: number; readonly serving?: number }
 }
 
@@ -34,6 +38,8 @@ export const nothingYet: Observed = {
   connected: false,
   rejectedObjects: 0,
   stateFaults: 0,
+  ownGateways: {},
+  gatewayNames: {},
   expiry: {},
 }
 
@@ -68,6 +74,14 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     connected: gauge('isthmus_relay_centre_connected', '1 while the centre answers.'),
     rejected: gauge('isthmus_relay_rejected_objects', 'Objects of the cluster that are set aside.'),
     faults: gauge('isthmus_relay_state_faults', 'State files that could not be read or written.'),
+    ownGateways: gauge('isthmus_relay_own_gateways', 'East-west gateways of this cluster, as others are told.', [
+      'state',
+    ]),
+    gatewayNames: gauge(
+      'isthmus_relay_gateway_names',
+      'Host names of gateways: all, without any address, served from an older answer, leading to another cluster.',
+      ['kind'],
+    ),
     expiry: gauge('isthmus_relay_certificate_expiry_seconds', 'End of a certificate, Unix time.', ['certificate']),
   }
   const rising = {
@@ -94,6 +108,8 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     plain.connected.set(now.connected ? 1 : 0)
     plain.rejected.set(now.rejectedObjects)
     plain.faults.set(now.stateFaults)
+    for (const [state, count] of Object.entries(now.ownGateways)) plain.ownGateways.set({ state }, count)
+    for (const [kind, count] of Object.entries(now.gatewayNames)) plain.gatewayNames.set({ kind }, count)
     for (const [certificate, end] of Object.entries(now.expiry)) plain.expiry.set({ certificate }, end / 1000)
     for (const one of Object.values(rising)) one.reset()
     for (const [type, count] of Object.entries(now.pushes)) rising.pushes.inc({ type: shortType(type) }, count)

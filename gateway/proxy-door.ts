@@ -3,10 +3,12 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { authenticator } from '#gateway/authenticate.ts'
 import type { Certificates } from '#gateway/certificates.ts'
+import { gatewaySight } from '#gateway/gateway-sight.ts'
 import { type CertificateCounters, certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { fileJwks } from '#gateway/identity/jwks.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
+import type { Sight } from '#gateway/plan-own-gateways.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import { type AdsObservables, type AdsServer, type AdsStatus, serveAds } from '#gateway/relay/server.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
@@ -36,6 +38,8 @@ export type ProxyDoor = {
   changed(): void
   status(): AdsStatus
   observables(): Partial<AdsObservables>
+  /** Who is connected; undefined while it is closed. */
+  sight(): Sight | undefined
   certified(): CertificateCounters
   close(): Promise<void>
 }
@@ -60,6 +64,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
   const translator = createTranslator()
   const rooted = withRoots(() => certificates.issuing.current()?.roots.map(certificatePem))
   const proxyOf = parsedOnce()
+  const sightOf = gatewaySight(proxyOf)
   let ads: AdsServer | undefined
   let shown: string | undefined
   let closed = false
@@ -77,6 +82,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     changed: () => ads?.changed(),
     status: () => ads?.status() ?? { proxies: [], quarantined: [] },
     observables: () => ads?.observables() ?? {},
+    sight: () => ads && sightOf(ads),
     certified: issuing.counters,
     close: async () => {
       closed = true

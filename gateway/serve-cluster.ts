@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
 import { keepCertificates } from '#gateway/keep-certificates.ts'
 import type { Observed } from '#gateway/metrics.ts'
+import { openGateways } from '#gateway/open-gateways.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
 import type { Self } from '#gateway/self.ts'
@@ -52,7 +53,14 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const certificates = await openCertificates({ stateDir, home, ips, clock, warn: (text) => log.warn(text) })
   const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
   await cluster.start()
-  const keeper = viewKeeper(home, cluster.current(), log)
+  const gateways = openGateways({
+    ...{ stateDir, home, settings, own: cluster.current, sight: () => door.sight(), log },
+    onDial: () => {
+      if (keeper.redial()) door.changed()
+    },
+    onOwn: () => report(),
+  })
+  const keeper = viewKeeper(home, cluster.current(), log, gateways.dialled)
   const line = openLine(parts, (received) => {
     if (keeper.received(received)) door.changed()
     report()
@@ -63,7 +71,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     const { config } = keeper.view()
     told = reportOf({
       own: cluster.current(),
-      home,
+      home: gateways.home(),
       relayVersion,
       flat: keeper.sharesNetwork(),
       ...(told ? { previous: told.items } : {}),
@@ -99,7 +107,12 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       centre: line.status(),
       config: keeper.facts(),
       rejected: cluster.rejected(),
-      conditions: [...notAMember(), ...(told?.conditions ?? []), ...(keeper.view().config?.conditions ?? [])],
+      conditions: [
+        ...notAMember(),
+        ...gateways.conditions(),
+        ...(told?.conditions ?? []),
+        ...(keeper.view().config?.conditions ?? []),
+      ],
       certificates: certificates.expiry(),
       ...door.status(),
     }),
@@ -107,6 +120,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       const centre = line.status()
       return {
         ...door.observables(),
+        ...gateways.observed(),
         issued: door.certified().issued,
         toTell: centre.toTell,
         lastHeardAt: centre.lastHeardAt,
@@ -119,6 +133,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     stop: async () => {
       pauses.end()
       void cluster.stop()
+      gateways.stop()
       line.stop()
       await door.close()
     },

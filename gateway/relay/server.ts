@@ -4,6 +4,7 @@ import { Server, type ServiceDefinition, type UntypedServiceImplementation } fro
 import { type Address, listen } from '#gateway/relay/connections.ts'
 import { type AdsCounts, createHub, type Hub, type HubOptions, identityText } from '#gateway/relay/hub.ts'
 import { type AdsLimits, adsLimits } from '#gateway/relay/limits.ts'
+import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import type { Quarantined } from '#gateway/relay/quarantine.ts'
 import { parseRequest } from '#gateway/relay/request.ts'
 import { type Serving, servingCertificate } from '#gateway/relay/serving-certificate.ts'
@@ -35,6 +36,8 @@ export type ProxyStatus = {
 
 export type AdsStatus = { readonly proxies: readonly ProxyStatus[]; readonly quarantined: readonly Quarantined[] }
 
+export type AdsClient = { readonly proxy: ConnectedProxy; readonly types: ProxyStatus['types'] }
+
 export type AdsObservables = AdsCounts & {
   readonly streams: number
   readonly connections: number
@@ -50,6 +53,8 @@ export type AdsServer = {
   /** Replaces certificate and client roots for new handshakes; streams stay. Throws `invalid` when they are not usable. */
   readonly rotate: (serving: Serving) => void
   readonly status: () => AdsStatus
+  /** The connected proxies of one kind (`router`), and what each has of each type. */
+  readonly clients: (kind: string) => readonly AdsClient[]
   readonly observables: () => AdsObservables
   /** Ends every stream with UNAVAILABLE; the port stays open for those that dial again. */
   readonly cut: () => void
@@ -131,6 +136,11 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
     changed: rounds.changed,
     rotate: certificate.rotate,
     status: () => ({ proxies: [...hub.streams].flatMap(statusOf), quarantined: hub.quarantine.list() }),
+    clients: (kind) =>
+      [...hub.streams].flatMap((stream) => {
+        const proxy = stream.proxy()
+        return proxy?.kind === kind ? [{ proxy, types: typesOf(stream.state()) }] : []
+      }),
     observables: () => ({
       ...hub.counts(),
       streams: hub.streams.size,
