@@ -2,8 +2,14 @@ import { defineConfig } from 'vitest/config'
 
 const ci = process.env['CI'] === 'true'
 
-/** Suites that start many real programs: one file at a time, after all others, so that times mean something on two cores. */
-const serial = ['e2e', 'contract', 'scenario'].map((room) => `tests/${room}/**/*.test.ts`)
+/**
+ * Suites with many real programs, or where it matters when something happens: one file at a time, after all others, so that
+ * times mean something on two cores. The other contracts and the scenarios mostly wait, for a disk or for each other.
+ */
+const serial = [
+  'tests/e2e/**/*.test.ts',
+  'tests/contract/{ads,ads-envoy,channel,faults,inbound-trust,trust-envoy}.test.ts',
+]
 
 export default defineConfig({
   test: {

@@ -44,8 +44,12 @@ export type DatabaseSettings = {
   /** The directory of the embedded database. With neither, it lives in memory and dies with the process. */
   readonly dir?: string | undefined
   readonly log: Log
-  /** For tests: the migrations to bring the database to, and a look at every statement (`commit` too); it may throw. */
+  /**
+   * For tests: the migrations to bring the database to; what a new embedded database begins as (see `openPglite`: making
+   * one takes a second); a look at every statement (`commit` too), which may throw.
+   */
   readonly migrations?: readonly Migration[]
+  readonly template?: string | undefined
   readonly onStatement?: (text: string) => void
 }
 
@@ -78,11 +82,11 @@ export async function openDatabase(settings: DatabaseSettings): Promise<Database
 }
 
 async function openEngine(
-  { url, dir, log }: DatabaseSettings,
+  { url, dir, log, template }: DatabaseSettings,
   tags: readonly string[],
 ): Promise<{ engine: Engine; release: () => void }> {
   if (url !== undefined) return { engine: openPostgres(url), release: () => undefined }
-  if (dir === undefined) return { engine: await openPglite(undefined), release: () => undefined }
+  if (dir === undefined) return { engine: await openPglite(undefined, template), release: () => undefined }
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const lock = lockDirectory(dir)
   const files = join(dir, 'database')
@@ -90,16 +94,16 @@ async function openEngine(
     // The journal first: one that brings nothing back leaves the database where it is, the best there is.
     if (lock.machineDied && bringsBack(join(dir, 'journal'), tags) && existsSync(files)) setAside(files, log)
     lock.settled()
-    return { engine: await openEmbedded(files), release: lock.release }
+    return { engine: await openEmbedded(files, template), release: lock.release }
   } catch (error) {
     lock.release()
     throw error
   }
 }
 
-async function openEmbedded(files: string): Promise<Engine> {
+async function openEmbedded(files: string, template: string | undefined): Promise<Engine> {
   try {
-    return await openPglite(files)
+    return await openPglite(files, template)
   } catch (cause) {
     throw new Problem(
       'unavailable',

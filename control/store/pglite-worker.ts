@@ -1,3 +1,4 @@
+import { openAsBlob } from 'node:fs'
 import { setImmediate as breathe } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
@@ -19,9 +20,10 @@ export type WorkerAnswer =
 const port = parentPort
 if (!port) throw new Error('pglite-worker.ts runs as a worker thread only')
 
-const { dir } = workerData as { readonly dir?: string }
+const { dir, template } = workerData as { readonly dir?: string; readonly template?: string }
 const database = await PGlite.create({
   ...(dir === undefined ? {} : { dataDir: dir }),
+  ...(template === undefined ? {} : { loadDataDir: await openAsBlob(template) }),
   // Small buffers and little write-ahead log kept: a centre of 200 clusters holds tens of megabytes.
   startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=24MB', '-c', 'max_wal_size=64MB'],
 })

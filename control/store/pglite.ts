@@ -12,10 +12,12 @@ const waitingMax = 1000
 /**
  * The embedded engine on directory `dir` (in memory without one): PGlite in a worker thread, one transaction at a time
  * in the order of asking. It has one connection, so a single statement waits for the open transaction too: it would
- * otherwise read what is not committed. Throws when the directory cannot be opened as a database.
+ * otherwise read what is not committed. A new database begins as `template` (a tar archive of one) where that is given.
+ * Throws when the directory cannot be opened as a database.
  */
-export async function openPglite(dir: string | undefined): Promise<Engine> {
-  if (dir !== undefined && !existsSync(dir)) await makePglite(dir)
+export async function openPglite(dir: string | undefined, template?: string): Promise<Engine> {
+  if (dir === undefined) return openThread(dir, template)
+  if (!existsSync(dir)) await makePglite(dir, template)
   return openThread(dir)
 }
 
@@ -23,16 +25,16 @@ export async function openPglite(dir: string | undefined): Promise<Engine> {
  * Makes a fresh database beside `dir` and renames it when it is whole, so a start that was cut short leaves nothing that
  * looks like one. The thread that made it holds half a gigabyte and is ended.
  */
-async function makePglite(dir: string): Promise<void> {
+async function makePglite(dir: string, template: string | undefined): Promise<void> {
   const fresh = `${dir}.new`
   rmSync(fresh, { recursive: true, force: true })
-  const engine = await openThread(fresh)
+  const engine = await openThread(fresh, template)
   await engine.close()
   renameSync(fresh, dir)
 }
 
-async function openThread(dir: string | undefined): Promise<Engine> {
-  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir } })
+async function openThread(dir: string | undefined, template?: string): Promise<Engine> {
+  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir, template } })
   const waiting = new Map<number, { readonly resolve: (rows: Rows) => void; readonly reject: (e: Error) => void }>()
   let fault: Error | undefined
   let nextId = 1

@@ -18,6 +18,7 @@ import { parseJoinToken } from '#mesh/wire/join-token.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
 import { type TestCentre, TestRelay } from '#tests/support/centre.ts'
+import { giveDatabase } from '#tests/support/database-template.ts'
 import { exported, facts, silentLog, summary } from '#tests/support/stores.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'serve-'))
@@ -131,6 +132,7 @@ describe('one process', () => {
   let east: TestRelay
   let west: TestRelay
   beforeAll(async () => {
+    await giveDatabase(join(dir, 'data'))
     served = await serveCentre(settings())
     east = await relayOf(served, 'east').join()
     west = await relayOf(served, 'west').join()
@@ -306,6 +308,7 @@ describe('settings that cannot work', () => {
 
 describe("with the operator's own certificate", () => {
   test('it is shown, join tokens name the CA it ends in, and relays are given that CA too', async () => {
+    for (const name of ['other', 'own']) await giveDatabase(join(dir, name))
     const other = await serveCentre(settings({ data: join(dir, 'other') }))
     const made = await issueServing(other.centre, ['127.0.0.1'])
     await other.stop()
@@ -382,10 +385,13 @@ describe('as a program', () => {
       body: { appliedSeq: 2 },
     })
     await expect
-      .poll(async () => {
-        await relay.pull()
-        return relay.text()
-      })
+      .poll(
+        async () => {
+          await relay.pull()
+          return relay.text()
+        },
+        { timeout: 20_000 },
+      )
       .toContain('export/shop/b')
     expect(await running?.end('SIGTERM')).toBe(0)
     const admin = readFileSync(served.keyFile, 'utf8').trim()

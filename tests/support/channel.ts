@@ -10,6 +10,7 @@ import { assertionOf, loadMembership, loadRelayKey, type Membership } from '#gat
 import type { Received } from '#gateway/uplink/received.ts'
 import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/uplink.ts'
 import type { Json } from '#mesh/model/canonical.ts'
+import { giveDatabase } from '#tests/support/database-template.ts'
 import { type FlakyLine, freePort, openFlakyLine } from '#tests/support/flaky-line.ts'
 import { exported, facts, silentLog, summary } from '#tests/support/stores.ts'
 
@@ -39,6 +40,7 @@ export async function startTestCentre(more: Partial<ServeSettings> = {}): Promis
   const line = await openFlakyLine(port)
   const url = `https://127.0.0.1:${line.port}`
   let served: ServedCentre | undefined
+  await giveDatabase(join(dir, 'centre'))
   const start = async () => {
     served = await serveCentre({
       ...{ listen: { host: '127.0.0.1', port }, url, data: join(dir, 'centre'), mesh: 'mesh1', version: '0.1.0' },

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { type ApiAnswer, call } from '#tests/support/channel.ts'
+import { giveDatabase } from '#tests/support/database-template.ts'
 import { type FaultProgram, faultProgram } from '#tests/support/fault-program.ts'
 import { type FlakyLine, freePort, openFlakyLine } from '#tests/support/flaky-line.ts'
 import { eventually } from '#tests/support/until.ts'
@@ -60,6 +61,7 @@ export async function startFaultFleet(names: readonly string[], databaseUrl?: st
     rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
   }
   try {
+    if (databaseUrl === undefined) await giveDatabase(data)
     centre.start()
     await eventually(60_000, 'the centre is ready', centreReady)
     for (const name of names) {

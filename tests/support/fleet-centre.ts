@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { join } from 'node:path'
+import { giveDatabase } from '#tests/support/database-template.ts'
 import { type Program, startProgram } from '#tests/support/fleet-program.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -64,6 +65,7 @@ export function fleetCentre(parts: {
     ...{ host, port, caFile, call },
     kill: async () => running?.kill(),
     start: async () => {
+      if (!existsSync(join(dir, 'database'))) await giveDatabase(dir)
       running = startProgram({
         name: 'centre',
         command: [
