@@ -106,6 +106,7 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
       limits: { ...limits(), ...settings.rates },
       servingEnd: tls.notAfter,
       ready: publisher.ready,
+      attention: publisher.attention,
     }
     const watch = openWatch(door)
     undo.push(() => watch.close())

@@ -12,6 +12,7 @@ import { type Migration, migrate, readMigrations } from '#control/store/migrate.
 import { openPglite } from '#control/store/pglite.ts'
 import { openPostgres } from '#control/store/postgres.ts'
 import { clusters } from '#control/store/schema/cluster.ts'
+import { storeFacts } from '#control/store/schema/store-fact.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** Drizzle's query builder, the same on every engine. Transactions are flat, so it has none of its own. */
@@ -29,6 +30,11 @@ export type Database = {
   transact<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /** Reads without a transaction: each statement is a snapshot of its own. Not inside `transact`, nor the other way. */
   read<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  /**
+   * Comes back when the store took a write just now, and with it whatever it still owed its disk. Throws `unavailable`
+   * where it does not answer, or answers and keeps nothing (a full disk, a read-only server).
+   */
+  probe(): Promise<void>
   close(): Promise<void>
 }
 
@@ -148,7 +154,7 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
       here.open = false
     })
   }
-  const once = <T>(work: (tx: Tx) => Promise<T>): Promise<T> =>
+  const once = <T>(work: (tx: Tx) => Promise<T>, then?: () => Promise<void> | undefined): Promise<T> =>
     withDeadline((live) => {
       let changes: readonly DurableChange[] = []
       return engine.transaction(
@@ -171,6 +177,7 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
         },
         async (run) => {
           if (changes.length > 0) await journal?.record(run, changes)
+          await then?.()
         },
       )
     })
@@ -179,6 +186,7 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
     kind: engine.kind,
     transact: async (work) => alone(() => retried(() => once(work))),
     read: async (work) => alone(() => retried(() => work(reader))),
+    probe: async () => alone(() => retried(() => once(touch, () => journal?.probe()))),
     close: async () => {
       await engine.close()
       await journal?.close()
@@ -226,8 +234,20 @@ async function retried<T>(work: () => Promise<T>): Promise<T> {
     }
 }
 
-/** A connection that broke (08), a server that ends or starts (57P0), no room on disk or for connections (53). */
-const away = /^(08|53|57P0)/
+/** The least that has to be written. */
+async function touch(tx: Tx): Promise<void> {
+  const target = storeFacts.name
+  await tx
+    .insert(storeFacts)
+    .values({ name: 'probe', value: '' })
+    .onConflictDoUpdate({ target, set: { value: '' } })
+}
+
+/**
+ * A connection that broke (08), a server that ends or starts (57P0), no room on disk or for connections (53), one that only
+ * reads (25006).
+ */
+const away = /^(08|53|57P0|25006)/
 
 function asProblem(error: unknown): unknown {
   if (error instanceof Problem) return error

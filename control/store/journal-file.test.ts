@@ -101,3 +101,12 @@ test('a write that fails stores nothing, and the next one works', async () => {
   await opened.close()
   expect(numbers()).toEqual([0, 1, 2, 3, 4])
 })
+
+test('a probe leaves the file as it was', async () => {
+  const opened = await openJournalFile(file, whole.length)
+  await opened.probe()
+  expect(readFileSync(file)).toEqual(whole)
+  await opened.append(record(4))
+  await opened.close()
+  expect(numbers()).toEqual([0, 1, 2, 3, 4])
+})

@@ -22,6 +22,8 @@ export type JournalContent = { readonly records: readonly JournalRecord[]; reado
 const magic = Buffer.from('isthmus-journal/1\n')
 /** Length of the payload, CRC-32 of that length, CRC-32 of the payload: a flipped length is not taken for a torn end. */
 const headBytes = 12
+/** What `probe` writes: should the machine die just then, it is a torn end. */
+const zeros = Buffer.alloc(4096)
 
 /**
  * Reads a journal; undefined when there is none. A last record that was cut short is left out (its transaction was never
@@ -62,6 +64,8 @@ export type JournalFile = {
   readonly bytes: number
   /** Resolves when the record is on disk. Throws `unavailable`, with the file as it was before, when it is not. */
   append(record: JournalRecord): Promise<void>
+  /** Writes a block beyond the end and takes it away again. Throws `unavailable` where there is no room for it. */
+  probe(): Promise<void>
   close(): Promise<void>
 }
 
@@ -92,6 +96,16 @@ export async function openJournalFile(file: string, end: number): Promise<Journa
             cause,
           },
         )
+      }
+    },
+    probe: async () => {
+      try {
+        clean = false
+        await writeAll(handle, zeros, at)
+        await cut()
+      } catch (cause) {
+        await cut().catch(() => undefined)
+        throw new Problem('unavailable', `the journal ${file} takes no writes: free space on its disk`, { cause })
       }
     },
     close: () => handle.close(),

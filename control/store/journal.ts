@@ -40,6 +40,8 @@ export type Journal = {
   prepare(tx: Tx): Promise<void>
   /** The first step after it: puts the changes on disk. Throws `unavailable` when the disk filled up just now. */
   record(run: Run, changes: readonly DurableChange[]): Promise<void>
+  /** Puts on disk what is owed to it, and sees whether it takes more. Throws `unavailable`. In nobody's transaction. */
+  probe(): Promise<void>
   close(): Promise<void>
 }
 
@@ -84,6 +86,10 @@ export async function openJournal(
       if (opened.bytes >= Math.max(compactBytesMin, 4 * base) && (await compact(drizzle(run)))) return
       owed = { n, changes }
       await settle()
+    },
+    probe: async () => {
+      await settle()
+      await opened.probe()
     },
     close: () => opened.close(),
   }

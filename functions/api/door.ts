@@ -19,6 +19,8 @@ export type Door = {
   readonly servingEnd: () => Date
   /** True once the centre has published what it knew at its start. */
   readonly ready: () => boolean
+  /** What of the centre's own work needs a hand: one line each. Strangers may read them. */
+  readonly attention: () => readonly string[]
 }
 
 export type Limits = {

@@ -1,11 +1,20 @@
 import type { Centre } from '#control/centre.ts'
 import { newPublishMemo, publish } from '#control/publish.ts'
+import { Problem } from '#mesh/model/problem.ts'
 
-/** Wakes `publish`; `stop` waits for a round under way; `ready` is true once the first went well. */
-export type Publisher = { stop(): Promise<void>; ready(): boolean }
+export type Publisher = {
+  /** Waits for a round under way. */
+  stop(): Promise<void>
+  /** True once the first round went well. */
+  ready(): boolean
+  /** A line while rounds fail one after the other: since when, and why as far as strangers may know. */
+  attention(): string[]
+}
+
+/** One that fails now and then is done again a second later, and nobody has to know. */
+const failuresToTell = 3
 
 const windowMs = 50
-const retryMs = 1000
 /** Finds rows whose note was lost, or another instance's. */
 const lookMs = 3000
 const compareMs = 10 * 60_000
@@ -15,12 +24,13 @@ const compareMs = 10 * 60_000
  * by itself every three seconds, and compares everything at the start and every ten minutes. A round that fails is logged
  * and done again; what was published stays.
  */
-export function openPublisher(centre: Centre): Publisher {
+export function openPublisher(centre: Centre, { retryMs = 1000 } = {}): Publisher {
   const memo = newPublishMemo()
   let stopped = false
   let woken = true
   let wake: () => void = () => undefined
   let comparedAt = Number.NEGATIVE_INFINITY
+  const failing = { times: 0, since: 0, why: '' }
   const unlisten = centre.bus.listen((note) => {
     if (note.kind !== 'outbox') return
     woken = true
@@ -40,6 +50,11 @@ export function openPublisher(centre: Centre): Publisher {
   const running = loop()
   return {
     ready: () => Number.isFinite(comparedAt),
+    attention: () => {
+      if (failing.times < failuresToTell) return []
+      const since = new Date(failing.since).toISOString()
+      return [`publishing fails since ${since} (${failing.times} times): ${failing.why}; what was published stays`]
+    },
     stop: async () => {
       stopped = true
       unlisten()
@@ -56,9 +71,13 @@ export function openPublisher(centre: Centre): Publisher {
         const { more } = await publish(centre, memo, always)
         if (always) comparedAt = performance.now()
         woken ||= more
+        failing.times = 0
         await pause(windowMs, false)
       } catch (error) {
         centre.log.error({ err: error }, 'publishing failed; what was published stays, and it is tried again')
+        if (failing.times === 0) failing.since = centre.now()
+        failing.times++
+        failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
         woken = true
         await pause(retryMs, false)
       }
