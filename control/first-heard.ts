@@ -77,4 +77,11 @@ const stampBy =
 const mapOf = <T extends Address>(list: readonly T[]): Map<string, T> =>
   new Map(list.map((one) => [addressKey(one), one]))
 
-const parsed = (body: string): unknown => (body === '' ? undefined : JSON.parse(body))
+/** Undefined where nothing is stored, or nothing that can be read: then nothing was heard before. */
+function parsed(body: string): unknown {
+  try {
+    return body === '' ? undefined : JSON.parse(body)
+  } catch {
+    return undefined
+  }
+}

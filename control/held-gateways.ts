@@ -1,3 +1,4 @@
+import { parseReport } from '#control/parse-report.ts'
 import type { CheckedItem } from '#control/report-item.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
@@ -5,7 +6,7 @@ import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { loadAcross } from '#control/store/streams.ts'
 import { addressKey } from '#mesh/model/address.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
-import { gatewaySummarySchema, reportKeys } from '#mesh/wire/report.ts'
+import { reportKeys } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
 /**
@@ -31,7 +32,6 @@ export async function refuseHeldGateways(
   return checked
 }
 
-function addressesIn(body: string): string[] {
-  if (body === '') return []
-  return gatewaySummarySchema.parse(JSON.parse(body)).gateways.map(addressKey)
-}
+/** None in an item that this version cannot read: one cluster's must not end the reports of all others. */
+const addressesIn = (body: string): string[] =>
+  parseReport([{ key: reportKeys.gateways, body }]).gateways.map(addressKey)

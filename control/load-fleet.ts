@@ -68,7 +68,7 @@ async function memberFrom(
 
 async function loadReported(tx: Tx, row: ClusterRow, stream: StreamName): Promise<Reported> {
   const items = await loadLive(tx, { mesh: row.mesh, stream })
-  const { exports, refused, setAside } = parseReport(items, ['export', 'refuse'])
+  const { exports, refused, setAside } = parseReport(items)
   return { exports: await datedExports(tx, row, exports), refused, ...(setAside.length > 0 ? { setAside } : {}) }
 }
 

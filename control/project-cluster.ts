@@ -22,6 +22,9 @@ export type Scope = 'all' | { readonly services: readonly ServiceKey[]; readonly
  * service is exported and both are known; when its readers change it goes from the old audience's stream and comes into
  * the new one's, in one transaction. Every stream that holds a service also holds the item `gateways`.
  *
+ * What this version cannot read of the report (a summary, the gateways) is not taken for gone: it stays with those who
+ * may still read it, as it was given last.
+ *
  * The caller holds the lock of `rep/<cluster>`, so that reports and policy never overtake each other: who comes second
  * reads what the first has committed. Gives back the revisions made.
  */
@@ -39,22 +42,29 @@ export async function projectCluster(tx: Tx, cluster: ClusterRow, scope: Scope, 
     writes.set(stream, known)
     return known
   }
-  for (const { stream, key } of placed) writesOf(stream).set(key, { key, hash: '', body: '' })
+  const kept = new Set<string>()
+  for (const { stream, key } of placed)
+    if (wanted.unread.has(placeOf(stream, key))) kept.add(stream)
+    else writesOf(stream).set(key, { key, hash: '', body: '' })
   for (const { stream, key, body } of wanted.items) writesOf(stream).set(key, toWrite({ key, body }))
 
-  const gateways = reported.get(reportKeys.gateways)?.body ?? ''
+  const gateways = gatewaysIn(reported)
   const changes: StreamChange[] = []
   for (const stream of [...writes.keys()].toSorted()) {
     const list = [...writesOf(stream).values()]
     const besides = [gatewaysKey, ...list.map((write) => write.key)]
     const holdsService =
+      kept.has(stream) ||
       list.some((write) => write.hash !== '') ||
       (scope !== 'all' && names.includes(stream) && (await hasOthers(tx, { mesh, stream }, besides)))
-    const body = holdsService && gateways !== '' ? (JSON.parse(gateways) as Json) : undefined
+    const roads =
+      gateways === 'unread' && holdsService
+        ? []
+        : [toWrite({ key: gatewaysKey, body: holdsService ? gateways : undefined })]
     const row = await lockStream(tx, { mesh, stream }, now)
     const { name, members } = wanted.audiences.get(row.audience) ?? {}
     if (row.head === 0 && name !== undefined && members) await saveAudience(tx, { mesh, name, members }, now)
-    const { delta } = await writeItems(tx, row, [...list, toWrite({ key: gatewaysKey, body })], { now })
+    const { delta } = await writeItems(tx, row, [...list, ...roads], { now })
     if (delta) changes.push({ stream, epoch: delta.epoch, rev: delta.to, delta })
   }
   return withReaders(tx, mesh, changes)
@@ -94,6 +104,15 @@ export async function withReaders(tx: Tx, mesh: string, changes: readonly Stream
   })
 }
 
+/** The body of the item `gateways`; undefined where the cluster reports none. */
+function gatewaysIn(reported: ReadonlyMap<string, ItemRow>): Json | undefined | 'unread' {
+  const row = reported.get(reportKeys.gateways)
+  if (!row) return undefined
+  return parseReport([row], ['gateways']).setAside.length > 0 ? 'unread' : (JSON.parse(row.body) as Json)
+}
+
+const placeOf = (stream: string, key: string): string => `${stream} ${key}`
+
 const emptyEntry = (stream: string): [string, Map<string, Write>] => [stream, new Map()]
 
 async function loadReported(tx: Tx, { mesh, name }: ClusterRow, scope: Scope): Promise<Map<string, ItemRow>> {
@@ -126,17 +145,23 @@ function wantedOf(
 ): {
   readonly items: { readonly stream: string; readonly key: ServiceKey; readonly body: Json }[]
   readonly audiences: ReadonlyMap<string, Audience>
+  /** Where a service would be whose summary is there and cannot be read. */
+  readonly unread: ReadonlySet<string>
 } {
   const items: { stream: string; key: ServiceKey; body: Json }[] = []
   const audiences = new Map<string, Audience>()
-  const { exports, summaries } = parseReport([...reported.values()], ['export', 'summary'])
+  const unread = new Set<string>()
+  const { exports, summaries, setAside } = parseReport([...reported.values()], ['export', 'summary'])
+  const odd = new Set(setAside.map((one) => one.key))
   for (const [key, offered] of exports) {
     const summary = summaries.get(key)
-    if (!summary) continue
+    if (!summary && !odd.has(reportKeys.summary(key))) continue
     for (const audience of audiencesOf(offered, neighbourhood)) {
       audiences.set(audience.name, audience)
-      items.push({ stream: epStream(source, audience.name), key, body: bodyFor(audience, summary) })
+      const stream = epStream(source, audience.name)
+      if (summary) items.push({ stream, key, body: bodyFor(audience, summary) })
+      else unread.add(placeOf(stream, key))
     }
   }
-  return { items, audiences }
+  return { items, audiences, unread }
 }
