@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
+import { networkFault } from '#control/held-network.ts'
 import { keyFromJwk } from '#control/jwt.ts'
 import { moved, unknownCluster } from '#control/member-cluster.ts'
 import { type ClusterRow, loadCluster, loadClusterByName, updateCluster } from '#control/store/clusters.ts'
@@ -78,7 +79,8 @@ export function secretFor(centre: Centre, parts: readonly (string | undefined)[]
  * Makes the bearer of a join token a member. The same token with the same key within its hour gives the same answer.
  * A member that joins anew (its relay lost its key) keeps its trust domain; its former key and tokens are void at once.
  *
- * Throws `forbidden` for a token that is unknown, expired or another cluster's, `conflict` for one that another key has
+ * Throws `forbidden` for a token that is unknown, expired or another cluster's and for a network of others that the
+ * operator has not named for it (the token is good for another try then), `conflict` for one that another key has
  * spent and for a relay too old or too new, `invalid` for a key that is no point of its curve or a bad network name.
  */
 export async function joinCluster(centre: Centre, request: JoinRequest): Promise<JoinAnswer> {
@@ -104,6 +106,8 @@ export async function joinCluster(centre: Centre, request: JoinRequest): Promise
       if (spentBy !== thumbprint || old.keyThumbprint !== thumbprint) throw spent(old.name)
       return { row: old, voided: false }
     }
+    const fault = await networkFault(tx, old, network, centre.now())
+    if (fault !== undefined) throw new Problem('forbidden', fault)
     const facts = { network, region: request.region, relayVersion: request.relayVersion, meshSync: request.proto }
     const key = { keyThumbprint: thumbprint, keyJwk: canonicalJson({ ...request.key }) }
     const change = { ...facts, ...key, state: 'joined', joinedAt: centre.now() } as const

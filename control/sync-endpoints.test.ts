@@ -149,20 +149,33 @@ describe('a report', () => {
     expect(Object.values(await seenBy(north)).flat()).toEqual([])
   })
 
-  test('a member that moves into the network of another gets its own share of pod addresses', async () => {
+  test('on the network of another by the operator’s word: its own share of pod addresses; by its own: refused', async () => {
     const { sync, name, west } = await mesh({ east: 'shared' })
     await sync(new Reporter().batch({ ...service({}, true), gateways }, { complete: true }))
     const reporter = new Reporter()
-    await syncEndpoints(db, west, reporter.batch({ cluster: facts('shared') }, { complete: true }), {
-      now: 1,
-      newId: randomUUID,
+    const say = (network: string) =>
+      syncEndpoints(db, west, reporter.batch({ cluster: facts(network) }, { complete: true }), {
+        now: 1,
+        newId: randomUUID,
+      })
+    const isThere = async () => (await db.read((tx) => loadCluster(tx, name, west.id)))?.network
+    const seen = async () => {
+      await projectMesh(db, name, 2000)
+      await seenBy(west)
+      return [...(held.get(west)?.values() ?? [])].map((s) => s.items.get('shop/reviews') ?? '').join()
+    }
+    const refused = [{ key: 'cluster', reason: expect.stringContaining('"shared" is that of east') }]
+    expect((await say('shared')).answer.rejected).toEqual(refused)
+    expect(await isThere()).toBe('net-west')
+    expect((await say('net-new')).answer.rejected).toBeUndefined()
+    expect(await isThere()).toBe('net-new')
+    expect(await seen()).not.toContain('10.0.0.1')
+    await db.transact(async (tx) => {
+      const row = await loadCluster(tx, name, west.id)
+      if (row) await updateCluster(tx, row, { network: 'shared' })
     })
-    expect((await db.read((tx) => loadCluster(tx, name, west.id)))?.network).toBe('shared')
-    await projectMesh(db, name, 2000)
-    await seenBy(west)
-    expect([...(held.get(west)?.values() ?? [])].map((s) => s.items.get('shop/reviews') ?? '').join()).toContain(
-      '10.0.0.1',
-    )
+    expect((await say('shared')).answer.rejected).toBeUndefined()
+    expect(await seen()).toContain('10.0.0.1')
   })
 
   test('a cluster that left: its summaries go, and it can report no more', async () => {

@@ -1,5 +1,6 @@
 import { firstHeard, hasAddresses } from '#control/first-heard.ts'
 import { refuseHeldGateways } from '#control/held-gateways.ts'
+import { refuseHeldNetwork } from '#control/held-network.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
@@ -68,7 +69,8 @@ export async function syncEndpoints(
     const rep = await lockStream(tx, { mesh: cluster.mesh, stream: reportStream(cluster.name) }, moment.now)
     const place = placeOf(rep, request, moment.now)
     const alone = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
-    const checked = await refuseHeldGateways(tx, cluster, alone)
+    const placed = await refuseHeldNetwork(tx, cluster, alone, moment.now)
+    const checked = await refuseHeldGateways(tx, cluster, placed)
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
     const { stream, changed } = await store(tx, rep, { request, checked, ...moment })
     const current = await storeFacts(tx, cluster, changed, { ...moment, stream })

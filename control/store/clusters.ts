@@ -1,4 +1,4 @@
-import { and, asc, eq, gt } from 'drizzle-orm'
+import { and, asc, eq, gt, ne } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { kept } from '#control/store/kept.ts'
 import { type ClusterRow, clusters } from '#control/store/schema/cluster.ts'
@@ -35,6 +35,14 @@ export const loadMembers = (tx: Tx, mesh: MeshName): Promise<ClusterRow[]> =>
     .select()
     .from(clusters)
     .where(and(eq(clusters.mesh, mesh), eq(clusters.state, 'joined')))
+    .orderBy(asc(clusters.name))
+
+/** Clusters on a network, those that are only expected there too. */
+export const loadOnNetwork = (tx: Tx, mesh: MeshName, network: string): Promise<ClusterRow[]> =>
+  tx
+    .select()
+    .from(clusters)
+    .where(and(eq(clusters.mesh, mesh), eq(clusters.network, network), ne(clusters.state, 'left')))
     .orderBy(asc(clusters.name))
 
 export async function insertCluster(tx: Tx, row: ClusterRow): Promise<void> {

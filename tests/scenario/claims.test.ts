@@ -137,3 +137,20 @@ test('the address of a pod belongs to the member that reported it first, also af
   await owner.sync(service(at()))
   expect(await isOwners()).toBe(true)
 })
+
+test('a relay does not put its cluster on the network of others: the operator does, and the join token is not spent', async () => {
+  await new TestRelay(centre, 'at-home').join({ network: 'home' })
+  const guest = new TestRelay(centre, 'guest')
+  const token = await guest.invite()
+  const refused = await guest.redeem(token, { network: 'home' })
+  expect([refused.status, refused.body['detail']]).toEqual([
+    403,
+    expect.stringMatching(/network "home" is that of at-home.*isthmus cluster create guest --network home/),
+  ])
+  expect((await centre.admin('PUT', '/v1/clusters/guest', { network: 'home' })).status).toBe(200)
+  expect((await guest.redeem(token, { network: 'home' })).status).toBe(200)
+  // What is announced is taken, whoever comes first.
+  await centre.admin('PUT', '/v1/clusters/announced', { network: 'ours' })
+  const early = new TestRelay(centre, 'early')
+  expect((await early.redeem(await early.invite(), { network: 'ours' })).status).toBe(403)
+})
