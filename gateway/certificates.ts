@@ -26,6 +26,8 @@ export type CertificateParts = {
   readonly stateDir: string
   readonly home: Home
   readonly ips: readonly string[]
+  /** When this cluster became a member, by the centre's clock. */
+  readonly since?: Date
   readonly clock: () => Date
   readonly warn: (text: string) => void
 }
@@ -34,10 +36,13 @@ export type CertificateParts = {
  * Opens both keys. A file that is damaged is set aside: its copy takes its place, or a new key is made and certified.
  * Throws `conflict` for a key that others may have read: that is for a person to judge.
  *
- * What does not name this cluster's trust domain, or the addresses in the settings, is due at once; an issuing CA of
- * another trust domain (the cluster left the mesh and came back) is not used at all.
+ * What is older than the membership, or does not name this cluster's trust domain and the addresses in the settings, is
+ * due at once; an issuing CA of another trust domain (the cluster left the mesh and came back) is not used at all.
  */
-export async function openCertificates({ stateDir, home, ips, clock, warn }: CertificateParts): Promise<Certificates> {
+export async function openCertificates(parts: CertificateParts): Promise<Certificates> {
+  const { stateDir, home, ips, clock, warn } = parts
+  // Certificates tell whole seconds.
+  const since = parts.since && new Date(Math.floor(parts.since.getTime() / 1000) * 1000)
   const issuing = await opened(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir), warn)
   const serving = await opened(join(stateDir, 'serving.key'), () => openServingKey(stateDir), warn)
   const names = issuingCaNames(home.mesh, home.trustDomain)
@@ -63,11 +68,11 @@ export async function openCertificates({ stateDir, home, ips, clock, warn }: Cer
       const before = [issuing.current(), serving.current()]
       // Each by itself: a refusal of the one must not let the other run out.
       const results = await Promise.allSettled([
-        renewIfDue({ key: issuing, names, clock, certify: (csr) => sign({ kind: 'issuing', csr }) }),
+        renewIfDue({ key: issuing, names, clock, since, certify: (csr) => sign({ kind: 'issuing', csr }) }),
         renewIfDue({
           key: serving,
           names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
-          clock,
+          ...{ clock, since },
           certify: (csr) => sign({ kind: 'relay-serving', csr, ips: [...ips] }),
         }),
       ])

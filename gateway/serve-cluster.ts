@@ -50,7 +50,9 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const pauses = openPauses()
   const clock = () => new Date(line.now())
   const ips = ipsOf(settings.relay)
-  const certificates = await openCertificates({ stateDir, home, ips, clock, warn: (text) => log.warn(text) })
+  const since = 'membership' in self ? { since: new Date(self.membership.time) } : {}
+  const warn = (text: string) => log.warn(text)
+  const certificates = await openCertificates({ stateDir, home, ips, clock, warn, ...since })
   const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
   await cluster.start()
   const gateways = openGateways({

@@ -120,6 +120,19 @@ describe('renewal', () => {
     expect(planRenewal(made, new Date(start.getTime() + 31 * 86_400_000)).standing).toBe('ended')
   })
 
+  test('due at once where it is not what is wanted: of another trust domain, or older than the membership', async () => {
+    const first = await renew(await renewal())
+    const again = await renewIfDue({ ...(await renewal()), since: start })
+    expect(again.keyPem).toBe(first.keyPem)
+    const moved = domain('cluster-a-g2')
+    const other = { names: issuingCaNames(mesh, moved), certify: (csr: string) => certify(csr, moved) }
+    const second = await renewIfDue({ ...(await renewal()), ...other })
+    expect(second.chain[0].names).toEqual([{ kind: 'uri', text: 'spiffe://cluster-a-g2.mesh1' }])
+    later(1)
+    const third = await renewIfDue({ ...(await renewal()), ...other, since: new Date(start.getTime() + 1000) })
+    expect(third.keyPem).not.toBe(second.keyPem)
+  })
+
   test('a new key each time; the ones before are remembered until they end, without their keys', async () => {
     const first = await renew(await renewal())
     expect((await renewIfDue(await renewal()))?.keyPem).toBe(first.keyPem)

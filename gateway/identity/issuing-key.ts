@@ -9,6 +9,7 @@ import { fileVault } from '#gateway/identity/vault.ts'
 import { checkCertificate } from '#mesh/trust/check-certificate.ts'
 import { dueAt, type Standing, standingAt } from '#mesh/trust/due.ts'
 import type { CertificateNames } from '#mesh/trust/names.ts'
+import { backdateSeconds } from '#mesh/trust/profile.ts'
 
 /** The cluster's issuing key, kept in `directory/issuing.key`. */
 export const openIssuingKey = (directory: string): Promise<CertifiedKey> =>
@@ -38,6 +39,8 @@ export type Renewal = {
   readonly clock: () => Date
   /** Has the centre certify a request (PEM). The only step that leaves this machine. */
   readonly certify: (csr: string) => Promise<Certification>
+  /** When this cluster became a member: what was certified before that may be of another centre. */
+  readonly since?: Date | undefined
 }
 
 /**
@@ -49,11 +52,12 @@ export async function renew({ key, names, clock, certify }: Renewal): Promise<Ce
   return await key.accept(answer, { names, now: clock() })
 }
 
-/** `renew`, if it is due or does not say what is wanted now: another trust domain, other addresses. */
+/** `renew`, if it is due or not what is wanted now: of another trust domain, for other addresses, of a former membership. */
 export async function renewIfDue(renewal: Renewal): Promise<Certified> {
-  const { key, names, clock } = renewal
+  const { key, names, clock, since } = renewal
   const current = key.current()
   const now = clock()
   const fits = current && checkCertificate(current.chain[0], key.profile, { names, now }).length === 0
-  return fits && !planRenewal(current, now).due ? current : await renew(renewal)
+  const former = current && since && current.chain[0].notBefore.getTime() + backdateSeconds * 1000 < since.getTime()
+  return fits && !former && !planRenewal(current, now).due ? current : await renew(renewal)
 }

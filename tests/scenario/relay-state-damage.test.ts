@@ -79,6 +79,24 @@ test.each(['issuing.key', 'serving.key'])(
   },
 )
 
+const line = async () => (await home.status()).centre?.state
+const notAMember = async () => (await home.status()).conditions.filter(({ type }) => type === 'NotAMember')
+
+test('a membership that is in force: the token is not spent', async () => {
+  await joined.withCentre(async () => {
+    const token = await joined.centre.token('west')
+    await home.start(token)
+    await eventually(10_000, 'connected', async () => (await line()) === 'connected')
+    expect(home.logged.join()).not.toContain('joining anew')
+    await home.stop()
+    const other = await joined.copy()
+    for (const name of ['relay-key.pem', 'membership.json', 'membership.json.1']) other.cut(name)
+    await other.start(token)
+    home = other
+    await eventually(10_000, 'who needs it joins with it', async () => (await line()) === 'connected')
+  })
+})
+
 describe('a relay that lost its key', () => {
   test.each(['cut off', 'missing'])('%s: names the steps, and is a member again with the token', async (how) => {
     damages[how]?.('relay-key.pem')
@@ -108,5 +126,42 @@ describe('a relay that lost its key', () => {
     expect(await home.served()).toContain(remoteCluster)
     expect(home.logged.join()).toContain(`set aside as ${home.file('membership.json.1')}.damaged`)
     expect((await home.status()).conditions[0]?.message).toContain('isthmus token create west')
+  })
+})
+
+test('the cluster was removed: the step is named, own pods are served; a token given is tried, and it is a member again', async () => {
+  await joined.withCentre(async () => {
+    await home.start(await joined.centre.token('west'))
+    await eventually(10_000, 'connected', async () => (await line()) === 'connected')
+    await home.stop()
+    await joined.centre.api('DELETE', '/v1/clusters/west')
+
+    await home.start()
+    await eventually(10_000, 'refused', async () => (await line()) === 'refused')
+    const [condition] = await notAMember()
+    expect(condition?.message).toContain('isthmus token create west')
+    expect(condition?.message).toContain(`isthmus relay --dir ${home.dir} --join <token>`)
+    expect(home.logged.filter((one) => one.includes('isthmus token create west'))).toHaveLength(1)
+    expect(await home.served()).toContain(remoteCluster)
+    await home.stop()
+
+    const spent = await joined.centre.token('west')
+    await joined.centre.api('DELETE', '/v1/clusters/west')
+    await home.start(spent)
+    await eventually(10_000, 'a token that does not help is said', async () =>
+      (await notAMember())[0]?.message.includes('the join token given does not help (the join token'),
+    )
+    expect(await home.served()).toContain(remoteCluster)
+    await home.stop()
+
+    await home.start(await joined.centre.token('west'))
+    await eventually(20_000, 'a member again', async () => (await line()) === 'connected')
+    expect(await notAMember()).toEqual([])
+    expect(loadMembership(home.file(''))?.trustDomain).toMatch(/^west-g[23].mesh1$/)
+    await eventually(10_000, 'it serves under its new name', async () => {
+      const { state, trustDomain } = await home.status()
+      return state === 'serving' && trustDomain === loadMembership(home.file(''))?.trustDomain
+    })
+    await eventually(10_000, 'and knows the others', async () => (await home.served()).includes(remoteCluster))
   })
 })
