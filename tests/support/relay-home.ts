@@ -7,8 +7,8 @@ import { parse, stringify } from 'yaml'
 import { loadRelaySettings } from '#gateway/settings.ts'
 import { startRelay } from '#gateway/start-relay.ts'
 import { typeUrls } from '#mesh/model/resource.ts'
-import { openProxy } from '#tests/support/ads-client.ts'
-import { joinMember, reportOn, startTestCentre, type TestCentre } from '#tests/support/channel.ts'
+import { openProxy, type ScriptedProxy } from '#tests/support/ads-client.ts'
+import { joinMember, reportOn, startTestCentre, type TestCentre, type TestMember } from '#tests/support/channel.ts'
 import { writeService } from '#tests/support/fault-manifests.ts'
 import { freePort } from '#tests/support/flaky-line.ts'
 import { eventually } from '#tests/support/until.ts'
@@ -37,6 +37,8 @@ export type RelayHome = {
   stop(): Promise<void>
   status(): Promise<RelayStatus>
   metrics(): Promise<string>
+  /** A proxy that says it is one of pod reviews-0: its sidecar, or a gateway at 127.0.1.9. It is the caller's to close. */
+  dial(kind: 'sidecar' | 'router'): ScriptedProxy
   /** Everything that a proxy of pod reviews-0 is served, by name. */
   served(): Promise<readonly string[]>
   flip(name: string, at?: number): void
@@ -46,6 +48,8 @@ export type RelayHome = {
 /** A cluster that joined, knows `reviews` of east, and has its certificates; its centre is away now. */
 export type JoinedHome = {
   readonly centre: TestCentre
+  /** The other member, which offers `reviews`. */
+  readonly east: TestMember
   /** A fresh copy, with ports of its own where `ports` says so: two of them may run at once. */
   copy(ports?: 'own-ports'): Promise<RelayHome>
   /** The centre answers while `work` runs. */
@@ -82,7 +86,7 @@ export async function openJoinedHome(address: string): Promise<JoinedHome> {
   let copies = 0
 
   return {
-    centre,
+    ...{ centre, east },
     copy: async (ports) => {
       const home = homeAt(join(centre.dir, `west-${++copies}`))
       cpSync(first.dir, home.dir, { recursive: true })
@@ -142,6 +146,16 @@ export async function openJoinedHome(address: string): Promise<JoinedHome> {
       for await (const part of answer) text += part.toString()
       return text
     }
+    const dial = (kind: 'sidecar' | 'router') =>
+      openProxy({
+        ...{ host: address, port: relay().port, mode: 'delta', relayRoots: centre.ca() },
+        headers: { authorization: `Bearer ${kube.token()}` },
+        node: {
+          id: `${kind}~${kind === 'router' ? '127.0.1.9' : '10.0.0.1'}~reviews-0.shop~shop.svc.cluster.local`,
+          cluster: 'reviews.shop',
+          metadata: { NAMESPACE: 'shop', SERVICE_ACCOUNT: 'reviews', CLUSTER_ID: 'west' },
+        },
+      })
     return {
       dir,
       logged,
@@ -160,15 +174,9 @@ export async function openJoinedHome(address: string): Promise<JoinedHome> {
       },
       status: async () => JSON.parse(await ask('/status')) as RelayStatus,
       metrics: () => ask('/metrics'),
+      dial,
       served: async () => {
-        const proxy = openProxy({
-          ...{ host: address, port: relay().port, mode: 'delta', relayRoots: centre.ca() },
-          headers: { authorization: `Bearer ${kube.token()}` },
-          node: {
-            ...{ id: 'sidecar~10.0.0.1~reviews-0.shop~shop.svc.cluster.local', cluster: 'reviews.shop' },
-            metadata: { NAMESPACE: 'shop', SERVICE_ACCOUNT: 'reviews', CLUSTER_ID: 'west' },
-          },
-        })
+        const proxy = dial('sidecar')
         const late = setTimeout(() => proxy.close(), 5000)
         await Promise.race([proxy.ready, proxy.ended])
         clearTimeout(late)
