@@ -153,6 +153,15 @@ describe('who is dialled', () => {
     ])
   })
 
+  test('a cluster whose gateways are all down stays in its place: others are preferred, and it is the last resort', () => {
+    const down = { gateways: [`${gw(1)} down`], counts: '4/4' }
+    expect(tiers({ b: down, c: { gateways: [gw(2)], counts: '1/1' } }, [{ b: 1 }, { c: 1 }])).toEqual([
+      ['b/r2 ×1 [127.22.0.1:15443 ×4 UNHEALTHY]'],
+      ['c/r2 ×1 [127.22.0.2:15443 ×1]'],
+    ])
+    expect(tiers({ b: down }, [{ b: 1 }])).toEqual([['b/r2 ×1 [127.22.0.1:15443 ×4 UNHEALTHY]']])
+  })
+
   test('one network: pods, not gateways; and nothing flat heard yet: the gateway', () => {
     const flat = ['10.1.0.2:8080 80 r2/', '10.1.0.1:8080 80 r2/', '10.1.0.3:99 81 r2/', 'pod-4:8080 80 r2/']
     expect(tiers({ b: { network: 'lan', gateways: [gw(1)], counts: '2/2', flat } }, [{ b: 1 }])).toEqual([
