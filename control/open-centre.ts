@@ -18,6 +18,7 @@ import { certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
 import { controlPlaneCaNames, rootNames } from '#mesh/trust/names.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
+import { centreOrigin, centreUrlFault } from '#mesh/wire/centre-url.ts'
 
 export type OpenSettings = Pick<Centre, 'db' | 'now' | 'random' | 'bus' | 'log' | 'measures' | 'reservedIps'> & {
   readonly mesh: string
@@ -65,12 +66,12 @@ export async function openCentre(settings: OpenSettings): Promise<Centre> {
   return centre
 }
 
-/** `https://host[:port]`, without path and trailing slash. Throws `invalid`. */
+/** `https://host[:port]`, without trailing slash. Throws `invalid` that says what is wrong, never with a password. */
 export function parseCentreUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url?.protocol !== 'https:' || url.pathname !== '/' || url.search !== '' || url.username !== '')
-    throw new Problem('invalid', `--url "${text.slice(0, 200)}" must be https://<host>[:<port>], as relays dial it`)
-  return url.origin
+  const fault = centreUrlFault(text)
+  if (fault === undefined) return centreOrigin(text)
+  const shown = text.includes('@') ? '' : ` "${text.toWellFormed().slice(0, 200)}"`
+  throw new Problem('invalid', `--url${shown} must be https://<host>[:<port>], as relays dial it: ${fault}`)
 }
 
 /** A passphrase that we made holds 256 random bits: stretching it adds nothing but seconds to each start. */

@@ -1,4 +1,5 @@
 import { Problem } from '#mesh/model/problem.ts'
+import { centreOrigin, centreUrlFault } from '#mesh/wire/centre-url.ts'
 
 /** What one join token holds: where to go, the secret, and the SHA-256 (hex) of the DER of the centre's CA certificate. */
 export type JoinToken = {
@@ -40,10 +41,19 @@ export function parseJoinToken(pasted: string): JoinToken {
   }
   if (typeof body.u !== 'string' || typeof body.t !== 'string' || typeof body.c !== 'string')
     throw new Problem('invalid', 'the join token is cut off or damaged: copy it again, whole')
-  const url = URL.canParse(body.u) ? new URL(body.u) : undefined
-  if (url?.protocol !== 'https:')
-    throw new Problem('invalid', 'the join token names a centre without https: relays dial https only')
+  const fault = centreUrlFault(body.u)
+  if (fault)
+    throw new Problem(
+      'invalid',
+      `the join token names a URL that is no centre's: ${fault}; start the centre with --url https://<host>:<port>, ` +
+        'then make a new token with: isthmus token create <cluster>',
+    )
   if (body.h !== undefined && (typeof body.h !== 'string' || !/^[0-9a-f]{64}$/.test(body.h)))
     throw new Problem('invalid', 'the join token holds a malformed CA digest: copy it again, whole')
-  return { url: body.u, token: body.t, cluster: body.c, ...(typeof body.h === 'string' ? { caSha256: body.h } : {}) }
+  return {
+    url: centreOrigin(body.u),
+    token: body.t,
+    cluster: body.c,
+    ...(typeof body.h === 'string' ? { caSha256: body.h } : {}),
+  }
 }
