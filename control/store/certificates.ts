@@ -33,3 +33,32 @@ export async function pruneCertificates(tx: Tx, mesh: MeshName, before: number, 
   dropped(tx, certificates, rows)
   return rows.length
 }
+
+/**
+ * Forgets the certificates of one cluster that were issued first where it has more than `max`, at most `limit` of them;
+ * gives back how many. A relay that restarts over and over gets a new one each time.
+ */
+export async function boundCertificates(
+  tx: Tx,
+  mesh: MeshName,
+  clusterId: string,
+  { max, limit }: { readonly max: number; readonly limit: number },
+): Promise<number> {
+  const theirs = and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId))
+  const [row] = await tx.select({ n: count() }).from(certificates).where(theirs)
+  const many = Math.min(limit, (row?.n ?? 0) - max)
+  if (many <= 0) return 0
+  const first = await tx
+    .select({ serial: certificates.serial })
+    .from(certificates)
+    .where(theirs)
+    .orderBy(certificates.issuedAt, certificates.serial)
+    .limit(many)
+  const serials = first.map(({ serial }) => serial)
+  const rows = await tx
+    .delete(certificates)
+    .where(and(theirs, inArray(certificates.serial, serials)))
+    .returning()
+  dropped(tx, certificates, rows)
+  return rows.length
+}

@@ -1,4 +1,4 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, lt, lte, or } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { type CompiledRow, compiled } from '#control/store/schema/compiled.ts'
 import type { MeshName } from '#mesh/model/id.ts'
@@ -60,8 +60,13 @@ export async function appendCompiled(tx: Tx, row: CompiledRow): Promise<void> {
   await tx.insert(compiled).values(row)
 }
 
-/** Forgets what is older than `before`, the newest config of each cluster in `keep` excepted. */
-export async function pruneCompiled(tx: Tx, mesh: MeshName, cluster: string, before: number): Promise<void> {
+/** Forgets what is older than `before`, and all but the newest `max`; never the newest config of a cluster. */
+export async function pruneCompiled(
+  tx: Tx,
+  mesh: MeshName,
+  cluster: string,
+  { before, max }: { readonly before: number; readonly max: number },
+): Promise<void> {
   const last = await loadLastCompiled(tx, mesh, cluster)
   if (last === undefined) return
   await tx
@@ -70,7 +75,7 @@ export async function pruneCompiled(tx: Tx, mesh: MeshName, cluster: string, bef
       and(
         eq(compiled.mesh, mesh),
         eq(compiled.cluster, cluster),
-        lt(compiled.at, before),
+        or(lt(compiled.at, before), lte(compiled.revision, last.revision - max)),
         lt(compiled.revision, last.revision),
       ),
     )

@@ -1,6 +1,6 @@
 import type { Centre } from '#control/centre.ts'
-import { pruneAudit } from '#control/store/audit.ts'
-import { pruneCertificates } from '#control/store/certificates.ts'
+import { boundAudit, loadLoudClusters, pruneAudit } from '#control/store/audit.ts'
+import { boundCertificates, pruneCertificates } from '#control/store/certificates.ts'
 import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
@@ -20,11 +20,25 @@ export const keptMs = {
   audit: 90 * dayMs,
   certificatesEnded: 30 * dayMs,
 } as const
+/**
+ * How many are kept at most, however young: a relay that restarts over and over writes sixty events an hour, and an
+ * export that comes and goes a config each time.
+ */
+export const keptMax = {
+  compiled: 1000,
+  audit: { inAll: 100_000, perCluster: 5000 },
+  certificates: 1000,
+} as const
+export type KeptMax = {
+  readonly compiled: number
+  readonly audit: { readonly inAll: number; readonly perCluster: number }
+  readonly certificates: number
+}
 const periodMs = 60 * 60_000
 const firstMs = 60_000
 
-/** One sweep: tombstones, one-time things past their end, and history past its age. Safe to run twice. */
-export async function sweepCentre(centre: Centre): Promise<void> {
+/** One sweep: tombstones, one-time things past their end, and history past its age or its bound. Safe to run twice. */
+export async function sweepCentre(centre: Centre, max: KeptMax = keptMax): Promise<void> {
   const now = centre.now()
   await sweep(centre.db, now)
   await centre.db.transact((tx) => pruneJoinTokens(tx, now - keptMs.joinTokens))
@@ -34,11 +48,22 @@ export async function sweepCentre(centre: Centre): Promise<void> {
   )
   for (let after = ''; ; ) {
     const page = await centre.db.read((tx) => loadClusters(tx, centre.mesh, after, 100))
-    for (const { name } of page)
-      await centre.db.transact((tx) => pruneCompiled(tx, centre.mesh, name, now - keptMs.compiled))
+    for (const { name, id } of page) {
+      const compiled = { before: now - keptMs.compiled, max: max.compiled }
+      await centre.db.transact((tx) => pruneCompiled(tx, centre.mesh, name, compiled))
+      const certificates = { max: max.certificates, limit: batch }
+      await inBatches(() => centre.db.transact((tx) => boundCertificates(tx, centre.mesh, id, certificates)))
+    }
     const last = page.at(-1)
-    if (!last) return
+    if (!last) break
     after = last.name
+  }
+  for (const caller of await centre.db.read((tx) => loadLoudClusters(tx, centre.mesh, max.audit.perCluster)))
+    await boundEvents({ caller, max: max.audit.perCluster })
+  await boundEvents({ max: max.audit.inAll })
+
+  function boundEvents(of: { readonly caller?: string; readonly max: number }): Promise<number> {
+    return inBatches(() => centre.db.transact((tx) => boundAudit(tx, centre.mesh, { ...of, limit: batch })))
   }
 }
 
