@@ -11,23 +11,28 @@ export type Status = {
   readonly clusters: readonly Row[]
   /** The newest config of each cluster, as the centre compiled it. */
   readonly configs: readonly Row[]
+  /** East-west gateways, as their clusters report them. */
+  readonly gateways: readonly Row[]
   readonly relays: Readonly<Record<string, Row | null>>
 }
 
+const lists = ['/v1/clusters', '/v1/cluster-configs', '/v1/gateways']
+
 export async function readStatus(centre: Centre): Promise<Status> {
-  const [lists, relays] = await Promise.all([
-    Promise.all([listAll(centre, '/v1/clusters'), listAll(centre, '/v1/cluster-configs')]).catch((error: unknown) => {
+  const [found, relays] = await Promise.all([
+    Promise.all(lists.map((path) => listAll(centre, path))).catch((error: unknown) => {
       if (error instanceof Problem && error.kind === 'unavailable') return error
       throw error
     }),
     Promise.all(Object.entries(centre.relays).map(async ([name, url]) => [name, await relayStatus(url)] as const)),
   ])
-  const away = lists instanceof Problem
-  const [clusters, configs] = away ? [[], []] : lists
+  const away = found instanceof Problem
+  const [clusters = [], configs = [], gateways = []] = away ? [] : found
   return {
-    centre: { url: centre.url, answers: !away, ...(away ? { reason: lists.message } : {}) },
+    centre: { url: centre.url, answers: !away, ...(away ? { reason: found.message } : {}) },
     clusters,
     configs,
+    gateways,
     relays: Object.fromEntries(relays),
   }
 }
@@ -83,6 +88,14 @@ function attention(status: Status): string {
       .filter((one) => one['status'] !== 'True' && one['reason'] !== 'Left')
       .map((one) => `${cell(cluster['name'])}  ${cell(one['reason'])}: ${typeable(cell(one['message']))}`),
   )
+  // Where its relay is asked that one says more.
+  const ofGateways = status.gateways
+    .filter((one) => one['state'] === 'down' && !status.relays[cell(one['cluster'])])
+    .map(
+      (one) =>
+        `${cell(one['cluster'])}  gateway ${cell(one['address'])}:${cell(one['port'])}  Down: its cluster says that it does ` +
+        'not work; callers in other clusters prefer others: look at its relay',
+    )
   const ofRelays = Object.entries(status.relays).flatMap(([name, relay]) => {
     const list = (key: string) => (Array.isArray(relay?.[key]) ? (relay[key] as Row[]) : [])
     return [
@@ -93,7 +106,7 @@ function attention(status: Status): string {
       ...list('quarantined').map((one) => `${name}  refused by proxies: ${cell(one)}`),
     ]
   })
-  const lines = [...ofClusters, ...ofRelays]
+  const lines = [...ofClusters, ...ofGateways, ...ofRelays]
   return lines.length === 0 ? '' : `\nNeeds attention\n${lines.map((line) => `  ${line}\n`).join('')}`
 }
 
