@@ -95,7 +95,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     const server = await serveAds({
       listen: [{ host: address, port }],
       serving,
-      services: [{ definition: issuing.definition, handlers: issuing.implementation }],
+      methods: issuing.methods,
       authenticate: authenticator(home.trustDomain, verifyToken),
       resourcesFor: (connected) => translator.resourcesFor(rooted(parts.view()), proxyOf(connected)),
       log,

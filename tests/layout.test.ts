@@ -141,7 +141,7 @@ describe('the checker', () => {
       ['→ drizzle-orm: its home is control/store'],
     ],
     ['hono outside the api', 'functions/watch/a.ts', `import 'hono'`, ['→ hono: its home is functions/api']],
-    ['grpc in main', 'gateway/main.ts', `import '@grpc/grpc-js'`, ['→ @grpc/grpc-js: its home is gateway/relay']],
+    ['grpc-js in the relay', 'gateway/relay/a.ts', `import '@grpc/grpc-js'`, ['→ @grpc/grpc-js: it is a tool']],
     ['ws in the relay', 'gateway/relay/a.ts', `import 'ws'`, ['→ ws: its home is functions/watch, gateway/uplink']],
     ['forge outside trust', 'gateway/identity/a.ts', `import 'node-forge'`, ['→ node-forge: its home is mesh/trust']],
     ['a tool in a room', 'control/a.ts', `import 'fast-check'`, ['→ fast-check: it is a tool']],

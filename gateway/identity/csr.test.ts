@@ -1,10 +1,12 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { create } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { grpcServer } from '#gateway/grpc/server.ts'
 import type { CertifiedKey } from '#gateway/identity/certified-key.ts'
 import { type CertificateService, certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
@@ -14,6 +16,7 @@ import {
   type IstioCertificateRequest,
   IstioCertificateRequestSchema,
   type IstioCertificateResponse,
+  IstioCertificateResponseSchema,
 } from '#gen/istio/ca_pb.js'
 import { certificatePem, parseCertificate, parseCertificates } from '#mesh/trust/certificate.ts'
 import { checkChain } from '#mesh/trust/check-chain.ts'
@@ -67,7 +70,8 @@ let key: CertifiedKey
 let tokens: TokenIssuer
 let jwks: JwksInHand
 let service: CertificateService
-let server: grpc.Server
+let listener: Server
+let close: () => void
 let client: grpc.Client
 let port: number
 let logged: string[]
@@ -89,13 +93,11 @@ function ask(
 ): Promise<readonly string[]> {
   const metadata = new grpc.Metadata()
   for (const [name, values] of Object.entries(headers)) for (const value of [values].flat()) metadata.add(name, value)
-  const method = service.definition['createCertificate']
-  if (!method) throw new Error('no such method')
   return new Promise((done, fail) => {
     using.makeUnaryRequest<IstioCertificateRequest, IstioCertificateResponse>(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
+      '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+      (value) => Buffer.from(toBinary(IstioCertificateRequestSchema, value)),
+      (bytes) => fromBinary(IstioCertificateResponseSchema, bytes),
       create(IstioCertificateRequestSchema, request),
       metadata,
       { deadline: Date.now() + 5_000 },
@@ -132,20 +134,24 @@ beforeEach(async () => {
     cluster: 'cluster-a',
     log: { info: write, warn: write },
   })
-  server = new grpc.Server()
-  server.addService(service.definition, service.implementation)
-  const pair = { private_key: Buffer.from(relay.key.keyPem), cert_chain: Buffer.from(relay.pem) }
-  port = await new Promise<number>((done, fail) => {
-    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createSsl(null, [pair]), (error, bound) =>
-      error ? fail(error) : done(bound),
-    )
+  const server = grpcServer({
+    serving: { cert: relay.pem, key: relay.key.keyPem, clientCas: root.pem },
+    methods: service.methods,
+    messageBytes: 1 << 20,
+    onCall: () => undefined,
+  })
+  listener = createServer(server.accept)
+  close = server.close
+  port = await new Promise<number>((done) => {
+    listener.listen(0, '127.0.0.1', () => done((listener.address() as AddressInfo).port))
   })
   client = dial()
 })
 
 afterEach(() => {
   client.close()
-  server.forceShutdown()
+  close()
+  listener.close()
   rmSync(directory, { recursive: true, force: true })
 })
 
@@ -295,13 +301,6 @@ describe('renewal by the certificate in hand', () => {
   test('over mutual TLS, without a token, for the certificate’s own identity', async () => {
     const own = keyInHand()
     const { chain } = await leafOf(own)
-    const secured = new grpc.Server()
-    secured.addService(service.definition, service.implementation)
-    const pair = { private_key: Buffer.from(relay.key.keyPem), cert_chain: Buffer.from(relay.pem) }
-    const credentials = grpc.ServerCredentials.createSsl(Buffer.from(root.pem), [pair], true)
-    port = await new Promise<number>((done, fail) => {
-      secured.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error ? fail(error) : done(bound)))
-    })
     const secure = dial({ key: own, chain })
     try {
       const [renewed = ''] = await ask({ csr: await csrOf(keyInHand()) }, {}, secure)
@@ -312,7 +311,6 @@ describe('renewal by the certificate in hand', () => {
       await expect(bad).rejects.toMatchObject({ code: grpc.status.UNAUTHENTICATED })
     } finally {
       secure.close()
-      secured.forceShutdown()
     }
   })
 

@@ -1,25 +1,17 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type {
-  Metadata,
-  ServerUnaryCall,
-  ServiceDefinition,
-  sendUnaryData,
-  UntypedServiceImplementation,
-} from '@grpc/grpc-js'
+import type { Caller as GrpcCaller } from '#gateway/grpc/call.ts'
+import type { Method } from '#gateway/grpc/server.ts'
 import type { Holder, Issuer } from '#gateway/identity/issuer.ts'
 import { type RateSettings, rateLimit } from '#gateway/identity/rate.ts'
 import { refusedSentence, type VerifyToken } from '#gateway/identity/token.ts'
 import {
   type IstioCertificateRequest,
   IstioCertificateRequestSchema,
-  type IstioCertificateResponse,
   IstioCertificateResponseSchema,
 } from '#gen/istio/ca_pb.js'
-import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
+import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
 import { parseCsr } from '#mesh/trust/csr.ts'
 import { profileOf } from '#mesh/trust/profile.ts'
-
-type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>
 
 export type Log = Readonly<Record<'info' | 'warn', (facts: object, message: string) => void>>
 
@@ -31,8 +23,6 @@ export type CertificateServiceParts = {
   /** This cluster's name: what a client's `clusterid` header must be, where it sends one. */
   readonly cluster: string
   readonly limits?: Partial<RateSettings & { readonly inFlightMax: number }>
-  /** DER of the client certificate of the connection; absent: what grpc-js verified. */
-  readonly peerCertificate?: (call: Call) => Uint8Array | undefined
 }
 
 /** Counters for /metrics: only ever rise. */
@@ -44,8 +34,8 @@ export type CertificateCounters = {
 }
 
 export type CertificateService = {
-  readonly definition: ServiceDefinition
-  readonly implementation: UntypedServiceImplementation
+  /** By path. */
+  readonly methods: Readonly<Record<string, Method>>
   readonly counters: () => CertificateCounters
 }
 
@@ -53,7 +43,7 @@ const usualLimits = { burst: 10, perSecond: 0.2, keysMax: 20_000, inFlightMax: 2
 const lifeSecondsMax = profileOf('workload').lifeSecondsMax
 
 /**
- * `istio.v1.auth.IstioCertificateService` for a grpc-js server: what pilot-agent, ztunnel's kin and `isthmus proxy` call.
+ * `istio.v1.auth.IstioCertificateService` on gRPC: what pilot-agent, ztunnel's kin and `isthmus proxy` call.
  *
  * The identity comes from the verified token, or without one from the client certificate of this cluster (renewal); of
  * the request only the public key counts, and the asked life: 0 = a day, more than a day = a day, never past the issuing
@@ -70,70 +60,70 @@ export function certificateService(parts: CertificateServiceParts): CertificateS
   let lastNotAfter: Date | undefined
   let inFlight = 0
 
-  const answer = async (call: Call): Promise<IstioCertificateResponse> => {
+  const certify = async (request: IstioCertificateRequest, from: GrpcCaller): Promise<readonly string[]> => {
     if (inFlight >= limits.inFlightMax)
       throw new Problem('too-many', 'too many certificate requests at once; try again')
     inFlight += 1
     try {
-      const caller = await callerOf(call, parts)
+      const caller = await callerOf(request, from, parts)
       take(caller.bucket)
-      const { chain, certificate } = await issueFor(call.request, caller.holder, parts.issuer)
+      const { chain, certificate } = await issueFor(request, caller.holder, parts.issuer)
       issued += 1
       lastNotAfter = certificate.notAfter
       const serial = Buffer.from(certificate.serial).toString('hex')
       parts.log.info({ ...caller.holder, ...caller.facts, serial, notAfter: lastNotAfter }, 'certificate issued')
-      return create(IstioCertificateResponseSchema, { certChain: [...chain] })
+      return chain
     } finally {
       inFlight -= 1
     }
   }
 
-  const createCertificate = (call: Call, done: sendUnaryData<IstioCertificateResponse>): void => {
-    answer(call).then(
-      (response) => done(null, response),
-      (fault: unknown) => {
-        const problem = fault instanceof Problem ? fault : new Problem('internal', 'no certificate', { cause: fault })
-        refused[problem.kind] = (refused[problem.kind] ?? 0) + 1
-        parts.log.warn({ peer: call.getPeer(), kind: problem.kind, err: reasonOf(problem) }, 'certificate refused')
-        done({ code: codeOf(problem.kind), details: problem.message })
-      },
-    )
+  const createCertificate = async (message: Uint8Array, from: GrpcCaller): Promise<Uint8Array> => {
+    try {
+      const chain = await certify(requestIn(message), from)
+      return toBinary(IstioCertificateResponseSchema, create(IstioCertificateResponseSchema, { certChain: [...chain] }))
+    } catch (fault) {
+      const problem = fault instanceof Problem ? fault : new Problem('internal', 'no certificate', { cause: fault })
+      refused[problem.kind] = (refused[problem.kind] ?? 0) + 1
+      parts.log.warn({ peer: from.address, kind: problem.kind, err: reasonOf(problem) }, 'certificate refused')
+      throw told(problem)
+    }
   }
 
   return {
-    definition,
-    implementation: { createCertificate },
+    methods: { [path]: { kind: 'unary', answer: createCertificate } },
     counters: () => ({ issued, refused: { ...refused }, lastNotAfter }),
   }
 }
 
-const definition: ServiceDefinition = {
-  createCertificate: {
-    path: '/istio.v1.auth.IstioCertificateService/CreateCertificate',
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: (value: IstioCertificateRequest) => Buffer.from(toBinary(IstioCertificateRequestSchema, value)),
-    requestDeserialize: (bytes) => fromBinary(IstioCertificateRequestSchema, bytes),
-    responseSerialize: (value: IstioCertificateResponse) =>
-      Buffer.from(toBinary(IstioCertificateResponseSchema, value)),
-    responseDeserialize: (bytes) => fromBinary(IstioCertificateResponseSchema, bytes),
-  },
+const path = '/istio.v1.auth.IstioCertificateService/CreateCertificate'
+
+function requestIn(message: Uint8Array): IstioCertificateRequest {
+  try {
+    return fromBinary(IstioCertificateRequestSchema, message)
+  } catch (cause) {
+    throw new Problem('invalid', 'the message is no IstioCertificateRequest', { cause })
+  }
 }
 
 type Caller = { readonly holder: Holder; readonly bucket: string; readonly facts: object }
 
-async function callerOf(call: Call, parts: CertificateServiceParts): Promise<Caller> {
-  const cluster = soleValue(call.metadata, 'clusterid')
+async function callerOf(
+  request: IstioCertificateRequest,
+  from: GrpcCaller,
+  parts: CertificateServiceParts,
+): Promise<Caller> {
+  const cluster = soleValue(from, 'clusterid')
   if (cluster !== undefined && cluster !== '' && cluster !== parts.cluster) throw unknown(`clusterid is "${cluster}"`)
-  if (call.request.metadata?.['ImpersonatedIdentity']) throw unknown('it asks for somebody else, which nobody may')
-  const authorization = soleValue(call.metadata, 'authorization')
+  if (request.metadata?.['ImpersonatedIdentity']) throw unknown('it asks for somebody else, which nobody may')
+  const authorization = soleValue(from, 'authorization')
   if (authorization !== undefined) {
     const [, token] = /^Bearer (\S+)$/i.exec(authorization) ?? []
     if (token === undefined) throw unknown('the authorization header is not "Bearer <token>"')
     const { namespace, serviceAccount, pod } = await parts.verifyToken(token)
     return { holder: { namespace, serviceAccount }, bucket: `pod ${pod.uid}`, facts: { pod: pod.name } }
   }
-  const peer = (parts.peerCertificate ?? verifiedPeer)(call)
+  const peer = from.certificate?.raw
   if (!peer) throw unknown('neither a token nor a client certificate')
   const { namespace, serviceAccount } = parts.issuer.peerOf(peer)
   return {
@@ -143,13 +133,11 @@ async function callerOf(call: Call, parts: CertificateServiceParts): Promise<Cal
   }
 }
 
-const verifiedPeer = (call: Call): Uint8Array | undefined => call.getAuthContext().sslPeerCertificate?.raw
-
-/** The one value of a header; header names have no case. Two values are nobody's honest request. */
-function soleValue(metadata: Metadata, name: string): string | undefined {
-  const [only, ...more] = metadata.get(name)
+/** The one value of a header. Two values are nobody's honest request. */
+function soleValue(from: GrpcCaller, name: string): string | undefined {
+  const [only, ...more] = from.values(name)
   if (more.length > 0) throw unknown(`the header ${name} is there ${more.length + 1} times`)
-  return only?.toString()
+  return only
 }
 
 async function issueFor({ csr, validityDuration }: IstioCertificateRequest, holder: Holder, issuer: Issuer) {
@@ -164,7 +152,8 @@ async function issueFor({ csr, validityDuration }: IstioCertificateRequest, hold
 }
 
 /** istiod says Internal where its CA is not ready, and agents try again on it. */
-const codeOf = (kind: ProblemKind): number => problemKinds[kind === 'unavailable' ? 'internal' : kind].grpc
+const told = (problem: Problem): Problem =>
+  problem.kind === 'unavailable' ? new Problem('internal', problem.message, { cause: problem }) : problem
 
 const unknown = (cause: string): Problem => new Problem('unauthenticated', refusedSentence, { cause })
 

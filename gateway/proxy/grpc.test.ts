@@ -1,10 +1,9 @@
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { PassThrough } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { callUnary, frame, onMessages } from '#gateway/proxy/grpc.ts'
+import { frame, onMessages } from '#gateway/grpc/frames.ts'
+import { callUnary } from '#gateway/proxy/grpc.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type FakeCluster, makeFakeCluster } from '#tests/support/fake-relay.ts'
 
@@ -142,27 +141,4 @@ describe('anything else is a problem of the kind that the status means', () => {
     await expect(call({ port })).rejects.toMatchObject({ kind: 'unavailable' })
     old.close()
   })
-})
-
-test('messages come out whole, however the bytes are cut', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 6 }),
-      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }),
-      async (messages, cuts) => {
-        const bytes = Buffer.concat(messages.map(frame))
-        const stream = new PassThrough()
-        const seen: string[] = []
-        onMessages(stream, 50, (message) => seen.push(Buffer.from(message).toString('hex')))
-        for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
-          const size = cuts[turn % cuts.length] ?? 1
-          stream.write(bytes.subarray(at, at + size))
-          at += size
-        }
-        stream.end()
-        await new Promise((done) => stream.on('end', done))
-        expect(seen).toEqual(messages.map((one) => Buffer.from(one).toString('hex')))
-      },
-    ),
-  )
 })

@@ -1,11 +1,11 @@
 import { connect, type IncomingHttpHeaders } from 'node:http2'
 import { isIP } from 'node:net'
-import type { Readable } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
+import { frame, onMessages } from '#gateway/grpc/frames.ts'
 import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 
 /**
- * The little of gRPC that this program speaks: one unary call, and frames. By hand on node:http2, because grpc-js costs
+ * The little of gRPC that this program speaks: one unary call. By hand on node:http2, because grpc-js costs
  * 15 MB in every pod, and brings proxies from the environment and TXT look-ups that nobody asked for here.
  * Source: gRPC over HTTP/2 (PROTOCOL-HTTP2).
  */
@@ -85,32 +85,4 @@ function decoded(text: string): string {
   } catch {
     return text
   }
-}
-
-/** One message: a byte "not compressed", four of length, the bytes. */
-export function frame(message: Uint8Array): Buffer {
-  const head = Buffer.alloc(5)
-  head.writeUInt32BE(message.length, 1)
-  return Buffer.concat([head, message])
-}
-
-/** Calls `take` for each message; a stream with a compressed or too long one, or on which `take` throws, is reset. */
-export function onMessages(stream: Readable, bytesMax: number, take: (message: Uint8Array) => void): void {
-  let pending: Buffer = Buffer.alloc(0)
-  stream.on('data', (part: Buffer) => {
-    pending = pending.length === 0 ? part : Buffer.concat([pending, part])
-    try {
-      while (pending.length >= 5) {
-        const length = pending.readUInt32BE(1)
-        if (pending[0] !== 0 || length > bytesMax)
-          throw new Problem('invalid', `a compressed message, or one of ${length} bytes`)
-        if (pending.length < 5 + length) return
-        const message = pending.subarray(5, 5 + length)
-        pending = pending.subarray(5 + length)
-        take(message)
-      }
-    } catch (cause) {
-      stream.destroy(cause instanceof Error ? cause : new Error(String(cause)))
-    }
-  })
 }

@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import { frame, onMessages } from '#gateway/grpc/frames.ts'
 import {
   type Asked,
   readDeltaRequest,
@@ -7,7 +8,6 @@ import {
   writeDeltaResponse,
   writeResponse,
 } from '#gateway/proxy/discovery.ts'
-import { frame, onMessages } from '#gateway/proxy/grpc.ts'
 import type { Log } from '#gateway/proxy/log.ts'
 import { Problem } from '#mesh/model/problem.ts'
 

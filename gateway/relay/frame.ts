@@ -1,7 +1,8 @@
+import { frame } from '#gateway/grpc/frames.ts'
 import type { Mode } from '#gateway/relay/stream-state.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 
-/** One encoded response and the nonce inside it. */
+/** One encoded response, framed for the wire, and the nonce inside it. */
 export type Frame = { readonly bytes: Buffer; readonly nonce: string }
 
 export type Framer = {
@@ -41,13 +42,13 @@ export function createFramer(boot: string): Framer {
   const build = (response: Response): Frame & { readonly serial: number } => {
     serial += 1
     const nonce = `${boot}.${serial}`
-    const bytes = Buffer.concat([
+    const bytes = frame(
       stringField(1, nonce), // version_info and system_version_info: clients only compare it
       ...response.resources.map((r) => pieceOf(r, response.mode)),
       stringField(4, response.type),
       stringField(5, nonce),
       ...(response.mode === 'delta' ? response.removed.map((name) => stringField(6, name)) : []),
-    ])
+    )
     return { bytes, nonce, serial }
   }
 

