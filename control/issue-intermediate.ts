@@ -1,5 +1,6 @@
 import type { ClusterCaller } from '#control/caller.ts'
 import { type Authority, audited, type Centre } from '#control/centre.ts'
+import { checkRelayAddresses } from '#control/relay-addresses.ts'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
 import { countIssued, insertCertificate } from '#control/store/certificates.ts'
 import { type ClusterRow, loadCluster } from '#control/store/clusters.ts'
@@ -53,6 +54,7 @@ function planFor(centre: Centre, row: ClusterRow, request: SignRequest): IssuePl
   }
   if (request.kind === 'issuing')
     return planIssuingCa({ ...asked, issuer: centre.keys.root.certificate, mesh: centre.mesh })
+  checkRelayAddresses(request.ips ?? [], centre)
   return planRelayServing({
     ...asked,
     issuer: centre.keys.controlPlane.certificate,

@@ -220,3 +220,13 @@ test('no input yields a fault of the centre', async () => {
     { numRuns: 250 },
   )
 })
+
+test('a relay is not certified for an address that is nobody’s, or the centre’s', async () => {
+  const ask = (ip: string) =>
+    centre.call('POST', `/v1/clusters/${east.id}/certificates`, {
+      ...{ bearer: east.bearer, body: { kind: 'relay-serving', csr: 'x'.repeat(100), ips: ['10.0.0.9', ip] } },
+    })
+  for (const ip of ['127.0.0.1', '169.254.169.254', '0.0.0.0'])
+    expect(await ask(ip)).toMatchObject({ status: 403, body: { violations: [{ path: 'ips[1]' }] } })
+  expect((await ask('10.0.0.10')).body['detail']).toContain('certificate request')
+})
