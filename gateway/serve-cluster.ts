@@ -11,11 +11,13 @@ import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { noLine } from '#gateway/uplink/no-line.ts'
 import { type Report, reportOf } from '#gateway/uplink/report.ts'
+import type { Rival } from '#gateway/uplink/reporter.ts'
 import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/uplink.ts'
 import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
+import type { Home } from '#mesh/model/view.ts'
 
 export type ClusterParts = {
   readonly self: Self
@@ -111,6 +113,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       rejected: cluster.rejected(),
       conditions: [
         ...notAMember(),
+        ...twoRelays(home, line.status().rival),
         ...gateways.conditions(),
         ...(told?.conditions ?? []),
         ...(keeper.view().config?.conditions ?? []),
@@ -140,6 +143,16 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       await door.close()
     },
   }
+}
+
+/** Said on both of them: neither can know which one is meant to be there. */
+function twoRelays({ cluster }: Home, rival: Rival | undefined): Condition[] {
+  if (!rival) return []
+  const message =
+    `two relays report as ${cluster}, this one and instance ${rival.instance}, and each replaces what the other tells: ` +
+    "end one of them. A copy of a relay's state directory is never started beside the original: another cluster has a " +
+    'name and a token of its own (isthmus cluster create)'
+  return [{ type: 'TwoRelays', reason: 'EpochReplaced', message, object: `cluster ${cluster}` }]
 }
 
 function openLine(parts: ClusterParts, onReceived: UplinkSettings['onReceived']): Uplink {

@@ -53,6 +53,21 @@ export const loadStreams = (
     )
     .orderBy(streams.stream)
 
+/** The epochs in which these clusters report, by cluster. */
+export async function loadReportEpochs(
+  tx: Tx,
+  mesh: string,
+  clusters: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const epochs = new Map<string, string>()
+  for (const some of chunks(clusters, rowsMax)) {
+    const isReport = and(eq(streams.mesh, mesh), eq(streams.kind, 'rep'), inArray(streams.source, [...some]))
+    const rows = await tx.select({ source: streams.source, epoch: streams.srcEpoch }).from(streams).where(isReport)
+    for (const { source, epoch } of rows) epochs.set(source, epoch)
+  }
+  return epochs
+}
+
 /** All `ep` streams of a mesh, and of the others those named, by name. */
 export const loadDelivered = (tx: Tx, mesh: string, names: readonly StreamName[]): Promise<StreamRow[]> =>
   tx

@@ -12,7 +12,7 @@ describe('the outbox', () => {
   it('whatever changes and whichever answers are lost, the centre ends with what is wanted, and the root is right', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(stateArb, fc.boolean()), { minLength: 1, maxLength: 12 }), (steps) => {
-        let outbox = newOutbox(1000, 'r')
+        let outbox = newOutbox(1000, '0000000a')
         const centre = new Map<string, Json>()
         let applied = 0
         let unanswered: ReturnType<typeof nextBatch>
@@ -46,7 +46,7 @@ describe('the outbox', () => {
 
   it('five hundred items a batch, and only the last one of the first report is complete', () => {
     const wanted = new Map<string, Json>(Array.from({ length: 1200 }, (_, n) => [`k${n}`, { n }]))
-    let outbox = newOutbox(1, 'r')
+    let outbox = newOutbox(1, '0000000a')
     const seen: [number, boolean][] = []
     for (let batch = nextBatch(outbox, wanted, false); batch; batch = nextBatch(outbox, wanted, false)) {
       seen.push([batch.request.items.length, batch.request.complete ?? false])
@@ -60,15 +60,18 @@ describe('the outbox', () => {
   })
 
   it('an empty cluster still completes its first report; after that only heartbeats are empty', () => {
-    const first = nextBatch(newOutbox(1, 'r'), new Map(), false)
+    const first = nextBatch(newOutbox(1, '0000000a'), new Map(), false)
     expect(first?.request).toMatchObject({ seq: 1, items: [], complete: true, root: emptyRoot })
-    expect(nextBatch(first?.after ?? newOutbox(1, 'x'), new Map(), false)).toBeUndefined()
-    expect(nextBatch(first?.after ?? newOutbox(1, 'x'), new Map(), true)?.request).toMatchObject({ seq: 2, items: [] })
+    expect(nextBatch(first?.after ?? newOutbox(1, '0000000b'), new Map(), false)).toBeUndefined()
+    expect(nextBatch(first?.after ?? newOutbox(1, '0000000b'), new Map(), true)?.request).toMatchObject({
+      seq: 2,
+      items: [],
+    })
   })
 
   it('a new epoch sorts after the one before, also when the clock went back', () => {
-    const before = newOutbox(2_000_000, 'a').epoch
-    expect(newOutbox(1_000_000, 'b', before).epoch > before).toBe(true)
-    expect(newOutbox(3_000_000, 'b', before).epoch > before).toBe(true)
+    const before = newOutbox(2_000_000, '0000000a').epoch
+    expect(newOutbox(1_000_000, '0000000b', before).epoch > before).toBe(true)
+    expect(newOutbox(3_000_000, '0000000b', before).epoch > before).toBe(true)
   })
 })

@@ -1,7 +1,7 @@
 import { hashOf, type Json } from '#mesh/model/canonical.ts'
 import { reportLimits } from '#mesh/wire/report.ts'
 import { addItem, emptyRoot, removeItem } from '#mesh/wire/root.ts'
-import type { SyncRequest } from '#mesh/wire/sync.ts'
+import { formatEpoch, parseEpoch, type SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
 
 /**
@@ -19,14 +19,14 @@ export type Outbox = {
   readonly complete: boolean
 }
 
-/** A fresh epoch: everything is to be told again. Later epochs sort after earlier ones. */
-export function newOutbox(now: number, random: string, after = ''): Outbox {
-  const stamp = now.toString(36).padStart(10, '0')
-  const floor = after.split('-')[0] ?? ''
-  const next = (Number.parseInt(floor, 36) + 1).toString(36).padStart(10, '0')
-  // One of a form that this relay does not make is passed by a longer one.
-  const start = [stamp, next].find((one) => one > floor) ?? `${floor}0`
-  return { epoch: `${start}-${random}`, seq: 0, told: new Map(), root: emptyRoot, complete: false }
+/**
+ * A fresh epoch of `instance`: everything is to be told again. It sorts after the epoch `after`. `rival`: another relay
+ * that reports as this cluster.
+ */
+export function newOutbox(now: number, instance: string, after = '', rival?: string): Outbox {
+  const startedAt = Math.max(now, (parseEpoch(after)?.startedAt ?? 0) + 1)
+  const epoch = formatEpoch(startedAt, instance, rival)
+  return { epoch, seq: 0, told: new Map(), root: emptyRoot, complete: false }
 }
 
 export type Batch = {

@@ -1,13 +1,17 @@
-import { expect, test } from 'vitest'
-import { openReporter } from '#gateway/uplink/reporter.ts'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { openReporter, rivalTimes } from '#gateway/uplink/reporter.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import type { SyncAnswer, SyncRequest } from '#mesh/wire/sync.ts'
+import { formatEpoch, parseEpoch, rivalMsMax, type SyncAnswer, type SyncRequest } from '#mesh/wire/sync.ts'
+
+const own = 'aaaaaaaa'
+const other = 'bbbbbbbb'
+const laterEpoch = formatEpoch(6_000_000, other)
 
 type Reply = (request: SyncRequest) => Partial<SyncAnswer>
 
 /** A centre that answers each batch as the test says, after those are used up with "taken". */
-function setUp(replies: Reply[], connected = true) {
+function setUp(replies: Reply[], connected = true, heartbeatMs = 60_000) {
   const batches: SyncRequest[] = []
   const logged: string[] = []
   const heads: unknown[] = []
@@ -19,7 +23,7 @@ function setUp(replies: Reply[], connected = true) {
       const answer = { appliedSeq: request.seq, minIntervalMs: 0, time: 1, ...replies.shift()?.(request) }
       return schema.parse(answer)
     },
-    ...{ clusterId: 'id', now: () => 5_000_000, random: () => 'r', heartbeatMs: 60_000 },
+    ...{ clusterId: 'id', now: () => 5_000_000, instance: own, heartbeatMs },
     log: { info: note, warn: note },
     pause: async () => undefined,
     connected: () => connected,
@@ -72,8 +76,8 @@ test('a lost answer: the very same batch again, then what changed meanwhile', as
 })
 
 test.each([
-  ['a gap', { needSeq: 7, epoch: 'zzz-old' }],
-  ['an epoch that another replaced', { epochBehind: true, epoch: 'zzz-old' }],
+  ['a gap', { needSeq: 7, epoch: laterEpoch }],
+  ['an epoch that another replaced', { epochBehind: true, epoch: laterEpoch }],
 ])('%s: everything is told in an epoch after the one at the centre', async (_, extra) => {
   const { reporter, batches } = setUp([
     () => {
@@ -85,7 +89,7 @@ test.each([
   await reporter.sync()
   expect(batches).toHaveLength(2)
   expect(batches[1]).toMatchObject({ seq: 1, complete: true, items: [{ k: 'export/shop/a' }] })
-  expect((batches[1]?.epoch ?? '') > 'zzz-old').toBe(true)
+  expect((batches[1]?.epoch ?? '') > laterEpoch).toBe(true)
 })
 
 test('a centre that asks for everything again and again is told ever more slowly', async () => {
@@ -152,4 +156,56 @@ test('a batch that is refused whole is not sent again for ever: what is wanted b
   reporter.report(items(2))
   await reporter.sync()
   expect(batches.at(-1)?.items).toEqual([{ k: 'export/shop/a', v: { n: 2 } }])
+})
+
+const behind = (epoch: string): Reply => {
+  return () => {
+    throw new Problem('conflict', 'replaced', { extra: { epochBehind: true, epoch } })
+  }
+}
+
+test('a centre that takes no epoch is told ever more slowly, never in a loop', async () => {
+  const { reporter, batches } = setUp(Array.from({ length: 50 }, () => behind(laterEpoch)))
+  reporter.report(items(1))
+  for (let n = 0; n < 20; n++) await reporter.sync()
+  expect(batches.length).toBe(2)
+  expect(reporter.rival()).toBeUndefined()
+})
+
+describe('another relay with the same membership', () => {
+  afterEach(() => void vi.useRealTimers())
+  /** Told once, then replaced by the other one as often as it tells. */
+  async function replaced() {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const replies = [1, 2, 3].flatMap((n): Reply[] => [() => ({}), behind(formatEpoch(6_000_000 * n, other))])
+    const told = setUp(replies, true, 0)
+    told.reporter.report(items(1))
+    await told.reporter.sync()
+    await told.reporter.sync()
+    return told
+  }
+
+  test('is named, and left alone for ever longer', async () => {
+    const { reporter, batches, logged } = await replaced()
+    expect(reporter.rival()).toEqual({ instance: other, since: 5_000_000 })
+    expect(batches).toHaveLength(2)
+    vi.advanceTimersByTime(rivalTimes.waitMin * 0.7)
+    await reporter.sync()
+    expect(batches).toHaveLength(2)
+    vi.advanceTimersByTime(rivalTimes.waitMin)
+    await reporter.sync()
+    expect(parseEpoch(batches[2]?.epoch ?? '')).toMatchObject({ instance: own, rival: other })
+    await reporter.sync()
+    expect(batches).toHaveLength(4)
+    vi.advanceTimersByTime(rivalTimes.waitMin * 1.4)
+    await reporter.sync()
+    expect(batches).toHaveLength(4)
+    expect(logged.filter((line) => line.includes('another relay'))).toHaveLength(1)
+  })
+
+  test('that is gone is forgotten', async () => {
+    const { reporter } = await replaced()
+    vi.advanceTimersByTime(rivalMsMax)
+    expect(reporter.rival()).toBeUndefined()
+  })
 })

@@ -4,14 +4,15 @@ import { single } from '#gateway/uplink/single.ts'
 import type { Log } from '#gateway/uplink/standing.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { type Head, type SyncAnswer, syncAnswerSchema } from '#mesh/wire/sync.ts'
+import { type Head, parseEpoch, rivalMsMax, type SyncAnswer, syncAnswerSchema } from '#mesh/wire/sync.ts'
 import { checkVersion } from '#mesh/wire/version.ts'
 
 export type ReporterParts = {
   readonly call: CallCentre
   readonly clusterId: string
   readonly now: () => number
-  readonly random: () => string
+  /** Eight hex digits that tell this process from any other relay's. */
+  readonly instance: string
   readonly log: Log
   /** Rejects when the relay stops. */
   readonly pause: (ms: number) => Promise<void>
@@ -34,22 +35,30 @@ export type Reporter = {
   check(): void
   toTell(): number
   refused(): readonly RefusedItem[]
+  /** Another relay that reports as this cluster, as long as it may still be there. */
+  rival(): Rival | undefined
 }
 
+/** A second relay with this one's membership, started on a copy of its directory: each replaces what the other tells. */
+export type Rival = { readonly instance: string; readonly since: number }
+
 const resyncMsMax = 60_000
+/** How long the reports are left to a rival: doubled each time, so that both go on and neither floods the centre. */
+export const rivalTimes = { waitMin: 10_000, waitMax: 5 * 60_000 } as const
 
 /** Answers after which the same batch again cannot help: nothing of it was taken. */
 const refusals: ReadonlySet<string> = new Set(['invalid', 'too-many', 'too-large', 'conflict', 'stale'])
 
 export function openReporter(parts: ReporterParts): Reporter {
-  const { now, random, log } = parts
-  let outbox: Outbox = newOutbox(now(), random())
+  const { now, instance, log } = parts
+  let outbox: Outbox = newOutbox(now(), instance)
   let wanted: ReadonlyMap<string, Json> | undefined
   // Sent and not answered: sent again as it was, because the centre may have applied it under its number.
   let unanswered: Batch | undefined
   let syncedAt = Number.NEGATIVE_INFINITY
   let waitMs = 0
   let resyncs = 0
+  let rival: (Rival & { readonly waitMs: number; readonly lastAt: number }) | undefined
   let notBefore = Number.NEGATIVE_INFINITY
   const refused = new Map<string, string>()
   const syncing = single(syncAll)
@@ -67,6 +76,7 @@ export function openReporter(parts: ReporterParts): Reporter {
     },
     toTell: () => (wanted ? differing(outbox, wanted) : 0),
     refused: () => [...refused].map(([key, reason]) => ({ key, reason })).slice(0, 100),
+    rival: () => rivalNow() && { instance: rival?.instance ?? '', since: rival?.since ?? 0 },
   }
 
   async function syncAll(): Promise<void> {
@@ -88,8 +98,31 @@ export function openReporter(parts: ReporterParts): Reporter {
       // Refused as it is: what is wanted by then is told next, or one batch too much would hold back all that follow.
       if (error instanceof Problem && refusals.has(error.kind)) unanswered = undefined
       if (extra['needSeq'] === undefined && extra['epochBehind'] === undefined) throw error
-      begin((error as Error).message, typeof extra['epoch'] === 'string' ? extra['epoch'] : outbox.epoch)
+      replaced((error as Error).message, extra)
     }
+  }
+
+  /**
+   * The centre does not take this epoch. Whoever was acknowledged in it and is told of another instance's has a rival:
+   * nobody else begins a later epoch. Told anew after a while; everything else at once, and ever more slowly if it recurs.
+   */
+  function replaced(why: string, extra: Problem['extra']): void {
+    const after = typeof extra['epoch'] === 'string' ? extra['epoch'] : outbox.epoch
+    const other = extra['epochBehind'] === undefined ? undefined : parseEpoch(after)?.instance
+    if (outbox.seq === 0 || other === undefined || other === instance) {
+      again(why, after)
+      return
+    }
+    const before = rivalNow()
+    const waitMs = before ? Math.min(before.waitMs * 2, rivalTimes.waitMax) : rivalTimes.waitMin
+    rival = { instance: other, since: before?.since ?? now(), waitMs, lastAt: performance.now() }
+    if (!before) log.warn({ instance, other }, 'another relay reports as this cluster: end one of them')
+    begin(why, after)
+    notBefore = performance.now() + waitMs * (0.75 + Math.random() / 2)
+  }
+
+  function rivalNow(): typeof rival {
+    return rival && performance.now() - rival.lastAt < rivalMsMax ? rival : undefined
   }
 
   function taken({ request, after, tooLarge }: Batch, answer: SyncAnswer): void {
@@ -99,7 +132,7 @@ export function openReporter(parts: ReporterParts): Reporter {
     syncedAt = performance.now()
     waitMs = Math.min(answer.minIntervalMs, 5000)
     noteRefused([...tooLarge, ...(answer.rejected ?? [])], request.items)
-    if (answer.resync) resync()
+    if (answer.resync) again('the centre asked for everything')
     else if (after.complete) resyncs = 0
     if (answer.heads) parts.onHeads(answer.heads)
   }
@@ -113,15 +146,15 @@ export function openReporter(parts: ReporterParts): Reporter {
   }
 
   /** Once at once; a centre that goes on asking is told ever more slowly, or a fault of ours would be a storm. */
-  function resync(): void {
-    begin('the centre asked for everything')
+  function again(why: string, after?: string): void {
+    begin(why, after)
     if (resyncs > 0) notBefore = performance.now() + Math.min(resyncMsMax, 1000 * 2 ** resyncs)
     resyncs++
   }
 
   function begin(why: string, afterEpoch = outbox.epoch): void {
     log.info({ why }, 'reporting everything in a new epoch')
-    outbox = newOutbox(now(), random(), afterEpoch)
+    outbox = newOutbox(now(), instance, afterEpoch, rivalNow()?.instance)
     unanswered = undefined
   }
 }

@@ -9,7 +9,7 @@ import type { Membership, RelayKey } from '#gateway/uplink/membership.ts'
 import type { Received } from '#gateway/uplink/received.ts'
 import { openReceivedStore } from '#gateway/uplink/received-store.ts'
 import { openReceiver } from '#gateway/uplink/receiver.ts'
-import { openReporter, type RefusedItem } from '#gateway/uplink/reporter.ts'
+import { openReporter, type RefusedItem, type Rival } from '#gateway/uplink/reporter.ts'
 import { openSession } from '#gateway/uplink/session.ts'
 import { isNotAMember, type LineState, type Log, openStanding } from '#gateway/uplink/standing.ts'
 import type { StateFault } from '#gateway/uplink/state-file.ts'
@@ -56,6 +56,7 @@ export type UplinkStatus = {
   readonly toTell: number
   /** Items of the report that others are not told of. */
   readonly refused: readonly RefusedItem[]
+  readonly rival?: Rival
   readonly clockSkewMs: number
   readonly streams: Readonly<Record<string, number>>
   /** How often a stream did not add up and was read again. */
@@ -98,8 +99,10 @@ export function openUplink(settings: UplinkSettings): Uplink {
     onOtherEpoch: () => reporter.check(),
   })
   const reporter = openReporter({
-    ...{ call, clusterId, now, log, pause, heartbeatMs: uplinkTimes.heartbeat },
-    random: () => randomBytes(4).toString('hex'),
+    ...{ call, clusterId, log, pause, heartbeatMs: uplinkTimes.heartbeat },
+    // By the centre's clock: it takes no epoch from the future.
+    now: () => now() + session.clockSkewMs(),
+    instance: randomBytes(4).toString('hex'),
     connected: () => standing.state() === 'connected',
     onHeads: receiver.heads,
   })
@@ -124,6 +127,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
     status: () => ({
       ...{ state: standing.state(), ...standing.facts(), hints: hints.isOpen() },
       ...{ toTell: reporter.toTell(), refused: reporter.refused(), clockSkewMs: session.clockSkewMs() },
+      ...((rival) => rival && { rival })(reporter.rival()),
       streams: Object.fromEntries([...receiver.received()].map(([name, { rev }]) => [name, rev])),
       ...{ mismatches: receiver.mismatches(), faults: store.faults() },
     }),

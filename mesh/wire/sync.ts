@@ -2,15 +2,29 @@ import { z } from 'zod'
 import { reportLimits } from '#mesh/wire/report.ts'
 
 /**
- * How an epoch of a report is written: Unix ms of its beginning in base 36, ten digits, and eight random hex digits. So
- * the order of texts is the order of time, until the year 117,000.
+ * How an epoch of a report is written: Unix ms of its beginning in base 36, ten digits; then the instance that reports,
+ * eight hex digits drawn at the start of a relay's process; then, where there is one, the instance of another relay that
+ * replaced this one's epoch while both run. So the order of texts is the order of time, until the year 117,000, and who
+ * reads an epoch knows whether two relays share one membership.
  */
-const epochPattern = /^[0-9a-z]{10}-[0-9a-f]{8}$/
+const epochPattern = /^([0-9a-z]{10})-([0-9a-f]{8})(?:-([0-9a-f]{8}))?$/
 const stampOf = (at: number): string => at.toString(36).padStart(10, '0')
 
-/** `random`: eight hex digits. */
-export const formatEpoch = (startedAt: number, random: string): string => `${stampOf(startedAt)}-${random}`
-export const isEpoch = (text: string): boolean => epochPattern.test(text)
+/** Two relays that report as one cluster replace each other at least so often; after it, one of them is taken to be gone. */
+export const rivalMsMax = 15 * 60_000
+
+export type Epoch = { readonly startedAt: number; readonly instance: string; readonly rival?: string }
+
+/** `instance` and `rival`: eight hex digits each. */
+export const formatEpoch = (startedAt: number, instance: string, rival?: string): string =>
+  [stampOf(startedAt), instance, ...(rival === undefined ? [] : [rival])].join('-')
+
+export function parseEpoch(text: string): Epoch | undefined {
+  const [, stamp, instance, rival] = epochPattern.exec(text) ?? []
+  if (stamp === undefined || instance === undefined) return undefined
+  return { startedAt: Number.parseInt(stamp, 36), instance, ...(rival === undefined ? {} : { rival }) }
+}
+export const isEpoch = (text: string): boolean => parseEpoch(text) !== undefined
 
 /** Twice what the clock of a relay may be off when it asks for a token: whoever gets one is not refused for this. */
 export const epochAheadMsMax = 10 * 60_000
@@ -31,7 +45,12 @@ export function epochAheadMs(epoch: string, now: number): number | undefined {
  */
 export const syncRequestSchema = z.object({
   proto: z.string().max(32),
-  epoch: z.string().regex(epochPattern, 'is no epoch: ten base 36 digits of its beginning, "-", eight hex digits'),
+  epoch: z
+    .string()
+    .regex(
+      epochPattern,
+      'is no epoch: ten base 36 digits of its beginning, "-", eight hex digits, and perhaps eight more',
+    ),
   seq: z.number().int().min(1),
   items: z
     .array(

@@ -74,6 +74,21 @@ describe('a state directory', () => {
     expect(await home.served()).toContain(remoteCluster)
   })
 
+  test('that was copied and started twice: the relay that is replaced names the other', async () => {
+    const copy = await joined.copy('own-ports')
+    await joined.withCentre(async () => {
+      const line = async (one: RelayHome) => (await one.status()).centre
+      await home.start()
+      await eventually(10_000, 'the first one has told', async () => (await line(home))?.toTell === 0)
+      await copy.start()
+      await eventually(10_000, 'the second one has told', async () => (await line(copy))?.toTell === 0)
+      writeService(join(home.dir, 'manifests'), 'fresh', { pods: 1, ready: 1, exportedTo: [] })
+      const rivals = async () => (await home.status()).conditions.filter(({ type }) => type === 'TwoRelays')
+      await eventually(10_000, 'the first one names the second', async () => (await rivals()).length > 0)
+      expect((await rivals())[0]?.message).toMatch(/^two relays report as west, this one and instance [0-9a-f]{8}, /)
+    })
+  })
+
   test('whose relay was killed: the next one takes it over', async () => {
     const first = spawn(process.execPath, ['gateway/main.ts', '--dir', home.dir], { cwd: root, stdio: 'ignore' })
     await eventually(20_000, 'the first one serves', async () => (await home.status()).state === 'serving')

@@ -22,6 +22,7 @@ export type RelayStatus = {
   readonly centre?: {
     readonly state: string
     readonly reason?: string
+    readonly toTell: number
     readonly faults: readonly { readonly path: string; readonly reason: string }[]
   }
 }

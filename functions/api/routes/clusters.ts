@@ -1,6 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { applyCluster, createCluster, removeCluster } from '#control/member-cluster.ts'
 import { type ClusterRow, loadClusterByName, loadClusters } from '#control/store/clusters.ts'
+import type { Tx } from '#control/store/database.ts'
+import { loadReportEpochs } from '#control/store/streams.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { idempotencyKey } from '#functions/api/idempotency.ts'
@@ -17,6 +19,7 @@ import {
   timeText,
 } from '#functions/api/schemas.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { parseEpoch, rivalMsMax } from '#mesh/wire/sync.ts'
 
 const clusterSchema = z
   .object({
@@ -44,12 +47,23 @@ const named = z.object({ name: z.string() })
 /** A relay reports at least every ten seconds, and the centre notes it once a minute. */
 const silentAfterMs = 3 * 60_000
 
+/** A cluster, with the epoch in which its relay reports where that was looked up. */
+type ReportingCluster = ClusterRow & { readonly reportEpoch?: string | undefined }
+
 /** Members, those expected and those that left. */
 export function clusterRoutes(api: Api, door: Door): void {
   const { centre } = door
-  const item = (row: ClusterRow) => clusterFrom(row, centre.now())
-  const load = async (name: string): Promise<ClusterRow> => {
-    const row = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, name))
+  const item = (row: ReportingCluster) => clusterFrom(row, centre.now())
+  const reporting = async (tx: Tx, rows: readonly ClusterRow[]) => {
+    const names = rows.map((row) => row.name)
+    const epochs = await loadReportEpochs(tx, centre.mesh, names)
+    return rows.map((row) => ({ ...row, reportEpoch: epochs.get(row.name) }))
+  }
+  const load = async (name: string): Promise<ReportingCluster> => {
+    const [row] = await centre.db.read(async (tx) => {
+      const found = await loadClusterByName(tx, centre.mesh, name)
+      return found ? reporting(tx, [found]) : []
+    })
     if (!row) throw new Problem('not-found', `there is no cluster "${name.slice(0, 80)}"`)
     return row
   }
@@ -67,7 +81,9 @@ export function clusterRoutes(api: Api, door: Door): void {
     }),
     async (c) => {
       const page = pageFrom(c.req.valid('query'), 'clusters')
-      const rows = await centre.db.read((tx) => loadClusters(tx, centre.mesh, page.after, page.limit + 1))
+      const rows = await centre.db.read(async (tx) =>
+        reporting(tx, await loadClusters(tx, centre.mesh, page.after, page.limit + 1)),
+      )
       return c.json(pageOf(rows, page, 'clusters', { key: (row) => row.name, item }), 200)
     },
   )
@@ -144,7 +160,7 @@ export function clusterRoutes(api: Api, door: Door): void {
 
 export const dryRun = z.object({ dryRun: z.enum(['true', 'false']).optional() })
 
-const clusterFrom = (row: ClusterRow, now: number): z.infer<typeof clusterSchema> => ({
+const clusterFrom = (row: ReportingCluster, now: number): z.infer<typeof clusterSchema> => ({
   id: row.id,
   name: row.name,
   revision: row.revision,
@@ -162,7 +178,7 @@ const clusterFrom = (row: ClusterRow, now: number): z.infer<typeof clusterSchema
   lastSeenAt: row.lastSeenAt === null ? null : timeText(row.lastSeenAt),
 })
 
-function conditionsOf(row: ClusterRow, now: number): ApiCondition[] {
+function conditionsOf(row: ReportingCluster, now: number): ApiCondition[] {
   if (row.state === 'left')
     return [{ type: 'Joined', status: 'False', reason: 'Left', message: 'it was taken out of the mesh' }]
   if (row.state === 'expected')
@@ -184,5 +200,17 @@ function conditionsOf(row: ClusterRow, now: number): ApiCondition[] {
       reason: silent ? 'Silent' : 'Reporting',
       message: silent ? `no report since ${timeText(heard)}: what it last said stays in force` : 'its relay reports',
     },
+    ...rivals(row, now),
   ]
+}
+
+/** Two relays with one membership: each says in its epochs which other one replaced it. */
+function rivals({ name, reportEpoch = '' }: ReportingCluster, now: number): ApiCondition[] {
+  const epoch = parseEpoch(reportEpoch)
+  if (epoch?.rival === undefined || now - epoch.startedAt > rivalMsMax) return []
+  const message =
+    `two relays report as ${name} (instances ${epoch.instance} and ${epoch.rival}), and each replaces what the other ` +
+    `tells: end one of them. A copy of a relay's state directory is never started beside the original: another cluster ` +
+    'has a name and a token of its own (isthmus cluster create)'
+  return [{ type: 'OneRelay', status: 'False', reason: 'TwoRelays', message }]
 }
