@@ -1,4 +1,5 @@
 import '#functions/api/openapi-first.ts'
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -37,24 +38,37 @@ const secrets = [
   'passphrase',
   'cookie',
 ]
+const levels: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error']
 const redact = secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
 
 main().catch((error: unknown) => {
-  const text = error instanceof Problem ? error.message : error instanceof Error ? error.stack : String(error)
-  process.stderr.write(`isthmus serve: ${text}\n`)
-  process.exit(1)
+  const { code = '', syscall, message, stack } = error as NodeJS.ErrnoException
+  const isUsage = code.startsWith('ERR_PARSE_ARGS')
+  const usageText = `${message.split('. ')[0]}; see: isthmus serve --help`
+  const fileText = `${message}: give a directory that can be written with --data`
+  const isPlain = error instanceof Problem
+  process.stderr.write(`isthmus serve: ${isUsage ? usageText : isPlain ? message : syscall ? fileText : stack}\n`)
+  process.exit(isUsage ? 2 : 1)
 })
 
 async function main(): Promise<void> {
   const settings = parseSettings()
   if (!settings) return
   const started = performance.now()
+  process.stderr.write(`isthmus centre is starting: ${startingWith(settings)} …\n`)
   const served = await serveCentre(settings)
   const { url, keyFile, caFile } = served
   const tookMs = Math.round(performance.now() - started)
   settings.log.info({ url, mesh: served.centre.mesh, keyFile, caFile, store: served.centre.db.kind, tookMs }, 'ready')
   process.stderr.write(`isthmus centre is ready at ${url} (API: ${url}/docs, admin key: ${keyFile}, CA: ${caFile})\n`)
   endOnSignal(served, settings)
+}
+
+/** What a start is about to wait for. PGlite's first start is initdb in WebAssembly: 5.6 s of CPU, a later one 0.8 (2026-11). */
+function startingWith({ databaseUrl, data }: ServeSettings): string {
+  if (databaseUrl !== undefined) return `keys in ${data}, state in the PostgreSQL of DATABASE_URL`
+  if (existsSync(join(data, 'database'))) return `keys and database in ${data}`
+  return `making keys and a database in ${data}, once, which takes some seconds`
 }
 
 /** The first signal ends gracefully; a second one, or ten seconds, at once. */
@@ -97,6 +111,9 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
     return undefined
   }
   const { env } = process
+  const level = values['log-level']
+  if (!levels.includes(level))
+    throw new Problem('invalid', `--log-level "${level}" is none: give one of ${levels.join(', ')}`)
   const state = env['XDG_STATE_HOME'] || join(homedir(), '.local/state')
   const hash = values['admin-key-hash']
   if (hash !== undefined && !/^[0-9a-f]{64}$/.test(hash))
@@ -114,7 +131,7 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
     version,
     env,
     log: pino({
-      level: values['log-level'],
+      level,
       base: { part: 'centre' },
       redact: { paths: redact, censor: '[redacted]' },
     }),

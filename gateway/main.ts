@@ -15,9 +15,14 @@ const usage = `usage: isthmus relay --dir <directory> [--join <token> | --join-f
   --log-level  trace, debug, info, warn or error (default info)
 `
 
-main().catch((error: Error) => {
-  process.stderr.write(`isthmus relay: ${error instanceof Problem ? error.message : (error.stack ?? error.message)}\n`)
-  process.exit(1)
+const levels: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error']
+
+main().catch((error: NodeJS.ErrnoException) => {
+  const isUsage = error.code?.startsWith('ERR_PARSE_ARGS') === true
+  const usageText = `${error.message.split('. ')[0]}; see: isthmus relay --help`
+  const text = isUsage ? usageText : error instanceof Problem ? error.message : (error.stack ?? error.message)
+  process.stderr.write(`isthmus relay: ${text}\n`)
+  process.exit(isUsage ? 2 : 1)
 })
 
 async function main(): Promise<void> {
@@ -61,6 +66,20 @@ function parseOptions(): { dir: string; token?: string; level: string } | undefi
   }
   if (values.dir === undefined) throw new Problem('invalid', `--dir is missing\n${usage}`)
   const file = values['join-file']
-  const token = values.join ?? (file === undefined ? undefined : readFileSync(file === '-' ? 0 : file, 'utf8'))
-  return { dir: values.dir, level: values['log-level'], ...(token === undefined ? {} : { token }) }
+  const token = values.join ?? (file === undefined ? undefined : readToken(file))
+  const level = values['log-level']
+  if (!levels.includes(level))
+    throw new Problem('invalid', `--log-level "${level}" is none: give one of ${levels.join(', ')}`)
+  return { dir: values.dir, level, ...(token === undefined ? {} : { token }) }
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file === '-' ? 0 : file, 'utf8')
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code
+    throw new Problem('invalid', `the file of --join-file, ${file}, cannot be read (${reason}): name the right one`, {
+      cause,
+    })
+  }
 }

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { bringUp } from './bring-up.ts'
@@ -86,6 +86,10 @@ async function main(): Promise<number> {
 
   async function play(plan: SandboxPlan, envoy: string, addresses: string, smoking: boolean) {
     stopping.signal.throwIfAborted()
+    const isNew = !existsSync(plan.centre.dir)
+    say(
+      `Starting ${isNew ? 'a new fleet' : 'the fleet'} in ${plan.dir} …${isNew ? ' (a first start takes longer)' : ''}`,
+    )
     const sandbox = openSandbox({ root, plan, envoy, say })
     onSecond = () => void sandbox.kill()
     let keys: Keys | undefined

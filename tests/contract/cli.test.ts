@@ -7,7 +7,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
+import type { Centre } from '#cli/context.ts'
+import { readAsked } from '#cli/get.ts'
 import { nouns } from '#cli/nouns.ts'
+import { render } from '#cli/output.ts'
 import { joinCentre } from '#gateway/uplink/join.ts'
 import { formatJoinToken, parseJoinToken } from '#mesh/wire/join-token.ts'
 import { giveDatabase } from '#tests/support/database-template.ts'
@@ -120,8 +123,8 @@ test('every noun is one of the API, and every column shows a field that its obje
     const row = new Proxy({}, { get: (_, name) => void read.add(String(name)) })
     for (const [, text] of noun.columns) text(row, 0)
     expect(known, noun.name).toEqual(expect.arrayContaining([...read]))
-    const rows = JSON.parse(await says(['get', noun.name, '-o', 'json'])) as unknown[]
-    const text = await says(['get', noun.name])
+    const { rows } = await readAsked(here(), noun, {})
+    const text = render({ rows, columns: noun.columns, single: false }, 'table', 0)
     expect(text.trimEnd().split('\n'), noun.name).toHaveLength(rows.length + 1)
   }
 })
@@ -213,6 +216,20 @@ test.each([
     /cluster-configs <cluster> --revision 3/,
   ],
   ['a word that is missing', () => ['token', 'create'], 2, /'cluster'\nsee: .*isthmus token create --help\n$/],
+  [
+    'serve with an unknown option',
+    () => ['serve', '--frob'],
+    2,
+    /^isthmus serve: Unknown option '--frob'; see: .*--help\n$/,
+  ],
+  [
+    'relay with an unknown option',
+    () => ['relay', '--frob'],
+    2,
+    /^isthmus relay: Unknown option '--frob'; see: .*--help\n$/,
+  ],
+  ['relay with no token file', () => ['relay', '--dir', home, '--join-file', '/no'], 1, /--join-file, \/no, cannot be/],
+  ['serve with no such level', () => ['serve', '--log-level', 'loud'], 1, /--log-level "loud" is none: give one of/],
   ['an unknown context', () => ['--context', 'x', 'status'], 1, /no context "x" \(known: none\); see: .*context list/],
   ['a context without https', () => ['context', 'add', 'x', '--url', 'http://x'], 1, /not an https URL/],
   ['a URL that is none', () => ['--url', 'http://x', 'status'], 1, /"http:\/\/x" is not an https URL/],
@@ -344,9 +361,14 @@ type OpenApi = {
 }
 type Content = { readonly content: Readonly<Record<string, { readonly schema: Schema }>> }
 
+/** The centre as the administrator calls it. */
+const here = (): Centre => ({
+  ...{ url, relays: {}, ca: readFileSync(join(data, 'control-plane-ca.pem'), 'utf8') },
+  key: readFileSync(join(data, 'admin.key'), 'utf8').trim(),
+})
+
 async function openApi(): Promise<OpenApi> {
-  const to = { url, ca: readFileSync(join(data, 'control-plane-ca.pem'), 'utf8'), relays: {} }
-  return (await callCentre(to, { method: 'GET', path: '/v1/openapi.json' })).body as OpenApi
+  return (await callCentre(here(), { method: 'GET', path: '/v1/openapi.json' })).body as OpenApi
 }
 
 /** The fields of one object in the list that a path answers with. */
