@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pull } from '#control/deliver.ts'
 import { projectMesh } from '#control/project-cluster.ts'
+import { reportBounds } from '#control/report-bounds.ts'
 import { type ClusterRow, loadCluster, updateCluster } from '#control/store/clusters.ts'
 import type { Database } from '#control/store/database.ts'
 import { insertNarrowing } from '#control/store/exports.ts'
 import { loadOutbox } from '#control/store/outbox.ts'
 import { loadLive, loadStream } from '#control/store/streams.ts'
 import { syncEndpoints } from '#control/sync-endpoints.ts'
+import type { Json } from '#mesh/model/canonical.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
@@ -287,11 +289,42 @@ describe('bad items', () => {
     const relay = new Reporter()
     await sync(relay.batch({ ...service(), gateways }, { complete: true }))
     const more = relay.batch({ 'summary/ns/a': summary(1), 'summary/ns/b': summary(1) })
-    const moment = { now: 1, newId: randomUUID, itemsMax: 4 }
+    const moment = { now: 1, newId: randomUUID, bounds: { ...reportBounds, items: 4 } }
     await expect(syncEndpoints(db, east, more, moment)).rejects.toThrow(/cluster east reports more than 4 items/)
     expect(await db.read((tx) => loadStream(tx, { mesh: name, stream: 'rep/east' }))).toMatchObject({ srcSeq: 1 })
     const same = { ...more, items: [{ k: 'summary/shop/reviews', v: summary(9) as Record<string, unknown> }] }
     expect((await syncEndpoints(db, east, same, moment)).answer.appliedSeq).toBe(2)
+  })
+
+  test('nor may one fill the store: with large items, also ones that only grow, or with ever new names', async () => {
+    const { sync, name, east } = await mesh()
+    const relay = new Reporter()
+    const zones = (many: number): Json => ({
+      counts: Array.from({ length: many }, (_, n) => ({ port: 1, region: 'r', zone: `z${n}`, ready: 1, total: 1 })),
+    })
+    const small = { 'summary/ns/a': zones(60), 'summary/ns/b': zones(60) }
+    await sync(relay.batch(small, { complete: true }))
+    const moment = { now: 1, newId: randomUUID, bounds: { ...reportBounds, bytes: 10_000 } }
+    const large = relay.batch({ 'summary/ns/b': zones(120) })
+    await expect(syncEndpoints(db, east, large, moment)).rejects.toMatchObject({
+      kind: 'too-many',
+      message: expect.stringMatching(/^cluster east reports more than 10000 bytes in all: .* stays in force$/),
+    })
+    const stored = await db.read((tx) => loadLive(tx, { mesh: name, stream: 'rep/east' }))
+    expect(stored.map(({ body }) => body).join()).not.toContain('z61')
+
+    const few = { now: 1, newId: randomUUID, bounds: { ...reportBounds, names: 4 } }
+    const others = new Reporter(epochOf(2))
+    const turn = (n: number) =>
+      syncEndpoints(
+        db,
+        east,
+        others.batch({ [`summary/ns/n${n - 1}`]: undefined, [`summary/ns/n${n}`]: summary(1) }),
+        few,
+      )
+    await turn(1)
+    await turn(2)
+    await expect(turn(3)).rejects.toThrow(/more than 4 different names within a day/)
   })
 
   test('a key said twice in one batch has its last value', async () => {

@@ -2,6 +2,7 @@ import { firstHeard, hasAddresses } from '#control/first-heard.ts'
 import { refuseHeldGateways } from '#control/held-gateways.ts'
 import { refuseHeldNetwork } from '#control/held-network.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
+import { checkReportBounds, type ReportBounds } from '#control/report-bounds.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
 import { type Database, LostRace, type Tx } from '#control/store/database.ts'
@@ -11,7 +12,7 @@ import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { saveSighting } from '#control/store/sightings.ts'
 import { lockStream, markNamed, type Write, writeItems } from '#control/store/stream-writes.ts'
-import { holdsMoreThan, liveKeys, loadItems, loadStreams, type StreamRow } from '#control/store/streams.ts'
+import { liveKeys, loadItems, loadStreams, type StreamRow } from '#control/store/streams.ts'
 import type { StreamChange } from '#control/stream-change.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { parseMeshName, type ServiceKey } from '#mesh/model/id.ts'
@@ -35,14 +36,12 @@ export type Moment = {
   readonly now: number
   /** Makes a UUIDv7. */
   readonly newId: () => string
-  /** How many items one cluster may report. */
-  readonly itemsMax?: number
+  /** For tests: how much one cluster may report. */
+  readonly bounds?: ReportBounds
 }
 
 const minIntervalMs = 200
 const sightingMsMin = 60_000
-/** Of one cluster: about three a service. */
-const reportedItemsMax = 30_000
 
 /**
  * Takes in one batch of a cluster's report. In one transaction it stores the items in stream `rep/<cluster>`, projects
@@ -53,7 +52,7 @@ const reportedItemsMax = 30_000
  * again changes nothing and answers as the first time. Throws `conflict` with `extra.needSeq` after a gap, and with
  * `extra.epochBehind` and the current `extra.epoch` for a batch of an epoch that another has replaced, with
  * `extra.epochAheadMs` for one of an epoch ahead of the centre's clock; `forbidden` when
- * the cluster is no member any more; `too-many` past 30,000 items.
+ * the cluster is no member any more; `too-many` past `reportBounds`.
  */
 export async function syncEndpoints(
   database: Database,
@@ -124,14 +123,14 @@ type Batch = {
   readonly request: SyncRequest
   readonly checked: readonly CheckedItem[]
   readonly now: number
-  readonly itemsMax?: number
+  readonly bounds?: ReportBounds
 }
 
 /** Stores the batch as one revision. The last batch of an epoch's first report takes away what the epoch did not name. */
 async function store(
   tx: Tx,
   rep: StreamRow,
-  { request, checked, now, itemsMax = reportedItemsMax }: Batch,
+  { request, checked, now, bounds }: Batch,
 ): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
@@ -150,11 +149,7 @@ async function store(
   }
   const all = [...writes, ...dropped]
   const { stream, changed, grew } = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
-  if (grew && (await holdsMoreThan(tx, rep, itemsMax)))
-    throw new Problem(
-      'too-many',
-      `cluster ${rep.source} reports more than ${itemsMax} items: export fewer services; nothing of this batch was taken`,
-    )
+  await checkReportBounds(tx, rep, { grew, writes: all }, bounds)
   const facts = all.filter((write) => changed.includes(write.key) && isFact(parseReportKey(write.key)?.kind))
   const of = { mesh: rep.mesh, cluster: rep.source }
   await saveFacts(tx, of, facts)

@@ -160,18 +160,6 @@ export async function loadPlaced(
   return found
 }
 
-/** True when the stream has more than `many` live items. Reads `many` entries of an index. */
-export async function holdsMoreThan(tx: Tx, ref: StreamRef, many: number): Promise<boolean> {
-  const rows = await tx
-    .select({ key: items.key })
-    .from(items)
-    .where(and(isItemOf(ref), eq(items.gone, false)))
-    .orderBy(items.key)
-    .limit(1)
-    .offset(many)
-  return rows.length > 0
-}
-
 /** True when the stream has a live item besides these keys. */
 export async function hasOthers(tx: Tx, ref: StreamRef, besides: readonly string[]): Promise<boolean> {
   const rows = await tx
