@@ -53,6 +53,9 @@ export function openMetrics() {
     watchers: gauge('watch_connections', 'Open hint connections'),
     waiting: gauge('long_polls', 'Pulls that are held open'),
     clusters: gauge('clusters', 'Clusters by state', ['state']),
+    silence: gauge('cluster_silent_seconds', 'Since the last report of a member was taken in; to a minute', [
+      'cluster',
+    ]),
     streams: gauge('streams', 'Streams by kind', ['kind']),
     outbox: gauge('outbox_rows', 'Changes that wait to be published (500 = or more)'),
     certificateEnd: gauge('certificate_not_after_seconds', 'When a certificate ends, Unix time', ['kind']),

@@ -5,6 +5,7 @@ import type { Tx } from '#control/store/database.ts'
 import { loadReportEpochs } from '#control/store/streams.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { type Hearing, hearingsOf } from '#functions/api/hearings.ts'
 import { idempotencyKey } from '#functions/api/idempotency.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
 import { etagOf, expectedRevision, hasRevision } from '#functions/api/revision.ts'
@@ -53,7 +54,7 @@ type ReportingCluster = ClusterRow & { readonly reportEpoch?: string | undefined
 /** Members, those expected and those that left. */
 export function clusterRoutes(api: Api, door: Door): void {
   const { centre } = door
-  const item = (row: ReportingCluster) => clusterFrom(row, centre.now())
+  const item = (row: ReportingCluster) => clusterFrom(row, centre.now(), hearingsOf(centre).get(row.id))
   const reporting = async (tx: Tx, rows: readonly ClusterRow[]) => {
     const names = rows.map((row) => row.name)
     const epochs = await loadReportEpochs(tx, centre.mesh, names)
@@ -160,12 +161,12 @@ export function clusterRoutes(api: Api, door: Door): void {
 
 export const dryRun = z.object({ dryRun: z.enum(['true', 'false']).optional() })
 
-const clusterFrom = (row: ReportingCluster, now: number): z.infer<typeof clusterSchema> => ({
+const clusterFrom = (row: ReportingCluster, now: number, hearing?: Hearing): z.infer<typeof clusterSchema> => ({
   id: row.id,
   name: row.name,
   revision: row.revision,
   createdAt: timeText(row.createdAt),
-  conditions: conditionsOf(row, now),
+  conditions: conditionsOf(row, now, hearing),
   state: row.state,
   generation: row.generation,
   trustDomain: row.trustDomain,
@@ -178,7 +179,7 @@ const clusterFrom = (row: ReportingCluster, now: number): z.infer<typeof cluster
   lastSeenAt: row.lastSeenAt === null ? null : timeText(row.lastSeenAt),
 })
 
-function conditionsOf(row: ReportingCluster, now: number): ApiCondition[] {
+function conditionsOf(row: ReportingCluster, now: number, hearing: Hearing = {}): ApiCondition[] {
   if (row.state === 'left')
     return [{ type: 'Joined', status: 'False', reason: 'Left', message: 'it was taken out of the mesh' }]
   if (row.state === 'expected')
@@ -201,8 +202,14 @@ function conditionsOf(row: ReportingCluster, now: number): ApiCondition[] {
       message: silent ? `no report since ${timeText(heard)}: what it last said stays in force` : 'its relay reports',
     },
     ...rivals(row, now),
+    ...refusals(hearing),
   ]
 }
+
+const refusals = ({ refusedFor }: Hearing): ApiCondition[] =>
+  refusedFor === undefined
+    ? []
+    : [{ type: 'ReportTaken', status: 'False', reason: 'ReportRefused', message: refusedFor }]
 
 /** Two relays with one membership: each says in its epochs which other one replaced it. */
 function rivals({ name, reportEpoch = '' }: ReportingCluster, now: number): ApiCondition[] {

@@ -1,12 +1,14 @@
 import { loadAuthorities } from '#control/store/authorities.ts'
-import { loadClusters } from '#control/store/clusters.ts'
+import { type ClusterRow, loadClusters } from '#control/store/clusters.ts'
 import { loadOutbox } from '#control/store/outbox.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { hearingsOf } from '#functions/api/hearings.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 
 const lookMs = 5000
+const shownMax = 2000
 
 /** `/metrics` for Prometheus, with an operator's key of any role as bearer token. Gauges are read at most every five seconds. */
 export function metricsRoutes(api: Api, door: Door): void {
@@ -30,6 +32,7 @@ export function metricsRoutes(api: Api, door: Door): void {
     metrics.clusters.reset()
     for (const [state, rows] of Map.groupBy(seen.clusters, (row) => row.state))
       metrics.clusters.set({ state }, rows.length)
+    noteSilence(seen.clusters.filter((row) => row.state === 'joined'))
     metrics.streams.reset()
     for (const [kind, rows] of Map.groupBy(seen.streams, (row) => row.kind)) metrics.streams.set({ kind }, rows.length)
     metrics.outbox.set(seen.outbox.length)
@@ -37,5 +40,17 @@ export function metricsRoutes(api: Api, door: Door): void {
       if (row.state === 'active')
         metrics.certificateEnd.set({ kind: row.kind }, parseCertificate(row.certificate).notAfter.getTime() / 1000)
     metrics.certificateEnd.set({ kind: 'centre-serving' }, door.servingEnd().getTime() / 1000)
+  }
+
+  /** Each member by itself; of more than a chart can show, the first by name. Who left is shown no more. */
+  function noteSilence(members: readonly ClusterRow[]): void {
+    metrics.silence.reset()
+    const hearings = hearingsOf(centre)
+    const ids = new Set(members.map((row) => row.id))
+    for (const id of hearings.keys()) if (!ids.has(id)) hearings.delete(id)
+    for (const { id, name, lastSeenAt, joinedAt, createdAt } of members.slice(0, shownMax)) {
+      const heardAt = Math.max(lastSeenAt ?? 0, joinedAt ?? createdAt, hearings.get(id)?.takenAt ?? 0)
+      metrics.silence.set({ cluster: name }, Math.max(0, centre.now() - heardAt) / 1000)
+    }
   }
 }

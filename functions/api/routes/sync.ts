@@ -5,6 +5,7 @@ import { newId } from '#control/new-id.ts'
 import { syncEndpoints } from '#control/sync-endpoints.ts'
 import { bodyBytesMax, forCluster } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { hearingsOf } from '#functions/api/hearings.ts'
 import { body, clusterSecurity, json, problems, wire } from '#functions/api/schemas.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { syncAnswerSchema, syncRequestSchema } from '#mesh/wire/sync.ts'
@@ -35,13 +36,25 @@ export function syncRoutes(api: Api, door: Door): void {
         if (changed.length > 0)
           centre.bus.announce({ kind: 'streams', changes: changed, ...(request.urgent ? { urgent: true } : {}) })
         if (factsChanged) centre.bus.announce({ kind: 'outbox' })
+        hearingsOf(centre).set(caller.id, { takenAt: centre.now() })
         metrics.syncs.inc({ outcome: 'taken' })
         metrics.syncItems.inc(request.items.length)
         return c.json({ ...answer, heads: await headsFor(centre.db, caller) }, 200)
       } catch (error) {
+        noteRefusal(caller.id, error)
         metrics.syncs.inc({ outcome: error instanceof Problem ? error.kind : 'internal' })
         throw error
       }
     },
   )
+
+  /** A gap or an old epoch is mended by the relay itself; these stay until somebody does something. */
+  function noteRefusal(id: string, error: unknown): void {
+    if (!(error instanceof Problem)) return
+    if (error.kind !== 'too-many' && error.extra['epochAheadMs'] === undefined) return
+    const known = hearingsOf(centre)
+    const why = error.message.slice(0, 500)
+    if (known.get(id)?.refusedFor !== why) centre.log.warn({ cluster: id, why }, 'a report is refused')
+    known.set(id, { ...known.get(id), refusedFor: why })
+  }
 }
