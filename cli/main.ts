@@ -168,6 +168,17 @@ context
     print(`The current context is ${name}.\n`)
   })
 context
+  .command('delete <name>')
+  .description('forgets a context; the centre and its files stay as they are')
+  .action((name: string) => {
+    const { current, contexts } = loadContexts(env)
+    namedContext({ contexts }, name)
+    const { [name]: _, ...others } = contexts
+    saveContexts(env, { ...(current === undefined || current === name ? {} : { current }), contexts: others })
+    const next = `None is current now; to choose one:\n  ${self} context use <name>\n`
+    print(`Context ${name} is forgotten.${current === name ? ` ${next}` : '\n'}`)
+  })
+context
   .command('add <name>')
   .description('adds a context from --url, --key-file and --ca-file; of one that is there, changes what is given')
   .option('--relay <cluster=url...>', 'status address of a relay, for status and for when the centre is away')

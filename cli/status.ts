@@ -60,7 +60,9 @@ export function statusText(status: Status, now: number, context = '<context>'): 
     const heard = cluster?.['lastSeenAt'] ? `heard ${age(cluster['lastSeenAt'], now)} ago` : '–'
     return [
       name,
-      relay === null ? 'relay does not answer' : cell(relay?.['state'] ?? cluster?.['state']),
+      relay === null && cluster?.['state'] !== 'expected'
+        ? 'relay does not answer'
+        : cell(relay?.['state'] ?? cluster?.['state']),
       cell(relay?.['region'] ?? cluster?.['region']),
       line['state'] === undefined ? heard : `${cell(line['state'])} ${age(line['since'], now)}`,
       cell(config['revision']),

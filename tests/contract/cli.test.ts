@@ -285,6 +285,8 @@ test('a context that is there is changed in what is given, and one that is not c
   expect((await isthmus(['status'])).out).toMatch(/paris-1 +relay does not answer/)
   const second = await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1'])
   expect(second.out).toContain('stays here; to change that:\n  npx --no isthmus context use there\n')
+  expect((await isthmus(['context', 'delete', 'here'])).out).toContain('None is current now')
+  expect((await isthmus(['context', 'list'])).out.trim().split('\n')).toHaveLength(2)
 })
 
 test('output that cannot be written is an error in one line; a reader that is gone is none', async () => {
