@@ -1,13 +1,15 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import { type AddressInfo, isIP } from 'node:net'
 import { join } from 'node:path'
-import { inProcessBus } from '#control/bus.ts'
+import { type Bus, inProcessBus } from '#control/bus.ts'
 import type { Centre } from '#control/centre.ts'
 import type { PassphraseSource } from '#control/keys/passphrase.ts'
 import { openCentre, parseCentreUrl } from '#control/open-centre.ts'
+import { sharedBus } from '#control/shared-bus.ts'
 import { type Database, type Log, openDatabase } from '#control/store/database.ts'
+import { noticeBytesMax, openNoticeLine } from '#control/store/notice-line.ts'
 import { openApi } from '#functions/api/app.ts'
 import type { Door } from '#functions/api/door.ts'
 import { listenerOf } from '#functions/api/listener.ts'
@@ -78,13 +80,15 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     const metrics = openMetrics()
     const db: Database = await openDatabase({ ...storeOf(settings), log })
     undo.push(() => db.close())
+    const { bus, closeBus } = openBus(settings)
+    undo.push(closeBus)
     const hosts = [...new Set([new URL(url).hostname.replace(/^\[|\]$/g, ''), ...dialable(settings.listen.host)])]
     const keyFile = settings.keyFile ?? join(settings.data, 'admin.key')
     const centre = await openCentre({
       ...{ db, now, log, url, keyFile, mesh: settings.mesh, env: settings.env, measures: metrics.measures },
       random: (bytes) => new Uint8Array(randomBytes(bytes)),
       reservedIps: hosts.filter((host) => isIP(host) !== 0),
-      bus: inProcessBus((err) => log.error({ err }, 'a listener of the hint bus failed')),
+      bus,
       keysDir: join(settings.data, 'keys'),
       passphrase: settings.passphrase,
       adminKeyFile: keyFile,
@@ -117,6 +121,16 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     await unwind()
     throw error
   }
+}
+
+/** On a server there may be other processes of this centre: they hear of changes by it. */
+function openBus({ databaseUrl, mesh, log }: ServeSettings): { bus: Bus; closeBus: () => Promise<void> } {
+  const local = inProcessBus((err) => log.error({ err }, 'a listener of the hint bus failed'))
+  if (databaseUrl === undefined) return { bus: local, closeBus: async () => undefined }
+  const line = openNoticeLine({ url: databaseUrl, log, onText: (text) => bus.heard(text) })
+  const self = { mesh, process: randomUUID() }
+  const bus = sharedBus(local, self, { textBytesMax: noticeBytesMax, send: line.send })
+  return { bus, closeBus: line.close }
 }
 
 /** What can be said before anything is opened. */

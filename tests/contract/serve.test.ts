@@ -8,17 +8,16 @@ import { join } from 'node:path'
 import { connect } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import WebSocket from 'ws'
 import { issueServing } from '#control/serving-certificate.ts'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
-import type { Hint } from '#mesh/wire/hint.ts'
 import { parseJoinToken } from '#mesh/wire/join-token.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
-import { type TestCentre, TestRelay } from '#tests/support/centre.ts'
+import type { TestRelay } from '#tests/support/centre.ts'
 import { giveDatabase } from '#tests/support/database-template.ts'
+import { callServed as call, relayOf, watchServed as watch } from '#tests/support/served.ts'
 import { exported, facts, silentLog, summary } from '#tests/support/stores.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'serve-'))
@@ -34,38 +33,6 @@ const settings = (more: Partial<ServeSettings> = {}): ServeSettings => ({
   scryptCost: 2 ** 14,
   ...more,
 })
-
-type Reply = { readonly status: number; readonly body: Record<string, unknown>; readonly headers: Headers }
-
-/** A call over real TLS, the CA as the centre wrote it. */
-function call(
-  served: ServedCentre,
-  method: string,
-  path: string,
-  send: { body?: unknown; bearer?: string } = {},
-): Promise<Reply> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      new URL(path, served.url),
-      {
-        method,
-        agent: false,
-        ca: readFileSync(served.caFile),
-        headers: {
-          ...(send.bearer === undefined ? {} : { authorization: `Bearer ${send.bearer}` }),
-          ...(send.body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-      },
-      async (answer) => {
-        let text = ''
-        for await (const part of answer) text += part
-        resolve({ status: answer.statusCode ?? 0, body: text === '' ? {} : JSON.parse(text), headers: new Headers() })
-      },
-    )
-    outgoing.on('error', reject)
-    outgoing.end(send.body === undefined ? undefined : JSON.stringify(send.body))
-  })
-}
 
 const metricsOf = (served: ServedCentre): Promise<string> =>
   new Promise((resolve, reject) => {
@@ -84,48 +51,6 @@ const metricsOf = (served: ServedCentre): Promise<string> =>
     outgoing.on('error', reject)
     outgoing.end()
   })
-
-/** A relay of the harness on a served centre: it needs no more of it than these. */
-function relayOf(served: ServedCentre, name: string): TestRelay {
-  const adminKey = readFileSync(served.keyFile, 'utf8').trim()
-  const shape: Pick<TestCentre, 'call' | 'admin' | 'clock'> = {
-    clock: {
-      get now() {
-        return Date.now()
-      },
-    },
-    call: (method, path, send) =>
-      call(served, method, path, { body: send?.body, ...(send?.bearer ? { bearer: send.bearer } : {}) }),
-    admin: (method, path, body) => call(served, method, path, { body, bearer: adminKey }),
-  }
-  return new TestRelay(shape as TestCentre, name, served.url)
-}
-
-/** A hint line, its frames kept, and a way to wait for one. */
-async function watch(
-  served: ServedCentre,
-  bearer: string,
-  hello: string | undefined = JSON.stringify({ proto: meshSyncText }),
-) {
-  const socket = new WebSocket(`${served.url.replace('https', 'wss')}/v1/watch`, {
-    ca: readFileSync(served.caFile),
-    headers: { authorization: `Bearer ${bearer}` },
-  })
-  const frames: Hint[] = []
-  const closed = new Promise<{ code: number; reason: string }>((resolve) =>
-    socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() })),
-  )
-  const refused = new Promise<number>((resolve) =>
-    socket.on('unexpected-response', (_, answer) => resolve(answer.statusCode ?? 0)),
-  )
-  socket.on('message', (data) => frames.push(JSON.parse(data.toString())))
-  socket.on('error', () => undefined)
-  const opened = await Promise.race([once(socket, 'open').then(() => 'open' as const), refused])
-  if (opened === 'open' && hello !== undefined) socket.send(hello)
-  const frameWith = (stream: string) =>
-    expect.poll(() => frames.find((f) => f.heads.some(([name]) => name === stream))).toBeDefined()
-  return { socket, frames, closed, opened, frameWith }
-}
 
 describe('one process', () => {
   let served: ServedCentre
