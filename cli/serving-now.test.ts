@@ -22,7 +22,7 @@ test.each([
   ],
   [
     'a count of one that has fallen silent is an old one',
-    [[{ cluster: 'a', ready: 2, silent: true }]],
+    [[{ cluster: 'a', ready: 2, note: 'silent' }]],
     'a (2, silent)',
   ],
   ['a count that nobody has is not made up', [[{ cluster: 'a' }]], 'a'],

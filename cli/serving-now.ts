@@ -1,28 +1,52 @@
 import { listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { type Column, cell, type Row } from '#cli/output.ts'
+import { relayStatus } from '#cli/status.ts'
 
 const rowsOf = (value: unknown): readonly Row[] => (Array.isArray(value) ? (value as Row[]) : [])
 
 /**
- * Imports whose tiers say of every cluster how many of its pods are ready, and whether it is silent. An import is what
+ * Imports whose tiers say of every cluster how many of its pods are ready, and what stands in the way. An import is what
  * was compiled, and that stays when pods die and when a whole cluster does: by itself it does not tell who answers now.
+ * Counts are the last that a cluster told; one that died just now is known by its relay, where the context names it.
  */
 export async function withReadyPods(imports: readonly Row[], centre: Centre): Promise<readonly Row[]> {
   if (imports.length === 0) return imports
-  const [endpoints, clusters] = await Promise.all([listAll(centre, '/v1/endpoints'), listAll(centre, '/v1/clusters')])
+  const [dead, endpoints, clusters, gateways] = await Promise.all([
+    deadRelays(centre),
+    listAll(centre, '/v1/endpoints'),
+    listAll(centre, '/v1/clusters'),
+    listAll(centre, '/v1/gateways'),
+  ])
   const ready = readyBy(endpoints)
   const silent = new Set(clusters.filter(isSilent).map((one) => cell(one['name'])))
+  const shut = new Set(
+    [...Map.groupBy(gateways, (one) => cell(one['cluster']))]
+      .filter(([, of]) => of.every(({ state }) => state === 'down'))
+      .map(([cluster]) => cluster),
+  )
+  const noteOf = (cluster: string, caller: unknown): object => {
+    if (dead.has(cluster)) return { note: 'relay does not answer' }
+    if (silent.has(cluster)) return { note: 'silent' }
+    return shut.has(cluster) && cluster !== caller ? { note: 'gateway down' } : {}
+  }
   return imports.map((row) => ({
     ...row,
     tiers: (Array.isArray(row['tiers']) ? row['tiers'] : []).map((tier) =>
       rowsOf(tier).map((member) => {
         const cluster = cell(member['cluster'])
         const pods = ready.get(`${cell(row['namespace'])}/${cell(row['name'])}/${cluster}`) ?? 0
-        return { ...member, ready: pods, ...(silent.has(cluster) ? { silent: true } : {}) }
+        return { ...member, ready: pods, ...noteOf(cluster, row['cluster']) }
       }),
     ),
   }))
+}
+
+async function deadRelays({ relays }: Centre): Promise<ReadonlySet<string>> {
+  const asked = await Promise.all(
+    Object.entries(relays).map(async ([name, url]) => [name, await relayStatus(url)] as const),
+  )
+  return new Set(asked.filter(([, status]) => status === null).map(([name]) => name))
 }
 
 /** Ready pods by service and cluster: over all zones, and of the port that has fewest. */
@@ -49,5 +73,5 @@ export const triedInOrder: Column = [
       .join(' > ') || '–',
 ]
 
-const memberText = ({ cluster, ready, silent }: Row): string =>
-  `${cell(cluster)}${ready === undefined ? '' : ` (${cell(ready)}${silent ? ', silent' : ''})`}`
+const memberText = ({ cluster, ready, note }: Row): string =>
+  `${cell(cluster)}${ready === undefined ? '' : ` (${cell(ready)}${note === undefined ? '' : `, ${cell(note)}`})`}`

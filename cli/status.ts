@@ -112,7 +112,8 @@ function attention(status: Status): string {
   return lines.length === 0 ? '' : `\nNeeds attention\n${lines.map((line) => `  ${line}\n`).join('')}`
 }
 
-function relayStatus(url: string): Promise<Row | null> {
+/** What a relay says of itself; null where it does not answer. */
+export function relayStatus(url: string): Promise<Row | null> {
   return new Promise((resolve) => {
     const request = get(new URL('/status', url), { timeout: 2000, agent: false }, (answer) => {
       const parts: Buffer[] = []
