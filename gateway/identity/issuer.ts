@@ -5,7 +5,6 @@ import { type Certificate, certificatePem, parseCertificate, parseCertificates }
 import { checkChain } from '#mesh/trust/check-chain.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
 import { identityNames } from '#mesh/trust/names.ts'
-import { type ProfileName, profileOf } from '#mesh/trust/profile.ts'
 import type { PublicKey } from '#mesh/trust/public-key.ts'
 import { parseSpiffeId, type SpiffeId, spiffeId } from '#mesh/trust/spiffe-id.ts'
 
@@ -26,8 +25,6 @@ export type Issuer = {
    * `lifeSeconds`: what was asked; at most a day, and never past the issuing CA's own end.
    */
   readonly issue: (key: PublicKey, holder: Holder, lifeSeconds: number) => Promise<Issued>
-  /** The leaf with which the relay probes other clusters' gateways. */
-  readonly issueRelayClient: (key: PublicKey) => Promise<Issued>
   /** The id in a client certificate (DER) that this cluster's CA, the present or an earlier one, signed. */
   readonly peerOf: (der: Uint8Array) => SpiffeId
 }
@@ -46,20 +43,12 @@ export function createIssuer(parts: IssuerParts): Issuer {
   const { trustDomain } = parts
   return {
     trustDomain,
-    issue: ({ spki }, holder, lifeSeconds) => issue(parts, { profile: 'workload', spki, holder, lifeSeconds }),
-    issueRelayClient: ({ spki }) =>
-      issue(parts, {
-        profile: 'relay-client',
-        spki,
-        holder: { namespace: 'isthmus-system', serviceAccount: 'relay' },
-        lifeSeconds: profileOf('relay-client').lifeSecondsMax,
-      }),
+    issue: ({ spki }, holder, lifeSeconds) => issue(parts, { spki, holder, lifeSeconds }),
     peerOf: (der) => peerOf(parts, der),
   }
 }
 
 type Asked = {
-  readonly profile: ProfileName
   readonly spki: Uint8Array
   readonly holder: Holder
   readonly lifeSeconds: number
@@ -70,7 +59,7 @@ async function issue({ key, trustDomain, clock, random, roots }: IssuerParts, as
   const authority = authorityAt(key.current(), now)
   const certificate = await issueCertificate(
     {
-      profile: asked.profile,
+      profile: 'workload',
       names: identityNames(spiffeId(trustDomain, asked.holder.namespace, asked.holder.serviceAccount)),
       publicKey: asked.spki,
       issuer: authority.chain[0],

@@ -33,9 +33,6 @@ export type HubOptions = {
   readonly authenticate: (peer: Peer) => Promise<Identity>
   readonly log: Log
   readonly now?: () => number
-  /** Proxies that share a class share last good versions. By default every proxy is its own. */
-  readonly classOf?: (proxy: ConnectedProxy) => string
-  readonly substitute?: Judge['substitute']
   readonly onNack?: (report: NackReport) => void
   readonly onAcknowledged?: (sample: Acknowledged) => void
 }
@@ -62,8 +59,10 @@ export type Hub = {
   readonly authenticate: HubOptions['authenticate']
   readonly resourcesFor: HubOptions['resourcesFor']
   readonly judgeFor: (proxy: ConnectedProxy) => Judge
-  /** Throws `too-many` when this proxy opens streams faster than it may. */
+  /** Throws `too-many` when this proxy opens streams faster than it may, or its identity has all that it may have. */
   readonly admit: (proxy: ConnectedProxy) => void
+  /** The stream of a proxy that was admitted is at its end. */
+  readonly left: (proxy: ConnectedProxy) => void
   readonly onEvent: (event: StreamEvent, proxy: ConnectedProxy) => void
   readonly onSent: (type: string, resources: number, bytes: number) => void
   readonly onUnknownType: (type: string, proxy: ConnectedProxy) => void
@@ -82,7 +81,6 @@ export function createHub(
 ): Hub {
   const { log } = options
   const now = options.now ?? Date.now
-  const classOf = options.classOf ?? keyOf
   const quarantine = createQuarantine()
   const streams = new Set<AdsStream>()
   const admit = admission(given.limits, now)
@@ -106,7 +104,7 @@ export function createHub(
       return
     }
     if (event.kind === 'rejected') {
-      const entry = quarantine.add(event, { identity: identityText(proxy.identity), classKey: classOf(proxy) })
+      const entry = quarantine.add(event, { identity: identityText(proxy.identity), proxy: keyOf(proxy) })
       const { type, name, version, owner, everywhere } = entry
       log.warn(
         { proxy: proxy.id, type, name, version, owner, everywhere, detail: event.detail },
@@ -132,10 +130,10 @@ export function createHub(
     judgeFor: (proxy) => ({
       withheld: (resource) => quarantine.withheld(resource, identityText(proxy.identity)),
       refusedHere: (resource) => quarantine.refusedBy(resource, identityText(proxy.identity)),
-      lastGood: (type, name) => quarantine.lastGood(classOf(proxy), type, name),
-      substitute: options.substitute ?? (() => undefined),
+      lastGood: (type, name) => quarantine.lastGood(keyOf(proxy), type, name),
     }),
-    admit: (proxy) => admit.take(proxy),
+    admit: admit.take,
+    left: admit.left,
     onEvent,
     onSent: (type, resources, bytes) => {
       counts.pushes[type] = (counts.pushes[type] ?? 0) + 1
@@ -168,10 +166,12 @@ const keyOf = (proxy: ConnectedProxy): string => `${identityText(proxy.identity)
 const proxiesPerIdentity = 50
 
 /**
- * How often each proxy, and each identity, may open a stream: a burst, then so many a second. Who is quiet is forgotten.
+ * How often each proxy, and each identity, may open a stream: a burst, then so many a second; and how many an identity
+ * may have at a time, so that others always find room. Who is quiet is forgotten.
  */
 function admission(limits: AdsLimits, now: () => number) {
   const spent = new Map<string, { used: number; at: number }>()
+  const open = new Map<string, number>()
   const usedAt = (entry: { used: number; at: number }) =>
     Math.max(0, entry.used - ((now() - entry.at) / 1000) * limits.opensPerSecond)
   const take = (key: string, cost: number) => {
@@ -183,8 +183,22 @@ function admission(limits: AdsLimits, now: () => number) {
   }
   return {
     take: (proxy: ConnectedProxy) => {
-      take(identityText(proxy.identity), 1 / proxiesPerIdentity)
+      const identity = identityText(proxy.identity)
+      const mine = open.get(identity) ?? 0
+      if (mine >= limits.streamsPerIdentity)
+        throw new Problem(
+          'too-many',
+          `${identity} has its ${mine} streams: close some, or give the others a service account of their own`,
+        )
+      take(identity, 1 / proxiesPerIdentity)
       take(keyOf(proxy), 1)
+      open.set(identity, mine + 1)
+    },
+    left: (proxy: ConnectedProxy) => {
+      const identity = identityText(proxy.identity)
+      const others = (open.get(identity) ?? 0) - 1
+      if (others > 0) open.set(identity, others)
+      else open.delete(identity)
     },
     forgetIdle: () => {
       for (const [key, entry] of spent) if (usedAt(entry) === 0) spent.delete(key)

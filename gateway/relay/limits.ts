@@ -5,6 +5,8 @@ import type { StreamLimits } from '#gateway/relay/stream-state.ts'
 export type AdsLimits = StreamLimits &
   ConnectionLimits & {
     readonly streams: number
+    /** Streams that the clients of one identity have at a time. */
+    readonly streamsPerIdentity: number
     /** Streams that one proxy may open in a row, and how many more every second. */
     readonly opensBurst: number
     readonly opensPerSecond: number
@@ -21,6 +23,7 @@ export type AdsLimits = StreamLimits &
 
 export const adsLimits: AdsLimits = {
   streams: 5000,
+  streamsPerIdentity: 2500,
   opensBurst: 20,
   opensPerSecond: 2,
   names: 10_000,

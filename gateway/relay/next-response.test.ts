@@ -22,7 +22,6 @@ function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly
     withheld: () => false,
     refusedHere: () => true,
     lastGood: () => undefined,
-    substitute: () => undefined,
     ...more,
   }
   const state = openStream(mode, { ...limits, ...(more.responseBytes && { responseBytes: more.responseBytes }) }, judge)
@@ -106,37 +105,18 @@ describe('secrets', () => {
   })
 })
 
-describe('a name that nothing has', () => {
-  const substitute = (type: string, name: string) => (type === endpoint ? resource(endpoint, name, 'empty') : undefined)
-
-  test.each(['delta', 'sotw'] as const)(
-    '%s: its substitute is sent once, and replaced when the real one comes',
-    (mode) => {
-      const { state, ask, send, answer } = open(mode, {}, { substitute })
-      ask(endpoint, ['a'])
-      expect(send()).toBe('a=empty')
-      answer(endpoint)
-      expect(send()).toBeUndefined()
-      onTarget(state, setOf(resource(endpoint, 'a')), 0)
-      expect(send()).toBe('a=1')
-    },
-  )
-
-  test('what was real is not replaced by a substitute: it is removed last', () => {
-    const { state, ask, send, answer } = open('delta', setOf(resource(endpoint, 'a'), resource(listener, 'l')), {
-      substitute,
-    })
-    ask(endpoint, ['a'])
-    ask(listener)
-    expect([send(), send()]).toEqual(['a=1', undefined])
-    answer(endpoint)
-    expect(send()).toBe('l=1')
-    answer(listener)
-    onTarget(state, setOf(resource(listener, 'l', '2')), 0)
-    expect([send(), send()]).toEqual(['l=2', undefined])
-    answer(listener)
-    expect(send()).toBe('-a')
-  })
+test('what is gone is removed last, when nothing refers to it any more', () => {
+  const { state, ask, send, answer } = open('delta', setOf(resource(endpoint, 'a'), resource(listener, 'l')))
+  ask(endpoint, ['a'])
+  ask(listener)
+  expect([send(), send()]).toEqual(['a=1', undefined])
+  answer(endpoint)
+  expect(send()).toBe('l=1')
+  answer(listener)
+  onTarget(state, setOf(resource(listener, 'l', '2')), 0)
+  expect([send(), send()]).toEqual(['l=2', undefined])
+  answer(listener)
+  expect(send()).toBe('-a')
 })
 
 describe('a version that others refused', () => {
@@ -153,7 +133,7 @@ describe('a version that others refused', () => {
     expect(send()).toBe('a=3')
   })
 
-  test('a client that has none gets the last good one of its class', () => {
+  test('a client that has none gets the last one that it took before', () => {
     const lastGood = (type: string, name: string) =>
       type === cluster && name === 'a' ? resource(cluster, 'a', '1') : undefined
     const { ask, send } = open('delta', setOf(resource(cluster, 'a', '2'), resource(cluster, 'b', '2')), {

@@ -13,7 +13,7 @@ const refusal = { resource: resource('2'), detail: 'no', kept: resource('1') }
 
 test('holds for the identity that refused, at once and for nobody else', () => {
   const quarantine = createQuarantine()
-  quarantine.add(refusal, { identity: 'web', classKey: 'w' })
+  quarantine.add(refusal, { identity: 'web', proxy: 'w' })
   expect(quarantine.withheld(resource('2'), 'web')).toBe(true)
   expect(quarantine.withheld(resource('2'), 'api')).toBe(false)
   expect(quarantine.withheld(resource('3'), 'web')).toBe(false)
@@ -21,26 +21,26 @@ test('holds for the identity that refused, at once and for nobody else', () => {
 
 test('a second identity makes it hold for all; the same one again does not', () => {
   const quarantine = createQuarantine()
-  quarantine.add(refusal, { identity: 'web', classKey: 'w1' })
-  expect(quarantine.add(refusal, { identity: 'web', classKey: 'w2' }).everywhere).toBe(false)
-  expect(quarantine.add(refusal, { identity: 'api', classKey: 'a' }).everywhere).toBe(true)
+  quarantine.add(refusal, { identity: 'web', proxy: 'w1' })
+  expect(quarantine.add(refusal, { identity: 'web', proxy: 'w2' }).everywhere).toBe(false)
+  expect(quarantine.add(refusal, { identity: 'api', proxy: 'a' }).everywhere).toBe(true)
   expect(quarantine.withheld(resource('2'), 'db')).toBe(true)
 })
 
-test('remembers what a class held before, and for that class only', () => {
+test('remembers what a proxy held before, and for that proxy only', () => {
   const quarantine = createQuarantine()
-  quarantine.add(refusal, { identity: 'web', classKey: 'w' })
+  quarantine.add(refusal, { identity: 'web', proxy: 'w' })
   expect(quarantine.lastGood('w', typeUrls.cluster, 'a')?.version).toBe('1')
   expect(quarantine.lastGood('other', typeUrls.cluster, 'a')).toBeUndefined()
 })
 
 test('forgets what is served no more, and the oldest when there are too many', () => {
   const quarantine = createQuarantine()
-  quarantine.add(refusal, { identity: 'web', classKey: 'w' })
+  quarantine.add(refusal, { identity: 'web', proxy: 'w' })
   quarantine.keepOnly(() => false)
   expect(quarantine.list()).toEqual([])
   for (let i = 0; i < 10_001; i += 1)
-    quarantine.add({ ...refusal, resource: resource('2', `${i}`) }, { identity: 'web', classKey: 'w' })
+    quarantine.add({ ...refusal, resource: resource('2', `${i}`) }, { identity: 'web', proxy: 'w' })
   expect(quarantine.list()).toHaveLength(10_000)
   expect(quarantine.withheld(resource('2', '0'), 'web')).toBe(false)
 })

@@ -16,12 +16,12 @@ export type Quarantined = {
 }
 
 export type Quarantine = {
-  readonly add: (refusal: Refusal, who: { readonly identity: string; readonly classKey: string }) => Quarantined
+  readonly add: (refusal: Refusal, who: { readonly identity: string; readonly proxy: string }) => Quarantined
   /** Whether clients of this identity are not to be offered this version. */
   readonly withheld: (resource: XdsResource, identity: string) => boolean
   readonly refusedBy: (resource: XdsResource, identity: string) => boolean
-  /** The last version that the class accepted before it refused one. */
-  readonly lastGood: (classKey: string, type: string, name: string) => XdsResource | undefined
+  /** The last version that the proxy accepted before it refused one. */
+  readonly lastGood: (proxy: string, type: string, name: string) => XdsResource | undefined
   /** Forgets versions that nobody is to be served any more. */
   readonly keepOnly: (stillServed: (type: string, name: string, version: string) => boolean) => void
   readonly list: () => readonly Quarantined[]
@@ -46,14 +46,14 @@ export function createQuarantine(): Quarantine {
   const keyOf = (type: string, name: string, version: string) => JSON.stringify([type, name, version])
 
   return {
-    add: ({ resource, detail, kept }, { identity, classKey }) => {
+    add: ({ resource, detail, kept }, { identity, proxy }) => {
       const { type, name, version, owner } = resource
       const key = keyOf(type, name, version)
       const witnesses = new Set([...(refused.get(key)?.refusedBy ?? []), identity])
       const refusedBy = [...witnesses].slice(0, witnessesMax)
       const entry = { type, name, version, owner, detail, refusedBy, everywhere: refusedBy.length >= witnessesNeeded }
       setBounded(refused, key, entry)
-      if (kept && isResource(kept)) setBounded(good, JSON.stringify([classKey, type, name]), kept)
+      if (kept && isResource(kept)) setBounded(good, JSON.stringify([proxy, type, name]), kept)
       return entry
     },
     withheld: ({ type, name, version }, identity) => {
@@ -63,7 +63,7 @@ export function createQuarantine(): Quarantine {
     },
     refusedBy: ({ type, name, version }, identity) =>
       refused.get(keyOf(type, name, version))?.refusedBy.includes(identity) ?? false,
-    lastGood: (classKey, type, name) => good.get(JSON.stringify([classKey, type, name])),
+    lastGood: (proxy, type, name) => good.get(JSON.stringify([proxy, type, name])),
     keepOnly: (stillServed) => {
       for (const [key, entry] of refused) if (!stillServed(entry.type, entry.name, entry.version)) refused.delete(key)
     },

@@ -9,7 +9,6 @@ const believer: Judge = {
   withheld: () => false,
   refusedHere: () => false,
   lastGood: () => undefined,
-  substitute: () => undefined,
 }
 const limits = { names: 1000, responseBytes: 1 << 20, nacksInRow: 100, overdueMs: 1000 }
 const wildcard = (type: string) => type === typeUrls.cluster || type === typeUrls.listener

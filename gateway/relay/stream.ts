@@ -48,8 +48,10 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     if (stuck) setTimeout(() => hub.drop(peer.address), 1000).unref()
   }
   const close = () => {
+    if (closed) return
     closed = true
     sent()
+    if (proxy) hub.left(proxy)
     hub.streams.delete(stream)
   }
 
@@ -91,8 +93,9 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     if (++requests > hub.limits.requestsPerSecond) call.pause()
     if (!proxy && request.type === healthType) return
     if (!proxy || !state) {
-      proxy = proxyFrom(request.node, identity, hub.limits.metadataBytes)
-      hub.admit(proxy)
+      const named = proxyFrom(request.node, identity, hub.limits.metadataBytes)
+      hub.admit(named)
+      proxy = named
       state = openStream(mode, hub.limits, hub.judgeFor(proxy))
       const target = hub.resourcesFor(proxy)
       if (target) onTarget(state, target, hub.now())

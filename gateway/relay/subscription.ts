@@ -19,10 +19,8 @@ export type Judge = {
   readonly withheld: (resource: XdsResource) => boolean
   /** True where this client's own identity is among those that refused it. */
   readonly refusedHere: (resource: XdsResource) => boolean
-  /** The last version that clients of this stream's class accepted, when it is still known. */
+  /** The last version that this proxy accepted on an earlier stream, when it is still known. */
   readonly lastGood: (type: string, name: string) => XdsResource | undefined
-  /** An empty resource for a name that a client asks for and that does not exist, so that it need not wait. */
-  readonly substitute: (type: string, name: string) => XdsResource | undefined
 }
 
 /** No resource has this version: the client may hold anything under the name. */
@@ -154,10 +152,7 @@ export function settled(s: Subscription, name: string, held: Held): boolean {
 export function goalOf(s: Subscription, name: string, held: Held, judge: Judge): Held | undefined {
   const resource = s.base.get(name)
   const waits = held === unanswered
-  if (!resource) {
-    const empty = s.names.has(name) ? judge.substitute(s.type, name) : undefined
-    return empty && (waits || held.version === empty.version) ? empty : absent
-  }
+  if (!resource) return absent
   const refused = s.rejected.get(name) ?? []
   if (!refused.includes(resource.version) && !judge.withheld(resource)) return resource
   // A refused cluster may be left half made: the one before it puts that right.

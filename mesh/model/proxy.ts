@@ -26,6 +26,4 @@ export type Proxy = {
   readonly plain?: PlainAddresses
   /** Where a router listens, where its node says so (metadata `ISTHMUS.gateway`). */
   readonly gateway?: { readonly address: string; readonly port: number }
-  /** True where `node.extensions` lists Istio's own filters: only then may they be emitted. */
-  readonly istioFilters: boolean
 }

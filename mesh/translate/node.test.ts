@@ -44,7 +44,6 @@ describe('a node as pilot-agent sends it', () => {
       labels: { app: 'reviews', generation: '3', version: 'v1' },
       locality: { region: 'r1', zone: 'z1' },
       interception: 'REDIRECT',
-      istioFilters: false,
     })
   })
 
@@ -59,12 +58,6 @@ describe('a node as pilot-agent sends it', () => {
       serviceAccount: 'eastwest',
     })
     expect(router).toMatchObject({ kind: 'router', pod: 'gw.x' })
-  })
-
-  test('tells Istio’s Envoy from a stock one by its extensions alone', () => {
-    const metadata = { ISTIO_VERSION: '1.31.0' }
-    expect(parseProxy(node({ metadata, extensions: ['envoy.filters.http.router'] }), identity).istioFilters).toBe(false)
-    expect(parseProxy(node({ extensions: ['istio.alpn'] }), identity).istioFilters).toBe(true)
   })
 })
 

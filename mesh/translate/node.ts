@@ -55,7 +55,6 @@ export function parseProxy(node: NodeFacts, identity: ProxyIdentity): MeshProxy 
     interception,
     ...(plain === undefined ? {} : { plain }),
     ...(gateway === undefined ? {} : { gateway }),
-    istioFilters: node.extensions.some((name) => name.includes('istio')),
   }
 }
 

@@ -183,6 +183,43 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
     expect(liar.names(typeUrls.cluster)).toEqual(['a'])
   })
 
+  test('refused by two identities: whoever holds an earlier version is not offered it, and gets the next', async () => {
+    const next = (seconds: string, count = 3) => ({
+      ...many(count),
+      [typeUrls.cluster]: new Map(many(count)[typeUrls.cluster]).set('c1', clusterOf('c1', seconds)),
+    })
+    const all = { first: next('1s'), late: next('1s') }
+    const resourcesFor = ({ identity }: { identity: { serviceAccount: string } }) =>
+      identity.serviceAccount === 'db' ? all.late : all.first
+    const { server } = await start({}, {}, { resourcesFor })
+    const bytesOf = (seconds: string) => Buffer.from(clusterOf('c1', seconds).bytes)
+    const refuses = (type: string, name: string, bytes: Uint8Array) =>
+      type === typeUrls.cluster && bytesOf('7s').equals(Buffer.from(bytes))
+        ? `Error adding cluster ${name}: no`
+        : undefined
+    const holder = await workload(pki, 'shop', 'db')
+    const third = proxy(server, mode, { node: nodeFor('db-1', 'db'), holder, refuses })
+    const others = [
+      proxy(server, mode, { node: nodeFor('web-1'), refuses }),
+      proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other, refuses }),
+    ]
+    await Promise.all([third, ...others].map((client) => client.ready))
+    all.first = next('7s')
+    server.changed()
+    await eventually(() => server.status().quarantined.some((q) => q.name === 'c1' && q.everywhere))
+    const holds = (seconds: string) =>
+      bytesOf(seconds).equals(Buffer.from(third.memory.held.get(typeUrls.cluster)?.get('c1')?.bytes ?? []))
+
+    all.late = next('7s', 4)
+    server.changed()
+    await third.until(() => third.names(typeUrls.endpoint).includes('c3'))
+    expect(holds('1s')).toBe(true)
+    expect(third.wire.join()).not.toContain('nack')
+    all.late = next('8s', 4)
+    server.changed()
+    await third.until(() => holds('8s'))
+  })
+
   test('more names than a stream may have: that stream ends, others go on', async () => {
     const { server } = await start(small())
     const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other })
@@ -351,6 +388,19 @@ describe('a client that comes back', () => {
     await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
     // The same node id by another identity is another proxy.
     await proxy(server, 'delta', { node: nodeFor('web-1', 'api'), holder: other }).ready
+  })
+
+  test('more streams than one identity may have: refused by name, until one ends; others are not', async () => {
+    const { server } = await start(small(), { streamsPerIdentity: 2 })
+    const [first, second] = ['web-1', 'web-2'].map((pod) => proxy(server, 'delta', { node: nodeFor(pod) }))
+    await Promise.all([first?.ready, second?.ready])
+    const third = raw(server, 'delta')
+    third.ask({ typeUrl: typeUrls.cluster, node: nodeFor('web-3') })
+    expect(await third.ended).toMatchObject({ code: 8, details: expect.stringContaining('/sa/web has its 2 streams') })
+    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
+    first?.close()
+    await eventually(() => server.observables().streams === 2)
+    await proxy(server, 'delta', { node: nodeFor('web-4') }).ready
   })
 
   test('what it refused is not offered to it again', async () => {
