@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { formatEpoch } from '#mesh/wire/sync.ts'
 import {
   importsOf,
   joinMember,
@@ -158,6 +160,28 @@ describe('the channel', () => {
     await westSees(wanted)
   })
 
+  test('a relay that comes back to a centre where nothing changed, and a line that was cut: nothing is told as changed', async () => {
+    const wanted = change()
+    await westSees(wanted)
+    const called = () => importsOf(west.uplink().received(), 'west').join()
+    await eventually(healMs, 'the config followed', () => called() === Object.keys(wanted).toSorted().join())
+    const level = () => {
+      const { state, toTell, streams } = west.uplink().status()
+      return state === 'connected' && toTell === 0 && JSON.stringify(streams)
+    }
+    const before = await eventually(healMs, 'level', level)
+    const told = west.told.length
+    const again = west.reopen()
+    again.start()
+    again.report(reportOn('west', {}))
+    expect(await eventually(healMs, 'level again', level)).toBe(before)
+    centre.line.cut()
+    const since = west.uplink().status().lastHeardAt ?? 0
+    await eventually(healMs, 'heard again', () => (west.uplink().status().lastHeardAt ?? 0) > since)
+    expect(await eventually(healMs, 'level again', level)).toBe(before)
+    expect(west.told.length - told).toBe(0)
+  })
+
   test('a centre that comes back with an older copy of its store: both ends notice, and nobody is taken back to it', async () => {
     const data = join(centre.dir, 'centre')
     const copy = join(centre.dir, 'backup')
@@ -219,7 +243,7 @@ describe('the channel', () => {
 })
 
 describe('a relay that says what is not so', () => {
-  const epochAfter = () => `${(Date.now() + 60_000).toString(36).padStart(10, '0')}-door`
+  const epochAfter = () => formatEpoch(Date.now() + 60_000, randomBytes(4).toString('hex'))
   const report = (more: object = {}) => ({
     ...{ proto: 'mesh-sync/1.0', epoch: epochAfter(), seq: 1, items: [], root: '0'.repeat(64) },
     ...more,
@@ -299,8 +323,7 @@ describe('a relay that says what is not so', () => {
     const more = { aFieldOfTheFuture: { deep: true } }
     const pulled = await speak('/v1/pull', { proto, have: [], ...more })
     const path = `/v1/clusters/${west.membership.clusterId}/sync`
-    const epoch = `${epochAfter()}-${proto.replace(/\W/g, '')}`
-    const told = await speak(path, report({ proto, epoch, ...more }))
+    const told = await speak(path, report({ proto, ...more }))
     expect([pulled.status, pulled.body['detail']]).toEqual([status, detail])
     expect([told.status, told.body['detail']]).toEqual([status, detail])
   })
