@@ -4,13 +4,13 @@ import { Problem } from '#mesh/model/problem.ts'
 const headBytes = 5
 
 /** One message: a byte "not compressed", four of length, the bytes. Source: gRPC over HTTP/2, Length-Prefixed-Message. */
-export function frame(...message: readonly Uint8Array[]): Buffer {
+export const frame = (message: Uint8Array): Buffer => Buffer.concat([frameHead(message.length), message])
+
+/** What goes before a message of so many bytes. */
+export function frameHead(length: number): Buffer {
   const head = Buffer.alloc(headBytes)
-  head.writeUInt32BE(
-    message.reduce((sum, part) => sum + part.length, 0),
-    1,
-  )
-  return Buffer.concat([head, ...message])
+  head.writeUInt32BE(length, 1)
+  return head
 }
 
 /** Calls `take` for each message; a stream with a compressed or too long one, or on which `take` throws, is reset. */

@@ -98,7 +98,7 @@ function answerOne(call: GrpcCall, answer: (message: Uint8Array, caller: Caller)
   call.onMessage((message) => {
     if (++asked > 1) return
     answer(message, call.caller).then(
-      (bytes) => call.write(frame(bytes), () => call.end()),
+      (bytes) => call.write([frame(bytes)], () => call.end()),
       (error: unknown) =>
         call.end(error instanceof Problem ? error : new Problem('internal', 'the call failed', { cause: error })),
     )

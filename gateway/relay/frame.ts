@@ -1,13 +1,13 @@
-import { frame } from '#gateway/grpc/frames.ts'
+import { frameHead } from '#gateway/grpc/frames.ts'
 import type { Mode } from '#gateway/relay/stream-state.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 
-/** One encoded response, framed for the wire, and the nonce inside it. */
-export type Frame = { readonly bytes: Buffer; readonly nonce: string }
+/** One encoded response, framed for the wire: what stands one behind the other, its size in bytes, and its nonce. */
+export type Frame = { readonly pieces: readonly Buffer[]; readonly size: number; readonly nonce: string }
 
 export type Framer = {
   /**
-   * The response as bytes. Streams that need the same response at the same time share one buffer, nonce included: a
+   * The response as bytes. Streams that need the same response at the same time share it, nonce included: a
    * nonce must only differ from those this stream saw before, so one not newer than `after` is not used again.
    */
   readonly frame: (response: Response, after: string | undefined) => Frame
@@ -26,6 +26,9 @@ type Encoded = { readonly id: number; delta?: Buffer; sotw?: Buffer }
 const encodings = new WeakMap<XdsResource, Encoded>()
 let nextId = 0
 
+/** A response up to this size is one buffer; a larger one stays in pieces that all responses with a resource share. */
+const smallBytes = 16 << 10
+
 /** Recent responses kept for the next stream that needs them. */
 const recentBytes = 8 << 20
 
@@ -42,14 +45,18 @@ export function createFramer(boot: string): Framer {
   const build = (response: Response): Frame & { readonly serial: number } => {
     serial += 1
     const nonce = `${boot}.${serial}`
-    const bytes = frame(
+    const message = [
       stringField(1, nonce), // version_info and system_version_info: clients only compare it
       ...response.resources.map((r) => pieceOf(r, response.mode)),
       stringField(4, response.type),
       stringField(5, nonce),
       ...(response.mode === 'delta' ? response.removed.map((name) => stringField(6, name)) : []),
-    )
-    return { bytes, nonce, serial }
+    ]
+    const length = message.reduce((sum, piece) => sum + piece.length, 0)
+    const head = frameHead(length)
+    const size = head.length + length
+    const all = [head, ...message]
+    return { pieces: size <= smallBytes ? [Buffer.concat(all)] : all, size, nonce, serial }
   }
 
   return {
@@ -59,13 +66,13 @@ export function createFramer(boot: string): Framer {
       const known = recent.get(key)
       if (known && (after === undefined || known.serial > Number(after.slice(boot.length + 1)))) return known
       const fresh = build(response)
-      recentSize += fresh.bytes.length - (known?.bytes.length ?? 0)
+      recentSize += fresh.size - (known?.size ?? 0)
       recent.delete(key)
       recent.set(key, fresh)
-      for (const [oldest, { bytes }] of recent) {
+      for (const [oldest, { size }] of recent) {
         if (recentSize <= recentBytes) break
         recent.delete(oldest)
-        recentSize -= bytes.length
+        recentSize -= size
       }
       return fresh
     },

@@ -70,11 +70,11 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     const frame = hub.framer.frame({ mode, type, resources: plan.resources, removed: plan.removed }, lastNonce)
     const now = hub.now()
     onSent(state, plan, frame.nonce, now)
-    hub.onSent(type, plan.resources.length, frame.bytes.length)
+    hub.onSent(type, plan.resources.length, frame.size)
     writingSince = now
-    onTheWay = frame.bytes.length
+    onTheWay = frame.size
     hub.budget.written(identityText(proxy.identity), onTheWay)
-    call.write(frame.bytes, () => {
+    call.write(frame.pieces, () => {
       sent()
       pump()
     })
@@ -139,7 +139,8 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     call.end()
   })
   if (hub.streams.size >= hub.limits.streams) {
-    end(new Problem('too-many', `the relay has its ${hub.limits.streams} streams; try another or later`))
+    const full = new Problem('too-many', `the relay has its ${hub.limits.streams} streams; try another or later`)
+    end(hub.problemOf(full, peer))
     return
   }
   hub.streams.add(stream)

@@ -48,19 +48,41 @@ export function reportOf(facts: ReportFacts): Report {
       conditions.push(noService(exported))
       continue
     }
-    const endpoints = own.endpoints.get(exported.key) ?? []
-    const accounts = accountsOf(exported.key, endpoints, facts)
-    items.set(reportKeys.export(exported.key), exportItem(exported, service, accounts))
-    items.set(reportKeys.summary(exported.key), { ...summaryOf(service, endpoints, facts) })
-    conditions.push(
-      ...conditionsOf(service, endpoints, accounts),
-      ...unnamedPods(service, endpoints, home),
-      ...(facts.flat ? cutOf(service, endpoints, home) : []),
-    )
+    const part = partOf(exported, service, facts)
+    items.set(reportKeys.export(exported.key), part.exported)
+    items.set(reportKeys.summary(exported.key), part.summary)
+    conditions.push(...part.conditions)
   }
   conditions.push(...ownPodsOnly(facts))
   for (const key of [...own.refused].toSorted(compare)) items.set(reportKeys.refuse(key), {})
   return { items, conditions }
+}
+
+/** What is said of one exported service. */
+type Part = { readonly exported: Item; readonly summary: Item; readonly conditions: readonly Condition[] }
+
+/** Parts by the endpoints they were made from, with all else that went in: the same facts give the same objects. */
+const parts = new WeakMap<readonly Endpoint[], { readonly from: readonly unknown[]; readonly part: Part }>()
+
+function partOf(exported: OwnExport, service: Service, facts: ReportFacts): Part {
+  const { own, home, flat } = facts
+  const endpoints = own.endpoints.get(exported.key) ?? []
+  const from = [exported, service, home.cluster, home.network, flat]
+  const known = parts.get(endpoints)
+  if (known?.from.every((one, at) => one === from[at])) return known.part
+  const accounts = accountsOf(exported.key, endpoints, facts)
+  const part = {
+    exported: exportItem(exported, service, accounts),
+    summary: { ...summaryOf(service, endpoints, facts) },
+    conditions: [
+      ...conditionsOf(service, endpoints, accounts),
+      ...unnamedPods(service, endpoints, home),
+      ...(flat ? cutOf(service, endpoints, home) : []),
+    ],
+  }
+  // Without pods of its own the accounts come from what was told before.
+  if (seenAccounts(endpoints).length > 0) parts.set(endpoints, { from, part })
+  return part
 }
 
 /** Bounds of the wire: past them an item is refused whole, so the rest is left out here and said. */
@@ -81,9 +103,12 @@ const exportItem = (exported: OwnExport, service: Service, accounts: readonly st
   ...(exported.perCluster ? { perCluster: true } : {}),
 })
 
+const seenAccounts = (endpoints: readonly Endpoint[]): readonly string[] =>
+  [...new Set(endpoints.filter((e) => e.meshed && e.serviceAccount !== '').map((e) => e.serviceAccount))].toSorted()
+
 function accountsOf(key: ServiceKey, endpoints: readonly Endpoint[], facts: ReportFacts): readonly string[] {
-  const seen = endpoints.filter((e) => e.meshed && e.serviceAccount !== '').map((e) => e.serviceAccount)
-  if (seen.length > 0) return [...new Set(seen)].toSorted()
+  const seen = seenAccounts(endpoints)
+  if (seen.length > 0) return seen
   const told = exportSchema.safeParse(facts.previous?.get(reportKeys.export(key)))
   if (told.success && told.data.serviceAccounts.length > 0) return told.data.serviceAccounts
   const source = facts.config?.imports.get(key)?.sources.find((s) => s.cluster === facts.home.cluster)

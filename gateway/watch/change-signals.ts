@@ -8,12 +8,13 @@ export type ChangeSignals = {
 }
 
 /**
- * Calls `onSignal` when something in one of the followed directories may have changed. A signal is advice: a directory
+ * Calls `onSignal` when something in one of the followed directories may have changed, with its path where the system
+ * says it. A signal is advice: a directory
  * that cannot be watched (limits, a network file system) is found by the next rescan. One watcher per directory, set by
  * the listing: Node's recursive watcher lists by itself, throws from inside when a directory vanishes under it, and
  * stays on the old inode when the root is replaced.
  */
-export function changeSignals(root: string, onSignal: () => void): ChangeSignals {
+export function changeSignals(root: string, onSignal: (path: string | undefined) => void): ChangeSignals {
   const watchers = new Map<string, { readonly inode: string; readonly watcher: FSWatcher }>()
   const drop = (path: string): void => {
     watchers.get(path)?.watcher.close()
@@ -21,7 +22,9 @@ export function changeSignals(root: string, onSignal: () => void): ChangeSignals
   }
   const add = (path: string, inode: string): void => {
     try {
-      const watcher = watch(join(root, path), { persistent: false }, () => onSignal())
+      const watcher = watch(join(root, path), { persistent: false }, (_event, name) =>
+        onSignal(name === null ? undefined : path === '.' ? name : `${path}/${name}`),
+      )
       watcher.on('error', () => drop(path))
       watchers.set(path, { inode, watcher })
     } catch {

@@ -1,5 +1,5 @@
 import { type FileState, nextFileState } from '#gateway/watch/file-state.ts'
-import { type Listing, type Look, listDirectory, readObjects } from '#gateway/watch/list-directory.ts'
+import { type Listing, type Look, listDirectory, lookAgain, readObjects } from '#gateway/watch/list-directory.ts'
 import type { ParsedFile } from '#gateway/watch/parse-file.ts'
 import type { RejectedObject } from '#mesh/model/view.ts'
 
@@ -33,6 +33,8 @@ type Scan = {
   readonly nowMs: number
   /** A clock that never jumps, for waiting. */
   readonly upMs: number
+  /** What may have changed since the scan before; the whole directory where absent. */
+  readonly touched?: ReadonlySet<string>
 }
 
 /** A file that never comes to rest is read as it is after this long. */
@@ -41,9 +43,9 @@ const patienceMs = 1000
 const clockTickMs = 20
 const goneMark = 'gone'
 
-/** Looks at the whole directory once, reads what changed and can be believed, and gives the state after that (the same `files` where nothing did). */
+/** Looks at the directory once, reads what changed and can be believed, and gives the state after that (the same `files` where nothing did). */
 export async function scanDirectory(before: DirectoryState, scan: Scan): Promise<DirectoryState> {
-  const listing = await listDirectory(scan.dir)
+  const listing = (await listingAgain(before, scan)) ?? (await listDirectory(scan.dir))
   const next = {
     files: new Map(before.files),
     looks: new Map(before.looks),
@@ -82,6 +84,13 @@ export async function scanDirectory(before: DirectoryState, scan: Scan): Promise
     faults: faultsOf(listing, before.files.size > 0),
     isSettled: next.waiting.size === 0,
   }
+}
+
+/** What waits is looked at again too. Where something could not be listed only the whole directory says more. */
+async function listingAgain(before: DirectoryState, { dir, touched }: Scan): Promise<Listing | undefined> {
+  if (!touched || before.faults.length > 0) return undefined
+  const known = { files: before.looks, directories: before.directories, unknown: new Map<string, string>() }
+  return await lookAgain(dir, known, new Set([...touched, ...before.waiting.keys()]))
 }
 
 const isSame = (a: ReadonlyMap<string, FileState>, b: ReadonlyMap<string, FileState>): boolean =>

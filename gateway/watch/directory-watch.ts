@@ -36,11 +36,15 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
   let rejected: readonly RejectedObject[] = []
   let stopped = false
   let timer: NodeJS.Timeout | undefined
+  /** When the whole directory is due again, whatever the signals name. */
+  let fullAt = 0
   let dueAt = Number.POSITIVE_INFINITY
   let scanning: Promise<void> | undefined
-  let isSignalled = false
-  const signals = changeSignals(dir, () => {
-    isSignalled = true
+  /** Paths that signals named; a signal without one asks for the whole directory. */
+  let touched: Set<string> | 'all' | undefined
+  const signals = changeSignals(dir, (path) => {
+    if (path === undefined || touched === 'all') touched = 'all'
+    else touched = (touched ?? new Set()).add(path)
     wake(debounceMs)
   })
 
@@ -55,17 +59,20 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
         .catch((err: unknown) => log?.warn({ err }, 'a look at the cluster directory failed: the last state stays'))
         .finally(() => {
           scanning = undefined
-          wake(isSignalled ? debounceMs : state.isSettled ? rescanMs : settleMs)
+          wake(touched ? debounceMs : state.isSettled ? rescanMs : settleMs)
         })
     }, afterMs)
     timer.unref()
   }
 
   const scan = async (): Promise<void> => {
-    isSignalled = false
-    state = await scanDirectory(state, { dir, settleMs, nowMs: Date.now(), upMs: performance.now() })
+    const isFull = touched === 'all' || performance.now() >= fullAt
+    const only = touched === 'all' || isFull ? {} : { touched: touched ?? new Set<string>() }
+    touched = undefined
+    if (isFull) fullAt = performance.now() + rescanMs
+    state = await scanDirectory(state, { dir, settleMs, nowMs: Date.now(), upMs: performance.now(), ...only })
     if (stopped) return
-    if (signals.follow(state.directories)) isSignalled = true // what changed before it was watched
+    if (signals.follow(state.directories)) touched = 'all' // what changed before it was watched
     publish()
   }
 
@@ -104,7 +111,7 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
         }
         if (!state.isSettled) await new Promise((resolve) => setTimeout(resolve, settleMs))
       } while (!state.isSettled && !stopped)
-      wake(isSignalled ? debounceMs : rescanMs)
+      wake(touched ? debounceMs : rescanMs)
     },
     current: () => own,
     rejected: () => rejected,

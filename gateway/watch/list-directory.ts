@@ -45,18 +45,42 @@ export async function listDirectory(dir: string): Promise<Listing> {
     }
   }
   const lookAt = async (path: string): Promise<void> => {
-    try {
-      const seen = await stat(join(dir, path), { bigint: true })
-      if (seen.isFile()) files.set(path, lookOf(seen))
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') unknown.set(path, `cannot be looked at (${codeOf(error)})`)
-    }
+    const look = await lookAtFile(dir, path)
+    if (look === 'none' || look === 'other') return
+    if ('fault' in look) unknown.set(path, look.fault)
+    else files.set(path, look)
   }
   await visit('.', 0)
   for (const path of found.slice(limits.files)) unknown.set(path, `is past the bound of ${limits.files} files`)
   const within = found.slice(0, limits.files)
   for (let i = 0; i < within.length; i += looksAtOnce) await Promise.all(within.slice(i, i + looksAtOnce).map(lookAt))
   return { files, directories, unknown }
+}
+
+/**
+ * The same listing as before, but for these paths. Undefined where only a look at the whole can tell: something else
+ * than a file was touched, or the inside of a mounted ConfigMap, to which all its files are links.
+ */
+export async function lookAgain(dir: string, known: Listing, paths: Iterable<string>): Promise<Listing | undefined> {
+  const files = new Map(known.files)
+  for (const path of paths) {
+    const name = path.slice(path.lastIndexOf('/') + 1)
+    if (name.startsWith('.') && !name.startsWith('..')) continue
+    const look = name.startsWith('..') || known.directories.has(path) ? 'other' : await lookAtFile(dir, path)
+    if (look === 'none') files.delete(path)
+    else if (look === 'other' || 'fault' in look || (!files.has(path) && files.size >= limits.files)) return undefined
+    else if (/\.ya?ml$/.test(name)) files.set(path, look)
+  }
+  return { ...known, files }
+}
+
+async function lookAtFile(dir: string, path: string): Promise<Look | 'none' | 'other' | { readonly fault: string }> {
+  try {
+    const seen = await stat(join(dir, path), { bigint: true })
+    return seen.isFile() ? lookOf(seen) : 'other'
+  } catch (error) {
+    return codeOf(error) === 'ENOENT' ? 'none' : { fault: `cannot be looked at (${codeOf(error)})` }
+  }
 }
 
 /** The inode tells a rename, ctime a write that keeps the mtime. */

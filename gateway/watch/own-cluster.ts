@@ -34,8 +34,11 @@ export function ownClusterOf(objects: readonly PlacedObject[], home: HomePlace, 
   const facts = { home, pods: sorted.pods, namespaceNetworks: sorted.namespaceNetworks }
   const next: OwnCluster = {
     services: sharedMap(sorted.services, before.services),
-    endpoints: sharedMap(allEndpoints(sorted, facts, before), before.endpoints),
-    pods: sharedMap(new Map([...sorted.pods].map(([key, { pod }]) => [key, pod])), before.pods),
+    endpoints: allEndpoints(sorted, facts, before.endpoints),
+    pods: sharedMap(
+      mapped(sorted.pods, ({ pod }) => pod),
+      before.pods,
+    ),
     exports: sharedMap(sorted.exports, before.exports),
     refused: isDeepStrictEqual(sorted.refused, before.refused) ? before.refused : sorted.refused,
     peerAuthentications: sharedList(sorted.policies, before.peerAuthentications),
@@ -111,18 +114,34 @@ function gatewaysOf(sorted: Sorted, home: HomePlace): readonly OwnGateway[] {
   return [...byPlace].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
 }
 
+/** What each list of endpoints was made from: a service whose objects are the very same ones has the very same list. */
+const madeFrom = new WeakMap<readonly Endpoint[], readonly unknown[]>()
+
 function allEndpoints(
   sorted: Sorted,
   facts: EndpointFacts,
-  before: OwnCluster,
+  before: OwnCluster['endpoints'],
 ): ReadonlyMap<ServiceKey, readonly Endpoint[]> {
-  return new Map(
-    [...sorted.services].map(([key, service]) => {
-      const [clusterIp] = service.clusterIps
-      const found = endpointsOf(sorted.slices.get(key) ?? [], { ...facts, ...(clusterIp ? { clusterIp } : {}) })
-      return [key, sharedEndpoints(found, before.endpoints.get(key) ?? [])]
-    }),
-  )
+  const networks = JSON.stringify([facts.home, ...sorted.namespaceNetworks])
+  const all = mapped(sorted.services, ({ key, clusterIps: [clusterIp] }) => {
+    const slices = sorted.slices.get(key) ?? []
+    const pods = slices.flatMap((slice) => slice.endpoints.map(({ pod }) => facts.pods.get(pod)))
+    const inputs = [networks, clusterIp, ...slices, ...pods]
+    const old = before.get(key) ?? []
+    const known = madeFrom.get(old)
+    if (known && known.length === inputs.length && inputs.every((input, at) => input === known[at])) return old
+    const found = endpointsOf(slices, { ...facts, ...(clusterIp ? { clusterIp } : {}) })
+    const shared = sharedEndpoints(found, old)
+    madeFrom.set(shared, inputs)
+    return shared
+  })
+  return isSameMap(all, before) ? before : all
+}
+
+const mapped = <K, A, B>(map: ReadonlyMap<K, A>, change: (value: A) => B): Map<K, B> => {
+  const result = new Map<K, B>()
+  for (const [key, value] of map) result.set(key, change(value))
+  return result
 }
 
 function sharedEndpoints(next: readonly Endpoint[], before: readonly Endpoint[]): readonly Endpoint[] {
@@ -134,13 +153,19 @@ function sharedEndpoints(next: readonly Endpoint[], before: readonly Endpoint[])
 }
 
 const same = <T>(next: T, before: T | undefined): T =>
-  before !== undefined && isDeepStrictEqual(next, before) ? before : next
+  before !== undefined && next !== before && isDeepStrictEqual(next, before) ? before : next
 
 /** `before` itself where nothing changed; otherwise its equal members are kept. */
 function sharedMap<K, V>(next: ReadonlyMap<K, V>, before: ReadonlyMap<K, V>): ReadonlyMap<K, V> {
-  const shared = new Map([...next].map(([key, value]) => [key, same(value, before.get(key))]))
-  const isSame = shared.size === before.size && [...shared].every(([key, value]) => before.get(key) === value)
-  return isSame ? before : shared
+  const shared = new Map<K, V>()
+  for (const [key, value] of next) shared.set(key, same(value, before.get(key)))
+  return isSameMap(shared, before) ? before : shared
+}
+
+function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
+  if (a.size !== b.size) return false
+  for (const [key, value] of a) if (b.get(key) !== value) return false
+  return true
 }
 
 function sharedList<T>(next: readonly T[], before: readonly T[]): readonly T[] {

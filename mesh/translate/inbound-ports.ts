@@ -26,11 +26,30 @@ export type InboundPort = {
 /** What a listener may know of a port: whom it admits changes too often to stand there. */
 export type InboundShape = Omit<InboundPort, 'admitted'>
 
-/** The ports at which a proxy's own pod is called, sorted. A pod behind no service has none. */
-export function inboundPortsOf(view: View, proxy: MeshProxy, memo: Memo): readonly InboundPort[] {
+/** The services behind which a proxy's own pod stands, by key. */
+export function membersOf(view: View, proxy: MeshProxy, memo: Memo): readonly Member[] {
   const behind = memo.keep('pods', [view.own.endpoints], () => byPod(view.own.endpoints))
-  const places = [`${proxy.namespace}/${proxy.pod}`, ...proxy.ips.map((ip) => `ip ${ip}`)]
-  const members = places.map((place) => behind.get(place)).find((found) => found !== undefined) ?? []
+  const named = behind.get(`${proxy.namespace}/${proxy.pod}`)
+  return named ?? proxy.ips.map((ip) => behind.get(`ip ${ip}`)).find((found) => found !== undefined) ?? []
+}
+
+/** What `inboundPortsOf` and `restModeOf` read of the view: to be among the inputs of whatever is kept of them. */
+export function inboundInputs(
+  view: View,
+  proxy: MeshProxy,
+  { members, memo }: { readonly members: readonly Member[]; readonly memo: Memo },
+): readonly unknown[] {
+  const { own, config } = view
+  const behind = members.flatMap(({ key, endpoint }) => {
+    const exported = config?.exports.get(key)
+    const kept = memo.data(`exported ${key}`, [exported], () => exported)
+    return [endpoint, own.services.get(key), own.exports.has(key), kept]
+  })
+  return [own.peerAuthentications, own.pods.get(`${proxy.namespace}/${proxy.pod}`), ...behind]
+}
+
+/** The ports at which a proxy's own pod is called, sorted. A pod behind no service has none. */
+export function inboundPortsOf(view: View, proxy: MeshProxy, members: readonly Member[]): readonly InboundPort[] {
   const ports = new Map<number, InboundPort>()
   for (const member of members) {
     for (const port of view.own.services.get(member.key)?.ports ?? []) {
@@ -70,7 +89,7 @@ function modeOf(view: View, proxy: MeshProxy, port: number | undefined): MutualT
   return mutualTlsModeOf(view.own.peerAuthentications, { namespace: proxy.namespace, labels }, port)
 }
 
-type Member = { readonly key: ServiceKey; readonly endpoint: Endpoint }
+export type Member = { readonly key: ServiceKey; readonly endpoint: Endpoint }
 
 /** The services behind which each pod stands, by `<namespace>/<pod>`, or by address where a slice names no pod. */
 function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>): ReadonlyMap<string, readonly Member[]> {

@@ -4,8 +4,16 @@ import { isHttp } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { admissionSecret } from '#mesh/translate/admission.ts'
 import { inboundNameOf, inboundRoutes, plainInboundCluster, plainInboundListener } from '#mesh/translate/inbound.ts'
-import { type InboundPort, type InboundShape, inboundPortsOf, restModeOf } from '#mesh/translate/inbound-ports.ts'
-import type { Memo } from '#mesh/translate/memo.ts'
+import {
+  type InboundPort,
+  type InboundShape,
+  inboundInputs,
+  inboundPortsOf,
+  type Member,
+  membersOf,
+  restModeOf,
+} from '#mesh/translate/inbound-ports.ts'
+import { type Memo, serialOf } from '#mesh/translate/memo.ts'
 import { redirectedInboundCluster, virtualInbound, virtualInboundName } from '#mesh/translate/redirect.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 
@@ -16,9 +24,26 @@ export type InboundSet = {
   readonly secrets: readonly XdsResource[]
 }
 
-/** How a proxy's own pod is called: its ports, each with whom it admits, its routes and the application behind it. */
+/**
+ * How a proxy's own pod is called: its ports, each with whom it admits, its routes and the application behind it.
+ * Nothing is looked at again for a proxy about which the view says what it said before.
+ */
 export function inboundSet(view: View, proxy: MeshProxy, memo: Memo): InboundSet {
-  const ports = inboundPortsOf(view, proxy, memo)
+  const members = membersOf(view, proxy, memo)
+  const trust = memo.data('inbound trust', [view.config?.trust, view.roots, view.home], () => ({
+    ...{ roots: rootsOf(view), own: ownTrustDomains(view) },
+  }))
+  return memo.keep(`inbound ${serialOf(proxy)}`, [trust, ...inboundInputs(view, proxy, { members, memo })], () =>
+    inboundSetOf(view, proxy, { members, memo }),
+  )
+}
+
+function inboundSetOf(
+  view: View,
+  proxy: MeshProxy,
+  { members, memo }: { readonly members: readonly Member[]; readonly memo: Memo },
+): InboundSet {
+  const ports = inboundPortsOf(view, proxy, members)
   const clusters = ports.map((port) => clusterOf(proxy, port, memo))
   const listeners = listenersOf(view, proxy, ports, memo)
   const routes = ports

@@ -5,7 +5,7 @@ import type { View } from '#mesh/model/view.ts'
 import { type Callable, callablesOf } from '#mesh/translate/callable.ts'
 import { assignmentOf, placesOf } from '#mesh/translate/endpoints.ts'
 import { inboundSet } from '#mesh/translate/inbound-set.ts'
-import type { Memo } from '#mesh/translate/memo.ts'
+import { type Memo, serialOf } from '#mesh/translate/memo.ts'
 import { viewOfPod } from '#mesh/translate/one-pod.ts'
 import { chosenAddressClusterOf, outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
 import { plainHttpListener, plainTcpAddressOf, plainTcpListener } from '#mesh/translate/outbound-listeners.ts'
@@ -49,14 +49,17 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
   const outbound = proxy.plain
     ? plainListeners(proxy, callables, memo)
     : redirectedListeners(proxy, { callables, podListeners }, memo)
-  const ownClusters = proxy.plain ? inbound.clusters : [...baseClusters, ...inbound.clusters]
-  return {
-    [typeUrls.cluster]: joined(memo, `clusters ${unknown}`, clusters, ownClusters),
-    [typeUrls.endpoint]: shared.endpoints,
-    [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, outbound, inbound.listeners),
-    [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
-    [typeUrls.secret]: joined(memo, 'secrets', shared.secrets, inbound.secrets),
-  }
+  const { endpoints, secrets } = shared
+  const own = memo.keep(`own ${serialOf(proxy)}`, [clusters, outbound, routes, secrets, inbound], () => {
+    const ownClusters = proxy.plain ? inbound.clusters : [...baseClusters, ...inbound.clusters]
+    return {
+      [typeUrls.cluster]: joined(memo, `clusters ${unknown}`, clusters, ownClusters),
+      [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, outbound, inbound.listeners),
+      [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
+      [typeUrls.secret]: joined(memo, 'secrets', secrets, inbound.secrets),
+    }
+  })
+  return memo.keep(`set ${serialOf(proxy)}`, [own, endpoints], () => ({ ...own, [typeUrls.endpoint]: endpoints }))
 }
 
 /** Where traffic is redirected an own headless pod is told by its address: names of single pods would only repeat it. */
