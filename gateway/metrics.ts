@@ -8,13 +8,24 @@ export type Observed = {
   readonly pushes: Readonly<Record<string, number>>
   readonly bytes: Readonly<Record<string, number>>
   readonly nacks: number
-  readonly refusedStreams: number
+  /** By reason: a closed set. */
+  readonly refusedStreams: Readonly<Record<string, number>>
+  /** By kind of problem. */
+  readonly refusedCertificates: Readonly<Record<string, number>>
+  /** Resources that some or all proxies are not offered, by full type URL. */
+  readonly quarantined: Readonly<Record<string, number>>
   readonly issued: number
   readonly toTell: number
   /** Unix ms; undefined = never heard. */
   readonly lastHeardAt: number | undefined
   readonly connected: boolean
   readonly rejectedObjects: number
+  /** Items of the report that others are not told of. */
+  readonly refusedItems: number
+  /** How often a stream of the centre did not add up. */
+  readonly mismatches: number
+  /** Whether another relay reports as this cluster. */
+  readonly hasRival: boolean
   readonly stateFaults: number
   /** How many of the own gateways are in each state. */
   readonly ownGateways: Readonly<Record<string, number>>
@@ -31,12 +42,17 @@ export const nothingYet: Observed = {
   pushes: {},
   bytes: {},
   nacks: 0,
-  refusedStreams: 0,
+  refusedStreams: {},
+  refusedCertificates: {},
+  quarantined: {},
   issued: 0,
   toTell: 0,
   lastHeardAt: undefined,
   connected: false,
   rejectedObjects: 0,
+  refusedItems: 0,
+  mismatches: 0,
+  hasRival: false,
   stateFaults: 0,
   ownGateways: {},
   gatewayNames: {},
@@ -73,6 +89,9 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     staleness: gauge('isthmus_relay_centre_silence_seconds', 'Time since the centre was last heard; -1 = never.'),
     connected: gauge('isthmus_relay_centre_connected', '1 while the centre answers.'),
     rejected: gauge('isthmus_relay_rejected_objects', 'Objects of the cluster that are set aside.'),
+    quarantined: gauge('isthmus_relay_quarantined_resources', 'Resource versions that proxies refused.', ['type']),
+    refusedItems: gauge('isthmus_relay_refused_items', 'Items of the report that other clusters are not told of.'),
+    rivals: gauge('isthmus_relay_rivals', '1 while another relay reports as this cluster.'),
     faults: gauge('isthmus_relay_state_faults', 'State files that could not be read or written.'),
     ownGateways: gauge('isthmus_relay_own_gateways', 'East-west gateways of this cluster, as others are told.', [
       'state',
@@ -88,7 +107,9 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     pushes: counter('isthmus_relay_pushes_total', 'Responses sent.', ['type']),
     bytes: counter('isthmus_relay_pushed_bytes_total', 'Bytes of resources sent.', ['type']),
     nacks: counter('isthmus_relay_nacks_total', 'Responses that a proxy refused.'),
-    refused: counter('isthmus_relay_refused_streams_total', 'Streams refused.'),
+    refused: counter('isthmus_relay_refused_streams_total', 'Streams refused.', ['reason']),
+    uncertified: counter('isthmus_relay_refused_certificates_total', 'Workload certificates refused.', ['reason']),
+    mismatches: counter('isthmus_relay_stream_mismatches_total', 'Streams of the centre that did not add up.'),
     issued: counter('isthmus_relay_certificates_issued_total', 'Workload certificates issued.'),
   }
   return {
@@ -107,6 +128,10 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     plain.staleness.set(now.lastHeardAt === undefined ? -1 : (Date.now() - now.lastHeardAt) / 1000)
     plain.connected.set(now.connected ? 1 : 0)
     plain.rejected.set(now.rejectedObjects)
+    plain.refusedItems.set(now.refusedItems)
+    plain.rivals.set(now.hasRival ? 1 : 0)
+    plain.quarantined.reset()
+    for (const [type, count] of Object.entries(now.quarantined)) plain.quarantined.set({ type: shortType(type) }, count)
     plain.faults.set(now.stateFaults)
     for (const [state, count] of Object.entries(now.ownGateways)) plain.ownGateways.set({ state }, count)
     for (const [kind, count] of Object.entries(now.gatewayNames)) plain.gatewayNames.set({ kind }, count)
@@ -115,7 +140,9 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     for (const [type, count] of Object.entries(now.pushes)) rising.pushes.inc({ type: shortType(type) }, count)
     for (const [type, count] of Object.entries(now.bytes)) rising.bytes.inc({ type: shortType(type) }, count)
     rising.nacks.inc(now.nacks)
-    rising.refused.inc(now.refusedStreams)
+    for (const [reason, count] of Object.entries(now.refusedStreams)) rising.refused.inc({ reason }, count)
+    for (const [reason, count] of Object.entries(now.refusedCertificates)) rising.uncertified.inc({ reason }, count)
+    rising.mismatches.inc(now.mismatches)
     rising.issued.inc(now.issued)
   }
 }

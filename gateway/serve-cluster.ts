@@ -88,7 +88,8 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   cluster.onChange(() => {
     keeper.own(cluster.current())
     door.changed()
-    report()
+    // The own proxies first: the round above begins when this is through.
+    setImmediate(report)
   })
   const notAMember = () => (line.status().state === 'connected' ? [] : parts.conditions())
   return {
@@ -127,10 +128,14 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...door.observables(),
         ...gateways.observed(),
         issued: door.certified().issued,
+        refusedCertificates: door.certified().refused,
         toTell: centre.toTell,
         lastHeardAt: centre.lastHeardAt,
         connected: centre.state === 'connected',
         rejectedObjects: cluster.rejected().length,
+        refusedItems: centre.refused.length,
+        mismatches: centre.mismatches,
+        hasRival: centre.rival !== undefined,
         stateFaults: centre.faults.length,
         expiry: certificates.expiry(),
       }

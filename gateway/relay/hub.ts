@@ -7,7 +7,7 @@ import type { AdsStream } from '#gateway/relay/stream.ts'
 import type { StreamEvent } from '#gateway/relay/stream-state.ts'
 import type { Judge } from '#gateway/relay/subscription.ts'
 import { createWriteBudget, type WriteBudget } from '#gateway/relay/write-budget.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
 
 export type Log = {
@@ -44,8 +44,11 @@ export type AdsCounts = {
   readonly bytes: Readonly<Record<string, number>>
   readonly acks: number
   readonly nacks: number
-  readonly refusedStreams: number
+  readonly refusedStreams: Readonly<Record<RefusalReason, number>>
 }
+
+/** Why a stream was refused: kinds of problems, and a node that is not whom its client proved to be. */
+export type RefusalReason = Exclude<ProblemKind, 'forbidden'> | 'node-mismatch'
 
 /** What all streams of a relay share. */
 export type Hub = {
@@ -86,7 +89,7 @@ export function createHub(
   const admit = admission(given.limits, now)
   const unknownTypes = new Set<string>()
   const zero = () => Object.fromEntries(Object.values(typeUrls).map((type) => [type, 0]))
-  const counts = { pushes: zero(), resources: zero(), bytes: zero(), acks: 0, nacks: 0, refusedStreams: 0 }
+  const counts = { pushes: zero(), resources: zero(), bytes: zero(), acks: 0, nacks: 0, refusedStreams: noRefusals() }
 
   const resourcesFor: Hub['resourcesFor'] = (proxy) => {
     try {
@@ -146,9 +149,10 @@ export function createHub(
       log.info({ proxy: proxy.id, type: type.slice(0, 256) }, 'a type that this relay does not serve: not answered')
     },
     problemOf: (error, peer) => {
-      counts.refusedStreams += 1
+      const problem = error instanceof Problem ? error : new Problem('internal', 'the relay failed', { cause: error })
+      counts.refusedStreams[reasonOf(problem.kind)] += 1
       log.warn({ address: peer.address, uris: peer.certificateUris, err: error }, 'refused a stream')
-      return error instanceof Problem ? error : new Problem('internal', 'the relay failed', { cause: error })
+      return problem
     },
     drop: given.drop,
     counts: () => counts,
@@ -158,6 +162,15 @@ export function createHub(
     },
   }
 }
+
+/** Nothing but its node is forbidden to a client that is known (`node.ts`). */
+const reasonOf = (kind: ProblemKind): RefusalReason => (kind === 'forbidden' ? 'node-mismatch' : kind)
+
+const noRefusals = () =>
+  Object.fromEntries(Object.keys(problemKinds).map((kind) => [reasonOf(kind as ProblemKind), 0])) as Record<
+    RefusalReason,
+    number
+  >
 
 /** One proxy: who it proved to be and the id that it gives itself, so that nobody can pass for another identity's proxy. */
 const keyOf = (proxy: ConnectedProxy): string => `${identityText(proxy.identity)} ${proxy.id}`

@@ -38,6 +38,8 @@ export type AdsObservables = AdsCounts & {
   readonly connections: number
   /** Types of all streams for which something is due or not yet acknowledged. */
   readonly pendingTypes: number
+  /** Versions that were refused, by full type URL. */
+  readonly quarantined: Readonly<Record<string, number>>
 }
 
 export type AdsServer = {
@@ -107,6 +109,7 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
       ...hub.counts(),
       streams: hub.streams.size,
       connections: opened.count(),
+      quarantined: countsOf(hub.quarantine.list().map(({ type }) => type)),
       pendingTypes: [...hub.streams].reduce((sum, stream) => sum + pendingIn(stream), 0),
     }),
     cut,
@@ -171,3 +174,6 @@ function statusOf(stream: AdsStream): ProxyStatus[] {
 
 const pendingIn = (stream: AdsStream) =>
   Object.values(typesOf(stream.state())).filter((status) => status.state === 'STALE').length
+
+const countsOf = (types: readonly string[]): Record<string, number> =>
+  Object.fromEntries([...Map.groupBy(types, (type) => type)].map(([type, all]) => [type, all.length]))

@@ -316,6 +316,7 @@ describe('who may connect', () => {
         details: 'authorization failed: the node does not match the identity of the connection',
       })
     }
+    expect(server.observables().refusedStreams).toMatchObject({ 'node-mismatch': 3, unauthenticated: 0 })
   })
 
   test.each([
@@ -329,6 +330,7 @@ describe('who may connect', () => {
     stream.ask({ typeUrl: typeUrls.cluster, ...(node && { node: node as ReturnType<typeof nodeFor> }) })
     stream.call.on('data', () => undefined)
     expect(await stream.ended).toMatchObject({ code: 3 })
+    expect(server.observables().refusedStreams).toMatchObject({ invalid: 1, 'node-mismatch': 0 })
   })
 })
 

@@ -34,7 +34,7 @@ const kept = ['membership.json', 'membership.json.1', 'relay-key.pem', 'received
 /** A key that is gone was deleted by somebody, so a new one is made: that needs the centre. */
 const keys = ['issuing.key', 'serving.key']
 /** Nobody misses them: copies while the original is good, and a lock. */
-const unmissed = ['issuing.key.1', 'serving.key.1', 'relay.lock']
+const unmissed = ['issuing.key.1', 'serving.key.1', 'relay.lock', 'gateway-names.json', 'own-gateways.json']
 
 test.each([
   ...kept.flatMap((name) => Object.keys(damages).map((how) => [name, how] as const)),
