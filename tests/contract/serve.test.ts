@@ -124,7 +124,13 @@ describe('one process', () => {
   })
 
   test('a pull that waits is answered by the change it waits for', async () => {
-    await west.pull()
+    // The test before ends with a frame; the config that follows from it may come a moment later.
+    await expect
+      .poll(async () => {
+        await west.pull()
+        return west.held.get('cfg/west')?.items.has('import/shop/a')
+      })
+      .toBe(true)
     const have = [...west.held].map(([stream, { epoch, rev }]) => [stream, epoch, rev])
     const started = performance.now()
     const waiting = call(served, 'POST', '/v1/pull', {
