@@ -70,6 +70,13 @@ export const appPort = 9080
 export const namespace = 'bookinfo'
 
 /**
+ * The service whose TCP and TLS ports every pod can call: without redirection each TCP service needs an address of its own
+ * in every pod, and the sidecar is told of it when it starts.
+ */
+export const streamService = `streams.${namespace}.svc.cluster.local`
+export const streamPorts = { tcp: 9000, tls: 9443 } as const
+
+/**
  * Every service in two clusters, productpage in all, and each cluster without one of them, so that every page view
  * crosses a border: virginia-1 has no reviews, virginia-2 no ratings, ireland-1 no details.
  */
@@ -133,9 +140,13 @@ export function planSandbox(root: string, env: Environment): SandboxPlan {
 export const relayAddress = (cluster: ClusterPlan): string => `127.${cluster.octet}.0.1`
 export const gatewayAddress = (cluster: ClusterPlan): string => `127.${cluster.octet}.0.2`
 
-/** The addresses of a cluster's p-th pod (1-based): its own (Envoy's inbound), its application's, its outbound HTTP's. */
+/**
+ * The addresses of a cluster's p-th pod (1-based): its own (Envoy's inbound), its application's, its outbound HTTP's, and
+ * where it calls the TCP and TLS ports of `streamService`.
+ */
 export const podAddresses = (cluster: ClusterPlan, pod: number) => ({
   inbound: `127.${cluster.octet}.${pod}.1`,
   application: `127.${cluster.octet}.${pod}.2`,
   outbound: `127.${cluster.octet}.${pod}.3`,
+  streams: `127.${cluster.octet}.${pod}.4`,
 })

@@ -2,7 +2,16 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { imageOf } from './image.ts'
 import type { PodObject } from './manifests.ts'
-import { type ClusterPlan, gatewayAddress, podAddresses, proxyStatusPort, relayAddress, relayPort } from './plan.ts'
+import {
+  type ClusterPlan,
+  gatewayAddress,
+  podAddresses,
+  proxyStatusPort,
+  relayAddress,
+  relayPort,
+  streamPorts,
+  streamService,
+} from './plan.ts'
 import { type Program, startProgram } from './program.ts'
 import { replaceFile } from './replace-file.ts'
 import { type TokenIssuer, tokenLifeSeconds, uidOf } from './token-issuer.ts'
@@ -56,7 +65,7 @@ export function startGateway(parts: PodParts): PodPrograms {
 /** An application pod at an index: its program, and the sidecar. `onLost` is told when one of them ends by itself. */
 export function startPod(parts: PodParts, pod: PodObject, index: number, onLost: () => void): PodPrograms {
   const { cluster } = parts
-  const { inbound, application, outbound } = podAddresses(cluster, index)
+  const { inbound, application, outbound, streams } = podAddresses(cluster, index)
   const image = imageOf(pod.image)
   if (!image) throw new Error(`${pod.image} is no image of the sandbox`)
   const token = projectToken(parts, pod)
@@ -86,6 +95,9 @@ export function startPod(parts: PodParts, pod: PodObject, index: number, onLost:
         .join(','),
       interception: 'NONE',
       ...{ application, outbound, workload: pod.name },
+      tcp: Object.values(streamPorts)
+        .map((port) => `${streamService}:${port}=${streams}`)
+        .join(','),
     },
     onLost,
   )

@@ -279,10 +279,10 @@ test('a context file that cannot be understood or opened is named, and a call th
 
 test('a context that is there is changed in what is given, and one that is not current says so', async () => {
   await isthmus(['context', 'add', 'here', ...good()])
-  const relays = ['--relay', 'paris-1=http://127.0.0.1:1']
+  const relays = ['--relay', 'oslo-1=http://127.0.0.1:1']
   expect(await isthmus(['context', 'add', 'here', ...relays])).toMatchObject({ code: 0, err: '' })
   expect(await isthmus(['status', '-o', 'json'])).toMatchObject({ code: 0 })
-  expect((await isthmus(['status'])).out).toMatch(/paris-1 +relay does not answer/)
+  expect((await isthmus(['status'])).out).toMatch(/oslo-1 +relay does not answer/)
   const second = await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1'])
   expect(second.out).toContain('stays here; to change that:\n  npx --no isthmus context use there\n')
   expect((await isthmus(['context', 'delete', 'here'])).out).toContain('None is current now')

@@ -1,7 +1,8 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
+import { get as getTls } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -76,6 +77,31 @@ function callFrom(pod: number, host: string, path: string): Promise<{ status: nu
     }).on('error', reject)
   })
 }
+
+/** What a server says before it is asked; empty where nobody speaks. */
+const firstBytes = (host: string, port: number): Promise<string> =>
+  new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 2000 })
+    const end = (text: string) => {
+      socket.destroy()
+      resolve(text)
+    }
+    socket.on('data', (part: Buffer) => end(part.toString()))
+    for (const event of ['error', 'timeout', 'close'] as const) socket.on(event, () => end(''))
+  })
+
+/** The answer of an HTTPS server that nobody vouches for; empty where there is none. */
+const overOwnTls = (host: string, port: number): Promise<string> =>
+  new Promise((resolve) => {
+    const options = { host, port, path: '/world', rejectUnauthorized: false, agent: false, timeout: 2000 }
+    const request = getTls(options, (answer) => {
+      let text = ''
+      answer.on('data', (part: Buffer) => (text += part.toString()))
+      answer.on('close', () => resolve(text))
+    })
+    request.on('timeout', () => request.destroy())
+    request.on('error', () => resolve(''))
+  })
 
 const listens = (host: string, port: number): Promise<boolean> =>
   new Promise((resolve) => {
@@ -201,11 +227,19 @@ async function expectPodsFollowTheirYaml(): Promise<void> {
     return (await detailsOf()).served.cluster === 'virginia-2'
   })
 
-  writeFileSync(join(manifests('ireland-1'), 'hello.yaml'), helloService)
+  for (const example of ['hello.yaml', 'streams.yaml'])
+    copyFileSync(join(root, 'docs/examples', example), join(manifests('ireland-1'), example))
   await eventually(30_000, 'a new service of another cluster answers', async () => {
     const { status, text: said } = await callFrom(2, 'hello.bookinfo.svc.cluster.local:9080', '/world')
     return status === 200 && said.includes('"cluster":"ireland-1"') && said.includes('sa/bookinfo-productpage')
   })
+  const streams = `127.${octet}.2.4`
+  await eventually(30_000, 'a TCP service of another cluster speaks first', async () =>
+    (await firstBytes(streams, 9000)).includes('{"protocol":"TCP","served":{"cluster":"ireland-1"'),
+  )
+  await eventually(30_000, 'TLS of the application’s own goes through', async () =>
+    (await overOwnTls(streams, 9443)).includes('{"protocol":"TLS","path":"/world","served":{"cluster":"ireland-1"'),
+  )
 }
 
 async function expectDeadProgramsComeBack(): Promise<void> {
@@ -237,22 +271,3 @@ function environmentOf(pid: number): string {
     return ''
   }
 }
-
-const helloService = `apiVersion: v1
-kind: Service
-metadata: { name: hello, namespace: bookinfo }
-spec: { selector: { app: hello }, ports: [{ name: http, port: 9080, targetPort: 9080 }] }
----
-apiVersion: multicluster.x-k8s.io/v1alpha1
-kind: ServiceExport
-metadata: { name: hello, namespace: bookinfo }
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: hello-v1
-  namespace: bookinfo
-  labels: { app: hello, version: v1, security.istio.io/tlsMode: istio }
-spec:
-  containers: [{ name: hello, image: 'echo:v1', ports: [{ containerPort: 9080 }] }]
-`

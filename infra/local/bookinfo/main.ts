@@ -43,6 +43,7 @@ const server = createServer((request, response) => {
 })
 server.keepAliveTimeout = 60_000
 server.listen(facts.port, facts.listen)
+if (facts.app === 'echo') await (await import('./streams.ts')).serveStreams(facts)
 process.on('SIGTERM', () => {
   server.close(() => process.exit(0))
   server.closeIdleConnections()
