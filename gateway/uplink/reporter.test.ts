@@ -19,7 +19,7 @@ function setUp(replies: Reply[], connected = true, heartbeatMs = 60_000) {
   const reporter = openReporter({
     call: async (_, body, schema) => {
       const request = body as SyncRequest
-      batches.push(request)
+      if (batches.push(request) > 200) throw new Error('a loop without end')
       const answer = { appliedSeq: request.seq, minIntervalMs: 0, time: 1, ...replies.shift()?.(request) }
       return schema.parse(answer)
     },
