@@ -51,7 +51,7 @@ export type DatabaseSettings = {
   readonly dir?: string | undefined
   readonly log: Log
   /**
-   * For tests: the migrations to bring the database to; what a new embedded database begins as (see `openPglite`: making
+   * For tests: the migrations to bring the database to; what a new embedded database begins as (see `openPglite`; making
    * one takes a second); a look at every statement (`commit` too), which may throw.
    */
   readonly migrations?: readonly Migration[]

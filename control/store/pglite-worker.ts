@@ -20,10 +20,10 @@ export type WorkerAnswer =
 const port = parentPort
 if (!port) throw new Error('pglite-worker.ts runs as a worker thread only')
 
-const { dir, template } = workerData as { readonly dir?: string; readonly template?: string }
+const { dir, archive } = workerData as { readonly dir?: string; readonly archive?: string }
 const database = await PGlite.create({
   ...(dir === undefined ? {} : { dataDir: dir }),
-  ...(template === undefined ? {} : { loadDataDir: await openAsBlob(template) }),
+  ...(archive === undefined ? {} : { loadDataDir: await openAsBlob(archive) }),
   // Small buffers and little write-ahead log kept: a centre of 200 clusters holds tens of megabytes.
   startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=24MB', '-c', 'max_wal_size=64MB'],
 })

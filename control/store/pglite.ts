@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import type { Engine, Rows, Run } from '#control/store/engine.ts'
 import { openGate } from '#control/store/gate.ts'
@@ -12,11 +12,12 @@ const waitingMax = 1000
 /**
  * The embedded engine on directory `dir` (in memory without one): PGlite in a worker thread, one transaction at a time
  * in the order of asking. It has one connection, so a single statement waits for the open transaction too: it would
- * otherwise read what is not committed. A new database begins as `template` (a tar archive of one) where that is given.
+ * otherwise read what is not committed. A new database begins as a copy of `template` where that is given: a
+ * directory, or in memory the tar archive beside it.
  * Throws when the directory cannot be opened as a database.
  */
 export async function openPglite(dir: string | undefined, template?: string): Promise<Engine> {
-  if (dir === undefined) return openThread(dir, template)
+  if (dir === undefined) return openThread(dir, template && `${template}.tar`)
   if (!existsSync(dir)) await makePglite(dir, template)
   return openThread(dir)
 }
@@ -28,13 +29,13 @@ export async function openPglite(dir: string | undefined, template?: string): Pr
 async function makePglite(dir: string, template: string | undefined): Promise<void> {
   const fresh = `${dir}.new`
   rmSync(fresh, { recursive: true, force: true })
-  const engine = await openThread(fresh, template)
-  await engine.close()
+  if (template === undefined) await (await openThread(fresh)).close()
+  else cpSync(template, fresh, { recursive: true })
   renameSync(fresh, dir)
 }
 
-async function openThread(dir: string | undefined, template?: string): Promise<Engine> {
-  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir, template } })
+async function openThread(dir: string | undefined, archive?: string): Promise<Engine> {
+  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir, archive } })
   const waiting = new Map<number, { readonly resolve: (rows: Rows) => void; readonly reject: (e: Error) => void }>()
   let fault: Error | undefined
   let nextId = 1

@@ -17,22 +17,21 @@ import { openDatabase } from '#control/store/database.ts'
 import { readMigrations } from '#control/store/migrate.ts'
 import { root } from '#tests/support/parts.ts'
 
-/** An empty embedded database at this build's schema: as a tar archive, and as a directory. */
-export type DatabaseTemplate = { readonly tar: string; readonly dir: string }
-
 const quiet = () => undefined
 const log = { info: quiet, warn: quiet, error: quiet }
 
 const dayMs = 24 * 60 * 60_000
 
-let found: Promise<DatabaseTemplate> | undefined
+let found: Promise<string> | undefined
 
 /**
+ * The directory of an empty embedded database at this build's schema; beside it, with `.tar`, its archive.
+ *
  * Making an embedded database costs some four seconds of processor time on a busy machine, beginning with a copy of one
  * a tenth of that. So one is made for each version of engine and schema and kept beside the packages. That a database is
  * made well is for the suites of the store, which make theirs.
  */
-export function databaseTemplate(): Promise<DatabaseTemplate> {
+export function databaseTemplate(): Promise<string> {
   found ??= findTemplate()
   return found
 }
@@ -40,12 +39,12 @@ export function databaseTemplate(): Promise<DatabaseTemplate> {
 /** Puts the template where a centre with data directory `data` finds its database at its first start. */
 export async function giveDatabase(data: string): Promise<void> {
   mkdirSync(data, { recursive: true, mode: 0o700 })
-  cpSync((await databaseTemplate()).dir, join(data, 'database'), { recursive: true })
+  cpSync(await databaseTemplate(), join(data, 'database'), { recursive: true })
 }
 
-async function findTemplate(): Promise<DatabaseTemplate> {
+async function findTemplate(): Promise<string> {
   const cache = join(root, 'node_modules/.cache/isthmus-tests')
-  const home = join(cache, `database-${keyOf()}`)
+  const home = join(cache, `template-${keyOf()}`)
   if (!existsSync(home)) {
     mkdirSync(cache, { recursive: true })
     removeOld(cache)
@@ -59,7 +58,7 @@ async function findTemplate(): Promise<DatabaseTemplate> {
       if (!existsSync(home)) throw error
     }
   }
-  return { tar: join(home, 'database.tar'), dir: join(home, 'data/database') }
+  return join(home, 'database')
 }
 
 /** Those of other schemas, and what a run that was cut short has left. */
@@ -76,9 +75,9 @@ function keyOf(): string {
 }
 
 async function makeTemplate(home: string): Promise<void> {
-  const data = join(home, 'data')
-  await (await openDatabase({ dir: data, log })).close()
-  const database = await PGlite.create(join(data, 'database'))
-  writeFileSync(join(home, 'database.tar'), new Uint8Array(await (await database.dumpDataDir('none')).arrayBuffer()))
+  await (await openDatabase({ dir: home, log })).close()
+  const directory = join(home, 'database')
+  const database = await PGlite.create(directory)
+  writeFileSync(`${directory}.tar`, new Uint8Array(await (await database.dumpDataDir('none')).arrayBuffer()))
   await database.close()
 }

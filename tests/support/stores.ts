@@ -15,7 +15,7 @@ export const silentLog = { info: quiet, warn: quiet, error: quiet }
 
 /** A database for one test file: in memory where nothing else is said. A new one is the copy of a template. */
 export async function openTestDatabase(settings: Partial<DatabaseSettings> = {}): Promise<Database> {
-  const template = settings.url === undefined ? (await databaseTemplate()).tar : undefined
+  const template = settings.url === undefined ? await databaseTemplate() : undefined
   return openDatabase({ log: silentLog, template, ...settings })
 }
 
