@@ -48,7 +48,7 @@ export function holdingOf({ name, stateDir }: FaultCluster): Holding {
   const seen = [...received].flatMap(([stream, { items }]) => {
     const source = sourceOf(stream)
     if (source === undefined) return []
-    return [...items].filter(([key]) => key !== 'gateways').map(([key, v]) => `${source} ${key} ${canonicalJson(v)}`)
+    return [...items].filter(([key]) => key !== 'gateways').map(([key, v]) => `${source} ${key} ${textOf(v)}`)
   })
   return { config: linesOf(configIn(received, name)), summaries: seen.toSorted() }
 }
@@ -59,8 +59,12 @@ const configIn = (received: Received, name: string): ReadonlyMap<string, Json> =
 /** Roots come from the centre's own key, which the oracle does not have. */
 const linesOf = (entries: ReadonlyMap<string, Json>): string[] =>
   [...entries]
-    .map(([key, body]) => `${key} ${canonicalJson(key === 'trust' ? { ...(body as object), roots: [] } : body)}`)
+    .map(([key, body]) => `${key} ${textOf(key === 'trust' ? { ...(body as object), roots: [] } : body)}`)
     .toSorted()
+
+/** Since when the centre has known of something, only the centre knows. */
+const textOf = (body: Json): string =>
+  canonicalJson(JSON.parse(JSON.stringify(body, (key, value: unknown) => (key === 'since' ? undefined : value))))
 
 async function readReport({ name, manifests }: FaultCluster): Promise<ReadonlyMap<string, Json>> {
   const home = homeOf(name)
@@ -100,7 +104,7 @@ function summariesFor(reader: string, reports: ReadonlyMap<string, ReadonlyMap<s
         if (source === reader || kind !== 'export' || service === undefined) return []
         const { consumers } = exportSchema.parse(body)
         if (consumers && !consumers.includes(reader)) return []
-        return [`${source} ${service} ${canonicalJson(items.get(reportKeys.summary(service)) ?? null)}`]
+        return [`${source} ${service} ${textOf(items.get(reportKeys.summary(service)) ?? null)}`]
       }),
     )
     .toSorted()
