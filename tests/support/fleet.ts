@@ -1,5 +1,5 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll } from 'vitest'
@@ -45,7 +45,8 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
   const dir = mkdtempSync(join(tmpdir(), `isthmus-e2e-${process.pid}-`))
   const logDir = join(dir, 'logs')
   const apps = [...new Set(Object.values(spec).flatMap(({ pods }) => Object.values(pods).map(({ app }) => app)))].sort()
-  const plans = plansOf(spec, dir, await freeOctet(Object.keys(spec).length))
+  const { octet, release } = await takeOctet(Object.keys(spec).length)
+  const plans = plansOf(spec, dir, octet)
   const centre = fleetCentre({
     ...{ program: centreProgram, port: await freePort() },
     ...{ dir: join(dir, 'centre'), log: join(logDir, 'centre.log') },
@@ -61,6 +62,7 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
     tails: () => tailsOf(logDir),
     end: async () => {
       await Promise.allSettled([centre.kill(), ...[...clusters.values()].map((cluster) => cluster.kill())])
+      release()
       rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
     },
   }
@@ -126,26 +128,40 @@ const plansOf = (spec: FleetSpec, dir: string, octet: number): ClusterPlan[] =>
 async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000)
-    if (await isFree('127.0.0.1', port)) return port
+    const look = await listening('127.0.0.1', port)
+    look?.close()
+    if (look) return port
   }
 }
 
-/** The first of the blocks from 127.60 on at which nobody else's fleet is up. */
-async function freeOctet(clusters: number): Promise<number> {
+/**
+ * The first octet of a block of addresses that nobody uses, ours until `release` or the end of this process: programs bind
+ * theirs one after another, and a fleet that starts beside this one must not take it meanwhile.
+ */
+async function takeOctet(clusters: number): Promise<{ readonly octet: number; readonly release: () => void }> {
   for (let octet = 60; octet + clusters < 250; octet += 5) {
-    const free = await Promise.all(
-      Array.from({ length: clusters }, (_, n) => isFree(`127.${octet + n}.0.1`, relayPort)),
+    const claims = await Promise.all(
+      Array.from({ length: clusters }, async (_, n) => [
+        await listening(`127.${octet + n}.0.254`),
+        await listening(`127.${octet + n}.0.1`),
+      ]),
     )
-    if (free.every(Boolean)) return octet
+    const [kept, looked] = [claims.map(([claim]) => claim), claims.map(([, look]) => look)]
+    for (const look of looked) look?.close()
+    const release = () => {
+      for (const claim of kept) claim?.close()
+    }
+    if ([...kept, ...looked].every((one) => one !== undefined)) return { octet, release }
+    release()
   }
   throw new Error('no block of loopback addresses is free: other fleets run on all of 127.60 to 127.250')
 }
 
-function isFree(host: string, port: number): Promise<boolean> {
+function listening(host: string, port = relayPort): Promise<Server | undefined> {
   return new Promise((resolve) => {
     const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen({ host, port }, () => server.close(() => resolve(true)))
+    server.once('error', () => resolve(undefined))
+    server.listen({ host, port }, () => resolve(server.unref()))
   })
 }
 
