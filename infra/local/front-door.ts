@@ -7,12 +7,13 @@ const type = (name: string) => `type.googleapis.com/envoy.${name}`
 
 /**
  * The bootstrap of the front door: a stock Envoy that stands for the user's own DNS and load balancer. It reaches
- * productpage in every cluster by plain HTTP, checks each every half second, and tries another where one fails.
+ * productpage in every cluster by plain HTTP, checks each every half second, and tries another where one fails. What
+ * begins with `/sandbox/` is the sandbox's own: it is passed to the Unix socket `stateDoor`.
  */
-export function writeFrontDoor(dir: string, shop: SandboxPlan['shop']): string {
+export function writeFrontDoor(dir: string, shop: SandboxPlan['shop'], stateDoor: string): string {
   mkdirSync(dir, { recursive: true })
   const path = join(dir, 'front-door.json')
-  writeFileSync(path, JSON.stringify(bootstrap(dir, shop), null, 1))
+  writeFileSync(path, JSON.stringify(bootstrap(dir, shop, stateDoor), null, 1))
   writeAddresses(dir, [])
   return path
 }
@@ -29,7 +30,7 @@ export function writeAddresses(dir: string, addresses: readonly string[]): void 
 
 const address = (host: string, port: number) => ({ socket_address: { address: host, port_value: port } })
 
-function bootstrap(dir: string, shop: SandboxPlan['shop']) {
+function bootstrap(dir: string, shop: SandboxPlan['shop'], stateDoor: string) {
   return {
     node: { id: 'front-door', cluster: 'front-door' },
     admin: { address: { pipe: { path: join(dir, 'admin.sock'), mode: 0o600 } } },
@@ -37,7 +38,7 @@ function bootstrap(dir: string, shop: SandboxPlan['shop']) {
       listeners: [
         { name: 'shop', address: address(shop.host, shop.port), filter_chains: [{ filters: [connectionManager()] }] },
       ],
-      clusters: [productpage(dir)],
+      clusters: [productpage(dir), ownState(stateDoor)],
     },
   }
 }
@@ -59,11 +60,22 @@ const connectionManager = () => ({
           name: 'shop',
           domains: ['*'],
           routes: [
+            { match: { prefix: '/sandbox/' }, route: { cluster: 'sandbox', timeout: '0s' } },
             { match: { prefix: '/' }, route: { cluster: 'productpage', timeout: '15s', retry_policy: retries } },
           ],
         },
       ],
     },
+  },
+})
+
+const ownState = (path: string) => ({
+  name: 'sandbox',
+  type: 'STATIC',
+  connect_timeout: '1s',
+  load_assignment: {
+    cluster_name: 'sandbox',
+    endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path } } } }] }],
   },
 })
 

@@ -9,6 +9,7 @@ import { faultOf } from './fault.ts'
 import { type Keys, listenToKeys } from './keys.ts'
 import { endLeftBehind, supervisorIn } from './left-behind.ts'
 import { takeTurn } from './one-at-a-time.ts'
+import { openWatch, type Watched } from './open-watch.ts'
 import { parseOptions } from './options.ts'
 import { planSandbox, type SandboxPlan, smokeEnvironment } from './plan.ts'
 import { openSandbox } from './sandbox.ts'
@@ -93,6 +94,7 @@ async function main(): Promise<number> {
     const sandbox = openSandbox({ root, plan, envoy, say })
     onSecond = () => void sandbox.kill()
     let keys: Keys | undefined
+    let watched: Watched | undefined
     try {
       let context: CliContext = { words: '' }
       const centreUp = () => {
@@ -107,12 +109,14 @@ async function main(): Promise<number> {
         return ok ? 0 : 1
       }
       keys = listenToKeys(sandbox, say, () => ask('q'))
+      watched = await openWatch(sandbox, plan, () => undefined)
       if (context.told !== undefined) say(`  ${context.told}`)
       say(`Ready. ${addresses} · second terminal: npx --no isthmus ${context.words}status   (Ctrl-C ends)`)
       if (keys) say(keys.help)
       return await untilAsked(new Promise<number>(() => undefined)).catch(() => 0)
     } finally {
       keys?.close()
+      watched?.close()
       if (asked !== undefined) say('stopping …')
       await sandbox.stop()
     }

@@ -21,6 +21,8 @@ export type Member = {
   /** Whether it has joined in this or an earlier run: then it starts without the centre. */
   joined(): boolean
   running(): boolean
+  /** From its start until everything in it has once been ready. */
+  starting(): boolean
   /** Starts what is not running. `api` makes a join token when the cluster has not joined yet. */
   start(api: () => CentreApi): Promise<void>
   stop(): Promise<void>
@@ -37,6 +39,7 @@ const joinMs = 45_000
 export function member(plan: ClusterPlan, parts: MemberParts): Member {
   let relay: Program | undefined
   let kubelet: Kubelet | undefined
+  let wasReady = false
   let shopAddresses: readonly string[] = []
   const membership = join(plan.dir, 'state/membership.json')
   const relayLog = join(parts.logDir, 'relay.log')
@@ -45,6 +48,10 @@ export function member(plan: ClusterPlan, parts: MemberParts): Member {
     plan,
     joined: () => existsSync(membership),
     running: () => relay !== undefined,
+    starting: () => {
+      wasReady ||= kubelet !== undefined && kubelet.missing().length === 0
+      return relay !== undefined && !wasReady
+    },
     missing: () => kubelet?.missing() ?? [{ name: `${plan.name}/relay`, log: relayLog }],
     shopAddresses: () => {
       if (kubelet) shopAddresses = kubelet.addressesOf('productpage')
@@ -52,6 +59,7 @@ export function member(plan: ClusterPlan, parts: MemberParts): Member {
     },
     start: async (api) => {
       if (relay) return
+      wasReady = false
       mkdirSync(parts.runDir, { recursive: true, mode: 0o700 })
       seedCluster(plan)
       const issuer = tokenIssuer(plan)

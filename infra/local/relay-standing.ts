@@ -11,13 +11,22 @@ const bytesMax = 4 * 1024 * 1024
 /** Asks the relay until it is connected or refused, or for 15 seconds: gives what it said last. */
 export async function relayStanding(cluster: ClusterPlan, signal: AbortSignal): Promise<RelayStanding> {
   for (const end = Date.now() + settledMs; ; ) {
-    const now = await ask(cluster)
+    const now = await askRelay(cluster)
     if (now.state === 'connected' || now.state === 'refused' || Date.now() > end || signal.aborted) return now
     await new Promise((resolve) => setTimeout(resolve, lookMs))
   }
 }
 
-function ask(cluster: ClusterPlan): Promise<RelayStanding> {
+/** What a relay says of itself, in short; `silent` where it does not answer within half a second. */
+export type RelayAnswer = RelayStanding & {
+  /** How its line to the centre stands; absent before it joined. */
+  readonly line?: string
+  readonly lastHeardAt?: number
+  readonly revision?: number
+  readonly proxies?: number
+}
+
+export function askRelay(cluster: ClusterPlan): Promise<RelayAnswer> {
   return new Promise((resolve) => {
     const silent = () => resolve({ state: 'silent', reason: 'it does not answer at its status address' })
     const options = { host: relayAddress(cluster), port: statusPort, path: '/status', timeout: 500, agent: false }
@@ -35,11 +44,26 @@ function ask(cluster: ClusterPlan): Promise<RelayStanding> {
   })
 }
 
-function parse(text: string): RelayStanding | undefined {
+type Said = {
+  state?: string
+  centre?: { state?: string; reason?: string; lastHeardAt?: number }
+  config?: { revision?: number }
+  proxies?: unknown[]
+}
+
+function parse(text: string): RelayAnswer | undefined {
   try {
-    const { state, centre } = JSON.parse(text) as { state?: string; centre?: { state?: string; reason?: string } }
-    const { reason } = centre ?? {}
-    return { state: centre?.state ?? state ?? 'starting', ...(reason === undefined ? {} : { reason }) }
+    const { state, centre, config, proxies } = JSON.parse(text) as Said
+    const { reason, lastHeardAt } = centre ?? {}
+    const { revision } = config ?? {}
+    return {
+      state: centre?.state ?? state ?? 'starting',
+      ...(centre?.state === undefined ? {} : { line: centre.state }),
+      ...(reason === undefined ? {} : { reason }),
+      ...(lastHeardAt === undefined ? {} : { lastHeardAt }),
+      ...(revision === undefined ? {} : { revision }),
+      ...(proxies === undefined ? {} : { proxies: proxies.length }),
+    }
   } catch {
     return undefined
   }

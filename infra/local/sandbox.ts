@@ -24,6 +24,7 @@ export type Sandbox = {
   startCentre(): Promise<void>
   killCentre(): Promise<void>
   centreRuns(): boolean
+  centreState(): 'alive' | 'starting' | 'dead' | 'paused'
   startMember(name: string): Promise<void>
   /** Starts the front door; it answers once a productpage does. */
   startFrontDoor(): void
@@ -34,6 +35,9 @@ export type Sandbox = {
   /** SIGKILL of everything; for a user who asks twice. */
   kill(): Promise<void>
 }
+
+/** Where the front door finds the state of the fleet. */
+export const stateSocket = (plan: SandboxPlan): string => join(plan.runDir, 'state.sock')
 
 const centreMs = 120_000
 const frontDoorMs = 20_000
@@ -51,6 +55,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   const { signal } = ending
   const atWork = new Set<Promise<unknown>>()
   let centre: Program | undefined
+  let centreReady = false
   let frontDoor: Program | undefined
   let addressing: NodeJS.Timeout | undefined
   let line: CentreApi | undefined
@@ -73,6 +78,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   return {
     members,
     centreRuns: () => centre !== undefined,
+    centreState: () => (centre === undefined ? 'dead' : centreReady ? 'alive' : 'starting'),
     startCentre: () => tracked(startCentre()),
     killCentre: async () => {
       const killed = centre
@@ -128,6 +134,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   async function startCentre(): Promise<void> {
     if (centre) return
     const log = join(logDir, 'centre.log')
+    centreReady = false
     let ready = false
     let ended: string | undefined
     const { host, port, dir } = plan.centre
@@ -154,6 +161,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
         signal,
       )
       ready = true
+      centreReady = true
       // The next call reads the key of the first administrator, which a first start has just written.
       line?.close()
       line = undefined
@@ -178,7 +186,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
 
   function startFrontDoor(): void {
     const dir = join(runDir, 'front')
-    const config = writeFrontDoor(dir, plan.shop)
+    const config = writeFrontDoor(dir, plan.shop, stateSocket(plan))
     let known = ''
     addressing = setInterval(() => {
       const addresses = members.flatMap((one) => one.shopAddresses())
