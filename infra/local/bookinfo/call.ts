@@ -29,21 +29,39 @@ export function podFacts(env: Readonly<Record<string, string | undefined>>): Pod
   }
 }
 
-/** Who answered: cluster, version and pod, and the SPIFFE id of the caller as its sidecar proved it (absent in plain HTTP). */
+/** Who answered: cluster, version and pod, and the SPIFFE ids of the caller and its own, as its sidecar proved them (absent in plain HTTP). */
 export type Served = {
   readonly cluster: string
   readonly version: string
   readonly pod: string
   readonly caller?: string
+  readonly self?: string
 }
 
 export function servedBy(facts: PodFacts, headers: IncomingHttpHeaders): Served {
-  const caller = /URI=([^;,"]+)/.exec(String(headers['x-forwarded-client-cert'] ?? ''))?.[1]
-  return { cluster: facts.cluster, version: facts.version, pod: facts.pod, ...(caller ? { caller } : {}) }
+  const certified = String(headers['x-forwarded-client-cert'] ?? '')
+  const caller = /URI=([^;,"]+)/.exec(certified)?.[1]
+  const self = /By=([^;,"]+)/.exec(certified)?.[1]
+  const { cluster, version, pod } = facts
+  return { cluster, version, pod, ...(caller ? { caller } : {}), ...(self ? { self } : {}) }
 }
 
-/** One answer of another service: its JSON and how long it took, or why there is none. */
-export type Answer<T> = { readonly ms: number } & ({ readonly body: T } | { readonly failed: string })
+/**
+ * One answer of another service: its JSON and how long it took, or why there is none. `notExportedSince` where the mesh
+ * says that this cluster has no such service: when this pod first heard so, and never anything else since.
+ */
+export type Answer<T> = { readonly ms: number } & ({ readonly body: T } | Refusal)
+export type Refusal = { readonly failed: string; readonly notExportedSince?: number }
+
+const notExported = /^502 isthmus: no service of this name/
+const notExportedSince = new Map<string, number>()
+
+function heardOf(service: string, failed?: string): { readonly notExportedSince?: number } {
+  if (failed === undefined || !notExported.test(failed)) notExportedSince.delete(service)
+  else if (!notExportedSince.has(service)) notExportedSince.set(service, Date.now())
+  const since = notExportedSince.get(service)
+  return since === undefined ? {} : { notExportedSince: since }
+}
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 })
 const traced = ['x-request-id', 'traceparent', 'x-b3-traceid', 'x-b3-spanid', 'x-b3-sampled', 'end-user']
@@ -69,8 +87,11 @@ export function call<T>(facts: PodFacts, service: string, path: string, from: In
         answer.on('error', (error) => resolve({ ms: since(), failed: error.message }))
         answer.on('end', () => {
           const text = Buffer.concat(parts).toString('utf8')
-          if (answer.statusCode !== 200)
-            return resolve({ ms: since(), failed: `${answer.statusCode} ${text.slice(0, 200)}`.trim() })
+          if (answer.statusCode !== 200) {
+            const failed = `${answer.statusCode} ${text.slice(0, 200)}`.trim()
+            return resolve({ ms: since(), failed, ...heardOf(service, failed) })
+          }
+          heardOf(service)
           try {
             resolve({ ms: since(), body: JSON.parse(text) as T })
           } catch {

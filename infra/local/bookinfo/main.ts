@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage } from 'node:http'
+import { asset, browserHeaders } from './assets.ts'
 import { podFacts, servedBy } from './call.ts'
 import { page } from './page.ts'
 import { details, pageView, ratings, reviews } from './services.ts'
@@ -19,6 +20,7 @@ async function answer(request: IncomingMessage): Promise<{ type: string; text: s
   if (facts.app !== 'productpage') return undefined
   if (path === '/' || path === '/productpage')
     return { type: 'text/html; charset=utf-8', text: page(await pageView(facts, 0, request.headers)) }
+  if (path.startsWith('/assets/')) return asset(path)
   if (path.startsWith('/api/v1/products/')) {
     const view = await pageView(facts, id, request.headers)
     const whole = 'body' in view.details && 'body' in view.reviews && !('failed' in (view.reviews.body.ratings ?? {}))
@@ -35,6 +37,7 @@ const server = createServer((request, response) => {
       response.writeHead(found ? (found.status ?? 200) : 404, {
         'content-type': found?.type ?? 'text/plain',
         'cache-control': 'no-store',
+        ...(facts.app === 'productpage' ? browserHeaders : {}),
       })
       response.end(found?.text ?? 'not found')
     },

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
+import { asset, browserHeaders } from './assets.ts'
 import { page } from './page.ts'
+import { roadOf } from './road.ts'
 import type { PageView } from './services.ts'
 
 const served = { cluster: 'virginia-1', version: 'v1', pod: 'p' }
@@ -10,7 +12,7 @@ const view: PageView = {
   reviews: { ms: 8000, failed: '503 <script>alert(1)</script>' },
 }
 
-test('each part shows its service, version, cluster, time and the caller that it saw', () => {
+test('each answer shows its service, version, cluster, time and the caller that it saw', () => {
   const text = page(view).replace(/<[^>]+>/g, '')
   for (const said of ['details v1', 'virginia-2', '5.2 ms', caller]) expect(text).toContain(said)
 })
@@ -19,4 +21,33 @@ test('a part that failed says why, and what others said is never markup', () => 
   const html = page(view)
   expect(html).toContain('Sorry, product reviews are currently unavailable.')
   expect(html).not.toContain('<script>alert')
+})
+
+test('a road crosses the gateway of the other cluster, and none at home', () => {
+  const from = { ...served, app: 'productpage' }
+  const stations = (cluster: string) => roadOf('details', from, { ...served, cluster, caller }).map((one) => one.who)
+  expect(stations('virginia-1')).toEqual([
+    ...['productpage v1', 'Envoy beside productpage', 'Envoy beside details', 'details v1'],
+  ])
+  expect(stations('virginia-2')[2]).toBe('east-west gateway of virginia-2')
+})
+
+test('what is not exported is told with the cluster that misses it and since when', () => {
+  const noticed = page({ ...view, reviews: { ms: 1, failed: '502 isthmus: no service', notExportedSince: 0 } })
+  expect(noticed).toMatch(/data-notice="reviews is not exported to virginia-1 since \d\d:\d\d:\d\d"/)
+  expect(page(view)).not.toContain('is not exported')
+})
+
+test('the page lets nothing run that is not one of its files, and loads nothing from elsewhere', () => {
+  const html = page(view)
+  expect(html).not.toMatch(/<script>|<style|style="|\son[a-z]+="|https?:\/\/(?!details|reviews|ratings)/)
+  expect(browserHeaders['content-security-policy']).not.toMatch(/unsafe|https?:|\*/)
+  const loaded = [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path ?? '')
+  const texts = loaded.map((path) => asset(path)?.text ?? '')
+  const imported = texts.flatMap((text) =>
+    [...text.matchAll(/from '\.\/([^']+)'/g)].map(([, name]) => `/assets/${name}`),
+  )
+  expect(loaded).toHaveLength(2)
+  for (const path of [...loaded, ...imported]) expect(asset(path), path).toBeDefined()
+  for (const path of ['/assets/../main.ts', '/assets/main.ts', '/assets/']) expect(asset(path)).toBeUndefined()
 })

@@ -1,64 +1,92 @@
-import type { Answer, Served } from './call.ts'
-import { script, style } from './page-assets.ts'
+import { clockOf, colourOf, inColour, safe } from './browser/text.js'
+import type { Answer, Refusal, Served } from './call.ts'
+import { roadOf, roadToPage, type Station } from './road.ts'
 import type { PageView, Reviews } from './services.ts'
 
-const safe = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
-
-/** One part of the page for the row of hops: who answered, how fast, and whom it took the caller for. */
+/** One part of the page for the row of answers: who answered, how fast, whom it took the caller for, and by which road. */
 type Hop = {
   readonly name: string
   readonly served?: Served | undefined
   readonly ms?: number
-  readonly failed?: string
-}
+  readonly road: readonly Station[]
+} & Partial<Refusal>
 
-/** The shop's page: the comedy, its details and reviews, and for each part the cluster that answered. */
+/**
+ * The shop's page: the comedy, its details and reviews, and for each part the cluster that answered. What the whole fleet
+ * does (clusters, the last minute, shifts) is drawn over it in the browser, once the sandbox tells.
+ */
 export function page(view: PageView): string {
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>Bookinfo across clusters</title><link rel="icon" href="data:,"><style>${style}</style></head><body>
-<header><p class="kicker">Bookinfo · served by ${safe(clustersOf(view).join(', '))}</p><h1>The Comedy of Errors</h1>
-<p class="lead">Two pairs of twins and a day of mistaken identities. On this page no identity is mistaken: every hop
-between clusters is mutual TLS, and each service names the caller that it saw.</p></header>
-<main>${hops(view)}<div class="columns">
-<section aria-labelledby="d"><h2 id="d">Details</h2>${part(view.details, 'details', detailsOf)}</section>
-<section aria-labelledby="r"><h2 id="r">Reviews</h2>${part(view.reviews, 'reviews', reviewsOf)}</section>
-</div></main>
-<footer><label><input type="checkbox" id="live"> Ask again every second</label>
-<ol id="views" aria-label="Recent page views, one bar each: taller is slower"></ol></footer>
-<script>${script}</script></body></html>`
+<title>Bookinfo across clusters</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/assets/page.css">
+<script type="module" src="/assets/live.js"></script></head><body>
+<header class="head"><div><p class="kicker">Bookinfo · one shop in many clusters</p><h1>The Comedy of Errors</h1></div><div id="centre" class="fleet"></div></header>
+${fleet}
+<main id="answers">${answersOf(view)}</main>
+<footer>Two pairs of twins and a day of mistaken identities. On this page no identity is mistaken: every hop between clusters
+is mutual TLS, and each service names the caller that it saw.</footer></body></html>`
 }
 
-/** The hops in the order of the calls. */
+/** Where the browser draws the fleet. Empty, and not shown, where there is no sandbox to tell. */
+const fleet = `<div class="fleet"><ul id="clusters" aria-label="Clusters"></ul>
+<section class="minute" aria-labelledby="m"><header><h2 id="m">The last minute</h2>
+<label>coloured by who answered <select id="service"><option>reviews<option>ratings<option>details<option>productpage</select></label>
+<button id="pause" type="button" aria-pressed="false" hidden>Pause</button></header>
+<canvas id="strip" role="img"></canvas><div class="axis" aria-hidden="true"><span>60 s ago</span><span>now</span></div>
+<div class="below"><ul id="legend" aria-label="Who answered in the last ten seconds"></ul><p id="counted"></p></div></section>
+<ol id="shifts" aria-label="What happened" aria-live="polite"></ol></div>`
+
+function answersOf(view: PageView): string {
+  const all = hopsOf(view)
+  const crossed = new Set(all.flatMap(({ served }) => (served ? [served.cluster] : [])))
+  const notices = all.flatMap((one) => noticeOf(one, view) ?? [])
+  return `<h2>This page view <small>was answered by ${[...crossed].map(inColour).join(', ')}</small></h2>
+${notices.map((text) => `<p class="failed" data-notice="${safe(text)}">${safe(text)}</p>`).join('')}<ul class="hops">${all.map(hopCard).join('')}</ul><div class="columns">
+<section aria-labelledby="d"><h2 id="d">Details</h2>${part(view.details, 'details', detailsOf)}</section>
+<section aria-labelledby="r"><h2 id="r">Reviews</h2>${part(view.reviews, 'reviews', reviewsOf)}</section></div>`
+}
+
+/** The answers in the order of the calls. */
 function hopsOf({ served, details, reviews }: PageView): Hop[] {
-  const heard = 'body' in reviews ? reviews.body.ratings : undefined
+  const shop = { ...served, app: 'productpage' }
+  const heard = 'body' in reviews ? reviews.body : undefined
   return [
-    { name: 'productpage', served },
-    hopOf('details', details),
-    hopOf('reviews', reviews),
-    ...(heard ? [{ name: 'ratings', ...heard }] : []),
+    { name: 'productpage', served, road: roadToPage('productpage', served) },
+    hopOf('details', details, shop),
+    hopOf('reviews', reviews, shop),
+    ...(heard?.ratings ? [ratingsHop(heard.served, heard.ratings)] : []),
   ]
 }
 
-const hopOf = (name: string, answer: Answer<{ readonly served: Served }>): Hop =>
-  'body' in answer ? { name, ms: answer.ms, served: answer.body.served } : { name, ...answer }
+const hopOf = (name: string, answer: Answer<{ readonly served: Served }>, from: Served & { app: string }): Hop =>
+  'body' in answer
+    ? { name, ms: answer.ms, served: answer.body.served, road: roadOf(name, from, answer.body.served) }
+    : { name, ...answer, road: [] }
 
-const clustersOf = (view: PageView): string[] => [
-  ...new Set(hopsOf(view).flatMap(({ served }) => (served ? [served.cluster] : []))),
-]
+const ratingsHop = (from: Served, heard: NonNullable<Reviews['ratings']>): Hop => ({
+  ...{ name: 'ratings', ...heard },
+  road: heard.served ? roadOf('ratings', { ...from, app: 'reviews' }, heard.served) : [],
+})
 
-function hops(view: PageView): string {
-  return `<ul class="hops">${hopsOf(view).map(hopCard).join('')}</ul>`
+/** `ratings is not exported to virginia-2 since 14:07:02`, where the mesh says so. */
+function noticeOf({ name, notExportedSince }: Hop, { served, reviews }: PageView): string | undefined {
+  if (notExportedSince === undefined) return undefined
+  const caller = name === 'ratings' && 'body' in reviews ? reviews.body.served : served
+  return `${name} is not exported to ${caller.cluster} since ${clockOf(notExportedSince)}`
 }
 
-function hopCard({ name, served, ms, failed }: Hop): string {
+function hopCard({ name, served, ms, failed, road }: Hop): string {
   const time = ms === undefined ? '' : `<span class="ms">${ms} ms</span>`
   if (!served)
-    return `<li class="hop down"><b>${safe(name)}</b>${time}<p class="why">${safe(failed ?? 'no answer')}</p></li>`
-  const plain = name === 'productpage' ? 'the front door, plain HTTP' : 'somebody unproved, plain HTTP'
-  const caller = `<dt>called by</dt><dd${served.caller ? `>${pieces(served.caller)}` : ` class="plain">${plain}`}</dd>`
-  return `<li class="hop" style="--hue:${hueOf(served.cluster)}"><b>${safe(name)} <i>${safe(served.version)}</i></b>${time}
-<p class="cluster">${safe(served.cluster)}</p><dl>${caller}</dl></li>`
+    return `<li class="hop down" data-key="${safe(name)}"><details><summary><b>${safe(name)}</b>${time}<span class="why">${safe(failed ?? 'no answer')}</span></summary></details></li>`
+  const caller = served.caller ? `<code>${pieces(served.caller)}</code>` : 'somebody unproved, in plain HTTP'
+  return `<li class="hop ${colourOf(served.cluster)}" data-key="${safe(name)}"><details>
+<summary><span><b>${safe(name)}</b> <i>${safe(served.version)}</i></span>${time}${inColour(served.cluster)}
+<span class="id"><small>called by</small>${name === 'productpage' ? 'the front door, in plain HTTP' : caller}</span><span class="more">the road, hop by hop</span></summary>
+<ol class="road">${road.map(station).join('')}</ol></details></li>`
 }
+
+const station = ({ who, cluster, does }: Station): string =>
+  `<li class="${cluster === '' ? 'nobody' : colourOf(cluster)}"><b>${safe(who)}</b>${cluster === '' ? '' : inColour(cluster)}<p>${safe(does)}</p></li>`
 
 /** A long name that breaks only behind its slashes. */
 const pieces = (id: string): string =>
@@ -66,13 +94,6 @@ const pieces = (id: string): string =>
     .split(/(?<=[^/]\/)(?=[^/])/)
     .map((one) => `<span>${safe(one)}</span>`)
     .join('')
-
-/** A colour for each cluster: the three of the sandbox far apart, any other by its name. */
-function hueOf(cluster: string): number {
-  const known = ['virginia-1', 'ireland-1', 'virginia-2'].indexOf(cluster)
-  if (known >= 0) return [215, 150, 285][known] ?? 0
-  return [...cluster].reduce((sum, c) => (sum * 31 + c.charCodeAt(0)) % 360, 7)
-}
 
 function part<T>(answer: Answer<T>, what: string, show: (body: T) => string): string {
   return 'body' in answer ? show(answer.body) : unavailable(what, answer.failed)

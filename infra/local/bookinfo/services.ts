@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Answer, call, type PodFacts, type Served, servedBy } from './call.ts'
+import { type Answer, call, type PodFacts, type Refusal, type Served, servedBy } from './call.ts'
 
 /** The Bookinfo services with the fields that its users know, and `served`: who answered. */
 export type Details = { readonly id: number; readonly author: string; readonly year: number; readonly served: Served }
@@ -20,7 +20,7 @@ export type Reviews = {
   readonly reviews: readonly Review[]
   readonly served: Served
   /** What reviews heard of ratings; absent in v1, which does not ask. */
-  readonly ratings?: { readonly served?: Served; readonly ms: number; readonly failed?: string }
+  readonly ratings?: { readonly served?: Served; readonly ms: number } & Partial<Refusal>
 }
 
 export const details = (facts: PodFacts, id: number, headers: IncomingHttpHeaders) => ({
@@ -73,8 +73,7 @@ export async function reviews(facts: PodFacts, id: number, headers: IncomingHttp
   }
 }
 
-const heard = (answer: Answer<Ratings>) =>
-  'body' in answer ? { served: answer.body.served, ms: answer.ms } : { failed: answer.failed, ms: answer.ms }
+const heard = (answer: Answer<Ratings>) => ('body' in answer ? { served: answer.body.served, ms: answer.ms } : answer)
 
 /** One page view: what productpage heard of the services behind it. */
 export type PageView = {
