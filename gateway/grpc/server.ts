@@ -50,10 +50,11 @@ export function grpcServer(options: GrpcServerOptions): GrpcServer {
   const server = createSecureServer({
     ...contextOf(options.serving),
     ALPNProtocols: ['h2'],
+    ecdhCurve: 'X25519:P-256:P-384',
     requestCert: true,
     rejectUnauthorized: false,
     maxSessionMemory: 64,
-    settings: { maxConcurrentStreams: 100, initialWindowSize: 128 << 10, enablePush: false },
+    settings: { maxConcurrentStreams: 100, initialWindowSize: 16 << 10, enablePush: false },
   })
   const sessions = new Set<ServerHttp2Session>()
   const quiet = () => undefined

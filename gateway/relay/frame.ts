@@ -20,8 +20,8 @@ type Response = {
   readonly removed: readonly string[]
 }
 
-/** Each resource as field 2 of a response of either form, encoded at first use. */
-type Encoded = { readonly id: number; delta?: Buffer; sotw?: Buffer }
+/** What stands before a resource's own bytes to make them field 2 of a response of either form, made at first use. */
+type Encoded = { readonly id: number; readonly body: Buffer; delta?: Buffer; sotw?: Buffer }
 
 const encodings = new WeakMap<XdsResource, Encoded>()
 let nextId = 0
@@ -30,7 +30,7 @@ let nextId = 0
 const smallBytes = 16 << 10
 
 /** Recent responses kept for the next stream that needs them. */
-const recentBytes = 8 << 20
+const recentBytes = 2 << 20
 
 /**
  * Encodes DiscoveryResponse and DeltaDiscoveryResponse by putting cached pieces one behind the other: the fields of a
@@ -47,7 +47,7 @@ export function createFramer(boot: string): Framer {
     const nonce = `${boot}.${serial}`
     const message = [
       stringField(1, nonce), // version_info and system_version_info: clients only compare it
-      ...response.resources.map((r) => pieceOf(r, response.mode)),
+      ...response.resources.flatMap((r) => piecesOf(r, response.mode)),
       stringField(4, response.type),
       stringField(5, nonce),
       ...(response.mode === 'delta' ? response.removed.map((name) => stringField(6, name)) : []),
@@ -83,28 +83,41 @@ function encodingOf(resource: XdsResource): Encoded {
   const known = encodings.get(resource)
   if (known) return known
   nextId += 1
-  const fresh = { id: nextId }
+  const { buffer, byteOffset, byteLength } = resource.bytes
+  const fresh = { id: nextId, body: Buffer.from(buffer, byteOffset, byteLength) }
   encodings.set(resource, fresh)
   return fresh
 }
 
-function pieceOf(resource: XdsResource, mode: Mode): Buffer {
+function piecesOf(resource: XdsResource, mode: Mode): readonly [head: Buffer, body: Buffer] {
   const encoded = encodingOf(resource)
-  encoded[mode] ??= bytesField(2, mode === 'sotw' ? anyOf(resource) : namedAny(resource))
-  return encoded[mode]
+  encoded[mode] ??= mode === 'sotw' ? headOfAny(resource, 2) : headOfNamed(resource)
+  return [encoded[mode], encoded.body]
 }
 
-const namedAny = (r: XdsResource) =>
-  Buffer.concat([stringField(1, r.version), bytesField(2, anyOf(r)), stringField(3, r.name)])
-const anyOf = (r: XdsResource) => Buffer.concat([stringField(1, r.type), bytesField(2, r.bytes)])
+/** A `Resource` up to its bytes: its name and version stand before them. */
+function headOfNamed(r: XdsResource): Buffer {
+  const any = headOfAny(r, 2)
+  const before = Buffer.concat([stringField(1, r.version), stringField(3, r.name), any])
+  return Buffer.concat([fieldHead(2, before.length + r.bytes.length), before])
+}
 
-const stringField = (number: number, text: string) => bytesField(number, Buffer.from(text))
+/** An `Any` as this field, up to its bytes. */
+function headOfAny(r: XdsResource, number: number): Buffer {
+  const before = Buffer.concat([stringField(1, r.type), fieldHead(2, r.bytes.length)])
+  return Buffer.concat([fieldHead(number, before.length + r.bytes.length), before])
+}
 
-/** A field of wire type 2; every number here is below 16, so its tag is one byte. */
-function bytesField(number: number, bytes: Uint8Array): Buffer {
+function stringField(number: number, text: string): Buffer {
+  const bytes = Buffer.from(text)
+  return Buffer.concat([fieldHead(number, bytes.length), bytes])
+}
+
+/** Tag and length of a field of wire type 2; every number here is below 16, so its tag is one byte. */
+function fieldHead(number: number, bytes: number): Buffer {
   const head = [number * 8 + 2]
-  let length = bytes.length
+  let length = bytes
   for (; length > 127; length >>>= 7) head.push((length & 127) | 128)
   head.push(length)
-  return Buffer.concat([Buffer.from(head), bytes])
+  return Buffer.from(head)
 }
