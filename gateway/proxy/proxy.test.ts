@@ -278,7 +278,7 @@ describe('the end', () => {
   test('an open connection is waited for, not longer than the grace; new requests are answered meanwhile', async () => {
     const port = await freePort()
     const relay = await startRelay({ listeners: [helloAt(port)] })
-    const run = await startProxy(relay.port)
+    const run = await startProxy(relay.port, { drainSecondsMax: '8' })
     await ready(run)
     const open = connect(port, '127.0.0.1').on('error', () => undefined)
     await new Promise((done) => open.on('connect', done))

@@ -6,6 +6,7 @@ import { endLeftBehind } from './left-behind.ts'
 import { tailOf } from './log-file.ts'
 import type { ClusterPlan } from './plan.ts'
 import { type Program, startProgram } from './program.ts'
+import { relayEnvironment } from './relay-environment.ts'
 import { replaceFile } from './replace-file.ts'
 import { seedCluster } from './seed.ts'
 import { tokenIssuer } from './token-issuer.ts'
@@ -95,6 +96,7 @@ export function member(plan: ClusterPlan, parts: MemberParts): Member {
         ...[...parts.relayCommand, '--dir', plan.dir],
         ...(token === undefined ? [] : ['--join-file', tokenFile]),
       ],
+      env: relayEnvironment,
       log: relayLog,
       onExit: (what) => parts.say(`  ${plan.name}: the relay ended (${what}) and is started again; see ${relayLog}`),
     })

@@ -1,15 +1,20 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
+import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
 import { measureRestart } from '#tests/bench/restart.ts'
+import { measureThousand } from '#tests/bench/thousand.ts'
 
-// `npm run bench`: what travels to a proxy for one change. `--smoke` is the short form for CI: it fails when a count that
-// cannot be noise is not what the design promises. The long form also takes times, and fails on none of them.
-const { values } = parseArgs({ options: { smoke: { type: 'boolean', default: false } } })
-const scale = values.smoke
-  ? { services: 200, endpoints: 10, large: 100, remote: 2 }
-  : { services: 200, endpoints: 10, large: 1000, remote: 2 }
+// `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
+// form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
+// times, and fails on none of them; `--page` writes docs/performance.md from them. ISTHMUS_BENCH_* change the scale.
+const { values } = parseArgs({
+  options: { smoke: { type: 'boolean', default: false }, page: { type: 'boolean', default: false } },
+})
+const load = loadavg()[0] ?? Number.NaN
+const scale = { services: 200, endpoints: 10, large: values.smoke ? 100 : 1000, remote: 2 }
 const pushes = await measurePushes(scale)
 
 console.log(
@@ -20,14 +25,34 @@ console.table(
     Object.entries(pushes).map(([name, { resources, removed, bytes }]) => [name, { resources, removed, bytes }]),
   ),
 )
-const restart = values.smoke ? undefined : await measureRestart()
-if (restart) {
-  console.log('A relay started again with its state on disk and the centre dead, ms from exec (median of 5):')
-  console.table({ 'bundled relay': restart })
+const machine = {
+  cpus: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`,
+  ...{ memoryGb: Math.round(totalmem() / 1e9), node: process.version, load },
 }
-const output = join(import.meta.dirname, '../../test-output')
-mkdirSync(output, { recursive: true })
-writeFileSync(join(output, 'bench.json'), JSON.stringify({ scale, pushes, restart }, null, 2))
+const bench: Bench = values.smoke ? { machine, pushes } : { machine, pushes, ...(await long()) }
+for (const { what, seen, bar } of rowsOf(bench))
+  console.log(`${bar ? (bar.reached ? '✔' : '✘') : '·'} ${what}: ${seen}${bar ? ` (${bar.text})` : ''}`)
+const root = join(import.meta.dirname, '../..')
+mkdirSync(join(root, 'test-output'), { recursive: true })
+writeFileSync(join(root, 'test-output/bench.json'), JSON.stringify(bench, null, 2))
+if (values.page) writeFileSync(join(root, 'docs/performance.md'), pageOf(bench))
+
+async function long(): Promise<Pick<Bench, 'restart' | 'thousand'>> {
+  const restart = await measureRestart()
+  const thousand = await measureThousand(
+    {
+      ...{ ...scale, proxies: count('PROXIES', 1000), rounds: count('ROUNDS', 20), honest: count('HONEST', 200) },
+      ...{ sustainedSeconds: count('SECONDS', 60), changesPerSecond: count('CHANGES', 12), further: 10 },
+    },
+    (text) => console.error(`· ${text}`),
+  )
+  return { restart, thousand }
+}
+
+function count(name: string, usual: number): number {
+  const said = process.env[`ISTHMUS_BENCH_${name}`]
+  return said === undefined ? usual : Number(said)
+}
 
 const faults = check(pushes)
 for (const fault of faults) console.error(`✘ ${fault}`)

@@ -12,6 +12,7 @@ import {
   relayPort,
   statusPort,
 } from '#infra/local/plan.ts'
+import { relayEnvironment } from '#infra/local/relay-environment.ts'
 import { replaceFile } from '#infra/local/replace-file.ts'
 import { issuerOf } from '#infra/local/seed.ts'
 import { tokenIssuer, uidOf } from '#infra/local/token-issuer.ts'
@@ -63,6 +64,8 @@ export type FleetCluster = {
   /** The relay's metrics whose lines begin with `name`, by the whole sample name. */
   metrics(name: string): Promise<ReadonlyMap<string, number>>
   startRelay(): Promise<void>
+  /** Throws while it does not run. */
+  relayPid(): number
   /** SIGKILL; the directory stays. */
   killRelay(): Promise<void>
   /** A real workload certificate of this cluster, signed by its relay for a service account. */
@@ -109,6 +112,7 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     relay = startProgram({
       name: `${name}/relay`,
       command: [process.execPath, parts.programs.relay, '--dir', dir, ...token],
+      env: relayEnvironment,
       log: join(logDir, 'relay.log'),
     })
   }
@@ -183,6 +187,11 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     status: async () => JSON.parse(await textOf(relayAddress(plan), '/status')) as Readonly<Record<string, unknown>>,
     metrics: async (wanted) => samplesOf(await textOf(relayAddress(plan), '/metrics'), wanted),
     killRelay: async () => relay?.kill(),
+    relayPid: () => {
+      const pid = relay?.pid()
+      if (pid === undefined) throw new Error(`the relay of ${name} does not run`)
+      return pid
+    },
     identity: (serviceAccount) =>
       workloadIdentity({
         relay: { host: relayAddress(plan), port: relayPort },

@@ -1,0 +1,138 @@
+import { typeUrls } from '#mesh/model/resource.ts'
+import { type ClusterScale, endpointsName, largeName, nameAt } from '#tests/bench/load/big-cluster.ts'
+import type { Floor, Generator } from '#tests/bench/load/drive.ts'
+import type { BenchMesh } from '#tests/bench/load/mesh.ts'
+import { cpuSecondsOf, type Memory, memoryOf } from '#tests/bench/load/process.ts'
+
+/** Milliseconds from the cause of one change to the first, the middle and the last of all streams. */
+export type Spread = { readonly first: number; readonly p50: number; readonly last: number }
+
+/** One kind of change beside the floor's push of as many bytes, medians of all rounds. */
+export type Series = {
+  readonly bytesPerProxy: number
+  readonly relay: Spread
+  readonly floor: Spread
+  /** Last to last. */
+  readonly ratio: number
+  readonly relayCpuMs: number
+}
+
+export type FanOut = {
+  readonly cold: { readonly ms: number; readonly bytesPerProxy: number }
+  readonly endpoint: Series
+  readonly largeEndpoint: Series
+  readonly serviceAdded: { readonly resources: number; readonly bytesPerProxy: number }
+  readonly reconnect: {
+    readonly ms: number
+    readonly resources: number
+    readonly bytesPerProxy: number
+    readonly relayCpuMs: number
+  }
+  readonly memory: { readonly empty: Memory; readonly loaded: Memory }
+}
+
+export type FanOutParts = {
+  readonly mesh: BenchMesh
+  readonly generator: Generator
+  readonly floor: Floor
+  readonly scale: ClusterScale
+  readonly proxies: number
+  readonly rounds: number
+}
+
+export const sidecars = 'sidecars'
+export const bare = 'bare'
+const warmUps = 3
+
+/** So many proxies at one relay: their first connection, one change of each kind, and all of them coming back at once. */
+export async function measureFanOut(parts: FanOutParts): Promise<FanOut> {
+  const { mesh, generator, scale, proxies, rounds } = parts
+  const pid = mesh.relayPid()
+  const empty = await memoryOf(pid)
+  const opened = await generator.order('open', {
+    group: sidecars,
+    manners: 'honest',
+    members: await mesh.proxies(proxies),
+  })
+  await quiet(1000)
+  const { bytes } = await generator.order('totals', { group: sidecars })
+  const change = { ...parts, group: sidecars, rounds }
+  const endpoint = await measureSeries({ ...change, service: nameAt(1) })
+  const largeEndpoint = await measureSeries({
+    ...{ ...change, service: largeName },
+    rounds: Math.ceil(rounds / 3),
+  })
+  await generator.order('totals', { group: sidecars })
+  mesh.shop.add('added', scale.endpoints)
+  await quiet(3000)
+  const added = await generator.order('totals', { group: sidecars })
+  const loaded = await memoryOf(pid)
+  const cpu = cpuSecondsOf(pid)
+  const again = await generator.order('reconnect', { group: sidecars })
+  await quiet(1000)
+  const resent = await generator.order('totals', { group: sidecars })
+  return {
+    cold: { ms: opened.ms, bytesPerProxy: bytes / proxies },
+    ...{ endpoint, largeEndpoint },
+    serviceAdded: { resources: added.resources / proxies, bytesPerProxy: added.bytes / proxies },
+    reconnect: {
+      ...{ ms: again.ms, resources: resent.resources, bytesPerProxy: resent.bytes / proxies },
+      relayCpuMs: (cpuSecondsOf(pid) - cpu) * 1000,
+    },
+    memory: { empty, loaded },
+  }
+}
+
+/** A service's endpoints change, and the floor pushes as many bytes, one after the other, so that both see one machine. */
+export async function measureSeries(
+  parts: Pick<FanOutParts, 'mesh' | 'generator' | 'floor' | 'rounds'> & {
+    readonly group: string
+    readonly service: string
+    /** The floor's group: as many streams. */
+    readonly floorGroup?: string
+  },
+): Promise<Series> {
+  const { mesh, generator, floor, group, service, rounds, floorGroup = bare } = parts
+  const pid = mesh.relayPid()
+  const relay: Spread[] = []
+  const least: Spread[] = []
+  let bytes = 0
+  let cpu = 0
+  for (let round = -warmUps; round < rounds; round++) {
+    const before = cpuSecondsOf(pid)
+    const changed = await generator.expect({ group, type: typeUrls.endpoint, name: endpointsName(service) })
+    const cause = process.hrtime.bigint()
+    mesh.shop.change(service)
+    const seen = await changed.seen
+    await quiet(100)
+    const used = cpuSecondsOf(pid) - before
+    bytes = Math.round(seen.bytes)
+    const pushed = await generator.expect({ group: floorGroup, type: '', name: '' })
+    const at = await floor.push(bytes)
+    const floorSeen = await pushed.seen
+    await quiet(100)
+    if (round < 0) continue
+    cpu += used
+    relay.push(spreadOf(cause, seen.at))
+    least.push(spreadOf(at, floorSeen.at))
+  }
+  const [mine, theirs] = [medianOf(relay), medianOf(least)]
+  const relayCpuMs = (cpu * 1000) / rounds
+  return { bytesPerProxy: bytes, relay: mine, floor: theirs, ratio: mine.last / theirs.last, relayCpuMs }
+}
+
+export function spreadOf(cause: bigint, at: readonly bigint[]): Spread {
+  const ms = at.map((one) => Number(one - cause) / 1e6).toSorted((a, b) => a - b)
+  const of = (share: number) => ms[Math.min(ms.length - 1, Math.floor(ms.length * share))] ?? Number.NaN
+  return { first: of(0), p50: of(0.5), last: of(1) }
+}
+
+function medianOf(all: readonly Spread[]): Spread {
+  const of = (pick: (one: Spread) => number) => median(all.map(pick))
+  return { first: of((s) => s.first), p50: of((s) => s.p50), last: of((s) => s.last) }
+}
+
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+
+export const quiet = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -1,0 +1,89 @@
+import { relayServingNames, rootNames } from '#mesh/trust/names.ts'
+import { bare, type FanOut, measureFanOut, sidecars } from '#tests/bench/fan-out.ts'
+import { type Hostile, measureHostile } from '#tests/bench/hostile.ts'
+import type { ClusterScale } from '#tests/bench/load/big-cluster.ts'
+import { type Floor, type Generator, startFloor, startGenerator } from '#tests/bench/load/drive.ts'
+import type { Member } from '#tests/bench/load/generator.ts'
+import { startBenchMesh } from '#tests/bench/load/mesh.ts'
+import { measureRemotes, type Remotes } from '#tests/bench/remotes.ts'
+import { measureSustained, type Sustained } from '#tests/bench/sustained.ts'
+import { domain, make, makeControlPlaneCa, makeRoot, mesh as meshName } from '#tests/support/authorities.ts'
+
+export type ThousandScale = ClusterScale & {
+  readonly proxies: number
+  readonly rounds: number
+  readonly honest: number
+  readonly sustainedSeconds: number
+  readonly changesPerSecond: number
+  /** Further clusters for the slope. */
+  readonly further: number
+}
+
+export type Thousand = {
+  readonly scale: ThousandScale
+  readonly fanOut: FanOut
+  readonly sustained: Sustained
+  readonly hostile: Hostile
+  readonly remotes: Remotes
+  readonly floor: { readonly rss: number; readonly streams: number }
+  readonly generator: { readonly user: number; readonly system: number; readonly rss: number }
+}
+
+/**
+ * The bundled relay of a real cluster under the load of a thousand proxies, each on a TLS connection of its own, beside
+ * the floor: a bare HTTP/2 server with as many. One run, three processes of the bench: relay, floor, generator.
+ */
+export async function measureThousand(scale: ThousandScale, say: (text: string) => void): Promise<Thousand> {
+  const generator = startGenerator()
+  const { floor, open } = await openFloor(generator)
+  const mesh = await startBenchMesh(scale).catch((error: unknown) => {
+    generator.stop()
+    floor.stop()
+    throw error
+  })
+  try {
+    say('the mesh is up')
+    await open(bare, scale.proxies)
+    const parts = { mesh, generator, floor, scale, proxies: scale.proxies, rounds: scale.rounds }
+    const fanOut = await measureFanOut(parts)
+    say('one change of each kind, and a storm: measured')
+    const { sustainedSeconds: seconds, changesPerSecond } = scale
+    const sustained = await measureSustained({ ...parts, seconds, changesPerSecond })
+    say('sustained changes: measured')
+    const held = await floor.memory()
+    for (const group of [sidecars, bare]) await generator.order('close', { group })
+    const hostile = await measureHostile({
+      ...parts,
+      ...{ openFloor: open, honest: scale.honest },
+    })
+    say('hostile company: measured')
+    const remotes = await measureRemotes(mesh, scale.further)
+    return { scale, fanOut, sustained, hostile, remotes, floor: held, generator: await generator.order('cpu', {}) }
+  } finally {
+    generator.stop()
+    floor.stop()
+    await mesh.end()
+  }
+}
+
+async function openFloor(
+  generator: Generator,
+): Promise<{ floor: Floor; open: (group: string, count: number) => Promise<void> }> {
+  const [root, controlPlane] = [await makeRoot(), await makeControlPlaneCa()]
+  const names = relayServingNames(domain('a'), { asIstiod: false, ips: ['127.0.0.1'] })
+  const holder = await make({ profile: 'relay-serving', names, by: controlPlane })
+  const client = await make({ profile: 'root', names: rootNames(meshName, 1) })
+  const floor = await startFloor({ key: holder.key.keyPem, cert: holder.pem + controlPlane.pem, clientCas: root.pem })
+  const dial = { host: '127.0.0.1', port: floor.port, ca: controlPlane.pem, cert: client.pem, key: client.key.keyPem }
+  return {
+    floor,
+    open: async (group, count) => {
+      const before = (await floor.memory()).streams
+      const members: Member[] = Array.from({ length: count }, () => ({
+        ...{ dial, node: { id: '', cluster: '', metadata: {} } },
+      }))
+      await generator.order('open', { group, manners: 'bare', members })
+      while ((await floor.memory()).streams < before + count) await new Promise((resolve) => setTimeout(resolve, 50))
+    },
+  }
+}
