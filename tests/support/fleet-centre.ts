@@ -15,18 +15,24 @@ export type FleetCentre = {
   start(): Promise<void>
   /** SIGKILL; the directory stays. */
   kill(): Promise<void>
+  /** SIGTERM, and the end of it. */
+  stop(): Promise<void>
+  /** Throws while it does not run. */
+  pid(): number
   /** The operator's call: the parsed answer. Throws where it does not answer with 2xx, with the centre's own words. */
   call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<unknown>
 }
 
 const readyMs = 60_000
 const answerMs = 5000
+const stopMs = 5000
 
 export function fleetCentre(parts: {
   readonly program: string
   readonly port: number
   readonly dir: string
   readonly log: string
+  readonly env?: Readonly<Record<string, string>>
 }): FleetCentre {
   const { dir, port, log } = parts
   const host = '127.0.0.1'
@@ -64,8 +70,14 @@ export function fleetCentre(parts: {
   return {
     ...{ host, port, caFile, call },
     kill: async () => running?.kill(),
+    stop: async () => running?.stop(stopMs),
+    pid: () => {
+      const pid = running?.pid()
+      if (pid === undefined) throw new Error('the centre does not run')
+      return pid
+    },
     start: async () => {
-      if (!existsSync(join(dir, 'database'))) await giveDatabase(dir)
+      if (!parts.env?.['DATABASE_URL'] && !existsSync(join(dir, 'database'))) await giveDatabase(dir)
       running = startProgram({
         name: 'centre',
         command: [
@@ -73,6 +85,7 @@ export function fleetCentre(parts: {
           ...['--url', `https://${host}:${port}`, '--data', dir, '--key-file', keyFile],
         ],
         log,
+        ...(parts.env ? { env: parts.env } : {}),
       })
       await eventually(readyMs, 'the centre is ready', async () => {
         if (running?.pid() === undefined) throw new Error('it has ended')
