@@ -122,7 +122,7 @@ function sameAsNpmRecord(root) {
 }
 
 /** npm as this process was started by, or the one on the path. */
-function npmCommand() {
+export function npmCommand() {
   const script = process.env.npm_execpath
   return script && /npm-cli\.js$/.test(script) ? [process.execPath, script] : ['npm']
 }
