@@ -37,7 +37,10 @@ function filesOf(cluster: ClusterPlan): [string, string][] {
     ['manifests/namespace.yaml', documents(namespaceObject(), peerAuthentication(), ...apps.map(serviceAccount))],
     ...apps
       .filter((app) => own.has(app))
-      .map((app): [string, string] => [`manifests/${app}.yaml`, documents(service(app), serviceExport(app))]),
+      .flatMap((app): [string, string][] => [
+        [`manifests/${app}.yaml`, documents(service(app))],
+        [`manifests/exports/${app}.yaml`, documents(serviceExport(app))],
+      ]),
     ...cluster.pods.map(([app, version]): [string, string] => [
       `manifests/pods/${app}-${version}.yaml`,
       documents(pod(app, version)),

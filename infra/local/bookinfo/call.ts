@@ -29,21 +29,23 @@ export function podFacts(env: Readonly<Record<string, string | undefined>>): Pod
   }
 }
 
-/** Who answered: cluster, version and pod, and the SPIFFE ids of the caller and its own, as its sidecar proved them (absent in plain HTTP). */
+/**
+ * Who answered: cluster, version and pod, and in mTLS the SPIFFE ids of both: the caller's as its certificate proved it, and
+ * the callee's own as its sidecar showed it.
+ */
 export type Served = {
   readonly cluster: string
   readonly version: string
   readonly pod: string
   readonly caller?: string
-  readonly self?: string
+  readonly callee?: string
 }
 
 export function servedBy(facts: PodFacts, headers: IncomingHttpHeaders): Served {
-  const certified = String(headers['x-forwarded-client-cert'] ?? '')
-  const caller = /URI=([^;,"]+)/.exec(certified)?.[1]
-  const self = /By=([^;,"]+)/.exec(certified)?.[1]
+  const said = String(headers['x-forwarded-client-cert'] ?? '')
+  const [caller, callee] = [/URI=([^;,"]+)/.exec(said)?.[1], /By=([^;,"]+)/.exec(said)?.[1]]
   const { cluster, version, pod } = facts
-  return { cluster, version, pod, ...(caller ? { caller } : {}), ...(self ? { self } : {}) }
+  return { cluster, version, pod, ...(caller ? { caller } : {}), ...(callee ? { callee } : {}) }
 }
 
 /**

@@ -9,6 +9,8 @@ type Hop = {
   readonly served?: Served | undefined
   readonly ms?: number
   readonly road: readonly Station[]
+  /** Why nobody was asked. */
+  readonly idle?: string
 } & Partial<Refusal>
 
 /**
@@ -53,7 +55,7 @@ function hopsOf({ served, details, reviews }: PageView): Hop[] {
     { name: 'productpage', served, road: roadToPage('productpage', served) },
     hopOf('details', details, shop),
     hopOf('reviews', reviews, shop),
-    ...(heard?.ratings ? [ratingsHop(heard.served, heard.ratings)] : []),
+    ...(heard ? [heard.ratings ? ratingsHop(heard.served, heard.ratings) : notAsked(heard.served)] : []),
   ]
 }
 
@@ -67,6 +69,13 @@ const ratingsHop = (from: Served, heard: NonNullable<Reviews['ratings']>): Hop =
   road: heard.served ? roadOf('ratings', { ...from, app: 'reviews' }, heard.served) : [],
 })
 
+/** v1 of reviews asks nobody. Its place stays, so that the page does not jump from view to view. */
+const notAsked = ({ version }: Served): Hop => ({
+  name: 'ratings',
+  idle: `reviews ${version} does not ask it`,
+  road: [],
+})
+
 /** `ratings is not exported to virginia-2 since 14:07:02`, where the mesh says so. */
 function noticeOf({ name, notExportedSince }: Hop, { served, reviews }: PageView): string | undefined {
   if (notExportedSince === undefined) return undefined
@@ -74,10 +83,13 @@ function noticeOf({ name, notExportedSince }: Hop, { served, reviews }: PageView
   return `${name} is not exported to ${caller.cluster} since ${clockOf(notExportedSince)}`
 }
 
-function hopCard({ name, served, ms, failed, road }: Hop): string {
+function hopCard({ name, served, ms, failed, road, idle }: Hop): string {
+  if (idle !== undefined)
+    return `<li class="hop idle" data-key="${safe(name)}"><p><b>${safe(name)}</b></p><p>${safe(idle)}</p></li>`
   const time = ms === undefined ? '' : `<span class="ms">${ms} ms</span>`
   if (!served)
-    return `<li class="hop down" data-key="${safe(name)}"><details><summary><b>${safe(name)}</b>${time}<span class="why">${safe(failed ?? 'no answer')}</span></summary></details></li>`
+    return `<li class="hop down" data-key="${safe(name)}"><details><summary><b>${safe(name)}</b>${time}<span class="why">${safe(failed ?? 'no answer')}</span></summary>
+<p class="road">There is no road to show: nobody answered.</p></details></li>`
   const caller = served.caller ? `<code>${pieces(served.caller)}</code>` : 'somebody unproved, in plain HTTP'
   return `<li class="hop ${colourOf(served.cluster)}" data-key="${safe(name)}"><details>
 <summary><span><b>${safe(name)}</b> <i>${safe(served.version)}</i></span>${time}${inColour(served.cluster)}

@@ -25,7 +25,11 @@ export function roadOf(service: string, from: Served & { readonly app: string },
       does: `Opens mutual TLS as ${to.caller ?? 'itself'}, for ${sni}.`,
     },
     ...(here === there ? [] : [gateway]),
-    { who: `Envoy beside ${service}`, cluster: there, does: `Proves the caller, and itself as ${to.self ?? service}.` },
+    {
+      who: `Envoy beside ${service}`,
+      cluster: there,
+      does: `Proves the caller, and itself as ${to.callee ?? service}.`,
+    },
     { who: `${service} ${to.version}`, cluster: there, does: `Pod ${to.pod} answers.` },
   ]
 }
