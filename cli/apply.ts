@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs'
-import { isMap, LineCounter, parseAllDocuments } from 'yaml'
+import { isMap, isNode, isSeq, LineCounter, parseAllDocuments } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
+import { placed, refusal } from '#cli/failure.ts'
 import { fileFault } from '#cli/file-fault.ts'
-
 import { Problem } from '#mesh/model/problem.ts'
 
 /** One object of a file, with where it stands for messages (`exports.yaml:3`). */
 export type FileObject = {
   readonly at: string
+  readonly apiVersion: string | undefined
   readonly kind: string
   readonly namespace: string
   readonly name: string
@@ -21,24 +22,37 @@ const consumersAnnotation = 'isthmus.dev/consumers'
 
 const fileBytesMax = 4 * 1024 * 1024
 
-/** The objects of a YAML or JSON file (`-` = standard input). Throws `invalid` that names file and line. */
+const invalid = (why: string, on: string, mend: string, cause?: unknown) =>
+  refusal({ kind: 'invalid', why, on, mend, cause })
+
+/** The objects of a YAML or JSON file (`-` = standard input), those of a List one by one. Throws `invalid` with file and line. */
 export function readObjects(path: string): FileObject[] {
   const bytes = readInput(path)
   if (bytes.length > fileBytesMax)
-    throw new Problem('invalid', `${path} has ${bytes.length} bytes; at most ${fileBytesMax}`)
-  if (bytes.includes(0)) throw new Problem('invalid', `${path} is not UTF-8 text (UTF-16 perhaps): save it as UTF-8`)
+    throw invalid(`it has ${bytes.length} bytes; at most ${fileBytesMax} are taken`, path, 'split the file')
+  if (bytes.includes(0))
+    throw invalid('this is not UTF-8 text (UTF-16 perhaps)', path, `save it as UTF-8: iconv -f UTF-16 -t UTF-8 ${path}`)
   const lines = new LineCounter()
   const documents = parseAllDocuments(bytes.toString('utf8'), { lineCounter: lines })
   if (!Array.isArray(documents)) return []
   return documents.flatMap((document) => {
     const [fault] = document.errors
-    if (fault)
-      throw new Problem('invalid', `${path}:${lines.linePos(fault.pos[0]).line}: ${fault.message.split('\n')[0]}`)
-    const offset = document.contents?.range?.[0] ?? 0
-    const at = `${path}:${lines.linePos(offset).line}`
-    if (document.contents === null) return []
-    if (!isMap(document.contents)) throw new Problem('invalid', `${at}: this is not an object with kind and metadata`)
-    return [objectOf(document.toJS() as Record<string, unknown>, at)]
+    if (fault) {
+      const why = `this is not YAML: ${fault.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '')}`
+      throw invalid(why, `${path}:${lines.linePos(fault.pos[0]).line}`, 'correct that line, then repeat the command')
+    }
+    const { contents } = document
+    if (contents === null) return []
+    const lineOf = (node: unknown) => lines.linePos((isNode(node) ? node.range?.[0] : undefined) ?? 0).line
+    const at = `${path}:${lineOf(contents)}`
+    if (!isMap(contents)) throw invalid('this is not an object', at, 'give it kind and metadata')
+    const items = contents.get('items')
+    if (!/List$/.test(String(contents.get('kind'))) || !isSeq(items))
+      return [objectOf(document.toJS() as Record<string, unknown>, at)]
+    const listed = (document.toJS() as { items: unknown[] }).items
+    return listed.map((item, n) =>
+      objectOf((item ?? {}) as Record<string, unknown>, `${path}:${lineOf(items.items[n])}`),
+    )
   })
 }
 
@@ -46,34 +60,39 @@ function readInput(path: string): Buffer {
   try {
     return readFileSync(path === '-' ? 0 : path)
   } catch (cause) {
-    throw new Problem(
-      'invalid',
-      `${path} cannot be read: ${fileFault(cause)}. Give -f <file>, a YAML or JSON file, or - for standard input`,
-      { cause },
-    )
+    const why = `it cannot be read: ${fileFault(cause)}`
+    throw invalid(why, path, 'give -f <file>, a YAML or JSON file, or - for standard input', cause)
   }
 }
 
 function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileObject {
   const metadata = (object['metadata'] ?? {}) as Readonly<Record<string, unknown>>
-  const { kind } = object
-  if (typeof kind !== 'string') throw new Problem('invalid', `${at}: kind is missing`)
-  if (typeof metadata['name'] !== 'string') throw new Problem('invalid', `${at}: metadata.name is missing`)
+  const { kind, apiVersion } = object
+  if (typeof kind !== 'string') throw invalid('kind is missing', at, 'add kind: Cluster or kind: ServiceExport')
+  if (typeof metadata['name'] !== 'string') throw invalid('metadata.name is missing', at, 'add metadata: { name: … }')
   const spec = (object['spec'] ?? {}) as Readonly<Record<string, unknown>>
   const list = (metadata['annotations'] as Readonly<Record<string, unknown>> | undefined)?.[consumersAnnotation]
   const consumers = typeof list === 'string' ? { consumers: list.split(',').map((one) => one.trim()) } : {}
-  return { at, kind, namespace: String(metadata['namespace'] ?? 'default'), name: metadata['name'], spec, ...consumers }
+  return {
+    ...{ at, apiVersion: apiVersion === undefined ? undefined : String(apiVersion), kind, spec },
+    ...{ namespace: String(metadata['namespace'] ?? 'default'), name: metadata['name'], ...consumers },
+  }
 }
 
+/** Groups whose objects are ours; of another group the same kind is another thing (Cluster API has a Cluster too). */
+const groups = ['isthmus.dev', 'multicluster.x-k8s.io']
+
 /** Where an object of a kind lives in the API. Only kinds that the API can change. */
-function pathOf({ at, kind, namespace, name, spec }: FileObject): string {
+function pathOf({ at, apiVersion, kind, namespace, name, spec }: FileObject): string {
   const part = encodeURIComponent
-  if (kind === 'Cluster') return `/v1/clusters/${part(name)}`
+  const isOurs = apiVersion === undefined || groups.includes(apiVersion.split('/')[0] ?? '')
   const of = typeof spec['cluster'] === 'string' ? `?cluster=${part(spec['cluster'])}` : ''
-  if (kind === 'ServiceExport') return `/v1/service-exports/${part(namespace)}/${part(name)}${of}`
-  throw new Problem(
-    'invalid',
-    `${at}: the centre keeps no ${kind}, only Cluster and ServiceExport; others belong among the manifests of a cluster`,
+  if (isOurs && kind === 'Cluster') return `/v1/clusters/${part(name)}`
+  if (isOurs && kind === 'ServiceExport') return `/v1/service-exports/${part(namespace)}/${part(name)}${of}`
+  throw invalid(
+    `the centre keeps no ${kind}${isOurs ? '' : ` of ${apiVersion}`}, only Cluster and ServiceExport`,
+    at,
+    'put it among the manifests of its own cluster',
   )
 }
 
@@ -82,38 +101,43 @@ function bodyOf({ at, kind, spec, consumers: annotated }: FileObject): unknown {
   if (kind !== 'ServiceExport') return spec
   const consumers = spec['consumers'] ?? annotated
   if (consumers !== undefined) return { ...spec, consumers }
-  throw new Problem(
-    'invalid',
-    `${at}: spec.consumers is missing: list the clusters that may use it, or ["*"]. ` +
-      'An export itself is made in its own cluster, as a ServiceExport there',
+  throw invalid(
+    'spec.consumers is missing, and an export itself is made in its own cluster, as a ServiceExport there',
+    at,
+    'list the clusters that may use it: spec: { consumers: [<cluster>] }, or ["*"]',
   )
 }
 
-/** Writes every object; one that is refused does not stop the others. Gives one line each, and whether all went well. */
-export async function apply(
-  centre: Centre,
-  objects: readonly FileObject[],
-  dryRun: boolean,
-): Promise<{ lines: string[]; ok: boolean }> {
+/** What became of the objects of a file: a line for each that went well, a problem for each that did not. */
+export type Outcome = { readonly lines: readonly string[]; readonly problems: readonly Problem[] }
+
+/** Writes every object; one that is refused does not stop the others. */
+export async function apply(centre: Centre, objects: readonly FileObject[], dryRun: boolean): Promise<Outcome> {
   return each(objects, async (object) => {
     const path = pathOf(object)
-    const body = bodyOf(object)
-    const asked = dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
-    const answer = await callCentre(centre, { method: 'PUT', path: asked, body })
+    const answer = await callCentre(centre, { method: 'PUT', path: rehearsing(path, dryRun), body: bodyOf(object) })
     const done = answer.status === 201 ? 'created' : object.kind === 'Cluster' ? 'exists, unchanged' : 'configured'
     return dryRun ? `${done} (dry run)${rehearsed(answer.body)}` : done
   })
 }
 
-export async function remove(
-  centre: Centre,
-  objects: readonly FileObject[],
-): Promise<{ lines: string[]; ok: boolean }> {
+/** Deletes every object; one that is refused does not stop the others. */
+export async function remove(centre: Centre, objects: readonly FileObject[], dryRun: boolean): Promise<Outcome> {
   return each(objects, async (object) => {
-    await callCentre(centre, { method: 'DELETE', path: pathOf(object) })
-    return 'deleted'
+    const path = pathOf(object)
+    if (!dryRun) {
+      await callCentre(centre, { method: 'DELETE', path })
+      return 'deleted'
+    }
+    // The API rehearses lists of consumers; that a cluster is there is all that can be said of one.
+    const method = object.kind === 'Cluster' ? 'GET' : 'DELETE'
+    const answer = await callCentre(centre, { method, path: method === 'GET' ? path : rehearsing(path, true) })
+    return `deleted (dry run)${method === 'GET' ? '' : rehearsed(answer.body)}`
   })
 }
+
+const rehearsing = (path: string, dryRun: boolean): string =>
+  dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
 
 /** What a dry run says would change in each cluster's config. */
 function rehearsed(body: unknown): string {
@@ -128,21 +152,32 @@ function rehearsed(body: unknown): string {
   return changes && lines.length === 0 ? ': no cluster would see a change' : lines.join('')
 }
 
-async function each(objects: readonly FileObject[], work: (object: FileObject) => Promise<string>) {
+async function each(objects: readonly FileObject[], work: (object: FileObject) => Promise<string>): Promise<Outcome> {
   const lines: string[] = []
-  let ok = true
+  const problems: Problem[] = []
   for (const object of objects) {
-    const name = `${object.kind} ${object.kind === 'Cluster' ? '' : `${object.namespace}/`}${object.name}`
+    const { at, kind, namespace, name } = object
+    const whole = `${kind} ${kind === 'Cluster' ? '' : `${namespace}/`}${name}`
     try {
-      lines.push(`${name} ${await work(object)}`)
+      lines.push(`${whole} ${await work(object)}`)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
-      ok = false
-      const reasons =
-        error.violations.length > 1 ? error.violations.map((v) => `\n    ${v.path}: ${v.reason}`).join('') : ''
-      const where = error.message.startsWith(object.at) ? '' : ` (${object.at})`
-      lines.push(`${name} refused${where}: ${error.message}${reasons}`)
+      // Where nobody answers, all others would wait for nothing.
+      if (error.extra['away'] === true) throw error
+      const mend = mendOf(error, object)
+      problems.push(placed(withPlace(error, `${at} (${whole})`), mend === undefined ? {} : { mend }))
     }
   }
-  return { lines, ok }
+  return { lines, problems }
+}
+
+/** The line of the file says more than the URL. */
+function withPlace({ kind, message, violations, extra, cause }: Problem, on: string): Problem {
+  return new Problem(kind, message, { violations, cause, extra: { ...extra, on } })
+}
+
+function mendOf({ kind }: Problem, object: FileObject): string | undefined {
+  if (kind === 'invalid') return 'correct the file, then repeat the command'
+  if (kind !== 'not-found') return undefined
+  return object.kind === 'Cluster' ? 'isthmus get clusters' : 'isthmus get service-exports'
 }

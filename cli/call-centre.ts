@@ -1,5 +1,5 @@
-import { request } from 'node:https'
 import type { Centre } from '#cli/context.ts'
+import { send } from '#cli/send.ts'
 import { Problem, type ProblemKind, problemKinds, type Violation } from '#mesh/model/problem.ts'
 
 export type Call = {
@@ -10,50 +10,36 @@ export type Call = {
 }
 export type Answer = { readonly status: number; readonly body: unknown; readonly etag?: string }
 
-const answerBytesMax = 32 * 1024 * 1024
+/**
+ * One call of the operator's API. Throws the centre's problem, or `unavailable` where it does not answer; both say which
+ * URL it is about, and `extra.away` that nobody answered there.
+ */
+export async function callCentre(centre: Centre, call: Call): Promise<Answer> {
+  const url = new URL(call.path, centre.url)
+  const { status, body, etag } = await ask(centre, call)
+  if (status >= 400) throw problemOf(call, status, body, url)
+  return { status, body, ...(etag === undefined ? {} : { etag }) }
+}
 
-/** One call of the operator's API. Throws the centre's problem, or `unavailable` where it does not answer. */
-export function callCentre(centre: Centre, call: Call): Promise<Answer> {
+/** The same for what has an answer to show in every state, as `/readyz` has. */
+export async function ask(centre: Centre, call: Call): Promise<Answer> {
   const url = new URL(call.path, centre.url)
   const text = call.body === undefined ? undefined : JSON.stringify(call.body)
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      url,
-      {
-        method: call.method,
-        timeout: 10_000,
-        ...(centre.ca ? { ca: centre.ca } : {}),
-        headers: {
-          accept: 'application/json',
-          ...(centre.key ? { authorization: `Bearer ${centre.key}` } : {}),
-          ...(text === undefined
-            ? {}
-            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
-          ...call.headers,
-        },
-      },
-      (incoming) => {
-        const parts: Buffer[] = []
-        let bytes = 0
-        incoming.on('data', (part: Buffer) => {
-          bytes += part.length
-          if (bytes > answerBytesMax) incoming.destroy(new Error('the answer is too large'))
-          else parts.push(part)
-        })
-        incoming.on('error', (cause) => reject(away(url, cause)))
-        incoming.on('end', () => {
-          const status = incoming.statusCode ?? 0
-          const body = parse(Buffer.concat(parts).toString('utf8'))
-          if (status >= 400) return reject(problemOf(call, status, body))
-          const { etag } = incoming.headers
-          resolve({ status, body, ...(etag === undefined ? {} : { etag }) })
-        })
-      },
-    )
-    outgoing.on('timeout', () => outgoing.destroy(new Error('no answer in 10 s')))
-    outgoing.on('error', (cause) => reject(away(url, cause)))
-    outgoing.end(text)
+  const answer = await (centre.send ?? send)(url, {
+    method: call.method,
+    headers: {
+      accept: 'application/json',
+      ...(centre.key ? { authorization: `Bearer ${centre.key}` } : {}),
+      ...(text === undefined ? {} : { 'content-type': 'application/json' }),
+      ...call.headers,
+    },
+    ...(text === undefined ? {} : { body: text }),
+    ...(centre.ca ? { ca: centre.ca } : {}),
+    ...{ connectMs: 3000, answerMs: 10_000 },
+  }).catch((cause: NodeJS.ErrnoException) => {
+    throw away(url, cause)
   })
+  return { ...answer, body: parse(answer.text) }
 }
 
 /** Every object of a list, page after page. */
@@ -79,33 +65,39 @@ function parse(text: string): unknown {
   }
 }
 
-function problemOf(call: Call, status: number, body: unknown): Problem {
+function problemOf(call: Call, status: number, body: unknown, url: URL): Problem {
   const said = (typeof body === 'object' && body !== null ? body : {}) as { detail?: string; violations?: Violation[] }
   const kind =
     (Object.keys(problemKinds) as ProblemKind[]).find((one) => problemKinds[one].http === status) ?? 'internal'
   const detail = said.detail ?? `${call.method} ${call.path} was answered with ${status}`
-  return new Problem(kind, detail, { violations: said.violations ?? [] })
+  return new Problem(kind, detail, { violations: said.violations ?? [], extra: { on: url.href } })
 }
 
-const reasons: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there; is it running?',
-  ENOTFOUND: 'the host name does not resolve',
-  ECONNRESET: 'it cut the connection; is this the port of a centre?',
-  EPROTO: 'it does not speak TLS; is this the port of a centre?',
-  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS; is this the port of a centre?',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is signed by itself; name its CA with --ca-file',
-  CERT_SIGNATURE_FAILURE: 'its certificate is of another CA; name the right one with --ca-file',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is of a CA that is not known here; name it with --ca-file',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is of another CA; name the right one with --ca-file',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is of another CA; name the right one with --ca-file',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is not for this host name',
-  CERT_HAS_EXPIRED: 'its certificate has expired, or this machine’s clock is ahead',
+type Reason = { readonly why: string; readonly mend: string }
+const start = 'start it (the sandbox: npm start; by hand: isthmus serve)'
+const other = 'isthmus context list shows where centres are'
+const nameCa = 'isthmus context add <name> --ca-file <file>; the centre writes control-plane-ca.pem at its first start'
+const anotherCa = { why: 'its certificate is of another CA', mend: nameCa }
+const noTls = { why: 'it does not speak TLS', mend: `name the port of a centre; ${other}` }
+const reasons: Readonly<Record<string, Reason>> = {
+  ECONNREFUSED: { why: 'nothing listens there', mend: start },
+  ENOTFOUND: { why: 'the host name does not resolve', mend: other },
+  ECONNRESET: { why: 'it cut the connection', mend: `name the port of a centre; ${other}` },
+  EPROTO: noTls,
+  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
+  DEPTH_ZERO_SELF_SIGNED_CERT: { why: 'its certificate is signed by itself', mend: nameCa },
+  CERT_SIGNATURE_FAILURE: anotherCa,
+  SELF_SIGNED_CERT_IN_CHAIN: { why: 'its certificate is of a CA that is not known here', mend: nameCa },
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: anotherCa,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: anotherCa,
+  ERR_TLS_CERT_ALTNAME_INVALID: { why: 'its certificate is not for this host name', mend: other },
+  CERT_HAS_EXPIRED: { why: 'its certificate has expired, or this machine’s clock is ahead', mend: 'set the clock' },
 }
 
-function away(url: URL, cause: Error & { code?: string }): Problem {
-  return new Problem(
-    'unavailable',
-    `the centre at ${url.origin} does not answer: ${reasons[cause.code ?? ''] ?? cause.message}`,
-    { cause },
-  )
+function away(url: URL, cause: NodeJS.ErrnoException): Problem {
+  const { why, mend } = reasons[cause.code ?? ''] ?? { why: cause.message, mend: start }
+  return new Problem('unavailable', `the centre does not answer: ${why}`, {
+    cause,
+    extra: { on: url.href, mend, away: true },
+  })
 }

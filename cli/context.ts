@@ -1,11 +1,14 @@
 import { X509Certificate } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
+import { refusal } from '#cli/failure.ts'
 import { fileFault } from '#cli/file-fault.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import type { Environment } from '#cli/io.ts'
+import { makeDirectory } from '#cli/make-directory.ts'
+import type { Send } from '#cli/send.ts'
 
 /** Where a centre is and how to speak to it. Files hold the secrets; this only names them. */
 const contextSchema = z.object({
@@ -23,8 +26,6 @@ const fileSchema = z.object({
 })
 export type ContextFile = z.infer<typeof fileSchema>
 
-type Environment = Readonly<Record<string, string | undefined>>
-
 /** A relative XDG_CONFIG_HOME counts as absent, and an absent HOME is what the system says of this user (XDG, "all paths"). */
 export function contextPath(env: Environment): string {
   const config = env['XDG_CONFIG_HOME'] ?? ''
@@ -40,14 +41,15 @@ export function loadContexts(env: Environment): ContextFile {
     return fileSchema.parse(parse(text) ?? {})
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause).replaceAll(/\s*\n\s*/g, ' ') : firstLine(cause)
-    throw new Problem('invalid', `${path} is not a context file: ${reason}. ${without('mend it, or remove it')}`, {
-      cause,
+    throw refusal({
+      ...{ kind: 'invalid', why: `this is not a context file: ${reason}`, on: path, cause },
+      mend: `correct it, or remove it; ${without}`,
     })
   }
 }
 
 const firstLine = (cause: unknown): string => (cause as Error).message.split('\n')[0] ?? ''
-const without = (mend: string): string => `To go on, ${mend}; or say all with --url, --ca-file and --key-file`
+const without = 'or say all with --url, --ca-file and --key-file'
 
 /** Undefined where there is no file; a path that leads through a file has none either. */
 function textOf(path: string): string | undefined {
@@ -55,8 +57,10 @@ function textOf(path: string): string | undefined {
     return readFileSync(path, 'utf8')
   } catch (cause) {
     if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return undefined
-    const mend = without('make it readable, or set XDG_CONFIG_HOME to another directory')
-    throw new Problem('unavailable', `the context file ${path} cannot be read: ${fileFault(cause)}. ${mend}`, { cause })
+    throw refusal({
+      ...{ kind: 'unavailable', why: `the context file cannot be read: ${fileFault(cause)}`, on: path, cause },
+      mend: `make it readable, or set XDG_CONFIG_HOME to another directory; ${without}`,
+    })
   }
 }
 
@@ -65,7 +69,7 @@ export function saveContexts(env: Environment, file: ContextFile): void {
   const path = contextPath(env)
   const fresh = `${path}.${process.pid}`
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    makeDirectory(dirname(path))
     writeFileSync(fresh, stringify(file), { mode: 0o600 })
     renameSync(fresh, path)
   } catch (cause) {
@@ -74,9 +78,9 @@ export function saveContexts(env: Environment, file: ContextFile): void {
     } catch {
       // Where nothing can be written there is nothing to remove.
     }
-    const mend = without('set XDG_CONFIG_HOME to a directory that can be written')
-    throw new Problem('unavailable', `the context file ${path} cannot be written: ${fileFault(cause)}. ${mend}`, {
-      cause,
+    throw refusal({
+      ...{ kind: 'unavailable', why: `the context file cannot be written: ${fileFault(cause)}`, on: path, cause },
+      mend: `set XDG_CONFIG_HOME to a directory that can be written; ${without}`,
     })
   }
 }
@@ -96,6 +100,8 @@ export type Centre = {
   readonly key?: string
   readonly ca?: string
   readonly relays: Readonly<Record<string, string>>
+  /** How requests travel; over the network where absent. */
+  readonly send?: Send
 }
 
 /**
@@ -111,10 +117,10 @@ export function chooseCentre(target: Target, env: Environment): Centre {
   const given = target.keyFile === undefined ? env['ISTHMUS_API_KEY'] : undefined
   const key = (given || (keyFile ? readText(keyFile, 'key') : undefined))?.trim()
   if (key !== undefined && !/^[\x21-\x7e]{1,512}$/.test(key))
-    throw new Problem(
-      'invalid',
-      `${given ? 'ISTHMUS_API_KEY' : `the key file ${keyFile}`} holds no operator key: name another file with --key-file`,
-    )
+    throw refusal({
+      ...{ kind: 'invalid', why: 'this holds no operator key', on: given ? 'ISTHMUS_API_KEY' : `${keyFile}` },
+      mend: 'name the right file: --key-file <file>',
+    })
   return {
     url,
     ...(name === undefined ? {} : { name }),
@@ -136,21 +142,24 @@ export function namedContext({ contexts }: ContextFile, name: string): Context {
   const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined
   if (found) return found
   const known = Object.keys(contexts).join(', ') || 'none'
-  throw new Problem('not-found', `there is no context "${name}" (known: ${known}); see: isthmus context list`)
+  throw refusal({
+    ...{ kind: 'not-found', why: `there is no context "${name}" (known: ${known})`, on: `context ${name}` },
+    mend: 'isthmus context list',
+  })
 }
 
 /** Throws `invalid`, with the ways to name one. */
 export function parseCentreUrl(text: string | undefined): string {
   if (text === undefined)
-    throw new Problem(
-      'invalid',
-      'no centre is chosen: start the sandbox with npm start, or name one: isthmus context add <name> --url https://…',
-    )
+    throw refusal({
+      ...{ kind: 'invalid', why: 'no centre is chosen', on: 'the command line: no --url, ISTHMUS_URL or context' },
+      mend: 'start the sandbox (npm start), or name a centre: isthmus context add <name> --url https://<host>:<port>',
+    })
   if (URL.canParse(text) && new URL(text).protocol === 'https:') return text
-  throw new Problem(
-    'invalid',
-    `"${text}" is not an https URL of a centre: give one such as --url https://127.0.0.1:7400`,
-  )
+  throw refusal({
+    ...{ kind: 'invalid', why: 'this is not an https URL of a centre', on: text || 'an empty URL' },
+    mend: 'give one such as --url https://127.0.0.1:7400',
+  })
 }
 
 function readCa(path: string): string {
@@ -159,8 +168,9 @@ function readCa(path: string): string {
     new X509Certificate(pem)
     return pem
   } catch (cause) {
-    throw new Problem('invalid', `the CA file ${path} holds no PEM certificate: name the right one with --ca-file`, {
-      cause,
+    throw refusal({
+      ...{ kind: 'invalid', why: 'the CA file holds no PEM certificate', on: path, cause },
+      mend: 'name the right one: --ca-file <file>',
     })
   }
 }
@@ -170,11 +180,9 @@ function readText(path: string, what: 'CA' | 'key'): string {
     return readFileSync(path, 'utf8')
   } catch (cause) {
     const flag = what === 'CA' ? '--ca-file' : '--key-file'
-    throw new Problem(
-      'not-found',
-      `the ${what} file ${path} cannot be read: ${fileFault(cause)}. A centre writes it at its first start; ` +
-        `name the right one with ${flag}, or see: isthmus context list`,
-      { cause },
-    )
+    throw refusal({
+      ...{ kind: 'not-found', why: `the ${what} file cannot be read: ${fileFault(cause)}`, on: path, cause },
+      mend: `name the one that the centre wrote at its first start: ${flag} <file> (isthmus context list)`,
+    })
   }
 }

@@ -16,6 +16,7 @@ const meanings: Readonly<Record<string, string>> = {
 /** What the file system refused, in words for people; its own where it says something rare. */
 export function fileFault(error: unknown): string {
   const { code, syscall, message } = error as NodeJS.ErrnoException
-  // A recursive mkdir on a read-only file system says ENOENT.
-  return (syscall === 'mkdir' && code === 'ENOENT' ? meanings['EROFS'] : meanings[code ?? '']) ?? message
+  // Its parent was there a moment ago: /proc and /sys say this.
+  if (syscall === 'mkdir' && code === 'ENOENT') return 'its file system takes no directories'
+  return meanings[code ?? ''] ?? message
 }

@@ -1,5 +1,7 @@
+import { isAway } from '#cli/ask-relays.ts'
 import { callCentre, listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
+import { placed, refusal } from '#cli/failure.ts'
 import type { Noun } from '#cli/nouns.ts'
 import type { Row } from '#cli/output.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -14,26 +16,55 @@ export type Asked = {
   readonly history?: boolean
 }
 
-export type Read = { readonly rows: readonly Row[]; readonly single: boolean }
+export type Read = {
+  readonly rows: readonly Row[]
+  readonly single: boolean
+  /** What a table without rows says, where that is not the usual. */
+  readonly none?: string
+  /** What heads the answer: that somebody else than the centre gave it. */
+  readonly above?: (now: number) => string
+  /** What a table ends in, at a moment (Unix ms). */
+  readonly below?: (now: number) => string
+}
 
 /** Throws `invalid` for an option that says nothing about this noun: an ignored filter would look like an answer. */
 export function checkAsked(noun: Noun, { name, cluster, service, revision, history }: Asked): void {
+  const odd = (option: string, why: string, mend: string) =>
+    refusal({ kind: 'invalid', why: `${option} ${why}`, on: `isthmus get ${noun.name}`, mend })
   const filters = Object.entries({ cluster, service }).filter(([, value]) => value !== undefined)
   for (const [option] of filters)
     if (!noun.filters.some((one) => one === option))
-      throw new Problem('invalid', `--${option} says nothing about ${noun.name}; see: isthmus get ${noun.name}`)
+      throw odd(`--${option}`, `says nothing about ${noun.name}`, `isthmus get ${noun.name}`)
+  const option = history ? '--history' : '--revision'
   if (noun.name !== 'cluster-configs' && (revision !== undefined || history))
-    throw new Problem('invalid', '--revision and --history are for cluster-configs: isthmus get cluster-configs')
+    throw odd(option, 'is for cluster-configs', `isthmus get cluster-configs <cluster> ${option}`)
   if ((revision !== undefined || history) && name === undefined)
-    throw new Problem(
-      'invalid',
-      `--${history ? 'history' : 'revision'} is of one cluster: isthmus get ${noun.name} <cluster> ` +
-        `--${history ? 'history' : `revision ${revision}`}`,
+    throw odd(
+      option,
+      'is of one cluster',
+      `isthmus get ${noun.name} <cluster> ${option}${history ? '' : ` ${revision}`}`,
     )
 }
 
-/** The objects that were asked for. Throws the centre's problem, with the command that shows what there is. */
+/**
+ * The objects that were asked for; of nouns that relays know too, from them where the centre is away. Throws the
+ * centre's problem, with the command that shows what there is.
+ */
 export async function readAsked(centre: Centre, noun: Noun, asked: Asked): Promise<Read> {
+  if (noun.read) return noun.read(centre, asked)
+  try {
+    return await readAtCentre(centre, noun, asked)
+  } catch (error) {
+    if (isAway(error) && noun.served) return noun.served(centre, asked, error)
+    if (isAway(error)) throw placed(error, { mend: fallBack })
+    if (error instanceof Problem && error.kind === 'not-found') throw notThere(noun, asked, error)
+    throw error
+  }
+}
+
+const fallBack = 'isthmus status'
+
+async function readAtCentre(centre: Centre, noun: Noun, asked: Asked): Promise<Read> {
   const { name, cluster, service, revision, history } = asked
   const bare = service !== undefined && !service.includes('/')
   const query = queryOf({ cluster, service: bare ? undefined : service, revision })
@@ -42,15 +73,15 @@ export async function readAsked(centre: Centre, noun: Noun, asked: Asked): Promi
     const wanted = bare ? rows.filter((row) => row['name'] === service) : rows
     return { rows: noun.complete ? await noun.complete(wanted, centre) : wanted, single: false }
   }
-  const path = `${noun.path}/${name.split('/').map(encodeURIComponent).join('/')}`
-  try {
-    if (history) return { rows: await listAll(centre, `${path}/revisions`), single: false }
-    const rows = [(await callCentre(centre, { method: 'GET', path: `${path}${query}` })).body as Row]
-    return { rows: noun.complete ? await noun.complete(rows, centre) : rows, single: true }
-  } catch (error) {
-    if (error instanceof Problem && error.kind === 'not-found') throw notThere(noun, asked, error)
-    throw error
+  if (noun.single === 'by-list') {
+    const rows = (await listAll(centre, noun.path)).filter((row) => row['id'] === name || row['name'] === name)
+    if (rows.length === 0) throw new Problem('not-found', `there is no ${name} among the ${noun.name}`)
+    return { rows, single: rows.length === 1 }
   }
+  const path = `${noun.path}/${name.split('/').map(encodeURIComponent).join('/')}`
+  if (history) return { rows: await listAll(centre, `${path}/revisions`), single: false }
+  const rows = [(await callCentre(centre, { method: 'GET', path: `${path}${query}` })).body as Row]
+  return { rows: noun.complete ? await noun.complete(rows, centre) : rows, single: true }
 }
 
 /** What is said where a list is empty: why, where the asker may have meant another one. */
@@ -65,13 +96,14 @@ export const noneOf = (noun: Noun, { cluster, service }: Asked): string => {
 
 /** The centre's words without its paths, and the command that shows what there is. */
 function notThere(noun: Noun, { name = '', revision }: Asked, cause: Problem): Problem {
-  const said = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
+  const why = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
   const service = name.split('/').slice(-2).join('/')
   const seen =
     revision !== undefined
       ? `${noun.name} ${name} --history`
-      : `${noun.name}${noun.filters.includes('service') ? ` --service ${service}` : ''}`
-  return new Problem('not-found', `${said}; see: isthmus get ${seen}`, { cause })
+      : `${noun.name}${noun.filters.includes('service') && name.includes('/') ? ` --service ${service}` : ''}`
+  const on = String(cause.extra['on'] ?? `${noun.name} ${name}`)
+  return refusal({ kind: 'not-found', why, on, mend: `isthmus get ${seen}`, cause })
 }
 
 function queryOf(filters: Readonly<Record<string, string | undefined>>): string {

@@ -1,11 +1,18 @@
+import { configText } from '#cli/config-text.ts'
 import type { Centre } from '#cli/context.ts'
+import { refusal } from '#cli/failure.ts'
+import type { Asked, Read } from '#cli/get.ts'
 import { age, type Column, cell, type Row } from '#cli/output.ts'
+import type { Paint } from '#cli/paint.ts'
+import { proxyColumns, readProxies } from '#cli/proxies.ts'
+import { servedConfigs, servedEndpoints } from '#cli/served.ts'
 import { triedInOrder, withReadyPods } from '#cli/serving-now.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import type { Problem } from '#mesh/model/problem.ts'
 
-/** A noun of the API as the command line shows it. */
+/** A noun as the command line shows it: of the API, or of what only relays know. */
 export type Noun = {
   readonly name: string
+  /** Where the API lists them. */
   readonly path: string
   readonly short: readonly string[]
   readonly columns: readonly Column[]
@@ -13,6 +20,14 @@ export type Noun = {
   readonly filters: readonly ('cluster' | 'service')[]
   /** Adds to the objects what is true at this moment and stands elsewhere. */
   readonly complete?: (rows: readonly Row[], centre: Centre) => Promise<readonly Row[]>
+  /** `by-list` where the API gives single ones no address: they are looked up in the list. */
+  readonly single?: 'by-list'
+  /** Reads them from elsewhere than the API. */
+  readonly read?: (centre: Centre, asked: Asked) => Promise<Read>
+  /** Reads them from the relays, for when the centre is away. */
+  readonly served?: (centre: Centre, asked: Asked, why: Problem) => Promise<Read>
+  /** A whole one for a person, where a line of the table says too little. */
+  readonly text?: (row: Row, now: number, paint: Paint) => string
 }
 
 const field = (heading: string, name = heading.toLowerCase()): Column => [heading, (row) => cell(row[name])]
@@ -98,6 +113,15 @@ export const nouns: readonly Noun[] = [
     short: ['endpoint', 'ep'],
     filters: ['cluster', 'service'],
     columns: [service, field('CLUSTER'), field('PORT'), field('REGION'), field('ZONE'), field('READY'), field('TOTAL')],
+    served: servedEndpoints,
+  },
+  {
+    name: 'proxies',
+    path: '',
+    short: ['proxy', 'px'],
+    filters: ['cluster'],
+    columns: proxyColumns,
+    read: readProxies,
   },
   {
     name: 'authorities',
@@ -122,12 +146,15 @@ export const nouns: readonly Noun[] = [
       ...[field('CLUSTER'), field('REVISION'), short('HASH'), field('CAUSE'), field('AUTHOR')],
       ...[since('AGE', 'at'), conditions],
     ],
+    served: servedConfigs,
+    text: configText,
   },
   {
     name: 'audit-events',
     path: '/v1/audit-events',
     short: ['events', 'event', 'audit'],
     filters: [],
+    single: 'by-list',
     columns: [since('AGE', 'at'), field('CALLER'), field('ACTION'), field('OBJECT'), field('DETAIL')],
   },
   {
@@ -135,6 +162,7 @@ export const nouns: readonly Noun[] = [
     path: '/v1/operator-keys',
     short: ['operator-key', 'keys', 'key'],
     filters: [],
+    single: 'by-list',
     columns: [
       ...[field('ID'), field('NAME'), field('ROLE'), field('EXPIRES', 'expiresAt')],
       ...[since('AGE', 'createdAt'), conditions],
@@ -148,5 +176,8 @@ export const nounNames = nouns.map(({ name }) => name).join(', ')
 export function nounOf(said: string): Noun {
   const found = nouns.find((noun) => noun.name === said || noun.short.includes(said))
   if (found) return found
-  throw new Problem('not-found', `there is no noun "${said}"; known: ${nounNames}`)
+  throw refusal({
+    ...{ kind: 'not-found', why: `there is no noun "${said}"`, on: `isthmus get ${said}` },
+    mend: `say one of ${nounNames}`,
+  })
 }

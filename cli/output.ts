@@ -1,4 +1,5 @@
 import { stringify } from 'yaml'
+import { type Paint, plain, tinted } from '#cli/paint.ts'
 
 export type Format = 'table' | 'json' | 'yaml'
 export type Row = Readonly<Record<string, unknown>>
@@ -13,28 +14,35 @@ export type Shown = {
   readonly single: boolean
   /** What a table without rows says. */
   readonly none?: string
+  /** What stands above and below a table. */
+  readonly above?: string
+  readonly below?: string
 }
 
 /** Objects in the asked form, with a line break at the end. */
-export function render({ rows, columns, single, none }: Shown, format: Format, now: number): string {
+export function render(shown: Shown, format: Format, now: number, paint: Paint = plain): string {
+  const { rows, columns, single, none = 'There are none.\n', above = '', below = '' } = shown
   if (format === 'json') return `${JSON.stringify(single ? rows[0] : rows, null, 2)}\n`
   if (format === 'yaml') return stringify(single ? rows[0] : rows)
-  if (rows.length === 0) return none ?? 'There are none.\n'
-  return table([columns.map(([heading]) => heading), ...rows.map((row) => columns.map(([, text]) => text(row, now)))])
+  const cells = rows.map((row) => columns.map(([, text]) => text(row, now)))
+  const body = rows.length === 0 ? none : table([columns.map(([heading]) => heading), ...cells], paint)
+  return `${above}${body}${below}`
 }
 
 /** What came from elsewhere moves no cursor and rings no bell. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-const harmless = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+export const harmless = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
 
-/** Columns aligned by spaces; the last one is not padded. */
-export function table(cells: readonly (readonly string[])[]): string {
+/** Columns aligned by spaces; the last one is not padded. The first line is the headings. */
+export function table(cells: readonly (readonly string[])[], paint: Paint = plain): string {
   const lines = cells.map((line) => line.map(harmless))
   const widths = (lines[0] ?? []).map((_, n) => Math.max(...lines.map((line) => (line[n] ?? '').length)))
+  const text = (cell: string, at: number, isLast: boolean, isHeading: boolean) => {
+    const toned = isHeading ? paint('head', cell) : tinted(paint, cell)
+    return isLast ? toned : toned + ' '.repeat((widths[at] ?? 0) - cell.length)
+  }
   return lines
-    .map(
-      (line) => `${line.map((cell, n) => (n === line.length - 1 ? cell : cell.padEnd(widths[n] ?? 0))).join('   ')}\n`,
-    )
+    .map((line, row) => `${line.map((one, n) => text(one, n, n === line.length - 1, row === 0)).join('   ')}\n`)
     .join('')
 }
 

@@ -1,7 +1,7 @@
+import { askRelays } from '#cli/ask-relays.ts'
 import { listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { type Column, cell, type Row } from '#cli/output.ts'
-import { relayStatus } from '#cli/status.ts'
 
 const rowsOf = (value: unknown): readonly Row[] => (Array.isArray(value) ? (value as Row[]) : [])
 
@@ -42,11 +42,8 @@ export async function withReadyPods(imports: readonly Row[], centre: Centre): Pr
   }))
 }
 
-async function deadRelays({ relays }: Centre): Promise<ReadonlySet<string>> {
-  const asked = await Promise.all(
-    Object.entries(relays).map(async ([name, url]) => [name, await relayStatus(url)] as const),
-  )
-  return new Set(asked.filter(([, status]) => status === null).map(([name]) => name))
+async function deadRelays(centre: Centre): Promise<ReadonlySet<string>> {
+  return new Set((await askRelays(centre)).filter(({ body }) => !body).map(({ cluster }) => cluster))
 }
 
 /** Ready pods by service and cluster: over all zones, and of the port that has fewest. */

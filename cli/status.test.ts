@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
-import { type Status, statusText } from '#cli/status.ts'
+import { type Status, statusText as textOf } from '#cli/status.ts'
 
+const statusText = (status: Status, now: number) => textOf({ status, answers: [] }, { now })
 const gateway = (cluster: string, state: string) => ({ cluster, address: '203.0.113.9', port: 15443, state })
 const status = (more: Partial<Status>): Status => ({
   centre: { url: 'https://127.0.0.1:7400', answers: true },

@@ -1,13 +1,22 @@
-import { get } from 'node:http'
-import { listAll } from '#cli/call-centre.ts'
+import { askRelays, awayHead, isAway, type RelayAnswer } from '#cli/ask-relays.ts'
+import { ask, listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
-import { self, typeable } from '#cli/fix.ts'
-import { age, cell, type Row, table } from '#cli/output.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import { self, typeable } from '#cli/failure.ts'
+import { age, cell, harmless, type Row, table } from '#cli/output.ts'
+import { type Paint, plain } from '#cli/paint.ts'
+import { nobodyAnswers } from '#cli/served.ts'
+import type { Problem } from '#mesh/model/problem.ts'
 
 /** The state of the federation, from the centre where it answers and from the relays that the context names. */
 export type Status = {
-  readonly centre: { readonly url: string; readonly answers: boolean; readonly reason?: string }
+  readonly centre: {
+    readonly url: string
+    readonly answers: boolean
+    readonly reason?: string
+    /** As `/readyz` says. */
+    readonly ready?: boolean
+    readonly attention?: readonly string[]
+  }
   readonly clusters: readonly Row[]
   /** The newest config of each cluster, as the centre compiled it. */
   readonly configs: readonly Row[]
@@ -16,24 +25,45 @@ export type Status = {
   readonly relays: Readonly<Record<string, Row | null>>
 }
 
+/** A status with what its text needs beside it. */
+export type ReadStatus = { readonly status: Status; readonly answers: readonly RelayAnswer[]; readonly away?: Problem }
+
 const lists = ['/v1/clusters', '/v1/cluster-configs', '/v1/gateways']
 
-export async function readStatus(centre: Centre): Promise<Status> {
-  const [found, relays] = await Promise.all([
+export async function readStatus(centre: Centre): Promise<ReadStatus> {
+  const [found, readiness, answers] = await Promise.all([
     Promise.all(lists.map((path) => listAll(centre, path))).catch((error: unknown) => {
-      if (error instanceof Problem && error.kind === 'unavailable') return error
+      if (isAway(error)) return error
       throw error
     }),
-    Promise.all(Object.entries(centre.relays).map(async ([name, url]) => [name, await relayStatus(url)] as const)),
+    readyOf(centre),
+    askRelays(centre),
   ])
-  const away = found instanceof Problem
-  const [clusters = [], configs = [], gateways = []] = away ? [] : found
+  const [clusters = [], configs = [], gateways = []] = isAway(found) ? [] : found
   return {
-    centre: { url: centre.url, answers: !away, ...(away ? { reason: found.message } : {}) },
-    clusters,
-    configs,
-    gateways,
-    relays: Object.fromEntries(relays),
+    status: {
+      centre: {
+        ...{ url: centre.url, answers: !isAway(found) },
+        ...(isAway(found) ? { reason: found.message } : {}),
+        ...readiness,
+      },
+      ...{ clusters, configs, gateways },
+      relays: Object.fromEntries(answers.map(({ cluster, body }) => [cluster, body ?? null])),
+    },
+    answers,
+    ...(isAway(found) ? { away: found } : {}),
+  }
+}
+
+/** What the centre says of itself; nothing where it does not answer. */
+async function readyOf(centre: Centre): Promise<Pick<Status['centre'], 'ready' | 'attention'>> {
+  try {
+    const { status, body } = await ask(centre, { method: 'GET', path: '/readyz' })
+    const said = (body as { attention?: unknown } | null)?.attention
+    const attention = Array.isArray(said) ? { attention: said.map(cell) } : {}
+    return { ready: status === 200, ...attention }
+  } catch {
+    return {}
   }
 }
 
@@ -41,37 +71,44 @@ export async function readStatus(centre: Centre): Promise<Status> {
 export const answersAtAll = ({ centre, relays }: Status): boolean =>
   centre.answers || Object.values(relays).some((relay) => relay !== null)
 
+/** How a status is told: at which moment (Unix ms), in the name of which context, with which colours. */
+export type Telling = { readonly now: number; readonly context?: string | undefined; readonly paint?: Paint }
+
 /**
  * What a person reads: a line for the centre, a table of clusters, then everything that needs a hand. A cluster whose
- * relay this context cannot ask is shown as the centre knows it; `context` is the context's name, for the words that
- * tell how to change that.
+ * relay this context cannot ask is shown as the centre knows it; the context's name is for the words that tell how to
+ * change that. Throws `unavailable` where nobody answers.
  */
-export function statusText(status: Status, now: number, context = '<context>'): string {
+export function statusText({ status, answers, away }: ReadStatus, telling: Telling): string {
+  const { now, context = '<context>', paint = plain } = telling
   const names = [...new Set([...status.clusters.map((c) => cell(c['name'])), ...Object.keys(status.relays)])].sort()
-  const head = status.centre.answers ? `centre ${status.centre.url} answers\n` : `${status.centre.reason}\n`
-  if (names.length === 0)
-    return `${head}${status.centre.answers ? 'There are no clusters yet' : 'and no relay is known that could be asked instead'}; see: ${self} ${status.centre.answers ? 'cluster create --help' : 'context list'}\n`
-  const rows = names.map((name) => {
-    const cluster = status.clusters.find((one) => one['name'] === name)
-    const relay = status.relays[name]
-    const line = (relay?.['centre'] ?? {}) as Row
-    const config = (relay?.['config'] ?? status.configs.find((one) => one['cluster'] === name) ?? {}) as Row
-    const proxies = Array.isArray(relay?.['proxies']) ? relay['proxies'].length : undefined
-    const heard = cluster?.['lastSeenAt'] ? `heard ${age(cluster['lastSeenAt'], now)} ago` : '–'
-    return [
-      name,
-      relay === null && cluster?.['state'] !== 'expected'
-        ? 'relay does not answer'
-        : cell(relay?.['state'] ?? cluster?.['state']),
-      cell(relay?.['region'] ?? cluster?.['region']),
-      line['state'] === undefined ? heard : `${cell(line['state'])} ${age(line['since'], now)}`,
-      cell(config['revision']),
-      cell(proxies),
-    ]
-  })
-  const clusters = table([['CLUSTER', 'STATE', 'REGION', 'CENTRE', 'REVISION', 'PROXIES'], ...rows])
-  const shown = status.centre.answers ? '' : 'shown: what the relays serve\n'
-  return `${head}${shown}\n${clusters}${attention(status)}${notAsked(status, context)}`
+  if (away && !answersAtAll(status)) throw nobodyAnswers(status.relays, away, context)
+  const head = away ? awayHead(answers, away, now) : `centre ${status.centre.url} ${standing(status, paint)}\n`
+  if (names.length === 0) return `${head}There are no clusters yet; see: ${self} cluster create --help\n`
+  const rows = names.map((name) => clusterLine(name, status, now))
+  const clusters = table([['CLUSTER', 'STATE', 'REGION', 'CENTRE', 'REVISION', 'PROXIES'], ...rows], paint)
+  return `${head}\n${clusters}${attention(status, paint)}${notAsked(status, context)}`
+}
+
+const standing = ({ centre }: Status, paint: Paint): string =>
+  centre.ready === false ? `answers, and is ${paint('slow', 'not ready')}` : paint('good', 'answers')
+
+function clusterLine(name: string, { clusters, configs, relays }: Status, now: number): string[] {
+  const cluster = clusters.find((one) => one['name'] === name)
+  const relay = relays[name]
+  const line = (relay?.['centre'] ?? {}) as Row
+  const config = (relay?.['config'] ?? configs.find((one) => one['cluster'] === name) ?? {}) as Row
+  const proxies = Array.isArray(relay?.['proxies']) ? relay['proxies'].length : undefined
+  const heard = cluster?.['lastSeenAt'] ? `heard ${age(cluster['lastSeenAt'], now)} ago` : '–'
+  const isSilent = relay === null && cluster?.['state'] !== 'expected' && cluster?.['state'] !== 'left'
+  return [
+    name,
+    isSilent ? 'relay does not answer' : cell(relay?.['state'] ?? cluster?.['state']),
+    cell(relay?.['region'] ?? cluster?.['region']),
+    line['state'] === undefined ? heard : `${cell(line['state'])} ${age(line['since'], now)}`,
+    cell(config['revision']),
+    cell(proxies),
+  ]
 }
 
 /** The members whose relays are not asked, because nobody said where. */
@@ -83,11 +120,11 @@ function notAsked({ clusters, relays }: Status, context: string): string {
   return `\nAs the centre knows it: ${[first, ...others].join(', ')}. To ask a relay itself, say where its status is:\n  ${command}\n`
 }
 
-/** Objects set aside, refused config and conditions: what, where and why. */
-function attention(status: Status): string {
+/** What the centre says needs a hand, objects set aside, refused config and conditions: what, where and why. */
+function attention(status: Status, paint: Paint): string {
   const ofClusters = status.clusters.flatMap((cluster) =>
-    (Array.isArray(cluster['conditions']) ? (cluster['conditions'] as Row[]) : [])
-      .filter((one) => one['status'] !== 'True' && one['reason'] !== 'Left')
+    rowsOf(cluster['conditions'])
+      .filter(needsHand)
       .map((one) => `${cell(cluster['name'])}  ${cell(one['reason'])}: ${typeable(cell(one['message']))}`),
   )
   // Where its relay is asked that one says more.
@@ -98,36 +135,27 @@ function attention(status: Status): string {
         `${cell(one['cluster'])}  gateway ${cell(one['address'])}:${cell(one['port'])}  Down: its cluster says that it does ` +
         'not work; callers in other clusters prefer others: look at its relay',
     )
-  const ofRelays = Object.entries(status.relays).flatMap(([name, relay]) => {
-    const list = (key: string) => (Array.isArray(relay?.[key]) ? (relay[key] as Row[]) : [])
-    return [
-      ...list('rejected').map((one) => `${name}  ${cell(one['at'])}  ${cell(one['object'])}: ${cell(one['reason'])}`),
-      ...list('conditions').map(
-        (one) => `${name}  ${cell(one['object'])}  ${cell(one['reason'])}: ${cell(one['message'])}`,
-      ),
-      ...list('quarantined').map((one) => `${name}  refused by proxies: ${cell(one)}`),
-    ]
-  })
-  const lines = [...ofClusters, ...ofGateways, ...ofRelays]
-  return lines.length === 0 ? '' : `\nNeeds attention\n${lines.map((line) => `  ${line}\n`).join('')}`
+  const ofRelays = Object.entries(status.relays).flatMap(([name, relay]) => [
+    ...rowsOf(relay?.['rejected']).map(
+      (one) => `${name}  ${cell(one['at'])}  ${cell(one['object'])}: ${cell(one['reason'])}`,
+    ),
+    ...rowsOf(relay?.['conditions']).map(
+      (one) => `${name}  ${cell(one['object'])}  ${cell(one['reason'])}: ${typeable(cell(one['message']))}`,
+    ),
+    ...rowsOf(relay?.['quarantined']).map((one) => `${name}  ${refused(one)}; see: ${self} proxies --cluster ${name}`),
+  ])
+  const ofCentre = (status.centre.attention ?? []).map((text) => `centre  ${typeable(text)}`)
+  const lines = [...ofCentre, ...ofClusters, ...ofGateways, ...ofRelays].map(harmless)
+  return lines.length === 0
+    ? ''
+    : `\n${paint('slow', 'Needs attention')}\n${lines.map((line) => `  ${line}\n`).join('')}`
 }
 
-/** What a relay says of itself; null where it does not answer. */
-export function relayStatus(url: string): Promise<Row | null> {
-  return new Promise((resolve) => {
-    const request = get(new URL('/status', url), { timeout: 2000, agent: false }, (answer) => {
-      const parts: Buffer[] = []
-      answer.on('data', (part: Buffer) => parts.push(part))
-      answer.on('error', () => resolve(null))
-      answer.on('end', () => {
-        try {
-          resolve(JSON.parse(Buffer.concat(parts).toString('utf8')) as Row)
-        } catch {
-          resolve(null)
-        }
-      })
-    })
-    request.on('timeout', () => request.destroy())
-    request.on('error', () => resolve(null))
-  })
-}
+const rowsOf = (value: unknown): readonly Row[] => (Array.isArray(value) ? (value as Row[]) : [])
+
+/** Most conditions are good news while they are True; that something is set aside is not. */
+const needsHand = ({ type, status, reason }: Row): boolean =>
+  type === 'SetAside' ? status !== 'False' : status !== 'True' && reason !== 'Left'
+
+const refused = ({ name, owner, detail }: Row): string =>
+  `${owner === undefined ? cell(name) : cell(owner)}  Refused by proxies: ${cell(detail)}`

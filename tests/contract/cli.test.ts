@@ -117,7 +117,7 @@ test('table, JSON and YAML say the same; a pipe sees no colour; short names work
 
 test('every noun is one of the API, and every column shows a field that its objects have', async () => {
   const api = await openApi()
-  for (const noun of nouns) {
+  for (const noun of nouns.filter(({ read }) => !read)) {
     const known = Object.keys(propertiesOf(api, noun.path))
     const read = new Set<string>()
     const row = new Proxy({}, { get: (_, name) => void read.add(String(name)) })
@@ -145,17 +145,18 @@ test('apply and delete: one line each, file and line of what is refused, a dry r
   writeFileSync(file, `${exported}---\nkind: Gateway\nmetadata: { name: g }\n---\n${exported}`)
   const mixed = await isthmus([...good(), 'apply', '-f', file])
   expect(mixed.code).toBe(1)
-  expect(mixed.out.split('\n')).toHaveLength(4)
-  expect(mixed.out).toContain(`refused: ${file}:5: the centre keeps no Gateway, only Cluster and ServiceExport`)
+  expect(mixed.out.split('\n')).toHaveLength(3)
+  expect(mixed.err).toContain('apply failed: the centre keeps no Gateway, only Cluster and ServiceExport')
+  expect(mixed.err).toContain(`on          ${file}:5 (Gateway default/g)`)
 
   writeFileSync(file, 'kind: Cluster\nmetadata: { name: x\nspec: {}\n')
   const broken = await isthmus([...good(), 'apply', '-f', file])
   expect(broken).toMatchObject({ code: 1, out: '' })
-  expect(broken.err).toMatch(/^isthmus: .*objects\.yaml:\d+: /)
+  expect(broken.err).toMatch(/^isthmus: apply failed: .*not YAML.*\n {2}on {10}.*objects\.yaml:\d+\n/)
 
   const piped = await isthmus([...good(), 'apply', '-f', '-'], {}, 'kind: Cluster\nmetadata: { name: Not_A_Label }\n')
   expect(piped).toMatchObject({ code: 1 })
-  expect(piped.out).toContain('(-:1)')
+  expect(piped.err).toContain('on          -:1 (Cluster Not_A_Label)')
 })
 
 test('contexts: added, listed, chosen; the key comes from a file or from the environment', async () => {
@@ -176,32 +177,37 @@ test('contexts: added, listed, chosen; the key comes from a file or from the env
 })
 
 test.each([
-  ['no centre chosen', () => ['get', 'clusters'], 1, /no centre is chosen: .*npm start.*isthmus context add/],
-  ['a noun that is none', () => [...good(), 'get', 'pods'], 1, /there is no noun "pods"; known: meshes, clusters/],
+  ['no centre chosen', () => ['get', 'clusters'], 1, /no centre is chosen\n.*\n.*npm start.*isthmus context add/],
+  [
+    'a noun that is none',
+    () => [...good(), 'get', 'pods'],
+    1,
+    /there is no noun "pods"\n.*\n.*say one of meshes, clusters/,
+  ],
   [
     'an object that is not there',
     () => [...good(), 'get', 'clusters', 'oslo'],
     1,
-    /no cluster "oslo"; see: .*isthmus get clusters\n/,
+    /no cluster "oslo"\n.*\n.*isthmus get clusters\n/,
   ],
   ['a cluster twice', () => [...good(), 'cluster', 'create', 'paris-1', '--region', 'x'], 1, /"?paris-1"?/],
   ['a token for nobody', () => [...good(), 'token', 'create', 'oslo'], 1, /oslo/],
   ['an unknown word', () => ['frob'], 2, /unknown command 'frob'/],
-  ['no key', () => good().slice(0, 4).concat('get', 'clusters'), 1, /credential is missing.*\n.*--key-file/],
+  ['no key', () => good().slice(0, 4).concat('get', 'clusters'), 1, /credential is missing.*\n.*\n.*--key-file/],
   ['a key file that is none', () => [...good().slice(0, 4), '--key-file', at('no.key'), 'status'], 1, /no\.key/],
-  ['a wrong CA', () => [...good(), '--ca-file', otherCa(), 'get', 'clusters'], 1, /another CA.*--ca-file|--ca-file/],
+  ['a wrong CA', () => [...good(), '--ca-file', otherCa(), 'get', 'clusters'], 1, /a CA that is not known here\n.*\n.*--ca-file/],
   ['a CA file without one', () => [...good(), '--ca-file', emptyCa(), 'status'], 1, /holds no PEM certificate/],
   [
     'a relay that is none',
     () => ['context', 'add', 'x', ...good(), '--relay', 'paris'],
     1,
-    /"paris" is not <cluster>=/,
+    /not <cluster>=.*\n.*--relay paris\n/,
   ],
   [
     'a file that is not there',
     () => [...good(), 'apply', '-f', at('no.yaml')],
     1,
-    /no\.yaml cannot be read: it is not/,
+    /cannot be read: it is not there\n.*no\.yaml\n/,
   ],
   [
     'a filter that is none',
@@ -215,7 +221,7 @@ test.each([
     1,
     /cluster-configs <cluster> --revision 3/,
   ],
-  ['a word that is missing', () => ['token', 'create'], 2, /'cluster'\nsee: .*isthmus token create --help\n$/],
+  ['a word that is missing', () => ['token', 'create'], 2, /'cluster'\n.*\n.*isthmus token create --help\n$/],
   [
     'serve with an unknown option',
     () => ['serve', '--frob'],
@@ -230,9 +236,9 @@ test.each([
   ],
   ['relay with no token file', () => ['relay', '--dir', home, '--join-file', '/no'], 1, /--join-file, \/no, cannot be/],
   ['serve with no such level', () => ['serve', '--log-level', 'loud'], 1, /--log-level "loud" is none: give one of/],
-  ['an unknown context', () => ['--context', 'x', 'status'], 1, /no context "x" \(known: none\); see: .*context list/],
+  ['an unknown context', () => ['--context', 'x', 'status'], 1, /no context "x" \(known: none\)\n.*\n.*context list/],
   ['a context without https', () => ['context', 'add', 'x', '--url', 'http://x'], 1, /not an https URL/],
-  ['a URL that is none', () => ['--url', 'http://x', 'status'], 1, /"http:\/\/x" is not an https URL/],
+  ['a URL that is none', () => ['--url', 'http://x', 'status'], 1, /not an https URL.*\n.*http:\/\/x\n/],
 ])('%s: one line, what failed and what mends it', async (_, args, code, text) => {
   const ran = await isthmus(args())
   expect(ran).toMatchObject({ code, out: '' })
@@ -244,24 +250,29 @@ test.each([
   [
     'HOME is a file',
     { HOME: '/etc/passwd', XDG_CONFIG_HOME: '' },
-    /\/etc\/passwd\/\.config\/.*a part of its path is a file/,
+    /a part of its path is a file\n.*\/etc\/passwd\/\.config\//,
   ],
   [
     'HOME takes no writes',
     { HOME: '/sys', XDG_CONFIG_HOME: '' },
-    /\/sys\/\.config\/isthmus\/config\.yaml cannot be written/,
+    /cannot be written.*\n.*\/sys\/\.config\/isthmus\/config\.yaml\n/,
+  ],
+  [
+    'HOME makes no directories and says so oddly',
+    { HOME: '/proc', XDG_CONFIG_HOME: '' },
+    /takes no directories\n.*\/proc\/\.config\/isthmus\/config\.yaml\n/,
   ],
   [
     'XDG_CONFIG_HOME is a file',
     { XDG_CONFIG_HOME: '/etc/passwd' },
-    /\/etc\/passwd\/isthmus\/.*a part of its path is a file/,
+    /a part of its path is a file\n.*\/etc\/passwd\/isthmus\//,
   ],
-])('%s: no context can be kept, which is one sentence, and a call that needs none goes on', async (_, env, text) => {
+])('%s: no context can be kept, which is said, and a call that needs none goes on', async (_, env, text) => {
   const kept = await isthmus(['context', 'add', 'x', ...good()], env)
   expect(kept).toMatchObject({ code: 1, out: '' })
   expect(kept.err).toMatch(text)
   expect(kept.err).toContain('set XDG_CONFIG_HOME to a directory that can be written')
-  expect(kept.err.trim().split('\n')).toHaveLength(1)
+  expect(kept.err.trim().split('\n')).toHaveLength(3)
   expect(await isthmus([...good(), 'get', 'meshes'], env)).toMatchObject({ code: 0, err: '' })
 })
 
@@ -270,11 +281,11 @@ test('a context file that cannot be understood or opened is named, and a call th
   writeFileSync(at('config/isthmus/config.yaml'), 'contexts: [')
   const broken = await isthmus(['status'])
   expect(broken).toMatchObject({ code: 1, out: '' })
-  expect(broken.err).toMatch(/^isthmus: .*config\.yaml is not a context file: .*\n$/)
+  expect(broken.err).toMatch(/this is not a context file: .*\n.*config\.yaml\n/)
   expect(await isthmus([...good(), 'get', 'meshes'])).toMatchObject({ code: 0, err: '' })
   rmSync(at('config/isthmus/config.yaml'))
   mkdirSync(at('config/isthmus/config.yaml'))
-  expect((await isthmus(['status'])).err).toMatch(/config\.yaml cannot be read: it is a directory/)
+  expect((await isthmus(['status'])).err).toMatch(/cannot be read: it is a directory\n.*config\.yaml\n/)
 })
 
 test('a context that is there is changed in what is given, and one that is not current says so', async () => {
@@ -295,7 +306,9 @@ test('output that cannot be written is an error in one line; a reader that is go
   expect(await sh(`${line('>/dev/full')}; echo "$?"`)).toEqual({
     code: 0,
     out: '1\n',
-    err: 'isthmus: the output cannot be written: its disk is full. Make room, or send it elsewhere\n',
+    err:
+      'isthmus: output failed: the output cannot be written: its disk is full\n  on          standard output\n' +
+      '  to mend it  make room, or send it elsewhere\n',
   })
   expect(await sh(`{ ${line('')}; echo "$?" >&2; } | true`)).toMatchObject({ out: '', err: '0\n' })
 })
@@ -309,8 +322,9 @@ test('the centre away: status answers from the relays and says so; all away: exi
   writeFileSync(at('config/isthmus/config.yaml'), JSON.stringify(config))
   const ran = await isthmus(['status'])
   expect(ran).toMatchObject({ code: 0, err: '' })
-  expect(ran.out).toContain('the centre at https://127.0.0.1:1 does not answer: nothing listens there')
-  expect(ran.out).toContain('shown: what the relays serve')
+  expect(ran.out).toMatch(
+    /^centre away for 2 min; shown: what the relays serve, revision 41\n.*nothing listens there\n/,
+  )
   expect(ran.out).toMatch(/paris-1 +serving +eu-west-3 +away 2 min +41 +2/)
   expect(ran.out).toMatch(/paris-2 +relay does not answer/)
   expect(ran.out).toMatch(/manifests\/x\.yaml:3 +.*not YAML/)

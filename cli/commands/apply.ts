@@ -1,0 +1,28 @@
+import type { Command } from 'commander'
+import { apply, type Outcome, readObjects, remove } from '#cli/apply.ts'
+import type { Tools } from '#cli/tools.ts'
+
+type FileOptions = { readonly file: string; readonly dryRun?: boolean }
+
+/** `apply -f` and `delete -f`: objects of files. */
+export function applyCommands(program: Command, tools: Tools): void {
+  const finish = ({ lines, problems }: Outcome) => {
+    tools.print(lines.map((line) => `${line}\n`).join(''))
+    for (const problem of problems) tools.complain(problem)
+  }
+  const command = (name: string, description: string) =>
+    program
+      .command(name)
+      .description(description)
+      .helpGroup('To change:')
+      .requiredOption('-f, --file <file>', 'YAML or JSON: Cluster and ServiceExport objects; - reads standard input')
+      .option('--dry-run', 'says what would change and what would be refused, changes nothing')
+  command('apply', 'creates or changes the objects of a file').action(async ({ file, dryRun = false }: FileOptions) => {
+    const objects = readObjects(file)
+    finish(await apply(tools.centre(), objects, dryRun))
+  })
+  command('delete', 'deletes the objects of a file').action(async ({ file, dryRun = false }: FileOptions) => {
+    const objects = readObjects(file)
+    finish(await remove(tools.centre(), objects, dryRun))
+  })
+}

@@ -1,0 +1,74 @@
+import type { Command } from 'commander'
+import { callCentre } from '#cli/call-centre.ts'
+import type { Centre } from '#cli/context.ts'
+import { placed, self } from '#cli/failure.ts'
+import { cell, type Format, type Row, render } from '#cli/output.ts'
+import { outputOption, type Tools } from '#cli/tools.ts'
+import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
+
+/** `cluster create|delete` and `token create`: how a cluster comes and goes. */
+export function clusterCommands(program: Command, tools: Tools): void {
+  const cluster = program.command('cluster').description('member clusters: create, delete').helpGroup('To change:')
+  cluster
+    .command('create')
+    .description('registers a cluster; a token then lets its relay join')
+    .argument('<name>', 'one DNS label, e.g. paris-1')
+    .option('--region <region>', 'region, e.g. eu-west-1')
+    .option(
+      '--network <network>',
+      'network; clusters of one network reach each other’s pods (default: the cluster’s name)',
+    )
+    .action(async (name: string, options: { region?: string; network?: string }) => {
+      const call = { method: 'POST', path: '/v1/clusters', body: { name, ...options } }
+      await mended(tools.centre(), call, {
+        conflict: `isthmus get clusters ${name}`,
+        invalid: 'isthmus cluster create --help',
+      })
+      tools.print(`Cluster ${name} is registered. Next:\n  ${self} token create ${name}\n`)
+    })
+  cluster
+    .command('delete')
+    .description('removes a cluster from the mesh: its credentials are void at once, its exports withdrawn')
+    .argument('<name>')
+    .action(async (name: string) => {
+      const call = { method: 'DELETE', path: `/v1/clusters/${encodeURIComponent(name)}` }
+      await mended(tools.centre(), call, { 'not-found': 'isthmus get clusters' })
+      tools.print(`Cluster ${name} is removed: its relay and its exports are refused from now on.\n`)
+    })
+
+  program
+    .command('token')
+    .description('join tokens: create')
+    .helpGroup('To change:')
+    .command('create')
+    .description('makes a single-use join token, good for one hour, and prints the next command')
+    .argument('<cluster>')
+    .addOption(outputOption())
+    .option('--dir <directory>', 'the directory of the cluster’s relay (default: ./<cluster>)')
+    .action(async (name: string, options: { output: Format; dir?: string }) => {
+      const call = { method: 'POST', path: `/v1/clusters/${encodeURIComponent(name)}/join-tokens`, body: {} }
+      const answer = await mended(tools.centre(), call, {
+        'not-found': `isthmus cluster create ${name}`,
+        conflict: `isthmus cluster create ${name}`,
+      })
+      const made = answer.body as Row
+      if (options.output === 'table')
+        tools.print(`${self} relay --dir ${options.dir ?? `./${name}`} --join ${cell(made['token'])}\n`)
+      else tools.print(render({ rows: [made], columns: [], single: true }, options.output, tools.io.now()))
+    })
+}
+
+/** Calls the centre; a refusal of a kind is mended by the command beside it. */
+export async function mended(
+  centre: Centre,
+  call: Parameters<typeof callCentre>[1],
+  mends: Partial<Readonly<Record<ProblemKind, string>>>,
+): ReturnType<typeof callCentre> {
+  try {
+    return await callCentre(centre, call)
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    const mend = mends[error.kind]
+    throw placed(error, mend === undefined ? {} : { mend })
+  }
+}

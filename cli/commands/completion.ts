@@ -1,0 +1,90 @@
+import { fileURLToPath } from 'node:url'
+import { Argument, type Command } from 'commander'
+import { listAll } from '#cli/call-centre.ts'
+import { type Candidate, candidatesFor, files } from '#cli/complete.ts'
+import { loadContexts } from '#cli/context.ts'
+import { self } from '#cli/failure.ts'
+import { nouns } from '#cli/nouns.ts'
+import { cell } from '#cli/output.ts'
+import type { Tools } from '#cli/tools.ts'
+
+/** `completion bash|zsh` prints a script, which then asks the hidden command `_complete`. */
+export function completionCommands(program: Command, tools: Tools): void {
+  program
+    .command('completion')
+    .description('prints the completion script of a shell')
+    .helpGroup('This command:')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh']))
+    .addHelpText(
+      'after',
+      `\nTo load it, and to have a word to complete in a clone:\n  alias isthmus='${self}'\n  source <(${self} completion bash)`,
+    )
+    .action((shell: 'bash' | 'zsh') => tools.print(scripts[shell](process.execPath, launcher)))
+  program
+    .command('_complete', { hidden: true })
+    .argument('[words...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (words: readonly string[]) => {
+      const found = await candidatesFor(program, words, {
+        clusters: () => clusterNames(tools),
+        contexts: () => Object.keys(loadContexts(tools.io.env).contexts),
+        nouns: nouns.map(({ name }) => name),
+      })
+      tools.print(found === files ? ':files\n' : found.map(lineOf).join(''))
+    })
+}
+
+const lineOf = ({ word, hint = '' }: Candidate): string => `${word}\t${hint.replaceAll(/\s+/g, ' ')}\n`
+
+const launcher = fileURLToPath(new URL('../isthmus.js', import.meta.url))
+
+/** From the centre, or those whose relays the context names. */
+async function clusterNames(tools: Tools): Promise<readonly string[]> {
+  const centre = tools.centre()
+  const known = Object.keys(centre.relays)
+  return listAll(centre, '/v1/clusters').then(
+    (rows) => rows.map((row) => cell(row['name'])),
+    () => known,
+  )
+}
+
+const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
+
+type Script = (node: string, launcher: string) => string
+
+/** Readline takes words apart at `=`; candidates are for the last one, and files are left to bash. */
+const bash: Script = (node, launcher) => `# Completion of isthmus for bash.
+_isthmus() {
+  local current="\${COMP_WORDS[COMP_CWORD]}" line
+  local -a words=()
+  for line in "\${COMP_WORDS[@]:1:COMP_CWORD}"; do [[ $line == = ]] || words+=("$line"); done
+  [[ $current == = ]] && words+=('') && current=
+  COMPREPLY=()
+  while IFS=$'\\t' read -r line _; do
+    if [[ $line == :files ]]; then
+      compopt -o filenames 2>/dev/null
+      while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$current")
+      return
+    fi
+    COMPREPLY+=("$line")
+  done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${words[@]}" 2>/dev/null)
+}
+complete -F _isthmus isthmus
+`
+
+const zsh: Script = (node, launcher) => `#compdef isthmus
+# Completion of isthmus for zsh.
+_isthmus() {
+  local line
+  local -a found
+  while IFS=$'\\t' read -r line hint; do
+    if [[ $line == :files ]]; then _files; return; fi
+    found+=("\${line//:/\\\\:}:$hint")
+  done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
+  _describe isthmus found
+}
+compdef _isthmus isthmus
+`
+
+const scripts: Readonly<Record<'bash' | 'zsh', Script>> = { bash, zsh }
