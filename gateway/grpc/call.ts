@@ -75,6 +75,7 @@ export function grpcCall(stream: ServerHttp2Stream, caller: Caller, messageBytes
       open()
       const chunks = chunksOf(framed)
       const next = (): void => {
+        if (stream.writableEnded || stream.destroyed) return
         const { value, done } = chunks.next()
         if (done) taken()
         else stream.write(value, (error) => error ?? next())
