@@ -28,10 +28,12 @@ export type InboundShape = Omit<InboundPort, 'admitted'>
 
 /** The services behind which a proxy's own pod stands, by key. */
 export function membersOf(view: View, proxy: MeshProxy, memo: Memo): readonly Member[] {
-  const behind = memo.keep('pods', [view.own.endpoints], () => byPod(view.own.endpoints))
+  const behind = memo.keep<Behind>('pods', [view.own.endpoints], (before) => byPod(view.own.endpoints, before))
   const named = behind.get(`${proxy.namespace}/${proxy.pod}`)
-  return named ?? proxy.ips.map((ip) => behind.get(`ip ${ip}`)).find((found) => found !== undefined) ?? []
+  return named ?? proxy.ips.map((ip) => behind.get(`ip ${ip}`)).find((found) => found !== undefined) ?? nowhere
 }
+
+const nowhere: readonly Member[] = []
 
 /** What `inboundPortsOf` and `restModeOf` read of the view: to be among the inputs of whatever is kept of them. */
 export function inboundInputs(
@@ -91,8 +93,13 @@ function modeOf(view: View, proxy: MeshProxy, port: number | undefined): MutualT
 
 export type Member = { readonly key: ServiceKey; readonly endpoint: Endpoint }
 
-/** The services behind which each pod stands, by `<namespace>/<pod>`, or by address where a slice names no pod. */
-function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>): ReadonlyMap<string, readonly Member[]> {
+type Behind = ReadonlyMap<string, readonly Member[]>
+
+/**
+ * The services behind which each pod stands, by `<namespace>/<pod>`, or by address where a slice names no pod. A pod for
+ * which nothing changed has the same list as before.
+ */
+function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>, before: Behind | undefined): Behind {
   const pods = new Map<string, Member[]>()
   for (const key of [...endpoints.keys()].sort(compareText)) {
     const sorted = (endpoints.get(key) ?? []).toSorted((a, b) => compareText(a.address, b.address))
@@ -103,5 +110,13 @@ function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>): Readonl
       else pods.set(place, [{ key, endpoint }])
     }
   }
-  return pods
+  const kept = new Map<string, readonly Member[]>()
+  for (const [place, members] of pods) {
+    const old = before?.get(place)
+    kept.set(place, old && isSame(members, old) ? old : members)
+  }
+  return kept
 }
+
+const isSame = (a: readonly Member[], b: readonly Member[]): boolean =>
+  a.length === b.length && a.every(({ key, endpoint }, at) => b[at]?.key === key && b[at]?.endpoint === endpoint)

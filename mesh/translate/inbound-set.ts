@@ -33,8 +33,13 @@ export function inboundSet(view: View, proxy: MeshProxy, memo: Memo): InboundSet
   const trust = memo.data('inbound trust', [view.config?.trust, view.roots, view.home], () => ({
     ...{ roots: rootsOf(view), own: ownTrustDomains(view) },
   }))
-  return memo.keep(`inbound ${serialOf(proxy)}`, [trust, ...inboundInputs(view, proxy, { members, memo })], () =>
-    inboundSetOf(view, proxy, { members, memo }),
+  const serial = serialOf(proxy)
+  const { services, exports, pods, peerAuthentications } = view.own
+  const all = [trust, members, services, exports, pods, peerAuthentications, view.config?.exports]
+  return memo.keep(`inbound ${serial}`, all, () =>
+    memo.keep(`inbound facts ${serial}`, [trust, ...inboundInputs(view, proxy, { members, memo })], () =>
+      inboundSetOf(view, proxy, { members, memo }),
+    ),
   )
 }
 

@@ -5,8 +5,8 @@ import type { XdsResource } from '#mesh/model/resource.ts'
  * the same objects again, and nothing is encoded twice.
  */
 export type Memo = {
-  /** What `build` gave for this key the last time, where every input is still the same. */
-  keep<T>(key: string, inputs: readonly unknown[], build: () => T): T
+  /** What `build` gave for this key the last time, where every input is still the same; `build` is told what that was. */
+  keep<T>(key: string, inputs: readonly unknown[], build: (before: T | undefined) => T): T
   /** The same for plain data; where other inputs give equal data (a config read anew), the older object stays. */
   data<T>(key: string, inputs: readonly unknown[], build: () => T): T
   /** The same for one resource; where other inputs give the same bytes, the older object stays. */
@@ -30,7 +30,12 @@ export function createMemo(): Memo {
   const building: Set<Entry>[] = []
   let round = 0
 
-  function lookUp<T>(key: string, inputs: readonly unknown[], build: () => T, settle: (old: T, next: T) => T): T {
+  function lookUp<T>(
+    key: string,
+    inputs: readonly unknown[],
+    build: (before: T | undefined) => T,
+    settle: (old: T, next: T) => T,
+  ): T {
     const found = entries.get(key)
     if (found && same(found.inputs, inputs)) {
       touch(found)
@@ -40,7 +45,7 @@ export function createMemo(): Memo {
     const parts = new Set<Entry>()
     building.push(parts)
     try {
-      const next = build()
+      const next = build(found?.value as T | undefined)
       const value = found ? settle(found.value as T, next) : next
       const entry: Entry = found ?? { inputs, value, used: round, parts: [] }
       Object.assign(entry, { inputs, value, used: round, parts: [...parts] })
