@@ -30,7 +30,7 @@ beforeAll(async () => {
   west.uplink().start()
   east.uplink().report(reportOn('east', { reviews: 1 }))
   west.uplink().report(reportOn('west', {}))
-  await westSees({ reviews: 1 }, 10_000)
+  await westSees({ reviews: 1 }, 30_000)
 })
 afterEach(() => centre.line.fault({}))
 afterAll(async () => {
