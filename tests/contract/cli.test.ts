@@ -195,7 +195,12 @@ test.each([
   ['an unknown word', () => ['frob'], 2, /unknown command 'frob'/],
   ['no key', () => good().slice(0, 4).concat('get', 'clusters'), 1, /credential is missing.*\n.*\n.*--key-file/],
   ['a key file that is none', () => [...good().slice(0, 4), '--key-file', at('no.key'), 'status'], 1, /no\.key/],
-  ['a wrong CA', () => [...good(), '--ca-file', otherCa(), 'get', 'clusters'], 1, /a CA that is not known here\n.*\n.*--ca-file/],
+  [
+    'a wrong CA',
+    () => [...good(), '--ca-file', otherCa(), 'get', 'clusters'],
+    1,
+    /a CA that is not known here\n.*\n.*--ca-file/,
+  ],
   ['a CA file without one', () => [...good(), '--ca-file', emptyCa(), 'status'], 1, /holds no PEM certificate/],
   [
     'a relay that is none',

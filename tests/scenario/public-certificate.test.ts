@@ -44,7 +44,9 @@ test('its join token names no CA; who does not trust the authority spends nothin
   const token = await tokenOf('north')
   expect(parseJoinToken(token).caSha256).toBeUndefined()
   const at = join(dir, 'north')
-  await expect(joinWith(token, 'north', at)).rejects.toThrow(/of a CA that this machine does not know, and the join token names none/)
+  await expect(joinWith(token, 'north', at)).rejects.toThrow(
+    /of a CA that this machine does not know, and the join token names none/,
+  )
   expect(loadMembership(at)).toBeUndefined()
 })
 
