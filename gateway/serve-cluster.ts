@@ -9,6 +9,7 @@ import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
+import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import { noLine } from '#gateway/uplink/no-line.ts'
 import { type Report, reportOf } from '#gateway/uplink/report.ts'
 import type { Rival } from '#gateway/uplink/reporter.ts'
@@ -41,6 +42,8 @@ export type ServedCluster = {
   start(): Promise<void>
   serves(): boolean
   status(): object
+  /** What proxies are served from, in the form of the centre's API. */
+  readonly served: { endpoints(): object; config(): object }
   observed(): Partial<Observed>
   stop(): Promise<void>
 }
@@ -122,6 +125,13 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       certificates: certificates.expiry(),
       ...door.status(),
     }),
+    served: {
+      endpoints: () => ({
+        cluster: home.cluster,
+        items: servedEndpoints(home.cluster, told?.items ?? new Map(), keeper.view().summaries),
+      }),
+      config: () => servedConfig(keeper.view(), keeper.facts().revision),
+    },
     observed: () => {
       const centre = line.status()
       return {

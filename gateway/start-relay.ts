@@ -61,7 +61,15 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
       { host: settings.relay.statusAddress, port: settings.relay.statusPort },
       {
         ready: () => state() === 'serving',
-        status: () => ({ cluster: settings.cluster, version: relayVersion, state: state(), ...served?.status() }),
+        status: () => ({
+          ...{ cluster: settings.cluster, version: relayVersion, state: state(), time: (now ?? Date.now)() },
+          ...served?.status(),
+        }),
+        // Nothing is known yet, which is not the same as an empty list.
+        served: {
+          endpoints: () => served?.served.endpoints() ?? { cluster: settings.cluster },
+          config: () => served?.served.config() ?? { cluster: settings.cluster },
+        },
         metrics: metrics.render,
       },
     )

@@ -26,6 +26,9 @@ export type ProxyStatus = {
   readonly mode: Mode
   readonly address: string
   readonly connectedAt: number
+  /** Version of the Envoy (or other xDS client), and of the program beside it; empty where it does not say. */
+  readonly envoy: string
+  readonly agent: string
   readonly types: Readonly<Record<string, TypeStatus>>
 }
 
@@ -169,7 +172,16 @@ function statusOf(stream: AdsStream): ProxyStatus[] {
   if (!proxy) return []
   const { mode, connectedAt, peer } = stream
   const types = typesOf(stream.state())
-  return [{ id: proxy.id, identity: identityText(proxy.identity), mode, address: peer.address, connectedAt, types }]
+  const versions = { envoy: proxy.userAgent.version, agent: agentVersionOf(proxy) }
+  const identity = identityText(proxy.identity)
+  return [{ id: proxy.id, identity, mode, address: peer.address, connectedAt, ...versions, types }]
+}
+
+/** `isthmus proxy` says its version in its own part of the metadata, Istio's agent where istiod looks for it. */
+function agentVersionOf({ metadata }: ConnectedProxy): string {
+  const own = metadata['ISTHMUS']
+  const said = own !== null && typeof own === 'object' && 'version' in own ? own['version'] : metadata['ISTIO_VERSION']
+  return typeof said === 'string' ? said.slice(0, 64) : ''
 }
 
 const pendingIn = (stream: AdsStream) =>

@@ -5,11 +5,14 @@ export type StatusParts = {
   /** Answers 200 on /readyz while true. */
   readonly ready: () => boolean
   readonly status: () => object
+  /** What proxies are served from, in the API's form: for whoever asks while the centre is away. */
+  readonly served: { readonly endpoints: () => object; readonly config: () => object }
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>
 }
 
 /**
- * Plain HTTP for whoever watches this relay: `/healthz`, `/readyz`, `/metrics`, `/status`. No secrets, nothing to change.
+ * Plain HTTP for whoever watches this relay: `/healthz`, `/readyz`, `/metrics`, `/status`, and what it serves,
+ * `/endpoints` and `/config`. No secrets, nothing to change.
  * Throws `conflict` where the address is taken, naming the setting.
  */
 export function serveStatus(
@@ -20,18 +23,21 @@ export function serveStatus(
     request.resume()
     const answer = (status: number, type: string, text: string) =>
       response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text)
+    const json = (value: object) => answer(200, 'application/json', `${JSON.stringify(value)}\n`)
     const path = (request.url ?? '').split('?')[0]
     if (request.method !== 'GET') answer(405, 'text/plain', 'only GET\n')
     else if (path === '/healthz') answer(200, 'text/plain', 'ok\n')
     else if (path === '/readyz')
       parts.ready() ? answer(200, 'text/plain', 'ready\n') : answer(503, 'text/plain', 'not ready\n')
-    else if (path === '/status') answer(200, 'application/json', `${JSON.stringify(parts.status())}\n`)
+    else if (path === '/status') json(parts.status())
+    else if (path === '/endpoints') json(parts.served.endpoints())
+    else if (path === '/config') json(parts.served.config())
     else if (path === '/metrics')
       parts.metrics().then(
         ({ type, text }) => answer(200, type, text),
         (error: Error) => answer(500, 'text/plain', `${error.message}\n`),
       )
-    else answer(404, 'text/plain', 'try /healthz, /readyz, /metrics or /status\n')
+    else answer(404, 'text/plain', 'try /healthz, /readyz, /metrics, /status, /endpoints or /config\n')
   })
   server.headersTimeout = 5000
   server.requestTimeout = 5000

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { PlainAddresses } from '#mesh/model/proxy.ts'
+import { version } from '#mesh/model/version.ts'
 
 /** What `isthmus proxy` tells the bootstrap about one Envoy; every text is already checked. */
 export type BootstrapFacts = {
@@ -103,7 +104,11 @@ function metadataOf(facts: BootstrapFacts): Json {
     PILOT_SAN: [facts.relay.uri],
     PROXY_CONFIG: { discoveryAddress: addressText(facts.relay), concurrency: facts.concurrency },
     REQUESTED_NETWORK_VIEW: facts.type === 'router' ? facts.network : undefined,
-    ISTHMUS: { ...facts.plain, gateway: facts.gateway && { address: facts.gateway.host, port: facts.gateway.port } },
+    ISTHMUS: {
+      version,
+      ...facts.plain,
+      gateway: facts.gateway && { address: facts.gateway.host, port: facts.gateway.port },
+    },
   }
 }
 
