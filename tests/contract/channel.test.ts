@@ -73,6 +73,12 @@ describe('the channel', () => {
 
   test('a round with nothing new is one small answer', async () => {
     await eventually(healMs, 'west may call both', () => importsOf(west.uplink().received(), 'west').length === 2)
+    // Both were there once before: what came between is still being compiled on a busy machine.
+    await eventually(20_000, 'nothing is under way', async () => {
+      const last = west.told.length
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+      return west.told.length === last
+    })
     const before = centre.line.counts()
     const told = west.told.length
     await new Promise((resolve) => setTimeout(resolve, 3500))
