@@ -17,6 +17,8 @@ const contextSchema = z.object({
   keyFile: z.string().optional(),
   /** Status addresses of relays by cluster, for when the centre is away. */
   relays: z.record(z.string(), z.string()).optional(),
+  /** Socket of the running sandbox; absent where the centre is no sandbox's. */
+  sandbox: z.string().optional(),
 })
 export type Context = z.infer<typeof contextSchema>
 

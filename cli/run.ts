@@ -5,6 +5,7 @@ import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { keyCommands } from '#cli/commands/key.ts'
+import { sandboxCommands } from '#cli/commands/sandbox.ts'
 import { statusCommand } from '#cli/commands/status.ts'
 import { versionCommand } from '#cli/commands/version.ts'
 import { pathOf } from '#cli/complete.ts'
@@ -63,6 +64,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   keyCommands(program, tools)
   applyCommands(program, tools)
   contextCommands(program, tools)
+  sandboxCommands(program, tools)
   versionCommand(program, tools)
   completionCommands(program, tools)
   // Programs of their own, started by the launcher beside this file; named here for the help.

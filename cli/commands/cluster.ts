@@ -3,6 +3,7 @@ import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed, self } from '#cli/failure.ts'
 import { cell, type Format, type Row, render } from '#cli/output.ts'
+import { sandboxSocket } from '#cli/sandbox.ts'
 import { outputOption, type Tools } from '#cli/tools.ts'
 import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
 
@@ -46,16 +47,31 @@ export function clusterCommands(program: Command, tools: Tools): void {
     .addOption(outputOption())
     .option('--dir <directory>', 'the directory of the cluster’s relay (default: ./<cluster>)')
     .action(async (name: string, options: { output: Format; dir?: string }) => {
+      const isSandbox = sandboxSocket(tools.target(), tools.io.env) !== undefined
+      // There is nobody else who would have to know of it first.
+      if (isSandbox) await announce(tools.centre(), name)
       const call = { method: 'POST', path: `/v1/clusters/${encodeURIComponent(name)}/join-tokens`, body: {} }
       const answer = await mended(tools.centre(), call, {
         'not-found': `isthmus cluster create ${name}`,
         conflict: `isthmus cluster create ${name}`,
       })
       const made = answer.body as Row
-      if (options.output === 'table')
+      if (options.output === 'table' && isSandbox && options.dir === undefined) {
+        const { context } = tools.target()
+        const words = context === undefined ? '' : `--context ${context} `
+        tools.print(`${self} ${words}sandbox add ${name} --token ${cell(made['token'])}\n`)
+      } else if (options.output === 'table')
         tools.print(`${self} relay --dir ${options.dir ?? `./${name}`} --join ${cell(made['token'])}\n`)
       else tools.print(render({ rows: [made], columns: [], single: true }, options.output, tools.io.now()))
     })
+}
+
+/** Registers a cluster where it is not yet. */
+async function announce(centre: Centre, name: string): Promise<void> {
+  const call = { method: 'POST', path: '/v1/clusters', body: { name } }
+  await mended(centre, call, { invalid: 'isthmus token create --help' }).catch((error: unknown) => {
+    if (!(error instanceof Problem) || error.kind !== 'conflict') throw error
+  })
 }
 
 /** Calls the centre; a refusal of a kind is mended by the command beside it. */

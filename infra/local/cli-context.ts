@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { caFileOf, centreUrl, keyFileOf } from './centre.ts'
+import { controlSocket } from './control-door.ts'
 import { relayAddress, type SandboxPlan, statusPort } from './plan.ts'
 import { replaceFile } from './replace-file.ts'
 
@@ -22,6 +23,7 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
     url: centreUrl(plan),
     caFile: caFileOf(plan),
     keyFile: keyFileOf(plan),
+    sandbox: controlSocket(plan),
     relays: Object.fromEntries(plan.clusters.map((c) => [c.name, `http://${relayAddress(c)}:${statusPort}`])),
   }
   try {

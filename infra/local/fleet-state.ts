@@ -125,8 +125,14 @@ export function watchFleet(sandbox: Sandbox, traffic: Traffic): FleetWatch {
 
 function clusterState(one: Member, answer: RelayAnswer | undefined): ClusterState {
   const { lastHeardAt, revision, proxies, reason } = answer ?? {}
+  const { dead, paused, cut } = one.hurt()
+  const parts = [
+    ...dead.filter((part) => part !== 'cluster').map((part) => `its ${part} is dead`),
+    ...paused.map((part) => (part === 'cluster' ? 'every program of it stands still' : `its ${part} stands still`)),
+    ...(cut ? ['its line to the centre is cut'] : []),
+  ]
   const missing = one.running() ? one.missing().map(({ name }) => name) : []
-  const note = missing.length > 0 ? `not ready: ${missing.join(', ')}` : reason
+  const note = parts.length > 0 ? parts.join(', ') : missing.length > 0 ? `not ready: ${missing.join(', ')}` : reason
   return {
     ...{ name: one.plan.name, region: one.plan.region, state: stateOf(one, answer, missing.length > 0) },
     ...(note === undefined ? {} : { note: note.slice(0, 300) }),
@@ -138,7 +144,11 @@ function clusterState(one: Member, answer: RelayAnswer | undefined): ClusterStat
 
 function stateOf(one: Member, answer: RelayAnswer | undefined, lacks: boolean): ClusterState['state'] {
   if (!one.running()) return 'dead'
+  const { dead, paused, cut } = one.hurt()
+  if (paused.includes('cluster')) return 'paused'
   if (one.starting()) return 'starting'
+  if (dead.length > 0 || paused.length > 0) return 'degraded'
+  if (cut) return 'cut-off'
   if (answer === undefined || answer.state === 'silent') return 'silent'
   if (lacks) return 'degraded'
   return answer.line === 'connected' || answer.line === 'connecting' ? 'alive' : 'cut-off'

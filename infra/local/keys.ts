@@ -1,25 +1,37 @@
 import { readFileSync } from 'node:fs'
+import type { Deeds } from './deeds.ts'
+import type { Member } from './member.ts'
 import type { Sandbox } from './sandbox.ts'
 
 export type Keys = { readonly help: string; close(): void }
 
-const readyMs = 60_000
 const controlC = '\u0003'
 
+export type KeyParts = {
+  readonly sandbox: Sandbox
+  readonly deeds: Deeds
+  readonly say: (line: string) => void
+  readonly quit: () => void
+}
+
+/** The cluster that `j` joins. */
+const fourth = 'tokyo-1'
+
 /**
- * Single keys in the foreground terminal: `1` `2` `3` kill a cluster or bring it back, `c` the centre, `q` ends. Undefined
- * where there is no terminal of ours to read. `quit` also stands for Ctrl-C, which a raw terminal gives as a key.
+ * Single keys in the foreground terminal: `1` `2` `3` kill a cluster or bring it back, `c` the centre, `j` joins a fourth,
+ * `q` ends. Undefined where there is no terminal of ours to read. `quit` also stands for Ctrl-C, which a raw terminal
+ * gives as a key.
  */
-export function listenToKeys(sandbox: Sandbox, say: (line: string) => void, quit: () => void): Keys | undefined {
+export function listenToKeys({ sandbox, deeds, say, quit }: KeyParts): Keys | undefined {
   const { stdin } = process
   if (!stdin.isTTY || !inForeground()) return undefined
-  const busy = new Set<string>()
   stdin.setRawMode(true)
   stdin.setEncoding('utf8').on('data', (typed: string) => {
     for (const key of typed) press(key)
   })
+  const numbers = sandbox.members.map((_, n) => n + 1).join(' ')
   return {
-    help: `Keys: ${sandbox.members.map(({ plan }, n) => `${n + 1} ${plan.name}`).join(', ')}, c centre (kill, or bring back), q quit`,
+    help: `Keys: ${numbers} kill or restore a cluster · c centre · j join ${sandbox.members.length > 3 ? 'another' : 'a fourth'} · q quit`,
     close: () => {
       stdin.setRawMode(false)
       stdin.pause()
@@ -29,30 +41,37 @@ export function listenToKeys(sandbox: Sandbox, say: (line: string) => void, quit
   function press(key: string): void {
     const one = sandbox.members[Number(key) - 1]
     if (key === 'q' || key === controlC) quit()
-    else if (one) toggle(one.plan.name, one.running(), one.kill, () => restore(one.plan.name))
-    else if (key === 'c') toggle('the centre', sandbox.centreRuns(), sandbox.killCentre, sandbox.startCentre)
+    else if (one) toggle(one.plan.name, isWell(one))
+    else if (key === 'c') toggle('centre', sandbox.centreState() === 'alive')
+    else if (key === 'j') {
+      say(`joining ${nextName()} …`)
+      tell(deeds.join(nextName()))
+    }
   }
 
-  async function restore(name: string): Promise<void> {
-    await sandbox.startMember(name)
-    await sandbox.memberReady(name, readyMs)
+  function toggle(name: string, isWhole: boolean): void {
+    say(`${isWhole ? 'killing' : 'restoring'} ${name} …`)
+    tell(deeds.act(isWhole ? 'kill' : 'restore', name))
   }
 
-  function toggle(name: string, runs: boolean, kill: () => Promise<void>, start: () => Promise<void>): void {
-    if (busy.has(name)) return
-    busy.add(name)
-    say(`${runs ? 'killing' : 'starting'} ${name} …`)
-    const began = Date.now()
-    ;(runs ? kill() : start())
-      .then(
-        () =>
-          say(
-            `${runs ? '✘' : '✔'} ${name} is ${runs ? 'dead' : 'back'}  ${((Date.now() - began) / 1000).toFixed(1)} s`,
-          ),
-        (error: Error) => say(`✘ ${name}: ${error.message}`),
-      )
-      .finally(() => busy.delete(name))
+  function tell(work: Promise<string>): void {
+    work.then(say, (error: Error) => say(`✘ ${error.message}`))
   }
+
+  /** tokyo-1, and tokyo-2 where that is there. */
+  function nextName(): string {
+    const names = new Set<string>(sandbox.members.map(({ plan }) => plan.name))
+    for (let n = 1; ; n++) {
+      const name = fourth.replace('1', String(n))
+      if (!names.has(name)) return name
+    }
+  }
+}
+
+/** Whether there is something to kill: of a cluster that is hurt, the key mends what is. */
+function isWell(one: Member): boolean {
+  const { dead, paused, cut } = one.hurt()
+  return dead.length === 0 && paused.length === 0 && !cut
 }
 
 /** A job in the background would be stopped by the kernel for touching the terminal. */

@@ -3,9 +3,10 @@ import { join } from 'node:path'
 import { answers } from './answers.ts'
 import { writeEndpointSlices } from './endpoint-slices.ts'
 import { imageOf, knownApps } from './image.ts'
+import { endLeftBehind } from './left-behind.ts'
 import { type PodObject, readWanted, type Wanted } from './manifests.ts'
 import { podAddresses, proxyStatusPort, relayAddress } from './plan.ts'
-import { type PodParts, type PodPrograms, startGateway, startPod } from './pod-programs.ts'
+import { gatewayDir, type PodParts, type PodPrograms, startGateway, startPod } from './pod-programs.ts'
 import type { Program } from './program.ts'
 
 export type KubeletParts = PodParts & { readonly say: (line: string) => void }
@@ -23,8 +24,19 @@ export type Kubelet = {
   stop(): Promise<void>
   /** SIGKILL of everything at once, as when the power goes: nothing is written, nobody is told. */
   kill(): Promise<void>
+  /** Stands still, as on a machine that hangs: nothing is looked at, started or written until `go`. */
+  freeze(): void
+  go(): void
+  gatewayRuns(): boolean
+  /** Process of the gateway's `isthmus proxy`. */
+  gatewayPid(): number | undefined
+  killGateway(): Promise<void>
+  /** Starts the gateway where it was killed. */
+  startGateway(): void
   /** What the manifests want and is not ready, each with the log that says why. */
   missing(): readonly { readonly name: string; readonly log: string }[]
+  /** The pods that were started and are wanted still, ready or not. */
+  pods(): readonly { readonly pod: PodObject; readonly index: number }[]
   /** Addresses of the pods with that label `app`, ready or not. */
   addressesOf(app: string): readonly string[]
 }
@@ -42,8 +54,9 @@ export function startKubelet(parts: KubeletParts): Kubelet {
   const manifests = join(cluster.dir, 'manifests')
   const running = new Map<string, Running>()
   const told = new Map<string, string>()
-  const gateway = startGateway(parts)
+  let gateway: PodPrograms | undefined = startGateway(parts)
   let gatewayReady = false
+  let frozen = false
   let over = false
   let wanted: Wanted = { pods: [], services: [] }
   let timer: NodeJS.Timeout | undefined
@@ -52,17 +65,39 @@ export function startKubelet(parts: KubeletParts): Kubelet {
   let round: Promise<void> = turn()
 
   return {
+    pods: () => [...running.values()].filter((one) => !one.terminating),
     addressesOf: (app) =>
       [...running.values()]
         .filter((one) => one.pod.labels['app'] === app && !one.terminating)
         .map((one) => podAddresses(cluster, one.index).inbound),
     missing: () => [
-      ...(gatewayReady ? [] : [{ name: `${cluster.name}/eastwest-gateway`, log: gateway.log }]),
+      ...(gatewayReady ? [] : [{ name: `${cluster.name}/eastwest-gateway`, log: gateway?.log ?? '' }]),
       ...wanted.pods.filter(isKnown).flatMap((pod) => {
         const one = running.get(nameOf(pod))
         return one?.ready ? [] : [{ name: `${cluster.name}/${pod.name}`, log: one?.programs.log ?? '' }]
       }),
     ],
+    freeze: () => {
+      frozen = true
+    },
+    go: () => {
+      frozen = false
+      hurry()
+    },
+    gatewayRuns: () => gateway !== undefined,
+    gatewayPid: () => gateway?.proxy.pid(),
+    killGateway: async () => {
+      const killed = gateway
+      gateway = undefined
+      gatewayReady = false
+      await killed?.proxy.kill()
+      // Its Envoy is of a process group of its own.
+      await endLeftBehind(gatewayDir(parts))
+      killed?.forget()
+    },
+    startGateway: () => {
+      gateway ??= startGateway(parts)
+    },
     stop: async () => {
       await end()
       await Promise.all(programs().map((one) => one.stop(2000)))
@@ -75,8 +110,8 @@ export function startKubelet(parts: KubeletParts): Kubelet {
   }
 
   function programs(): Program[] {
-    return [gateway, ...[...running.values()].map((one) => one.programs)].flatMap(({ app, proxy }) =>
-      app ? [proxy, app] : [proxy],
+    return [...(gateway ? [gateway] : []), ...[...running.values()].map((one) => one.programs)].flatMap(
+      ({ app, proxy }) => (app ? [proxy, app] : [proxy]),
     )
   }
 
@@ -87,7 +122,7 @@ export function startKubelet(parts: KubeletParts): Kubelet {
     clearTimeout(hurried)
     await round
     for (const { programs: one } of running.values()) one.forget()
-    gateway.forget()
+    gateway?.forget()
   }
 
   /** Without a watch (no inotify watches left) the next round sees the change a moment later. */
@@ -114,6 +149,14 @@ export function startKubelet(parts: KubeletParts): Kubelet {
   async function turn(): Promise<void> {
     if (over) return
     clearTimeout(timer)
+    if (!frozen) await look()
+    if (over) return
+    timer = setTimeout(() => {
+      round = turn()
+    }, roundMs)
+  }
+
+  async function look(): Promise<void> {
     try {
       wanted = readWanted(manifests)
       arrange()
@@ -122,11 +165,7 @@ export function startKubelet(parts: KubeletParts): Kubelet {
       if (!parts.signal.aborted) tell('manifests', `${(error as Error).message}; everything stays as it was`)
     }
     await Promise.all([...[...running.values()].map(probe), probeGateway()])
-    if (over) return
-    publish()
-    timer = setTimeout(() => {
-      round = turn()
-    }, roundMs)
+    if (!over && !frozen) publish()
   }
 
   /** A pod that is new is started, one that is gone or says something else is retired; the next round starts it anew. */
@@ -187,11 +226,12 @@ export function startKubelet(parts: KubeletParts): Kubelet {
       answers(ip, one.pod.port, '/health'),
       answers(ip, proxyStatusPort, '/healthz/ready'),
     ])
-    one.ready = app && proxy && !one.terminating
+    if (!frozen) one.ready = app && proxy && !one.terminating
   }
 
   async function probeGateway(): Promise<void> {
-    gatewayReady = await answers(relayAddress(cluster), proxyStatusPort, '/healthz/ready')
+    const ready = await answers(relayAddress(cluster), proxyStatusPort, '/healthz/ready')
+    if (!frozen) gatewayReady = ready && gateway !== undefined
   }
 
   /** Says what is wrong with a thing once, and again after it was well. */

@@ -51,9 +51,12 @@ function belongsTo(pid: string, runDir: string): boolean {
   return basename(program) === 'envoy' && args.some(within)
 }
 
-function kill(pid: number): void {
+const kill = (pid: number): void => signalTo(pid, 'SIGKILL')
+
+/** Sends a signal to a process that may have ended in between. */
+export function signalTo(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGKILL')
+    process.kill(pid, signal)
   } catch {
     // It ended in between.
   }

@@ -1,10 +1,13 @@
 import { existsSync, rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
+import { withAdded } from './added-clusters.ts'
 import { bringUp } from './bring-up.ts'
 import { centreUrl } from './centre.ts'
 import { checkAddresses } from './check-addresses.ts'
 import { type CliContext, writeCliContext } from './cli-context.ts'
+import { type ControlDoor, controlSocket, serveControl } from './control-door.ts'
+import { openDeeds } from './deeds.ts'
 import { faultOf } from './fault.ts'
 import { type Keys, listenToKeys } from './keys.ts'
 import { endLeftBehind, supervisorIn } from './left-behind.ts'
@@ -12,7 +15,7 @@ import { takeTurn } from './one-at-a-time.ts'
 import { openWatch, type Watched } from './open-watch.ts'
 import { parseOptions } from './options.ts'
 import { planSandbox, type SandboxPlan, smokeEnvironment } from './plan.ts'
-import { openSandbox } from './sandbox.ts'
+import { openSandbox, type Sandbox } from './sandbox.ts'
 import { emptyDirectory, openDirectory, refuseOtherAddresses, rememberAddresses } from './sandbox-directory.ts'
 import { smoke } from './smoke.ts'
 
@@ -26,6 +29,11 @@ type Asked = NodeJS.Signals | 'q'
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
 process.umask(0o077)
 process.exit(await main())
+
+/** The plan with the clusters that the sandbox has now. */
+function planOf(sandbox: Sandbox, plan: SandboxPlan): SandboxPlan {
+  return { ...plan, clusters: sandbox.members.map((one) => one.plan) }
+}
 
 async function main(): Promise<number> {
   const stopping = new AbortController()
@@ -49,7 +57,8 @@ async function main(): Promise<number> {
   }
 
   async function run({ fresh, smoke: smoking }: { readonly fresh: boolean; readonly smoke: boolean }): Promise<number> {
-    const plan = planSandbox(root, smoking ? smokeEnvironment(process.env) : process.env)
+    const first = planSandbox(root, smoking ? smokeEnvironment(process.env) : process.env)
+    const plan = fresh || smoking ? first : withAdded(first)
     const envoy = process.env['ISTHMUS_ENVOY']
     if (!envoy) throw new Error('there is no Envoy: start with "npm start", which gets it')
     const addresses = `Shop http://${plan.shop.host}:${plan.shop.port} · API ${centreUrl(plan)}/docs`
@@ -95,6 +104,7 @@ async function main(): Promise<number> {
     onSecond = () => void sandbox.kill()
     let keys: Keys | undefined
     let watched: Watched | undefined
+    let control: ControlDoor | undefined
     try {
       let context: CliContext = { words: '' }
       const centreUp = () => {
@@ -108,14 +118,21 @@ async function main(): Promise<number> {
         lastLine(result)
         return ok ? 0 : 1
       }
-      keys = listenToKeys(sandbox, say, () => ask('q'))
-      watched = await openWatch(sandbox, plan, () => undefined)
+      const shown = await openWatch(sandbox, plan, () => undefined)
+      watched = shown
+      const deeds = openDeeds({
+        ...{ sandbox, plan, did: shown.traffic.did },
+        onAdded: () => void writeCliContext(planOf(sandbox, plan), process.env),
+      })
+      control = await serveControl({ path: controlSocket(plan), sandbox, deeds, say })
+      keys = listenToKeys({ sandbox, deeds, say, quit: () => ask('q') })
       if (context.told !== undefined) say(`  ${context.told}`)
       say(`Ready. ${addresses} · second terminal: npx --no isthmus ${context.words}status   (Ctrl-C ends)`)
       if (keys) say(keys.help)
       return await untilAsked(new Promise<number>(() => undefined)).catch(() => 0)
     } finally {
       keys?.close()
+      control?.close()
       watched?.close()
       if (asked !== undefined) say('stopping …')
       await sandbox.stop()

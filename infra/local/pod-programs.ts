@@ -46,6 +46,8 @@ const gatewayName = 'eastwest-gateway'
 const gatewayNamespace = 'isthmus-system'
 const renewMs = tokenLifeSeconds * 750
 
+export const gatewayDir = ({ runDir }: Pick<PodParts, 'runDir'>): string => join(runDir, 'gw')
+
 /** The east-west gateway: `isthmus proxy` and its Envoy, no application. */
 export function startGateway(parts: PodParts): PodPrograms {
   const { cluster } = parts
@@ -54,7 +56,7 @@ export function startGateway(parts: PodParts): PodPrograms {
   const log = join(parts.logDir, `${gatewayName}.proxy.log`)
   const proxy = startProxy(parts, 'router', log, {
     ...identityFlags(pod, token.path),
-    dir: join(parts.runDir, 'gw'),
+    dir: gatewayDir(parts),
     status: `${relayAddress(cluster)}:${proxyStatusPort}`,
     'instance-ips': gatewayAddress(cluster),
     labels: `app=${gatewayName}`,

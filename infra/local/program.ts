@@ -18,6 +18,8 @@ export type ProgramSpec = {
 /** One supervised program: a process group of its own, so that what it starts dies with it. */
 export type Program = {
   readonly name: string
+  /** Of the process that runs now; undefined between an end and the next start. */
+  pid(): number | undefined
   /** SIGTERM, then SIGKILL after `graceMs`. Never started again. */
   stop(graceMs: number): Promise<void>
   /** SIGKILL of the whole group at once. Never started again. */
@@ -47,6 +49,7 @@ export function startProgram(spec: ProgramSpec): Program {
   launch()
   return {
     name: spec.name,
+    pid: () => child?.pid,
     kill: async () => {
       end()
       killGroup()

@@ -11,8 +11,9 @@ const bytesMax = 4 * 1024 * 1024
 /** Asks the relay until it is connected or refused, or for 15 seconds: gives what it said last. */
 export async function relayStanding(cluster: ClusterPlan, signal: AbortSignal): Promise<RelayStanding> {
   for (const end = Date.now() + settledMs; ; ) {
-    const now = await askRelay(cluster)
-    if (now.state === 'connected' || now.state === 'refused' || Date.now() > end || signal.aborted) return now
+    const { state, reason } = await askRelay(cluster)
+    if (state === 'connected' || state === 'refused' || Date.now() > end || signal.aborted)
+      return { state, ...(reason === undefined ? {} : { reason }) }
     await new Promise((resolve) => setTimeout(resolve, lookMs))
   }
 }

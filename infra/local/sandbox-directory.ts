@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
+import { addedFile } from './added-clusters.ts'
 import { type SandboxPlan, settings } from './plan.ts'
 import { replaceFile } from './replace-file.ts'
 
 /** What a fleet is made of; `--fresh` removes exactly these. */
-const fleet = ['centre', 'clusters', 'logs', 'addresses.json']
+const fleet = ['centre', 'clusters', 'logs', 'addresses.json', addedFile]
 
 /** The centre's database, and all logs at their largest. */
 const megabytesMin = 200

@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { answers } from './answers.ts'
-import { type CentreApi, caFileOf, centreApi, centreUrl, keyFileOf } from './centre.ts'
+import { type CentreApi, caFileOf, centreApi, centreUrl, joinTokenFor, keyFileOf } from './centre.ts'
 import { writeAddresses, writeFrontDoor } from './front-door.ts'
-import { endLeftBehind } from './left-behind.ts'
+import { endLeftBehind, signalTo } from './left-behind.ts'
 import { tailOf } from './log-file.ts'
 import { type Member, member } from './member.ts'
-import type { SandboxPlan } from './plan.ts'
+import type { ClusterPlan, SandboxPlan } from './plan.ts'
 import { type Program, startProgram } from './program.ts'
 import { until } from './until.ts'
 
@@ -17,15 +17,21 @@ export type SandboxParts = {
   readonly say: (line: string) => void
 }
 
-/** The running sandbox: a centre, three members and the front door. After `stop` or `kill` nothing starts any more. */
+/** The running sandbox: a centre, its members and the front door. After `stop` or `kill` nothing starts any more. */
 export type Sandbox = {
   readonly members: readonly Member[]
   /** Starts the centre where it does not run, and waits until it answers. Throws the end of its log where it ends. */
   startCentre(): Promise<void>
   killCentre(): Promise<void>
+  /** SIGSTOP: who calls it waits for an answer that does not come. */
+  pauseCentre(): void
   centreRuns(): boolean
   centreState(): 'alive' | 'starting' | 'dead' | 'paused'
   startMember(name: string): Promise<void>
+  /** Starts one more cluster, which joins with that token. Throws why it did not; then nothing of it is left. */
+  addMember(cluster: ClusterPlan, token: string): Promise<void>
+  /** The operator's line to the centre. */
+  api(): CentreApi
   /** Starts the front door; it answers once a productpage does. */
   startFrontDoor(): void
   frontDoorOpen(): Promise<void>
@@ -56,20 +62,22 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   const atWork = new Set<Promise<unknown>>()
   let centre: Program | undefined
   let centreReady = false
+  let centrePaused = false
   let frontDoor: Program | undefined
   let addressing: NodeJS.Timeout | undefined
   let line: CentreApi | undefined
-  const members = plan.clusters.map((cluster) =>
+  const memberOf = (cluster: ClusterPlan): Member =>
     member(cluster, {
       caFile: caFileOf(plan),
+      centre: `${plan.centre.host}:${plan.centre.port}`,
       runDir: join(runDir, cluster.name),
       logDir: join(logDir, cluster.name),
-      relayCommand: [node, join(root, 'dist/relay.js')],
+      relayCommand: [node, '--import', join(root, 'infra/local/cut-line.ts'), join(root, 'dist/relay.js')],
       proxyCommand: [node, join(root, 'dist/proxy.js')],
       appCommand: [node, join(root, 'infra/local/bookinfo/main.ts')],
       ...{ envoy, say, signal },
-    }),
-  )
+    })
+  const members = plan.clusters.map(memberOf)
   const api = () => {
     line ??= centreApi(plan)
     return line
@@ -78,14 +86,32 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   return {
     members,
     centreRuns: () => centre !== undefined,
-    centreState: () => (centre === undefined ? 'dead' : centreReady ? 'alive' : 'starting'),
-    startCentre: () => tracked(startCentre()),
+    centreState: () => {
+      if (centre === undefined) return 'dead'
+      if (centrePaused) return 'paused'
+      return centreReady ? 'alive' : 'starting'
+    },
+    api,
+    startCentre: () => {
+      if (centrePaused) signalCentre('SIGCONT')
+      centrePaused = false
+      return tracked(startCentre())
+    },
+    pauseCentre: () => {
+      centrePaused = centre !== undefined
+      signalCentre('SIGSTOP')
+    },
     killCentre: async () => {
       const killed = centre
       centre = undefined
+      centrePaused = false
       await killed?.kill()
     },
-    startMember: (name) => tracked(find(name).start(api)),
+    startMember: (name) => {
+      const one = find(name)
+      return tracked(one.start(() => joinTokenFor(api(), one.plan)))
+    },
+    addMember: (cluster, token) => tracked(addMember(cluster, token)),
     startFrontDoor,
     frontDoorOpen: () => {
       const open = () => answers(plan.shop.host, plan.shop.port, '/health')
@@ -107,6 +133,7 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
     },
     stop: () =>
       end(async () => {
+        if (centrePaused) signalCentre('SIGCONT')
         await Promise.all([frontDoor?.stop(2000), ...members.map((one) => one.stop())])
         await centre?.stop(5000)
       }),
@@ -129,6 +156,23 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
     await work()
     await endLeftBehind(runDir)
     rmSync(runDir, { recursive: true, force: true })
+  }
+
+  function signalCentre(how: NodeJS.Signals): void {
+    const pid = centre?.pid()
+    if (pid !== undefined) signalTo(pid, how)
+  }
+
+  async function addMember(cluster: ClusterPlan, token: string): Promise<void> {
+    const added = memberOf(cluster)
+    try {
+      await added.start(() => Promise.resolve(token))
+      members.push(added)
+    } catch (error) {
+      await added.kill()
+      rmSync(cluster.dir, { recursive: true, force: true })
+      throw error
+    }
   }
 
   async function startCentre(): Promise<void> {
@@ -208,6 +252,6 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   function find(name: string): Member {
     const found = members.find((one) => one.plan.name === name)
     if (found) return found
-    throw new Error(`there is no cluster "${name}"; the sandbox has ${plan.clusters.map((c) => c.name).join(', ')}`)
+    throw new Error(`there is no cluster "${name}"; the sandbox has ${members.map((one) => one.plan.name).join(', ')}`)
   }
 }
