@@ -4,7 +4,8 @@ import { loadMembers } from '#control/store/clusters.ts'
 import type { Database, Tx } from '#control/store/database.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { deferred, type Position, readPage } from '#control/store/stream-pages.ts'
-import { loadDelivered, loadStreams, type StreamRow } from '#control/store/streams.ts'
+import { type HeadRow, loadDelivered, loadHeads, loadStreams, type StreamRow } from '#control/store/streams.ts'
+import { together } from '#control/together.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import type { PullAnswer, PullRequest, StreamDelta } from '#mesh/wire/pull.ts'
 import { adviceStream, cfgStream, everybody, sourceOf, trustStream } from '#mesh/wire/stream.ts'
@@ -23,9 +24,43 @@ const answerMax = { rows: 2000, bytes: 1024 * 1024 } as const
  * other clusters whose audience contains it. Never its own summaries, never what is meant for others.
  */
 export async function headsFor(database: Database, reader: Reader): Promise<Head[]> {
-  const { readable } = await database.read((tx) => loadReadable(tx, reader))
-  return readable.map(({ stream, epoch, head }): Head => [stream, epoch, head])
+  const { heads, audiences } = await allHeads(database, reader.mesh)
+  const own = [cfgStream(reader.name), trustStream(reader.mesh), adviceStream(reader.mesh)]
+  const isFor = (row: HeadRow) =>
+    row.kind === 'ep' ? row.source !== reader.name && admits(audiences, row, reader.name) : own.includes(row.stream)
+  return heads.filter(isFor).map(({ stream, epoch, head }): Head => [stream, epoch, head])
 }
+
+type Heads = {
+  readonly heads: readonly HeadRow[]
+  readonly audiences: ReadonlyMap<string, ReadonlySet<string>>
+}
+
+const headReads = new WeakMap<Database, Map<string, () => Promise<Heads>>>()
+
+/**
+ * The heads of a mesh as they stand now. Every member asks after each of its reports: those that ask while others are
+ * answered are answered together, by a read that begins after all of them have asked.
+ */
+function allHeads(database: Database, mesh: string): Promise<Heads> {
+  const meshes = headReads.get(database) ?? new Map<string, () => Promise<Heads>>()
+  headReads.set(database, meshes)
+  const ask = meshes.get(mesh) ?? together(() => database.read((tx) => loadAllHeads(tx, mesh)))
+  meshes.set(mesh, ask)
+  return ask()
+}
+
+async function loadAllHeads(tx: Tx, mesh: string): Promise<Heads> {
+  const heads = await loadHeads(tx, mesh)
+  const named = heads.filter((row) => row.kind === 'ep' && row.audience !== everybody).map((row) => row.audience)
+  return { heads, audiences: await loadAudiences(tx, mesh, named) }
+}
+
+const admits = (
+  audiences: ReadonlyMap<string, ReadonlySet<string>>,
+  { audience }: Pick<StreamRow, 'audience'>,
+  name: string,
+): boolean => audience === everybody || (audiences.get(audience)?.has(name) ?? false)
 
 /**
  * Everything that a cluster lacks: each stream that it may read and that differs from `have`, as a delta or a snapshot,
@@ -85,9 +120,7 @@ async function loadReadable(tx: Tx, { mesh, name }: Reader): Promise<Streams> {
   const foreign = rows.filter((row) => row.kind !== 'ep' || row.source !== name)
   const named = foreign.filter((row) => row.kind === 'ep' && row.audience !== everybody).map((row) => row.audience)
   const audiences = await loadAudiences(tx, mesh, named)
-  const readable = foreign.filter(
-    (row) => row.kind !== 'ep' || row.audience === everybody || audiences.get(row.audience)?.has(name),
-  )
+  const readable = foreign.filter((row) => row.kind !== 'ep' || admits(audiences, row, name))
   return { readable, known: new Set(rows.filter((row) => row.kind === 'ep').map((row) => row.stream)) }
 }
 

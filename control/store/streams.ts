@@ -76,6 +76,19 @@ export const loadDelivered = (tx: Tx, mesh: string, names: readonly StreamName[]
     .where(and(eq(streams.mesh, mesh), or(eq(streams.kind, 'ep'), inArray(streams.stream, [...names]))))
     .orderBy(streams.stream)
 
+/** What decides who may read a stream, and how far it is. */
+export type HeadRow = Pick<StreamRow, 'stream' | 'kind' | 'source' | 'audience' | 'epoch' | 'head'>
+
+/** The heads of all streams of a mesh that have readers, by name. */
+export function loadHeads(tx: Tx, mesh: string): Promise<HeadRow[]> {
+  const { stream, kind, source, audience, epoch, head } = streams
+  return tx
+    .select({ stream, kind, source, audience, epoch, head })
+    .from(streams)
+    .where(and(eq(streams.mesh, mesh), ne(streams.kind, 'rep')))
+    .orderBy(streams.stream)
+}
+
 /** The items (also those gone) of these keys. */
 export async function loadItems(tx: Tx, ref: StreamRef, keys: readonly string[]): Promise<ItemRow[]> {
   const found: ItemRow[] = []

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { together } from '#control/together.ts'
+
+/** Runs that end when they are told to, in the order they began. */
+function runs() {
+  const begun: PromiseWithResolvers<number>[] = []
+  const ask = together(() => {
+    const run = Promise.withResolvers<number>()
+    begun.push(run)
+    return run.promise
+  })
+  return { begun, ask }
+}
+
+test('who asks while a run is under way gets the next one, and all of them the same', async () => {
+  const { begun, ask } = runs()
+  const first = ask()
+  const later = [ask(), ask(), ask()]
+  expect(begun).toHaveLength(1)
+  begun[0]?.resolve(1)
+  expect(await first).toBe(1)
+  await expect.poll(() => begun.length).toBe(2)
+  begun[1]?.resolve(2)
+  expect(await Promise.all(later)).toEqual([2, 2, 2])
+  expect(begun).toHaveLength(2)
+})
+
+test('a run that fails fails for those alone who asked for it', async () => {
+  const { begun, ask } = runs()
+  const first = ask()
+  const later = ask()
+  begun[0]?.reject(new Error('away'))
+  await expect(first).rejects.toThrow('away')
+  await expect.poll(() => begun.length).toBe(2)
+  begun[1]?.resolve(2)
+  expect(await later).toBe(2)
+})
+
+test('a run that has ended serves nobody who asks after it', async () => {
+  const { begun, ask } = runs()
+  const first = ask()
+  begun[0]?.resolve(1)
+  await first
+  await Promise.resolve()
+  const second = ask()
+  await expect.poll(() => begun.length).toBe(2)
+  begun[1]?.resolve(2)
+  expect(await second).toBe(2)
+})
