@@ -2,6 +2,7 @@ import { firstHeard, hasAddresses } from '#control/first-heard.ts'
 import { refuseHeldGateways } from '#control/held-gateways.ts'
 import { refuseHeldNetwork } from '#control/held-network.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
+import { projectSummaries } from '#control/project-summaries.ts'
 import { checkReportBounds, type ReportBounds } from '#control/report-bounds.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
@@ -73,9 +74,13 @@ export async function syncEndpoints(
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
     const { stream, changed } = await store(tx, rep, { request, checked, ...moment })
     const current = await storeFacts(tx, cluster, changed, { ...moment, stream })
-    const scope = scopeOf(changed, current.network !== cluster.network)
-    const changes = scope ? await projectCluster(tx, current, scope, moment.now) : []
-    const factsChanged = changed.some((key) => isFact(parseReportKey(key)?.kind))
+    const keys = changed.map((write) => write.key)
+    const scope = scopeOf(keys, current.network !== cluster.network)
+    const changes = scope
+      ? ((scope === 'all' ? undefined : await projectSummaries(tx, current, changed, moment.now)) ??
+        (await projectCluster(tx, current, scope, moment.now)))
+      : []
+    const factsChanged = keys.some((key) => isFact(parseReportKey(key)?.kind))
     if (factsChanged) {
       const body = canonicalJson({ cause: `report of ${cluster.name}` })
       await appendOutbox(tx, { mesh: cluster.mesh, id: moment.newId(), kind: 'publish', body, at: moment.now })
@@ -131,7 +136,7 @@ async function store(
   tx: Tx,
   rep: StreamRow,
   { request, checked, now, bounds }: Batch,
-): Promise<{ readonly stream: StreamRow; readonly changed: readonly string[] }> {
+): Promise<{ readonly stream: StreamRow; readonly changed: readonly Write[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
   const said = checked.flatMap(({ write, unkept }) => (unkept ? [] : [write]))
@@ -148,9 +153,12 @@ async function store(
       if (!present.has(key)) dropped.push({ key, hash: '', body: '', srcEpoch })
   }
   const all = [...writes, ...dropped]
-  const { stream, changed, grew } = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
+  const written = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
+  const { stream, grew } = written
   await checkReportBounds(tx, rep, { grew, writes: all }, bounds)
-  const facts = all.filter((write) => changed.includes(write.key) && isFact(parseReportKey(write.key)?.kind))
+  const latest = new Map(all.map((write) => [write.key, write]))
+  const changed = written.changed.flatMap((key) => latest.get(key) ?? [])
+  const facts = changed.filter((write) => isFact(parseReportKey(write.key)?.kind))
   const of = { mesh: rep.mesh, cluster: rep.source }
   await saveFacts(tx, of, facts)
   await saveExportAges(tx, of, { ...exportsThat(facts, before), now })
@@ -182,10 +190,11 @@ async function loadBodies(tx: Tx, rep: StreamRow, writes: readonly Write[]): Pro
 async function storeFacts(
   tx: Tx,
   cluster: ClusterRow,
-  changed: readonly string[],
+  changed: readonly Write[],
   { now, stream }: { readonly now: number; readonly stream: StreamRow },
 ): Promise<ClusterRow> {
-  const [item] = changed.includes(reportKeys.cluster) ? await loadItems(tx, stream, [reportKeys.cluster]) : []
+  const isSaid = changed.some(({ key }) => key === reportKeys.cluster)
+  const [item] = isSaid ? await loadItems(tx, stream, [reportKeys.cluster]) : []
   if (item && item.body !== '') {
     const said = clusterFactsSchema.parse(JSON.parse(item.body))
     const updated = await updateCluster(tx, cluster, { ...said, lastSeenAt: now })

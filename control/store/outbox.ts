@@ -17,3 +17,9 @@ export const loadOutbox = (tx: Tx, mesh: MeshName): Promise<OutboxRow[]> =>
 export async function deleteOutbox(tx: Tx, mesh: MeshName, ids: readonly string[]): Promise<void> {
   if (ids.length > 0) await tx.delete(outbox).where(and(eq(outbox.mesh, mesh), inArray(outbox.id, [...ids])))
 }
+
+/** True while the outbox has any work. */
+export async function isAsked(tx: Tx, mesh: MeshName): Promise<boolean> {
+  const rows = await tx.select({ id: outbox.id }).from(outbox).where(eq(outbox.mesh, mesh)).limit(1)
+  return rows.length > 0
+}

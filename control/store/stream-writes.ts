@@ -4,6 +4,7 @@ import { LostRace, type Tx } from '#control/store/database.ts'
 import { items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import {
   chunks,
+  type ItemRow,
   isItemOf,
   isStream,
   kindOf,
@@ -100,16 +101,22 @@ export type Written = {
 /**
  * Writes what differs from the stored items as the next revision of a locked stream, together with `set` on its row.
  * Where nothing differs there is no new revision, and only `set` is stored. Gives back the row as it is now and the
- * revision as a delta (of `rep` streams too, where a body may be empty: those are not for readers).
+ * revision as a delta (of `rep` streams too, where a body may be empty: those are not for readers). `before`: the rows of
+ * these keys, where the caller has read them under the lock.
  */
 export async function writeItems(
   tx: Tx,
   stream: StreamRow,
   writes: readonly Write[],
-  to: { readonly now: number; readonly set?: Partial<Pick<StreamRow, 'srcEpoch' | 'srcSeq' | 'complete'>> },
+  to: {
+    readonly now: number
+    readonly set?: Partial<Pick<StreamRow, 'srcEpoch' | 'srcSeq' | 'complete'>>
+    readonly before?: readonly ItemRow[]
+  },
 ): Promise<Written> {
   const latest = new Map(writes.map((write) => [write.key, write]))
-  const before = new Map((await loadItems(tx, stream, [...latest.keys()])).map((item) => [item.key, item]))
+  const stored = to.before ?? (await loadItems(tx, stream, [...latest.keys()]))
+  const before = new Map(stored.map((item) => [item.key, item]))
   const hashBefore = (key: string) => before.get(key)?.hash ?? ''
   const differing = [...latest.values()].filter((write) => write.hash !== hashBefore(write.key))
   let root = stream.root
