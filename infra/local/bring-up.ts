@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
-import { caFileOf, centreUrl } from './centre.ts'
+import { relative } from 'node:path'
+import { caFileOf, centreUrl, meshRoot } from './centre.ts'
 import type { SandboxPlan } from './plan.ts'
 import { relayStanding } from './relay-standing.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -33,28 +34,40 @@ export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Pro
   sandbox.startFrontDoor()
   const centre = async () => {
     await sandbox.startCentre()
-    progress.done('centre', centreUrl(plan))
+    progress.done('centre', await centreFacts())
     progress.centreUp()
     await Promise.all(late.map((one) => sandbox.startMember(one.plan.name)))
   }
   await Promise.all([centre(), ...early.map((one) => sandbox.startMember(one.plan.name))])
-  await tellRelays()
+  const joined = await joinedRelays()
   const ready = await Promise.all(names.map((name) => sandbox.memberReady(name, podsMs).catch(orWarn)))
-  if (!ready.includes(false)) progress.done('pods', `${names.length} clusters, each with its gateway and pods`)
+  const answering = ready.filter((one) => one !== false).length
+  if (joined.length > 0)
+    progress.done(
+      'clusters',
+      `${joined.join('  ')}  joined, ${answering} gateway${answering === 1 ? '' : 's'} answer${answering === 1 ? 's' : ''}`,
+    )
   await pageCrosses().then(
-    (clusters) => progress.done('shop', `one page view crossed ${clusters.join(' and ')}`),
+    (clusters) => progress.done('shop', `one page view crossed ${clusters.join(' and ')}, mTLS verified`),
     (error: Error) => void orWarn(error),
   )
 
   /** A relay that joined in an earlier run serves from its own state, whatever the centre thinks of it now. */
-  async function tellRelays(): Promise<void> {
+  async function joinedRelays(): Promise<readonly string[]> {
     const lines = await Promise.all(
       plan.clusters.map(async (cluster) => ({ name: cluster.name, ...(await relayStanding(cluster, signal)) })),
     )
-    const joined = lines.filter(({ state }) => state === 'connected').map(({ name }) => name)
-    if (joined.length > 0) progress.done('relays', `${joined.join('  ')}  joined`)
     for (const { name, state, reason } of lines)
       if (state !== 'connected') progress.warn(`✘ relay    ${name} is ${state}: ${reason ?? 'see its log'}`)
+    return lines.filter(({ state }) => state === 'connected').map(({ name }) => name)
+  }
+
+  /** Where it is, the root that every certificate of the mesh leads to, and where all of this is kept. */
+  async function centreFacts(): Promise<string> {
+    const root = await meshRoot(sandbox.api()).catch(() => undefined)
+    const dir = relative(process.cwd(), plan.dir)
+    const where = dir.startsWith('..') ? plan.dir : `./${dir}`
+    return [centreUrl(plan), ...(root === undefined ? [] : [`root ${root.slice(0, 4)}…`]), where].join(' · ')
   }
 
   async function pageCrosses(): Promise<readonly string[]> {
@@ -64,7 +77,8 @@ export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Pro
       const seen = await visit(plan.shop.host, plan.shop.port)
       crossed = [...new Set(seen.clusters)].sort()
       reason = seen.reason ?? `answered by ${crossed.join(', ') || 'nobody'} alone`
-      return seen.ok && crossed.length > 1
+      if (seen.ok && !seen.isMutual) reason = 'a part of it did not see the certificate of its caller'
+      return seen.ok && crossed.length > 1 && seen.isMutual
     }
     await until(pageMs, 'no page view is whole and crosses clusters', whole, signal).catch((cause: Error) => {
       throw new Error(`${cause.message}; the last one: ${reason}`, { cause })

@@ -66,6 +66,14 @@ export async function clusterOf(api: CentreApi, name: string): Promise<Readonly<
   return body as Readonly<Record<string, unknown>>
 }
 
+/** SHA-256 of the mesh's active root certificate, hexadecimal; undefined where there is none. */
+export async function meshRoot(api: CentreApi): Promise<string | undefined> {
+  const { body } = await api.call('GET', '/v1/authorities')
+  const { items = [] } = body as { items?: readonly Readonly<Record<string, unknown>>[] }
+  const sha256 = items.find(({ kind, state }) => kind === 'root' && state === 'active')?.['sha256']
+  return typeof sha256 === 'string' ? sha256 : undefined
+}
+
 /** Registers the cluster where it is not yet, and makes a join token for it. */
 export async function joinTokenFor(
   api: CentreApi,

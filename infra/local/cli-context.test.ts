@@ -32,12 +32,12 @@ function fleet(name: string): SandboxPlan {
 
 test('a second fleet takes no name from the first, says so, and keeps its own', () => {
   const [one, two] = [fleet('one'), fleet('two')]
-  expect(writeCliContext(one, env)).toEqual({ words: '' })
+  expect(writeCliContext(one, env)).toEqual({ words: '', name: 'sandbox' })
   const second = writeCliContext(two, env)
   expect(second.words).toBe('--context sandbox-2 ')
   expect(second.told).toContain('context sandbox-2; sandbox is one of another directory')
   expect(writeCliContext(two, env)).toEqual(second)
-  expect(writeCliContext(one, env)).toEqual({ words: '' })
+  expect(writeCliContext(one, env)).toEqual({ words: '', name: 'sandbox' })
   expect(file().current).toBe('sandbox')
   expect(file().contexts).toMatchObject({ sandbox: { caFile: caFileOf(one) }, 'sandbox-2': { caFile: caFileOf(two) } })
 })
@@ -46,7 +46,7 @@ test('the name of a fleet that was deleted is free, and a context of the user’
   const [one, two] = [fleet('one'), fleet('two')]
   writeCliContext(one, env)
   rmSync(one.dir, { recursive: true })
-  expect(writeCliContext(two, env)).toEqual({ words: '' })
+  expect(writeCliContext(two, env)).toEqual({ words: '', name: 'sandbox' })
   writeFileSync(path(), 'current: own\ncontexts: { own: { url: a }, sandbox: { url: b } }\n')
   expect(writeCliContext(two, env).words).toBe('--context sandbox-2 ')
   expect(file().contexts['sandbox']).toEqual({ url: 'b' })

@@ -7,8 +7,8 @@ import { controlSocket } from './control-door.ts'
 import { relayAddress, type SandboxPlan, statusPort } from './plan.ts'
 import { replaceFile } from './replace-file.ts'
 
-/** How the CLI finds the sandbox: the words for its command line (none where the sandbox is current), and what to tell the user. */
-export type CliContext = { readonly words: string; readonly told?: string }
+/** How the CLI finds the sandbox: the words for its command line (none where the sandbox is current), its name where it was written, and what to tell the user. */
+export type CliContext = { readonly words: string; readonly name?: string; readonly told?: string }
 
 type Known = { readonly caFile?: unknown }
 
@@ -36,8 +36,12 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
     const relays = { ...(known[name] as { relays?: object } | undefined)?.relays, ...context.relays }
     replaceFile(path, stringify({ ...before, current, contexts: { ...known, [name]: { ...context, relays } } }), 0o600)
     const words = current === name ? '' : `--context ${name} `
-    if (name === 'sandbox') return { words }
-    return { words, told: `the command line knows this fleet as context ${name}; sandbox is one of another directory` }
+    if (name === 'sandbox') return { words, name }
+    return {
+      words,
+      name,
+      told: `the command line knows this fleet as context ${name}; sandbox is one of another directory`,
+    }
   } catch (error) {
     const words = `--url ${centreUrl(plan)} --ca-file ${context.caFile} --key-file ${context.keyFile} `
     return {

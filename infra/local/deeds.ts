@@ -128,10 +128,11 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
         `the join token leads to ${token.url}, and this sandbox's centre is ${centreUrl(plan)}: make one with: ` +
           `isthmus token create ${name}`,
       )
-    if (sandbox.centreState() !== 'alive')
+    const centre = sandbox.centreState()
+    if (centre !== 'alive')
       throw new Problem(
         'unavailable',
-        `a cluster joins at the centre, which is ${sandbox.centreState()}: ${mend('centre')}`,
+        `a cluster joins at the centre, which is ${centre}: ${centre === 'starting' ? 'wait a moment, then repeat' : mend('centre')}`,
       )
     const known = await clusterOf(sandbox.api(), name)
     const where =

@@ -6,21 +6,21 @@ import { bringUp } from './bring-up.ts'
 import { centreUrl } from './centre.ts'
 import { checkAddresses } from './check-addresses.ts'
 import { type CliContext, writeCliContext } from './cli-context.ts'
-import { type ControlDoor, controlSocket, serveControl } from './control-door.ts'
-import { openDeeds } from './deeds.ts'
 import { faultOf } from './fault.ts'
-import { type Keys, listenToKeys } from './keys.ts'
+import { type Foreground, openForeground } from './foreground.ts'
 import { endLeftBehind, supervisorIn } from './left-behind.ts'
+import { machineFacts, startedAt } from './machine-facts.ts'
 import { takeTurn } from './one-at-a-time.ts'
-import { openWatch, type Watched } from './open-watch.ts'
 import { parseOptions } from './options.ts'
 import { planSandbox, type SandboxPlan, smokeEnvironment } from './plan.ts'
-import { openSandbox, type Sandbox } from './sandbox.ts'
+import { openSandbox } from './sandbox.ts'
 import { emptyDirectory, openDirectory, refuseOtherAddresses, rememberAddresses } from './sandbox-directory.ts'
+import { openScreen } from './screen.ts'
 import { smoke } from './smoke.ts'
 
 // `npm start`: the sandbox federation in the foreground. Ends on Ctrl-C with nothing left behind.
-const started = Date.now()
+const started = startedAt(process.env, Date.now())
+const screen = openScreen(process.stdout, process.env)
 const root = join(import.meta.dirname, '../..')
 /** What a stopping sandbox hears: the signal that asked, or `q`. */
 type Asked = NodeJS.Signals | 'q'
@@ -29,11 +29,6 @@ type Asked = NodeJS.Signals | 'q'
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
 process.umask(0o077)
 process.exit(await main())
-
-/** The plan with the clusters that the sandbox has now. */
-function planOf(sandbox: Sandbox, plan: SandboxPlan): SandboxPlan {
-  return { ...plan, clusters: sandbox.members.map((one) => one.plan) }
-}
 
 async function main(): Promise<number> {
   const stopping = new AbortController()
@@ -51,6 +46,7 @@ async function main(): Promise<number> {
     return await run(options)
   } catch (error) {
     if (asked !== undefined) return exitCodeOf(asked)
+    screen.close()
     process.stderr.write(`✘ ${faultOf(error)}\n`)
     if (options.smoke) lastLine({ requests: 0, crossCluster: 0, failed: 0, error: faultOf(error).split('\n')[0] })
     return 1
@@ -77,6 +73,7 @@ async function main(): Promise<number> {
       if (!fresh && !smoking) refuseOtherAddresses(plan)
       const faults = left > 0 ? await onceReleased(plan) : await checkAddresses(plan)
       if (faults.length > 0) throw new Error(faults.join('\n✘ '))
+      done('machine', await machineFacts(envoy))
       if (fresh || smoking) emptyDirectory(plan.dir)
       rememberAddresses(plan)
       return await play(plan, envoy, addresses, smoking)
@@ -102,38 +99,28 @@ async function main(): Promise<number> {
     )
     const sandbox = openSandbox({ root, plan, envoy, say })
     onSecond = () => void sandbox.kill()
-    let keys: Keys | undefined
-    let watched: Watched | undefined
-    let control: ControlDoor | undefined
+    let foreground: Foreground | undefined
     try {
       let context: CliContext = { words: '' }
+      const writeContext = () => {
+        const clusters = sandbox.members.map((one) => one.plan)
+        return writeCliContext({ ...plan, clusters }, process.env)
+      }
       const centreUp = () => {
-        if (!smoking) context = writeCliContext(plan, process.env)
+        if (!smoking) context = writeContext()
       }
       await untilAsked(bringUp(sandbox, plan, { done, centreUp, warn: say }, stopping.signal))
       if (smoking) {
-        const seconds = Math.round((Date.now() - started) / 100) / 10
-        const { ok, ...result } = await untilAsked(smoke(sandbox, plan, seconds, say, stopping.signal))
+        const { ok, ...result } = await untilAsked(smoke(sandbox, plan, seconds(), say, stopping.signal))
         await sandbox.stop()
         lastLine(result)
         return ok ? 0 : 1
       }
-      const shown = await openWatch(sandbox, plan, () => undefined)
-      watched = shown
-      const deeds = openDeeds({
-        ...{ sandbox, plan, did: shown.traffic.did },
-        onAdded: () => void writeCliContext(planOf(sandbox, plan), process.env),
-      })
-      control = await serveControl({ path: controlSocket(plan), sandbox, deeds, say })
-      keys = listenToKeys({ sandbox, deeds, say, quit: () => ask('q') })
-      if (context.told !== undefined) say(`  ${context.told}`)
-      say(`Ready. ${addresses} · second terminal: npx --no isthmus ${context.words}status   (Ctrl-C ends)`)
-      if (keys) say(keys.help)
+      const quit = () => ask('q')
+      foreground = await openForeground({ sandbox, plan, screen, addresses, writeContext, context, quit })
       return await untilAsked(new Promise<number>(() => undefined)).catch(() => 0)
     } finally {
-      keys?.close()
-      control?.close()
-      watched?.close()
+      foreground?.close()
       if (asked !== undefined) say('stopping …')
       await sandbox.stop()
     }
@@ -163,7 +150,12 @@ function exitCodeOf(asked: Asked): number {
 }
 
 function done(what: string, facts: string): void {
-  say(`✔ ${what.padEnd(8)} ${facts.padEnd(70)} ${((Date.now() - started) / 1000).toFixed(1)} s`)
+  screen.done(what, facts, seconds())
+}
+
+/** Since the user's command, rounded to tenths. */
+function seconds(): number {
+  return Math.round((Date.now() - started) / 100) / 10
 }
 
 function lastLine(result: object): void {
@@ -171,5 +163,5 @@ function lastLine(result: object): void {
 }
 
 function say(line: string): void {
-  process.stdout.write(`${line}\n`)
+  screen.say(line)
 }

@@ -9,16 +9,16 @@ export type Visit = {
   readonly clusters: readonly string[]
   /** The same by service: productpage, details, reviews, and ratings where reviews asked it. */
   readonly clusterByService: Readonly<Record<string, string>>
+  /** Each part behind the first took its caller for who it was, by the certificate that it showed. */
+  readonly isMutual: boolean
   readonly reason?: string
 }
 
+type Served = { cluster: string; caller?: string }
 type View = {
-  served?: { cluster: string }
-  details?: { body?: { served: { cluster: string } }; failed?: string }
-  reviews?: {
-    body?: { served: { cluster: string }; ratings?: { served?: { cluster: string }; failed?: string } }
-    failed?: string
-  }
+  served?: Served
+  details?: { body?: { served: Served }; failed?: string }
+  reviews?: { body?: { served: Served; ratings?: { served?: Served; failed?: string } }; failed?: string }
 }
 
 const openMax = 1000
@@ -33,7 +33,8 @@ export function visit(host: string, port: number): Promise<Visit> {
       const clusterByService = view ? clustersOf(view) : {}
       const clusters = Object.values(clusterByService)
       const ms = performance.now() - started
-      resolve({ at, ms, ok, clusters, clusterByService, ...(reason === undefined ? {} : { reason }) })
+      const isMutual = view !== undefined && wasMutual(view)
+      resolve({ at, ms, ok, clusters, clusterByService, isMutual, ...(reason === undefined ? {} : { reason }) })
     }
     const request = get({ host, port, path: '/api/v1/products/0', agent, timeout: 20_000 }, (answer) => {
       const parts: Buffer[] = []
@@ -68,6 +69,16 @@ const clustersOf = ({ served, details, reviews }: View): Record<string, string> 
       ['ratings', reviews?.body?.ratings?.served] as const,
     ].flatMap(([service, by]) => (by ? [[service, by.cluster]] : [])),
   )
+
+function wasMutual({ served, details, reviews }: View): boolean {
+  const ratings = reviews?.body?.ratings?.served
+  const calls = [
+    [served, details?.body?.served],
+    [served, reviews?.body?.served],
+    ...(ratings ? [[reviews?.body?.served, ratings]] : []),
+  ]
+  return calls.every(([from, to]) => from && to?.caller?.startsWith(`spiffe://${from.cluster}.`))
+}
 
 const faultOf = (view: View | undefined): string | undefined =>
   view?.details?.failed ?? view?.reviews?.failed ?? view?.reviews?.body?.ratings?.failed

@@ -29,6 +29,8 @@ const tasks = {
   types: { command: ['tsc', '-p', '.'] },
 }
 
+const startedAt = Date.now()
+
 async function main([name, ...args]) {
   const task = tasks[name]
   if (!task) throw new SetupError(`"${name ?? ''}" is no task: say one of ${Object.keys(tasks).join(', ')}.`)
@@ -41,6 +43,7 @@ async function main([name, ...args]) {
     ...task.env,
     PATH: [bin, process.env.PATH].join(delimiter),
     ...(envoy && { ISTHMUS_ENVOY: envoy }),
+    ISTHMUS_STARTED_AT: String(startedAt),
   })
 }
 
