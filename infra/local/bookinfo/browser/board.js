@@ -2,7 +2,7 @@
 import { clockOf, colourOf, inColour, lengthOf, safe, timeOf } from './text.js'
 
 const shiftsShown = 5
-const recentMs = 10_000
+const recentMs = 3000
 
 /** States of a cluster whose pods answer nobody; in all others it does its work, or part of it. */
 const gone = new Set(['dead', 'paused', 'silent'])
@@ -16,11 +16,14 @@ export function clusterCards(state, service, now) {
   return state.clusters.map((one) => clusterCard(one, service, Math.round(shareOf(one.name) * 100), now)).join('')
 }
 
+/** A cluster that does not reach the centre works on with what it knows: nothing to be alarmed about. */
+const words = { 'cut-off': 'on its own' }
+
 function clusterCard(cluster, service, share, now) {
   const { name, region, state, note, knowsSinceMs, revision } = cluster
   const known = typeof knowsSinceMs === 'number' ? `${lengthOf(now - knowsSinceMs)} old` : 'nothing yet'
   return `<li class="member ${gone.has(state) ? 'gone' : colourOf(name)}" data-key="${safe(name)}" data-state="${safe(state)}">
-<h3>${safe(name)}</h3><p class="state">${safe(state)}</p><p class="region">${safe(region)}${note === undefined ? '' : ` · <span title="${safe(note)}">${safe(note)}</span>`}</p>
+<h3>${safe(name)}</h3><p class="state" title="${safe(note ?? '')}">${safe(words[state] ?? state)}</p><p class="region">${safe(region)}${note === undefined || state === 'cut-off' ? '' : ` · <span title="${safe(note)}">${safe(note)}</span>`}</p>
 <dl><div><dt>knows</dt><dd>${known}</dd></div><div><dt>revision</dt><dd>${safe(revision ?? '–')}</dd></div></dl>
 <p class="share"><svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="${share}" height="1"/></svg><span>${share} % of ${safe(service)}</span></p></li>`
 }
@@ -46,7 +49,7 @@ export function countedLine({ counted }) {
 
 const number = (value) => safe(Number(value).toLocaleString('en-GB').replaceAll(',', ' '))
 
-/** Who answered `service` in the last ten seconds, most first: also the key to the strip's colours. */
+/** Who answered `service` in the last seconds, most first: also the key to the strip's colours. */
 export function legend({ requests }, service, now) {
   const recent = requests.filter((one) => one.atMs > now - recentMs)
   const counts = new Map()

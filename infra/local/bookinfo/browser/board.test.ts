@@ -24,7 +24,7 @@ const state = {
 }
 const text = (html: string) => html.replace(/<[^>]+>/g, ' ').replace(/\s+/g, ' ')
 
-test('a card says its state, how old what it knows is, and its share of ten seconds; one that is gone is grey', () => {
+test('a card says its state, how old what it knows is, and its share of the last seconds; one that is gone is grey', () => {
   const cards = clusterCards(state, 'reviews', now)
   expect(text(cards)).toContain('virginia-1 alive us-east-1 knows 12 s old revision 41 100 % of reviews')
   expect(cards).toContain('class="member gone" data-key="ireland-1"')
