@@ -34,26 +34,33 @@ export function readObjects(path: string): FileObject[] {
     throw invalid('this is not UTF-8 text (UTF-16 perhaps)', path, `save it as UTF-8: iconv -f UTF-16 -t UTF-8 ${path}`)
   const lines = new LineCounter()
   const documents = parseAllDocuments(bytes.toString('utf8'), { lineCounter: lines })
-  if (!Array.isArray(documents)) return []
-  return documents.flatMap((document) => {
-    const [fault] = document.errors
-    if (fault) {
-      const why = `this is not YAML: ${fault.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '')}`
-      throw invalid(why, `${path}:${lines.linePos(fault.pos[0]).line}`, 'correct that line, then repeat the command')
-    }
-    const { contents } = document
-    if (contents === null) return []
-    const lineOf = (node: unknown) => lines.linePos((isNode(node) ? node.range?.[0] : undefined) ?? 0).line
-    const at = `${path}:${lineOf(contents)}`
-    if (!isMap(contents)) throw invalid('this is not an object', at, 'give it kind and metadata')
-    const items = contents.get('items')
-    if (!/List$/.test(String(contents.get('kind'))) || !isSeq(items))
-      return [objectOf(document.toJS() as Record<string, unknown>, at)]
-    const listed = (document.toJS() as { items: unknown[] }).items
-    return listed.map((item, n) =>
-      objectOf((item ?? {}) as Record<string, unknown>, `${path}:${lineOf(items.items[n])}`),
-    )
-  })
+  const objects = Array.isArray(documents)
+    ? documents.flatMap((document) => {
+        const [fault] = document.errors
+        if (fault) {
+          const why = `this is not YAML: ${fault.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '')}`
+          throw invalid(
+            why,
+            `${path}:${lines.linePos(fault.pos[0]).line}`,
+            'correct that line, then repeat the command',
+          )
+        }
+        const { contents } = document
+        if (contents === null) return []
+        const lineOf = (node: unknown) => lines.linePos((isNode(node) ? node.range?.[0] : undefined) ?? 0).line
+        const at = `${path}:${lineOf(contents)}`
+        if (!isMap(contents)) throw invalid('this is not an object', at, 'give it kind and metadata')
+        const items = contents.get('items')
+        if (!/List$/.test(String(contents.get('kind'))) || !isSeq(items))
+          return [objectOf(document.toJS() as Record<string, unknown>, at)]
+        const listed = (document.toJS() as { items: unknown[] }).items
+        return listed.map((item, n) =>
+          objectOf((item ?? {}) as Record<string, unknown>, `${path}:${lineOf(items.items[n])}`),
+        )
+      })
+    : []
+  if (objects.length > 0) return objects
+  throw invalid('it holds no object', path, 'name a file with Cluster or ServiceExport objects: -f <file>')
 }
 
 function readInput(path: string): Buffer {

@@ -9,12 +9,12 @@ export function configText(row: Row, now: number, paint: Paint = plain): string 
   const { network, region } = entries['self'] ?? {}
   const { trustDomain, members } = entries['trust'] ?? {}
   const names = rowsOf(members).map(({ cluster }) => cell(cluster))
-  const from =
-    row['cause'] === undefined ? '' : `, ${age(row['at'], now)} ago: ${cell(row['cause'])} by ${cell(row['author'])}`
   const facts: [string, string][] = [
     ['cluster', cell(row['cluster'])],
-    ['revision', `${cell(row['revision'])}${from}`],
-    ...(row['hash'] === undefined ? [] : [['hash', cell(row['hash']).slice(0, 12)] as [string, string]]),
+    ['revision', `${cell(row['revision'])}${row['at'] === undefined ? '' : `, ${age(row['at'], now)} ago`}`],
+    ...named('cause', row['cause']),
+    ...named('author', row['author']),
+    ...named('hash', row['hash']?.toString().slice(0, 12)),
     ['network', `${cell(network)}, region ${cell(region)}`],
     ['trust domain', `${cell(trustDomain)}; members: ${names.join(', ') || '–'}`],
   ]
@@ -41,6 +41,7 @@ export function configText(row: Row, now: number, paint: Paint = plain): string 
   ].join('')
 }
 
+const named = (name: string, value: unknown): [string, string][] => (value === undefined ? [] : [[name, cell(value)]])
 const rowsOf = (value: unknown): readonly Row[] => (Array.isArray(value) ? (value as Row[]) : [])
 
 const partsIn = (entries: Entries, prefix: string): [string, Row][] =>

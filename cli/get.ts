@@ -96,7 +96,9 @@ export const noneOf = (noun: Noun, { cluster, service }: Asked): string => {
 
 /** The centre's words without its paths, and the command that shows what there is. */
 function notThere(noun: Noun, { name = '', revision }: Asked, cause: Problem): Problem {
-  const why = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
+  const said = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
+  // A name of another form than its noun has is no route of the API.
+  const why = said.startsWith('there is no GET ') ? `there is no ${name} among the ${noun.name}` : said
   const service = name.split('/').slice(-2).join('/')
   const seen =
     revision !== undefined

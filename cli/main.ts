@@ -10,7 +10,7 @@ const { stdout, stderr, env } = process
 stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
   const why = `the output cannot be written: ${fileFault(error)}`
-  stderr.write(failureText('output', refusal({ kind: 'unavailable', why, ...lost })))
+  stderr.write(failureText('', refusal({ kind: 'unavailable', why, ...lost })))
   process.exit(1)
 })
 const lost = { on: 'standard output', mend: 'make room, or send it elsewhere' }

@@ -30,7 +30,9 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
     .option('--key-file <file>', 'file with an operator’s key (or ISTHMUS_API_KEY, the key itself)')
     .option('--ca-file <file>', 'PEM of the CA of the centre’s certificate (or ISTHMUS_CA_FILE)')
     .helpOption('-h, --help', 'explains a command')
-    .helpCommand(false)
+    .addHelpCommand(
+      new Command('help').argument('[command]').description('explains a command').helpGroup('This command:'),
+    )
     .exitOverride()
     .configureOutput({
       writeOut: io.out,
@@ -102,6 +104,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
 /** What is not understood is told as every other failure is, with the help of that very command. */
 function explainUsage(command: Command, io: Io): void {
   const path = pathOf(command)
+  if (path !== '') command.helpCommand(false)
   command.configureOutput({
     outputError: (text) => {
       const why = text
@@ -110,7 +113,7 @@ function explainUsage(command: Command, io: Io): void {
         .replaceAll(/\s*\n\s*/g, ' ')
       const mend = `isthmus ${path && `${path} `}--help`
       const on = `isthmus ${path}`.trim()
-      io.err(failureText(path || 'the command line', new Problem('invalid', why, { extra: { on, mend } })))
+      io.err(failureText(path, new Problem('invalid', why, { extra: { on, mend } })))
     },
   })
   for (const one of command.commands) explainUsage(one, io)

@@ -1,6 +1,6 @@
 import { askRelays, awayHead, silentText } from '#cli/ask-relays.ts'
 import type { Centre } from '#cli/context.ts'
-import { placed, refusal } from '#cli/failure.ts'
+import { refusal } from '#cli/failure.ts'
 import type { Asked, Read } from '#cli/get.ts'
 import { cell, type Row } from '#cli/output.ts'
 import type { Problem } from '#mesh/model/problem.ts'
@@ -42,7 +42,7 @@ function wanted(row: Row, { name, cluster, service }: Asked): boolean {
 /** The configs that the relays serve by: one, whole, where a name is given. Throws `why` where no relay can say. */
 export async function servedConfigs(centre: Centre, asked: Asked, why: Problem): Promise<Read> {
   const { name, revision, history } = asked
-  if (revision !== undefined || history) throw placed(why, { mend: 'only the centre keeps history: isthmus status' })
+  if (revision !== undefined || history) throw historyless(why)
   const relays = Object.entries(centre.relays).filter(([cluster]) => name === undefined || cluster === name)
   const from = { ...centre, relays: Object.fromEntries(relays) }
   const [answers, statuses] = await Promise.all([askRelays(from, '/config'), askRelays(from)])
@@ -59,14 +59,19 @@ export async function servedConfigs(centre: Centre, asked: Asked, why: Problem):
   return { rows, single, above: (now: number) => awayHead(statuses, why, now), below: () => below(silentText(answers)) }
 }
 
+const historyless = (why: Problem): Problem =>
+  refusal({
+    ...{ kind: why.kind, why: `${why.message}, and only the centre keeps history`, on: String(why.extra['on'] ?? '') },
+    ...{ mend: String(why.extra['mend'] ?? 'isthmus status'), cause: why },
+  })
+
 /** Says that the relays were asked as well. */
 export function nobodyAnswers(relays: object, why: Problem, context = '<context>'): Problem {
   const names = Object.keys(relays)
   const { kind, message, extra } = why
   const start = String(extra['mend'] ?? 'isthmus status')
   const say = `or say where a relay is: isthmus context add ${context} --relay <cluster>=http://<host>:15014`
-  const theirs =
-    names.length === 0 ? 'no relay is known to ask instead' : `neither do the relays of ${names.join(', ')}`
+  const theirs = names.length === 0 ? 'no relay is known to ask instead' : `no relay does: ${names.join(', ')}`
   return refusal({
     ...{ kind, why: `${message}, and ${theirs}`, on: String(extra['on'] ?? ''), cause: why },
     mend: names.length === 0 ? `${start}; ${say}` : start,

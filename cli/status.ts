@@ -128,6 +128,14 @@ function attention(status: Status, paint: Paint): string {
       .map((one) => `${cell(cluster['name'])}  ${cell(one['reason'])}: ${typeable(cell(one['message']))}`),
   )
   // Where its relay is asked that one says more.
+  const ofConfigs = status.configs
+    .filter((one) => !status.relays[cell(one['cluster'])])
+    .flatMap((one) =>
+      rowsOf(one['conditions']).map(
+        (of) =>
+          `${cell(one['cluster'])}  ${cell(of['object'])}  ${cell(of['reason'])}: ${typeable(cell(of['message']))}`,
+      ),
+    )
   const ofGateways = status.gateways
     .filter((one) => one['state'] === 'down' && !status.relays[cell(one['cluster'])])
     .map(
@@ -145,7 +153,7 @@ function attention(status: Status, paint: Paint): string {
     ...rowsOf(relay?.['quarantined']).map((one) => `${name}  ${refused(one)}; see: ${self} proxies --cluster ${name}`),
   ])
   const ofCentre = (status.centre.attention ?? []).map((text) => `centre  ${typeable(text)}`)
-  const lines = [...ofCentre, ...ofClusters, ...ofGateways, ...ofRelays].map(harmless)
+  const lines = [...ofCentre, ...ofClusters, ...ofConfigs, ...ofGateways, ...ofRelays].map(harmless)
   return lines.length === 0
     ? ''
     : `\n${paint('slow', 'Needs attention')}\n${lines.map((line) => `  ${line}\n`).join('')}`

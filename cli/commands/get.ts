@@ -1,6 +1,6 @@
 import { Argument, type Command } from 'commander'
 import { type Asked, checkAsked, noneOf, readAsked } from '#cli/get.ts'
-import { type Noun, nounNames, nounOf } from '#cli/nouns.ts'
+import { type Noun, nounOf, nouns } from '#cli/nouns.ts'
 import { render } from '#cli/output.ts'
 import { outputOption, type Shape, type Tools, watchOption } from '#cli/tools.ts'
 import { show } from '#cli/watch.ts'
@@ -19,13 +19,15 @@ const shortForms: readonly (readonly [word: string, noun: string, shows: string]
   ['events', 'audit-events', 'who did what, newest first'],
 ]
 
+const shortNames = nouns.map(({ name, short }) => `  ${name.padEnd(16)} ${short.join(', ')}`).join('\n')
+
 /** `get <noun> [name]` for every noun, and the words that stand for it. */
 export function getCommands(program: Command, tools: Tools): void {
   const get = program
     .command('get')
     .description('shows objects of a noun')
     .helpGroup('To see:')
-    .addArgument(new Argument('<noun>', nounNames))
+    .addArgument(new Argument('<noun>', 'one of those below'))
     .argument('[name]', 'only this one')
     .addOption(outputOption())
     .addOption(watchOption())
@@ -33,6 +35,7 @@ export function getCommands(program: Command, tools: Tools): void {
     .option('--service <[namespace/]name>', 'only this service; a name alone: in every namespace')
     .option('--revision <number>', 'an earlier revision; for cluster-configs')
     .option('--history', 'all revisions, newest first; for cluster-configs')
+  get.addHelpText('after', `\nNouns and their short forms:\n${shortNames}`)
   get.action((said: string, name: string | undefined, options: GetOptions) =>
     shown(tools, nounOf(said), { ...options, name }),
   )

@@ -23,7 +23,10 @@ const tasks = {
     command: ['vitest', 'run', 'tests/contract/faults.test.ts', 'tests/contract/channel.test.ts'],
     env: { ISTHMUS_FAULTS: process.env.ISTHMUS_FAULTS ?? '300' },
   },
-  golden: { command: ['vitest', 'run', 'mesh/translate'], env: { UPDATE_GOLDEN: '1' } },
+  golden: {
+    command: ['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts'],
+    env: { UPDATE_GOLDEN: '1' },
+  },
   bench: { command: ['node', 'tests/bench/main.ts'], bundles: true },
   lint: { command: ['biome', 'check'] },
   types: { command: ['tsc', '-p', '.'] },

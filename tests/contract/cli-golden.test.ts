@@ -1,0 +1,180 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { nouns } from '#cli/nouns.ts'
+import { hearingsOf } from '#functions/api/hearings.ts'
+import { type CliFleet, openCliFleet, steadyText, transcript } from '#tests/support/cli-fleet.ts'
+import { root } from '#tests/support/parts.ts'
+
+// What a person sees of every command: its help, its table, its JSON, its errors. `npm run golden` writes the files anew.
+
+const testdata = join(root, 'cli/testdata')
+const update = process.env['UPDATE_GOLDEN'] === '1'
+
+let fleet: CliFleet
+let steady: (text: string) => string
+beforeAll(async () => {
+  fleet = await openCliFleet()
+  steady = steadyText(fleet, root)
+})
+afterAll(() => fleet.close())
+
+type Run = readonly string[] | { readonly away: readonly string[] }
+const away = (...args: string[]): Run => ({ away: args })
+const words = (line: string): string[] => line.split(' ')
+
+/** Those that see: by file, what is typed one after another. */
+const seeing: Readonly<Record<string, readonly Run[]>> = {
+  isthmus: [['--help'], ['--version'], [], ['frob'], ['--frob'], words('--context nowhere status')],
+  status: [words('status --help'), ['status'], words('status -o json'), away('status'), away('status', '-o', 'json')],
+  get: [
+    words('get --help'),
+    words('get pods'),
+    words('get clusters --service x'),
+    words('get clusters --history'),
+    ['get'],
+  ],
+  version: [words('version --help'), ['version'], words('version -o json'), away('version')],
+  sandbox: ['', ...['kill', 'pause', 'restore', 'partition', 'add', 'call'].map((one) => `${one} `)].map((one) =>
+    words(`sandbox ${one}--help`),
+  ),
+  completion: [words('completion --help'), words('completion bash'), words('completion zsh'), words('completion fish')],
+  proxies: [
+    ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
+    ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],
+  ],
+  endpoints: [words('endpoints --help'), ['endpoints'], away('endpoints'), away('endpoints', '-o', 'json')],
+  'cluster-config': [
+    ...[words('cluster-config --help'), words('cluster-config paris-1'), words('cluster-config paris-1 -o json')],
+    ...[words('cluster-config paris-1 --history'), words('cluster-config nobody')],
+    ...[words('cluster-config paris-1 --revision 99'), away('cluster-config', 'paris-1')],
+    ...[away('cluster-config', 'oslo-1'), away('cluster-config', 'paris-1', '--history')],
+  ],
+  ...Object.fromEntries(
+    ['clusters', 'services', 'exports', 'imports', 'gateways', 'events'].map((word) => [
+      word,
+      [[word, '--help'], [word], away(word)],
+    ]),
+  ),
+  ...Object.fromEntries(
+    nouns.map(({ name }): [string, Run[]] => [
+      `get-${name}`,
+      [
+        ['get', name],
+        ['get', name, '-o', 'json'],
+        ['get', name, 'nobody'],
+      ],
+    ]),
+  ),
+  context: [
+    ...['--help', 'list --help', 'use --help', 'add --help', 'delete --help', 'list', 'list -o json', 'use nowhere'],
+    ...['add new', 'add new --url http://x', 'add golden --relay paris', 'delete nowhere'],
+    ...['--url https://other.test add other', 'use other', 'list', 'use golden', 'delete other'],
+  ].map((line) => words(line.startsWith('--url') ? line.replace('add', 'context add') : `context ${line}`)),
+}
+
+const file = (name: string): string => join(fleet.home, name)
+
+/** Those that change: later ones see what earlier ones did. */
+const changing: Readonly<Record<string, () => readonly Run[]>> = {
+  cluster: () =>
+    [
+      ...['--help', 'create --help', 'delete --help', 'create tokyo-1 --region ap-1', 'create tokyo-1 --region ap-1'],
+      ...['create EU_West.1', 'create', 'delete nobody', 'delete tokyo-1'],
+    ].map((line) => words(`cluster ${line}`)),
+  token: () =>
+    ['--help', 'create --help', 'create rome-1', 'create rome-1 -o json', 'create nobody', 'create'].map((line) =>
+      words(`token ${line}`),
+    ),
+  key: () =>
+    [
+      ...['--help', 'create --help', 'revoke --help', 'create ops --role operator --expires 90d', 'create ops -o json'],
+      ...[
+        `create auto --out ${file('auto.key')}`,
+        `create auto --out ${file('auto.key')}`,
+        'create ops --expires soon',
+      ],
+      ...['create ops --role king', 'revoke ops', 'revoke ci', 'revoke nobody', 'revoke'],
+    ].map((line) => words(`key ${line}`)),
+  apply: () => [
+    words('apply --help'),
+    ...['good', 'mixed', 'broken', 'empty', 'other', 'list'].map((name) => [
+      'apply',
+      '-f',
+      file(`${name}.yaml`),
+      '--dry-run',
+    ]),
+    ...['good', 'good', 'mixed', 'utf16', 'nothing'].map((name) => ['apply', '-f', file(`${name}.yaml`)]),
+    ['apply'],
+  ],
+  delete: () => [
+    words('delete --help'),
+    ['delete', '-f', file('good.yaml'), '--dry-run'],
+    ['delete', '-f', file('good.yaml')],
+    ['delete', '-f', file('good.yaml')],
+  ],
+}
+
+const narrowing =
+  'kind: ServiceExport\nmetadata: { name: reviews, namespace: bookinfo }\nspec: { consumers: [oslo-1] }\n'
+const inputs: Readonly<Record<string, string>> = {
+  'good.yaml': `kind: Cluster\nmetadata: { name: kyoto-1 }\nspec: { region: ap-1 }\n---\n${narrowing}`,
+  'mixed.yaml': `${narrowing}---\nkind: Gateway\nmetadata: { name: g }\n---\nkind: Cluster\nmetadata: { name: No_Label }\n`,
+  'broken.yaml': 'kind: Cluster\nmetadata: { name: x\nspec: {}\n',
+  'empty.yaml': '# nothing\n',
+  'other.yaml': 'apiVersion: cluster.x-k8s.io/v1beta1\nkind: Cluster\nmetadata: { name: x }\n',
+  'list.yaml': `kind: List\nitems:\n  - kind: Cluster\n    metadata: { name: nara-1 }\n  - kind: Cluster\n`,
+  'utf16.yaml': Buffer.from('kind: Cluster\n', 'utf16le').toString('latin1'),
+}
+
+async function told(runs: readonly Run[]): Promise<string> {
+  const parts: string[] = []
+  for (const run of runs) {
+    const args = 'away' in run ? run.away : run
+    fleet.away = 'away' in run
+    const text = transcript(args, await fleet.run(args))
+    parts.push(steady(fleet.away ? `# The centre is away.\n${text}` : text))
+  }
+  fleet.away = false
+  return parts.join('\n')
+}
+
+function expectGolden(name: string, text: string): void {
+  const path = join(testdata, `${name}.txt`)
+  if (update) {
+    mkdirSync(testdata, { recursive: true })
+    writeFileSync(path, text)
+  }
+  expect(text).toBe(existsSync(path) ? readFileSync(path, 'utf8') : undefined)
+}
+
+test.each(Object.entries(seeing))('%s', async (name, runs) => expectGolden(name, await told(runs)))
+
+test('what the centre says of itself, and of a cluster whose reports it refuses, stands in status', async () => {
+  const { door, centre } = fleet.centre
+  const calm = door.attention
+  const relay = (await fleet.centre.admin('GET', '/v1/clusters/paris-1')).body
+  Object.assign(door, {
+    attention: () => ['publishing fails since 12:00: the store takes no writes; free space on its disk'],
+  })
+  hearingsOf(centre).set(String(relay['id']), { refusedFor: 'item export/a/b: no such port' })
+  expectGolden('status-attention', await told([['status']]))
+  hearingsOf(centre).clear()
+  Object.assign(door, { attention: calm })
+})
+
+test.each(Object.entries(changing))('%s', async (name, runs) => {
+  for (const [input, text] of Object.entries(inputs)) fleet.file(input, text)
+  expectGolden(name, await told(runs()))
+})
+
+test('every command has a golden file, and none is left over', async () => {
+  const { out } = await fleet.run(['_complete', '--', ''])
+  const commands = out.split('\n').flatMap((line) => line.split('\t')[0] || [])
+  const programs = ['serve', 'relay', 'proxy', 'help']
+  const wanted = [...Object.keys(seeing), ...Object.keys(changing), 'status-attention'].map((name) => `${name}.txt`)
+  if (update) for (const stray of readdirSync(testdata)) if (!wanted.includes(stray)) rmSync(join(testdata, stray))
+  expect(readdirSync(testdata).toSorted()).toEqual(wanted.toSorted())
+  const untold = commands.filter((name) => !programs.includes(name) && !wanted.includes(`${name}.txt`))
+  expect(untold).toEqual([])
+})
