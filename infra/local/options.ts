@@ -10,9 +10,11 @@ Three clusters on this machine, and a shop whose requests cross them. Stays in t
   --help   this
 
 Keys, in the terminal where it runs:
-  1 2 3    kill virginia-1, virginia-2 or ireland-1; again: bring it back
+  1 2 3    kill virginia-1, virginia-2 or ireland-1; again: bring it back (further numbers: clusters that joined)
   c        the same with the centre
+  j        join a fourth cluster, tokyo-1
   q        end, as does Ctrl-C
+In a second terminal: npx --no isthmus sandbox --help
 
 Environment:
 ${rows(settings)}

