@@ -25,7 +25,6 @@ export type Sandbox = {
   killCentre(): Promise<void>
   /** SIGSTOP: who calls it waits for an answer that does not come. */
   pauseCentre(): void
-  centreRuns(): boolean
   centreState(): 'alive' | 'starting' | 'dead' | 'paused'
   startMember(name: string): Promise<void>
   /** Starts one more cluster, which joins with that token. Throws why it did not; then nothing of it is left. */
@@ -85,7 +84,6 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
 
   return {
     members,
-    centreRuns: () => centre !== undefined,
     centreState: () => {
       if (centre === undefined) return 'dead'
       if (centrePaused) return 'paused'
