@@ -28,7 +28,7 @@ test('a cut line ends the connections to the centre and no others, and mended it
   const [centre, other] = servers.map((one) => (one.address() as AddressInfo).port)
   const cut = join(dir, 'cut')
   const env = { ISTHMUS_SANDBOX_CUT: cut, ISTHMUS_SANDBOX_CENTRE: `127.0.0.1:${centre}` }
-  const script = join(import.meta.dirname, 'cut-line.ts')
+  const script = join(import.meta.dirname, 'cut-line.js')
   const child = spawn(process.execPath, ['--import', script, '-e', program, String(centre), String(other)], { env })
   let said = ''
   child.stdout.on('data', (part: Buffer) => (said += part.toString()))

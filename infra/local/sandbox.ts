@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { answers } from './answers.ts'
 import { type CentreApi, caFileOf, centreApi, centreUrl, joinTokenFor, keyFileOf } from './centre.ts'
 import { writeAddresses, writeFrontDoor } from './front-door.ts'
@@ -71,7 +72,12 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
       centre: `${plan.centre.host}:${plan.centre.port}`,
       runDir: join(runDir, cluster.name),
       logDir: join(logDir, cluster.name),
-      relayCommand: [node, '--import', join(root, 'infra/local/cut-line.ts'), join(root, 'dist/relay.js')],
+      relayCommand: [
+        node,
+        '--import',
+        pathToFileURL(join(root, 'infra/local/cut-line.js')).href,
+        join(root, 'dist/relay.js'),
+      ],
       proxyCommand: [node, join(root, 'dist/proxy.js')],
       appCommand: [node, join(root, 'infra/local/bookinfo/main.ts')],
       ...{ envoy, say, signal },

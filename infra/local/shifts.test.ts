@@ -64,3 +64,12 @@ test('what is kept of visits is bounded by a minute', () => {
   }
   expect(traffic.visits().length).toBeLessThanOrEqual(611)
 })
+
+test('a clock that is set back leaves no visits of the future', () => {
+  let now = 600_000
+  const traffic = openTraffic(() => now)
+  traffic.saw(visitAt(now, {}))
+  now = 0
+  traffic.look()
+  expect(traffic.visits()).toEqual([])
+})

@@ -55,7 +55,8 @@ export function openTraffic(now: () => number = Date.now): Traffic {
     },
     look: () => {
       const at = now()
-      visits = visits.filter((one) => one.at > at - keptMs)
+      // One of the future was seen before the clock was set back.
+      visits = visits.filter((one) => one.at > at - keptMs && one.at <= at)
       shifts = shifts.map((one) => (at < one.atMs + settledMs + unseenMs ? { ...one, ...costOf(one) } : one))
       known = known.filter(({ atMs }) => atMs > at - settledMs - unseenMs)
       const fresh = changesIn(visits, at).filter(isNews).map(shiftOf)
