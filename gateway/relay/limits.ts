@@ -15,6 +15,8 @@ export type AdsLimits = StreamLimits &
     readonly messageBytes: number
     readonly metadataBytes: number
     readonly requestsPerSecond: number
+    /** Who refuses more often is sent the next response only in the next second. */
+    readonly nacksPerSecond: number
     /** Time for the first request, for a response to leave, and for any sign of life while an answer is due; then the stream ends. */
     readonly firstRequestMs: number
     readonly writeMs: number
@@ -34,6 +36,7 @@ export const adsLimits: AdsLimits = {
   nacksInRow: 256,
   overdueMs: 15_000,
   requestsPerSecond: 2000,
+  nacksPerSecond: 32,
   connections: 10_000,
   connectionsPerAddress: 5000,
   silentMs: 30_000,

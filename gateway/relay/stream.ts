@@ -36,6 +36,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   let writingSince: number | undefined
   let onTheWay = 0
   let requests = 0
+  let refusals = 0
   let heardAt = connectedAt
   let closed = false
 
@@ -63,6 +64,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
 
   const pump = () => {
     if (closed || !proxy || !state || writingSince !== undefined) return
+    if (refusals > hub.limits.nacksPerSecond) return
     if (!hub.budget.mayWrite(identityText(proxy.identity), pump)) return
     const plan = nextResponse(state, hub.now())
     if (!plan) return
@@ -104,7 +106,10 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     const events = onRequest(state, request, hub.now())
     if (events === 'too-many')
       throw new Problem('too-many', `a stream may subscribe to ${hub.limits.names} names; this one asks for more`)
-    for (const event of events) hub.onEvent(event, proxy)
+    for (const event of events) {
+      if (event.kind === 'nack') refusals += 1
+      hub.onEvent(event, proxy)
+    }
     pump()
   }
 
@@ -118,6 +123,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     tick: (now) => {
       if (requests > hub.limits.requestsPerSecond) call.resume()
       requests = 0
+      refusals = 0
       if (!proxy && now - connectedAt > hub.limits.firstRequestMs)
         return end(
           new Problem('unavailable', `no request within ${hub.limits.firstRequestMs} ms of the stream's start`),

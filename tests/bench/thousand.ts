@@ -57,7 +57,7 @@ export async function measureThousand(scale: ThousandScale, say: (text: string) 
       ...{ openFloor: open, honest: scale.honest },
     })
     say('hostile company: measured')
-    const remotes = await measureRemotes(mesh, scale.further)
+    const remotes = await measureRemotes(mesh, generator, scale.further)
     return { scale, fanOut, sustained, hostile, remotes, floor: held, generator: await generator.order('cpu', {}) }
   } finally {
     generator.stop()

@@ -165,6 +165,15 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
     expect(later.names(typeUrls.cluster)).toHaveLength(40)
   })
 
+  test('a client that refuses without end is sent so many responses a second', async () => {
+    const { server } = await start(many(40), { nacksPerSecond: 4 })
+    const began = performance.now()
+    proxy(server, mode, { node: nodeFor('bad'), refuses: () => 'no' })
+    await eventually(() => server.observables().nacks >= 8)
+    const seconds = Math.ceil((performance.now() - began) / 1000)
+    expect(server.observables().nacks).toBeLessThanOrEqual((seconds + 1) * 5)
+  })
+
   test('refused by two identities: whoever holds nothing still judges for itself', async () => {
     const { server } = await start(small())
     const refuses = (_: string, name: string) => (name === 'b' ? 'bad b' : undefined)

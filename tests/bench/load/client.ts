@@ -137,7 +137,7 @@ export function loadProxy(
     opened.once('close', () => {
       if (session === opened) given.onEnd()
     })
-    opened.once('connect', () => opened.setLocalWindowSize(window))
+    opened.once('connect', () => opened.destroyed || opened.setLocalWindowSize(window))
     const call = opened.request({
       ':method': 'POST',
       ':path': '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
@@ -147,7 +147,6 @@ export function loadProxy(
     stream = call
     call.on('error', () => undefined)
     call.on('close', () => opened.close())
-    if (given.manners === 'deaf') opened.once('connect', () => opened.socket.pause())
     call.on('data', unframer(given.manners === 'bare' ? ({ length }) => given.onReceived('', [], length) : take))
     if (given.manners === 'bare') return
     if (given.manners === 'greedy') {
