@@ -8,7 +8,7 @@ import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 /** What the sandbox answers on its socket; the protocol stands in `infra/local/control-door.ts`. */
 const answerSchema = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(true), said: z.string(), calls: z.looseObject({}).optional() }),
-  z.object({ ok: z.literal(false), kind: z.string(), said: z.string() }),
+  z.object({ ok: z.literal(false), kind: z.string(), said: z.string(), mend: z.string().optional() }),
 ])
 type Answered = Extract<z.infer<typeof answerSchema>, { ok: true }>
 
@@ -48,13 +48,16 @@ export function askSandbox(socket: string | undefined, question: object): Promis
       try {
         const answer = answerSchema.parse(JSON.parse(text))
         if (answer.ok) resolve(answer)
-        else reject(placed(new Problem(kindOf(answer.kind), answer.said), { on: 'the sandbox' }))
+        else
+          reject(placed(new Problem(kindOf(answer.kind), answer.said), { on: 'the sandbox', ...mendOf(answer.mend) }))
       } catch (cause) {
         away(cause)
       }
     })
   })
 }
+
+const mendOf = (mend: string | undefined) => (mend === undefined ? {} : { mend })
 
 const kindOf = (text: string): ProblemKind =>
   (Object.keys(problemKinds) as ProblemKind[]).find((kind) => kind === text) ?? 'unavailable'

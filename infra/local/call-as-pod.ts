@@ -49,9 +49,12 @@ export async function makeCalls(
   members: readonly Member[],
   { from, to, times, path: asked }: z.infer<typeof callSchema>,
 ): Promise<{ said: string; calls: Calls }> {
-  const pod = podOf(members, from)
+  const pod = podOf(members, from, to)
   const [, host = '', port = ''] = /^([a-z0-9.-]+):([0-9]{1,5})$/.exec(to) ?? []
-  if (host === '') throw new Problem('invalid', `"${to.slice(0, 80)}" is not <host>:<port>, such as reviews:9080`)
+  if (host === '')
+    throw new Problem('invalid', `"${to.slice(0, 80)}" is not <host>:<port>`, {
+      extra: { mend: `isthmus sandbox call ${from.slice(0, 80)} reviews:9080` },
+    })
   const path = asked ?? paths[host.split('.')[0] ?? ''] ?? '/'
   const agent = new Agent({ keepAlive: true, maxSockets: atOnce })
   const seen: Seen[] = []
@@ -84,25 +87,27 @@ function counted(texts: readonly string[]): readonly (readonly [text: string, co
   return groups.sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
 }
 
-function podOf(members: readonly Member[], from: string): { readonly outbound: string } {
+function podOf(members: readonly Member[], from: string, to: string): { readonly outbound: string } {
   const [name = '', namespace = '', account = '', ...more] = from.split('/')
   if (account === '' || more.length > 0)
-    throw new Problem(
-      'invalid',
-      `"${from.slice(0, 80)}" is not <cluster>/<namespace>/<service account>, such as virginia-1/bookinfo/bookinfo-productpage`,
-    )
+    throw new Problem('invalid', `"${from.slice(0, 80)}" is not <cluster>/<namespace>/<service account>`, {
+      extra: { mend: 'isthmus sandbox call virginia-1/bookinfo/bookinfo-productpage reviews:9080 -n 20' },
+    })
   const one = members.find((member) => member.plan.name === name)
   if (!one)
     throw new Problem(
       'not-found',
       `there is no cluster "${name}" in this sandbox; known: ${members.map(({ plan }) => plan.name).join(', ')}`,
+      { extra: { mend: 'isthmus status' } },
     )
   if (one.hurt().dead.includes('cluster'))
     throw new Problem('unavailable', `${name} is dead: bring it back with: isthmus sandbox restore ${name}`)
   const found = one.pods().find(({ pod }) => pod.namespace === namespace && pod.serviceAccount === account)
   if (found) return found
   const known = [...new Set(one.pods().map(({ pod }) => `${name}/${pod.namespace}/${pod.serviceAccount}`))]
-  throw new Problem('not-found', `no pod of ${name} has that service account; known: ${known.join(', ')}`)
+  throw new Problem('not-found', `no pod of ${name} has that service account; known: ${known.join(', ') || 'none'}`, {
+    extra: { mend: `isthmus sandbox call ${known[0] ?? `${name}/<namespace>/<service account>`} ${to}` },
+  })
 }
 
 type Call = {

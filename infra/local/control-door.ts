@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
 import { type Calls, callSchema, makeCalls } from './call-as-pod.ts'
 import { type Deeds, verbs } from './deeds.ts'
+import { faultOf } from './fault.ts'
 import type { SandboxPlan } from './plan.ts'
 import type { Sandbox } from './sandbox.ts'
 
@@ -16,7 +17,8 @@ import type { Sandbox } from './sandbox.ts'
  *   { "do": "add", "cluster": "<name>", "token": "isthmus_join_…", "region": "<region>"? }
  *   { "do": "call", "from": "<cluster>/<namespace>/<service account>", "to": "<host>:<port>", "times": 1-1000, "path": "/…"? }
  *
- * Answer: { "ok": true, "said": "<lines for a person>", "calls"?: … } or { "ok": false, "kind": "<a Problem's>", "said": "…" }.
+ * Answer: { "ok": true, "said": "<lines for a person>", "calls"?: … }, or
+ * { "ok": false, "kind": "<a Problem's>", "said": "<why>", "mend"?: "<the command or deed that mends it>" }.
  */
 export const controlSocket = (plan: SandboxPlan): string => join(plan.runDir, 'control.sock')
 
@@ -33,7 +35,7 @@ const questionSchema = z.union([
 
 export type Answer =
   | { readonly ok: true; readonly said: string; readonly calls?: Calls }
-  | { readonly ok: false; readonly kind: ProblemKind; readonly said: string }
+  | { readonly ok: false; readonly kind: ProblemKind; readonly said: string; readonly mend?: string }
 
 const questionBytesMax = 16 * 1024
 const questionMs = 5000
@@ -85,11 +87,13 @@ export function serveControl({ path, sandbox, deeds, say }: ControlParts): Promi
   }
 }
 
-const refusal = (error: unknown): Answer => ({
-  ok: false,
-  kind: error instanceof Problem ? error.kind : 'unavailable',
-  said: (error as Error).message,
-})
+/** What the file system refuses says what mends it in its own sentence; so does a start that failed, with the end of its log. */
+function refusal(error: unknown): Answer {
+  if (!(error instanceof Problem))
+    return { ok: false, kind: 'unavailable', said: faultOf(error), mend: 'as it says; then repeat the command' }
+  const { kind, message, extra } = error
+  return { ok: false, kind, said: message, ...(typeof extra['mend'] === 'string' ? { mend: extra['mend'] } : {}) }
+}
 
 function parseQuestion(line: string): z.infer<typeof questionSchema> {
   let value: unknown

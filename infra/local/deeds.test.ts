@@ -104,7 +104,7 @@ test('what is killed, paused or cut off comes back by one restore', async () => 
 })
 
 test.each([
-  ['kill', 'gateway', 'whose gateway? Say one of: virginia-1/gateway'],
+  ['kill', 'gateway', 'whose gateway? Known: virginia-1/gateway'],
   ['kill', 'paris-1', 'there is no "paris-1" in this sandbox; known: centre, virginia-1'],
   ['kill', 'ireland-1/shop', 'there is no "ireland-1/shop"'],
   ['partition', 'ireland-1/gateway', 'has no line that could be cut'],

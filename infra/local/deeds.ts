@@ -99,10 +99,9 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
       throw new Problem('conflict', `${what} is dead already: ${mend(name)}`)
     if (verb === 'partition') {
       if (part === 'gateway')
-        throw new Problem(
-          'invalid',
-          `${what} has no line that could be cut: partition ${name} cuts its relay from the centre; kill or pause stop a gateway`,
-        )
+        throw new Problem('invalid', `${what} has no line that could be cut: kill or pause stop a gateway`, {
+          extra: { mend: `isthmus sandbox partition ${name} cuts its relay from the centre` },
+        })
       one.cut()
       did(name, `${name} was cut off from the centre`)
       return `✘ ${name} and the centre do not reach each other: its pods and gateway work on, its relay serves what it knows, changes wait`
@@ -150,7 +149,10 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
   /** One deed at a time for each cluster, and for the centre. */
   async function alone<T>(name: string, how: string, work: () => Promise<T>): Promise<T> {
     const other = busy.get(name)
-    if (other !== undefined) throw new Problem('conflict', `${name} is ${other} just now: wait for that, then repeat`)
+    if (other !== undefined)
+      throw new Problem('conflict', `${name} is ${other} just now`, {
+        extra: { mend: 'wait for that, then repeat the command' },
+      })
     busy.set(name, how)
     try {
       return await work()
@@ -164,12 +166,15 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
     const [name = '', part = 'cluster', ...more] = what.split('/')
     const names = sandbox.members.map((one) => one.plan.name)
     if (name === 'relay' || name === 'gateway')
-      throw new Problem('invalid', `whose ${name}? Say one of: ${names.map((one) => `${one}/${name}`).join(', ')}`)
+      throw new Problem('invalid', `whose ${name}? Known: ${names.map((one) => `${one}/${name}`).join(', ')}`, {
+        extra: { mend: `isthmus sandbox … ${names[0]}/${name}` },
+      })
     const member = sandbox.members.find((one) => one.plan.name === name)
     if (!member || more.length > 0 || !(part === 'cluster' || part === 'relay' || part === 'gateway'))
       throw new Problem(
         'not-found',
         `there is no "${what.slice(0, 80)}" in this sandbox; known: centre, ${names.join(', ')}, and <cluster>/relay, <cluster>/gateway`,
+        { extra: { mend: 'isthmus sandbox --help' } },
       )
     return { kind: 'member', member, part }
   }

@@ -17,6 +17,8 @@ type Output = {
 
 const clear = '\r\u001b[2K'
 const plainEveryMs = 60_000
+/** The first one, once there is something to tell. */
+const plainFirstMs = 5000
 const widest = 84
 const colours: Readonly<Record<string, string>> = { '✔': '\u001b[32m', '✘': '\u001b[31m' }
 const dim = '\u001b[2m'
@@ -35,7 +37,7 @@ export function openScreen(
   const moves = isTerminal && env['TERM'] !== 'dumb'
   const coloured = moves && !env['NO_COLOR']
   let shown = ''
-  let plainAt = Number.NEGATIVE_INFINITY
+  let plainAt: number | undefined
 
   const say = (line: string) => {
     output.write(`${shown === '' ? '' : clear}${line.split('\n').map(paint).join('\n')}\n`)
@@ -52,8 +54,11 @@ export function openScreen(
         if (next === shown) return
         shown = next
         output.write(`${clear}${faint(shown)}`)
-      } else if (now() - plainAt >= plainEveryMs) {
-        plainAt = now()
+        return
+      }
+      plainAt ??= now() + plainFirstMs
+      if (now() >= plainAt) {
+        plainAt = now() + plainEveryMs
         output.write(`${parts.join(' · ')}\n`)
       }
     },

@@ -22,12 +22,17 @@ export function seedCluster(cluster: ClusterPlan): void {
   if (existsSync(join(cluster.dir, 'isthmus.yaml'))) return
   const fresh = `${cluster.dir}.new`
   rmSync(fresh, { recursive: true, force: true })
-  for (const [path, text] of filesOf(cluster)) {
-    mkdirSync(dirname(join(fresh, path)), { recursive: true })
-    writeFileSync(join(fresh, path), text)
+  try {
+    for (const [path, text] of filesOf(cluster)) {
+      mkdirSync(dirname(join(fresh, path)), { recursive: true })
+      writeFileSync(join(fresh, path), text)
+    }
+    rmSync(cluster.dir, { recursive: true, force: true })
+    renameSync(fresh, cluster.dir)
+  } catch (error) {
+    rmSync(fresh, { recursive: true, force: true })
+    throw error
   }
-  rmSync(cluster.dir, { recursive: true, force: true })
-  renameSync(fresh, cluster.dir)
 }
 
 function filesOf(cluster: ClusterPlan): [string, string][] {
