@@ -43,7 +43,7 @@ const seen = new Map<string, { readonly stamp: string; readonly objects: readonl
  * cannot be read: that is not an empty one.
  */
 export function readWanted(dir: string): Wanted {
-  const files = filesOf(dir)
+  const files = manifestFiles(dir)
   const objects = files.flatMap((path) => objectsOf(path))
   for (const path of seen.keys()) if (path.startsWith(`${dir}/`) && !files.includes(path)) seen.delete(path)
   return {
@@ -52,7 +52,8 @@ export function readWanted(dir: string): Wanted {
   }
 }
 
-function filesOf(dir: string): string[] {
+/** The files of a cluster's manifests that people write; those under `live/` are the sandbox's own. */
+export function manifestFiles(dir: string): string[] {
   return readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.ya?ml$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))

@@ -1,7 +1,8 @@
+import { watchEdits } from './edits.ts'
 import { watchFleet } from './fleet-state.ts'
 import type { SandboxPlan } from './plan.ts'
 import { type Sandbox, stateSocket } from './sandbox.ts'
-import type { Shift } from './shifts.ts'
+import { everywhere, type Shift } from './shifts.ts'
 import { startShopper } from './shopper.ts'
 import { serveState } from './state-door.ts'
 import { openTraffic, type Traffic } from './traffic.ts'
@@ -21,11 +22,13 @@ export async function openWatch(
   const watch = watchFleet(sandbox, traffic)
   const door = await serveState(stateSocket(plan), watch)
   const shopper = startShopper(plan.shop.host, plan.shop.port, perSecond, traffic.saw)
+  const edits = watchEdits(sandbox, (words) => traffic.did(everywhere, words))
   const timer = setInterval(() => traffic.look().forEach(onShift), lookMs)
   return {
     traffic,
     close: () => {
       clearInterval(timer)
+      edits.close()
       void shopper.stop()
       watch.stop()
       door.close()

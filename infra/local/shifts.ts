@@ -15,8 +15,10 @@ export type Shift = {
   readonly cause?: string
 }
 
-/** Something that was done to a cluster or a part of it, in words for people. */
+/** Something that was done to a cluster or a part of it (or `everywhere`: it may move any calls), in words for people. */
 export type Deed = { readonly atMs: number; readonly cluster: string; readonly words: string }
+
+export const everywhere = '*'
 
 /** A window of the recent past against one before it: who answered a service, and who does now. */
 const nowMs = 1200
@@ -74,7 +76,7 @@ function changeOf(service: string, before: Shares, after: Shares): readonly Chan
   return from.length > 0 && to.length > 0 ? [{ service, from, to, about }] : []
 }
 
-/** The last deed that can have moved calls between these clusters: of one of them, or of all (`centre` is none). */
+/** The last deed that can have moved calls between these clusters: of one of them, or everywhere (`centre` is none). */
 export function causeOf({ from, to }: Change, deeds: readonly Deed[], now: number): Deed | undefined {
-  return deeds.findLast(({ atMs, cluster }) => atMs > now - causeMs && [...from, ...to].includes(cluster))
+  return deeds.findLast(({ atMs, cluster }) => atMs > now - causeMs && [everywhere, ...from, ...to].includes(cluster))
 }

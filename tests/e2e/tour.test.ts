@@ -130,6 +130,7 @@ async function withoutExport(): Promise<void> {
   const missing = /ratings is not exported to virginia-2 since \d\d:\d\d:\d\d/
   await type(commandOf('Take an export away', 0))
   await see('the page says so', async () => missing.test(await text('#shifts')))
+  await see('and why calls moved', async () => /exports\/ratings\.yaml was removed in \w/.test(await text('#shifts')))
   await photograph('without-export')
   await type(commandOf('Take an export away', 1))
   await see('the page says it no more', async () => !missing.test(await text('#shifts')))

@@ -106,7 +106,10 @@ function hopCard({
 }
 
 const station = ({ who, cluster, does }: Station): string =>
-  `<li class="${cluster === '' ? 'nobody' : colourOf(cluster)}"><b>${safe(who)}</b>${cluster === '' ? '' : inColour(cluster)}<p>${safe(does)}</p></li>`
+  `<li class="${cluster === '' ? 'nobody' : colourOf(cluster)}"><b>${safe(who)}</b>${cluster === '' ? '' : inColour(cluster)}<p>${breakable(does)}</p></li>`
+
+/** A text whose long names may break behind their slashes and dots. */
+const breakable = (text: string): string => safe(text).replace(/([./_])(?=\w)/g, '$1<wbr>')
 
 /** A long name that breaks only behind its slashes. */
 const pieces = (id: string): string =>
