@@ -23,6 +23,11 @@ export async function candidatesFor(
   names: Names,
 ): Promise<readonly Candidate[] | typeof files> {
   const typed = words.at(-1) ?? ''
+  const [, flag, value] = /^(--[\w-]+)=(.*)$/.exec(typed) ?? []
+  if (flag !== undefined && value !== undefined) {
+    const values = await candidatesFor(program, [...words.slice(0, -1), flag, value], names)
+    return values === files ? [] : values.map(({ word, ...more }) => ({ word: `${flag}=${word}`, ...more }))
+  }
   const { command, operands, pending } = placeOf(program, words.slice(0, -1))
   const found = pending ? await valuesOf(pending, names) : await wordsAt(command, operands, typed, names)
   return found === files ? files : found.filter(({ word }) => word.startsWith(typed))

@@ -26,6 +26,11 @@ export function completionCommands(program: Command, tools: Tools): void {
     .allowUnknownOption()
     .helpOption(false)
     .action(async (words: readonly string[]) => {
+      // Which centre to ask for names stands in the line that is being typed.
+      for (const { long, required, attributeName } of optionsIn(program)) {
+        const at = long && required ? words.indexOf(long) : -1
+        if (at >= 0 && at < words.length - 2) program.setOptionValue(attributeName, words[at + 1])
+      }
       const found = await candidatesFor(program, words, {
         clusters: () => clusterNames(tools),
         contexts: () => Object.keys(loadContexts(tools.io.env).contexts),
@@ -34,6 +39,9 @@ export function completionCommands(program: Command, tools: Tools): void {
       tools.print(found === files ? ':files\n' : found.map(lineOf).join(''))
     })
 }
+
+const optionsIn = (program: Command) =>
+  program.options.map((one) => ({ long: one.long, required: one.required, attributeName: one.attributeName() }))
 
 const lineOf = ({ word, hint = '' }: Candidate): string => `${word}\t${hint.replaceAll(/\s+/g, ' ')}\n`
 
@@ -53,13 +61,18 @@ const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 type Script = (node: string, launcher: string) => string
 
-/** Readline takes words apart at `=`; candidates are for the last one, and files are left to bash. */
+/**
+ * Readline takes words apart at `=` and `:`, and wants what completes the last part: so whole words are taken from the
+ * line, and what stands before the last part is cut off each candidate. Files are left to bash.
+ */
 const bash: Script = (node, launcher) => `# Completion of isthmus for bash.
 _isthmus() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" line
+  local typed="\${COMP_LINE:0:COMP_POINT}" current="\${COMP_WORDS[COMP_CWORD]}" before line
   local -a words=()
-  for line in "\${COMP_WORDS[@]:1:COMP_CWORD}"; do [[ $line == = ]] || words+=("$line"); done
-  [[ $current == = ]] && words+=('') && current=
+  read -ra words <<< "$typed"
+  [[ $typed == *[[:space:]] ]] && words+=('')
+  [[ $current == [=:] ]] && current=
+  before="\${words[-1]%"$current"}"
   COMPREPLY=()
   while IFS=$'\\t' read -r line _; do
     if [[ $line == :files ]]; then
@@ -67,8 +80,8 @@ _isthmus() {
       while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$current")
       return
     fi
-    COMPREPLY+=("$line")
-  done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${words[@]}" 2>/dev/null)
+    COMPREPLY+=("\${line#"$before"}")
+  done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${words[@]:1}" 2>/dev/null)
 }
 complete -F _isthmus isthmus
 `
@@ -76,11 +89,11 @@ complete -F _isthmus isthmus
 const zsh: Script = (node, launcher) => `#compdef isthmus
 # Completion of isthmus for zsh.
 _isthmus() {
-  local line
+  local line hint
   local -a found
   while IFS=$'\\t' read -r line hint; do
     if [[ $line == :files ]]; then _files; return; fi
-    found+=("\${line//:/\\\\:}:$hint")
+    found+=("\${line//:/\\\\:}\${hint:+:$hint}")
   done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
   _describe isthmus found
 }

@@ -23,6 +23,12 @@ type Run = readonly string[] | { readonly away: readonly string[] }
 const away = (...args: string[]): Run => ({ away: args })
 const words = (line: string): string[] => line.split(' ')
 
+/** What shells ask for: the words up to the cursor. */
+const typed: readonly Run[] = [
+  ...['', 'cl', 'get cl', 'token create ', 'context use ', 'get clusters -o ', 'get clusters --output=y', 'apply -f '],
+  ...['cluster-config paris', 'key create --role ', 'endpoints --', '--context ', 'endpoints --cluster o', 'nothing '],
+].map((line) => ['_complete', '--', ...line.split(' ')])
+
 /** Those that see: by file, what is typed one after another. */
 const seeing: Readonly<Record<string, readonly Run[]>> = {
   isthmus: [['--help'], ['--version'], [], ['frob'], ['--frob'], words('--context nowhere status')],
@@ -38,7 +44,13 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
   sandbox: ['', ...['kill', 'pause', 'restore', 'partition', 'add', 'call'].map((one) => `${one} `)].map((one) =>
     words(`sandbox ${one}--help`),
   ),
-  completion: [words('completion --help'), words('completion bash'), words('completion zsh'), words('completion fish')],
+  completion: [
+    words('completion --help'),
+    words('completion bash'),
+    words('completion zsh'),
+    words('completion fish'),
+    ...typed,
+  ],
   proxies: [
     ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
     ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],

@@ -337,6 +337,32 @@ test('the centre away: status answers from the relays and says so; all away: exi
   expect(await isthmus(['status'])).toMatchObject({ code: 1 })
 })
 
+test('bash completes commands, names that only the centre knows, and files', async () => {
+  await says(['cluster', 'create', 'tabbed-1'])
+  const launcher = `"${process.execPath}" "${join(root, 'cli/isthmus.js')}"`
+  const tab = ([line, current]: readonly string[]) =>
+    `COMP_LINE='isthmus ${line}'; COMP_POINT=\${#COMP_LINE}; COMP_WORDS=(isthmus ${current}); COMP_CWORD=1; ` +
+    `_isthmus; echo "\${COMPREPLY[*]}"`
+  const lines = [
+    ['stat', 'stat'],
+    [`${good().join(' ')} cluster delete tabb`, 'tabb'],
+    [`--key-file ${data}/adm`, `${data}/adm`],
+    ['get clusters --output=y', 'y'],
+    ['get clusters --output=', '='],
+  ]
+  const script = `source <(${launcher} completion bash); complete -p isthmus; ${lines.map(tab).join('; ')}`
+  const ran = await bash(script)
+  const expected = [
+    'complete -F _isthmus isthmus',
+    'status',
+    'tabbed-1',
+    `${data}/admin.key`,
+    'yaml',
+    'table json yaml',
+  ]
+  expect(ran).toEqual({ code: 0, err: '', out: `${expected.join('\n')}\n` })
+})
+
 test('--watch prints what changes, and only that', async () => {
   await says(['cluster', 'create', 'watched-0'])
   const child = spawn(process.execPath, [join(root, 'cli/isthmus.js'), ...good(), 'get', 'clusters', '--watch'], {
@@ -361,9 +387,12 @@ test('a reader that leaves early is no error', async () => {
   expect((await sh(line)).err).toBe('')
 })
 
-function sh(line: string): Promise<Ran> {
+const sh = (line: string): Promise<Ran> => shell('sh', line)
+const bash = (line: string): Promise<Ran> => shell('bash', line)
+
+function shell(program: string, line: string): Promise<Ran> {
   return new Promise((resolve) => {
-    const child = spawn('sh', ['-c', line], { env: { PATH: process.env['PATH'], HOME: home } })
+    const child = spawn(program, ['-c', line], { env: { PATH: process.env['PATH'], HOME: home } })
     let [out, err] = ['', '']
     child.stdout.on('data', (part: Buffer) => (out += part.toString()))
     child.stderr.on('data', (part: Buffer) => (err += part.toString()))
