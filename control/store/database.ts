@@ -11,6 +11,7 @@ import { lockDirectory } from '#control/store/lock.ts'
 import { type Migration, migrate, readMigrations } from '#control/store/migrate.ts'
 import { openPglite } from '#control/store/pglite.ts'
 import { openPostgres } from '#control/store/postgres.ts'
+import { carryRun } from '#control/store/run-of.ts'
 import { clusters } from '#control/store/schema/cluster.ts'
 import { storeFacts } from '#control/store/schema/store-fact.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -160,11 +161,12 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
       return engine.transaction(
         async (run) => {
           const seen = watched(run)
-          const tx = drizzle((text, params, method) => {
+          const bounded: Run = (text, params, method) => {
             live()
             noteStatement(ledger, text)
             return seen(text, params, method)
-          })
+          }
+          const tx = carryRun(builderOn(bounded), bounded)
           const ledger = keepLedger(tx)
           const result = await work(tx)
           checkLedger(ledger)
@@ -181,7 +183,8 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
         },
       )
     })
-  const reader: Tx = drizzle(watched(engine.run))
+  const reading = watched(engine.run)
+  const reader: Tx = carryRun(builderOn(reading), reading)
   return {
     kind: engine.kind,
     transact: async (work) => alone(() => retried(() => once(work))),
@@ -194,6 +197,8 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
     },
   }
 }
+
+const builderOn = (run: Run): Tx => drizzle((text, params, method) => run(text, params, method))
 
 /** Runs `work` with a check that throws once the time is over; the caller is free then, though the engine may still end it. */
 async function withDeadline<T>(work: (live: () => void) => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { and, eq, inArray, ne, sql } from 'drizzle-orm'
+import { and, eq, inArray, ne } from 'drizzle-orm'
 import { LostRace, type Tx } from '#control/store/database.ts'
+import { upsertItems } from '#control/store/item-statements.ts'
 import { items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import {
   chunks,
@@ -141,25 +142,12 @@ export async function writeItems(
 
 async function upsert(tx: Tx, ref: StreamRef, writes: readonly Write[], rev: number, now: number): Promise<void> {
   const { mesh, stream } = ref
-  for (const part of chunks(writes, rowsMax))
-    await tx
-      .insert(items)
-      .values(
-        part.map(({ key, hash, body, srcEpoch = '' }) => ({
-          ...{ mesh, stream, key, rev, gone: hash === '', hash, body, srcEpoch, updatedAt: now },
-        })),
-      )
-      .onConflictDoUpdate({
-        target: [items.mesh, items.stream, items.key],
-        set: {
-          rev: sql`excluded.rev`,
-          gone: sql`excluded.gone`,
-          hash: sql`excluded.hash`,
-          body: sql`excluded.body`,
-          srcEpoch: sql`excluded.src_epoch`,
-          updatedAt: sql`excluded.updated_at`,
-        },
-      })
+  for (const part of chunks(writes, rowsMax)) {
+    const rows = part.map(({ key, hash, body, srcEpoch = '' }) => ({
+      ...{ mesh, stream, key, rev, gone: hash === '', hash, body, srcEpoch, updatedAt: now },
+    }))
+    await upsertItems(tx, rows)
+  }
 }
 
 /** The first revision of a stream is all of it, so a reader that has nothing can take it as a snapshot. */

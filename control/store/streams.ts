@@ -1,5 +1,6 @@
 import { and, eq, gt, inArray, ne, notInArray, or, type SQL } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { selectItems } from '#control/store/item-statements.ts'
 import { type ItemRow, items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { StreamName } from '#mesh/wire/stream.ts'
@@ -92,13 +93,7 @@ export function loadHeads(tx: Tx, mesh: string): Promise<HeadRow[]> {
 /** The items (also those gone) of these keys. */
 export async function loadItems(tx: Tx, ref: StreamRef, keys: readonly string[]): Promise<ItemRow[]> {
   const found: ItemRow[] = []
-  for (const part of chunks(keys, rowsMax))
-    found.push(
-      ...(await tx
-        .select()
-        .from(items)
-        .where(and(isItemOf(ref), inArray(items.key, [...part])))),
-    )
+  for (const part of chunks(keys, rowsMax)) found.push(...(await selectItems(tx, ref, part)))
   return found
 }
 
