@@ -128,7 +128,7 @@ export async function checkCentre(reader: BenchMember, others: readonly BenchMem
 
 const receiverOf = ({ client, token }: BenchMember): Receiver =>
   openReceiver({
-    call: (path, body, schema) => client.call({ path, body, schema, token }),
+    call: (path, body, schema) => client.call({ path, body, schema, token, timeoutMs: 60_000 }),
     store: { loaded: new Map(), faults: () => [], keep: () => undefined, close: () => undefined },
     log: { info: () => undefined, warn: () => undefined },
     signal: new AbortController().signal,

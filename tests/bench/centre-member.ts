@@ -35,6 +35,8 @@ export type MemberPlan = {
 }
 
 const version = '0.1.0'
+/** A relay asks again after less; we want to know how long it takes. */
+const timeoutMs = 60_000
 
 /** Joins, and reports its services for the first time. */
 export async function joinBenchMember(plan: MemberPlan): Promise<BenchMember> {
@@ -49,7 +51,7 @@ export async function joinBenchMember(plan: MemberPlan): Promise<BenchMember> {
   const path = `/v1/clusters/${membership.clusterId}/sync`
   const report = reportOf(plan)
   const send = async (sync: SyncRequest): Promise<SyncAnswer> => {
-    const answer = await client.call({ path, body: sync, schema: syncAnswerSchema, token })
+    const answer = await client.call({ path, body: sync, schema: syncAnswerSchema, token, timeoutMs })
     if (answer.resync || answer.rejected || answer.appliedSeq !== sync.seq)
       throw new Error(`${plan.name}: the centre answers ${JSON.stringify({ ...answer, heads: undefined })}`)
     return answer

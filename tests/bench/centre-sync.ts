@@ -14,7 +14,7 @@ export type Loaded = Omit<SyncFigures, keyof SyncPoint | 'hintsPerSecond' | 'htt
 
 /**
  * Every member sends its syncs one after the other. What counts is what was answered between the end of the warm-up and
- * the end; the first refused one ends it all.
+ * the end (where that is nothing, times are NaN: the machine is too busy for figures); the first refused one ends it all.
  */
 export async function loadCentre(
   members: readonly BenchMember[],
@@ -84,7 +84,6 @@ async function callersInTurn(
       }
     }),
   )
-  if (times.length === 0) throw new Error('nothing was answered in the time measured')
   return times
 }
 

@@ -12,6 +12,7 @@ import { tailOf } from '#tests/support/fleet-program.ts'
 import { programPath, startPostgres } from '#tests/support/parts.ts'
 
 export type { CentreFigures } from '#tests/bench/centre-figures.ts'
+export { centreTables } from '#tests/bench/centre-table.ts'
 
 export type CentreOptions = {
   readonly engines?: readonly CentreEngine[]
