@@ -13,22 +13,23 @@ test('files that were added, changed and removed are told apart; the others are 
   expect(editsBetween(before, after)).toEqual(['b was removed', 'c was changed', 'd was added'])
 })
 
-test('an edit is told once with its cluster; what was there before is no news', async () => {
+test('an edit is told once with its clusters; what was there before is no news', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'isthmus-edits-'))
   try {
-    const [first] = planSandbox(dir, { ISTHMUS_SANDBOX: dir }).clusters
-    if (!first) throw new Error('there are three')
-    const manifests = join(first.dir, 'manifests')
-    mkdirSync(join(manifests, 'exports'), { recursive: true })
-    writeFileSync(join(manifests, 'exports/ratings.yaml'), 'kind: ServiceExport')
+    const clusters = planSandbox(dir, { ISTHMUS_SANDBOX: dir }).clusters.slice(0, 2)
+    const manifests = clusters.map((one) => join(one.dir, 'manifests'))
+    for (const one of manifests) {
+      mkdirSync(join(one, 'exports'), { recursive: true })
+      writeFileSync(join(one, 'exports/ratings.yaml'), 'kind: ServiceExport')
+    }
     const said: string[] = []
-    const edits = watchEdits({ members: [{ plan: first }] as never }, (words) => said.push(words))
-    rmSync(join(manifests, 'exports/ratings.yaml'))
+    const edits = watchEdits({ members: clusters.map((plan) => ({ plan })) as never }, (words) => said.push(words))
+    for (const one of manifests) rmSync(join(one, 'exports/ratings.yaml'))
     await eventually(5000, 'it is told', () => said.length > 0)
-    rmSync(manifests, { recursive: true })
+    for (const one of manifests) rmSync(one, { recursive: true })
     await new Promise((resolve) => setTimeout(resolve, 1000))
     edits.close()
-    expect(said).toEqual(['exports/ratings.yaml was removed in virginia-1'])
+    expect(said).toEqual(['exports/ratings.yaml was removed in virginia-1 and virginia-2'])
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

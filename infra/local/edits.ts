@@ -12,14 +12,18 @@ const lookMs = 400
 export function watchEdits(sandbox: Pick<Sandbox, 'members'>, did: (words: string) => void): { close(): void } {
   const known = new Map<string, Stamps>()
   const look = () => {
+    const news: { readonly words: string; readonly cluster: string }[] = []
     for (const { plan } of sandbox.members) {
       const after = stampsOf(join(plan.dir, 'manifests'))
       const before = known.get(plan.name) ?? after
       // A directory that cannot be read just now is not an empty one.
       if (!after || !before) continue
       known.set(plan.name, after)
-      for (const words of editsBetween(before, after)) did(`${words} in ${plan.name}`)
+      for (const words of editsBetween(before, after)) news.push({ words, cluster: plan.name })
     }
+    // The same done to several at once, as a shell's `*` does, is one deed.
+    for (const words of new Set(news.map((one) => one.words)))
+      did(`${words} in ${news.flatMap((one) => (one.words === words ? [one.cluster] : [])).join(' and ')}`)
   }
   look()
   const timer = setInterval(look, lookMs)

@@ -35,7 +35,7 @@ const fleet = `<div class="fleet"><ul id="clusters" aria-label="Clusters"></ul>
 <button id="pause" type="button" aria-pressed="false" hidden>Pause</button></header>
 <canvas id="strip" role="img"></canvas><div class="axis" aria-hidden="true"><span>60 s ago</span><span>now</span></div>
 <div class="below"><ul id="legend" aria-label="Who answered in the last seconds"></ul><p id="counted"></p></div></section>
-<ol id="shifts" aria-label="What happened" aria-live="polite"></ol></div>`
+<ol id="shifts" aria-label="What happened" aria-live="polite" aria-relevant="additions"></ol></div>`
 
 function answersOf(view: PageView): string {
   const all = hopsOf(view).map((one) => ({ ...one, notice: noticeOf(one, view) }))
