@@ -9,11 +9,13 @@ const parts = '<cluster>, <cluster>/relay, <cluster>/gateway or centre'
 /** `isthmus sandbox …`: what is done to the sandbox that runs in another terminal. */
 export function sandboxCommands(program: Command, tools: Tools): void {
   const { print } = tools
-  const ask = (question: object) => askSandbox(sandboxSocket(tools.target(), tools.io.env), question)
   const sandbox = program
     .command('sandbox')
     .description('what is done to the running sandbox: kill, pause, restore, partition, add, call')
     .helpGroup('To change:')
+  sandbox.option('--socket <path>', 'its socket, where no context names it (npm start tells it)')
+  const ask = (question: object) =>
+    askSandbox(sandbox.opts<{ socket?: string }>().socket ?? sandboxSocket(tools.target(), tools.io.env), question)
   const deed = (verb: string, what: string, description: string) =>
     sandbox
       .command(`${verb} ${what}`)

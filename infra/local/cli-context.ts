@@ -46,9 +46,18 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
     const words = `--url ${centreUrl(plan)} --ca-file ${context.caFile} --key-file ${context.keyFile} `
     return {
       words,
-      told: `no context for the command line is written: ${path}: ${(error as Error).message.split('\n')[0]}`,
+      told:
+        `no context for the command line is written: ${reasonOf(error, path)}; set XDG_CONFIG_HOME to a directory that can ` +
+        `be written, or say all as below, and isthmus sandbox --socket ${context.sandbox} …`,
     }
   }
+}
+
+function reasonOf(error: unknown, path: string): string {
+  const { code, syscall, message } = error as NodeJS.ErrnoException
+  // A recursive mkdir on a read-only file system says that there is no such file.
+  if (code === 'EROFS' || (code === 'ENOENT' && syscall === 'mkdir')) return `${path}: the file system is read-only`
+  return `${path}: ${message.split('\n')[0]}`
 }
 
 /** As the CLI finds it: a relative XDG_CONFIG_HOME counts as absent. */
