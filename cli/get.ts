@@ -1,7 +1,7 @@
 import { isAway } from '#cli/ask-relays.ts'
 import { callCentre, listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
-import { placed, refusal } from '#cli/failure.ts'
+import { refusal } from '#cli/failure.ts'
 import type { Noun } from '#cli/nouns.ts'
 import type { Row } from '#cli/output.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -56,13 +56,19 @@ export async function readAsked(centre: Centre, noun: Noun, asked: Asked): Promi
     return await readAtCentre(centre, noun, asked)
   } catch (error) {
     if (isAway(error) && noun.served) return noun.served(centre, asked, error)
-    if (isAway(error)) throw placed(error, { mend: fallBack })
+    if (isAway(error)) throw meanwhile(error, centre)
     if (error instanceof Problem && error.kind === 'not-found') throw notThere(noun, asked, error)
     throw error
   }
 }
 
-const fallBack = 'isthmus status'
+/** Says who does answer, where the context knows relays. */
+function meanwhile(error: Problem, { relays }: Centre): Problem {
+  const { kind, message: why, extra } = error
+  if (Object.keys(relays).length === 0) return error
+  const mend = `${String(extra['mend'] ?? 'repeat the command')}; meanwhile the relays answer: isthmus status`
+  return refusal({ kind, why, on: String(extra['on'] ?? ''), mend, cause: error })
+}
 
 async function readAtCentre(centre: Centre, noun: Noun, asked: Asked): Promise<Read> {
   const { name, cluster, service, revision, history } = asked
