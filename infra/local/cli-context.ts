@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
+import { makeDirectory } from '#cli/make-directory.ts'
 import { caFileOf, centreUrl, keyFileOf } from './centre.ts'
 import { controlSocket } from './control-door.ts'
 import { relayAddress, type SandboxPlan, statusPort } from './plan.ts'
@@ -31,7 +32,7 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
     const known = (before?.['contexts'] ?? {}) as Readonly<Record<string, Known>>
     const name = nameFor(context.caFile, known)
     const current = before?.['current'] ?? name
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    makeDirectory(dirname(path))
     // Nobody else's relays are forgotten: the user may have joined clusters of their own.
     const relays = { ...(known[name] as { relays?: object } | undefined)?.relays, ...context.relays }
     replaceFile(path, stringify({ ...before, current, contexts: { ...known, [name]: { ...context, relays } } }), 0o600)
