@@ -28,7 +28,7 @@ const rejectedMax = 1000
  * good, and `rejected` says so. `start` throws `not-found` where there is no such directory.
  */
 export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
-  const { dir, home, log, debounceMs = 5, settleMs = 40, rescanMs = 2000 } = settings
+  const { dir, home, log, debounceMs = 1, settleMs = 40, rescanMs = 2000 } = settings
   const listeners = new Set<() => void>()
   let state: DirectoryState = emptyDirectory
   let seen = state

@@ -116,6 +116,8 @@ function gatewaysOf(sorted: Sorted, home: HomePlace): readonly OwnGateway[] {
 
 /** What each list of endpoints was made from: a service whose objects are the very same ones has the very same list. */
 const madeFrom = new WeakMap<readonly Endpoint[], readonly unknown[]>()
+/** The pods that were there when these endpoints were made. */
+const podsAt = new WeakMap<OwnCluster['endpoints'], ReadonlyMap<string, PodObject>>()
 
 function allEndpoints(
   sorted: Sorted,
@@ -123,20 +125,25 @@ function allEndpoints(
   before: OwnCluster['endpoints'],
 ): ReadonlyMap<ServiceKey, readonly Endpoint[]> {
   const networks = JSON.stringify([facts.home, ...sorted.namespaceNetworks])
+  const oldPods = podsAt.get(before)
+  const samePods = oldPods !== undefined && isSameMap(sorted.pods, oldPods)
   const all = mapped(sorted.services, ({ key, clusterIps: [clusterIp] }) => {
     const slices = sorted.slices.get(key) ?? []
-    const pods = slices.flatMap((slice) => slice.endpoints.map(({ pod }) => facts.pods.get(pod)))
-    const inputs = [networks, clusterIp, ...slices, ...pods]
     const old = before.get(key) ?? []
-    const known = madeFrom.get(old)
-    if (known && known.length === inputs.length && inputs.every((input, at) => input === known[at])) return old
+    const inputs = [networks, clusterIp, ...slices]
+    if (samePods && isSameList(inputs, madeFrom.get(old))) return old
     const found = endpointsOf(slices, { ...facts, ...(clusterIp ? { clusterIp } : {}) })
     const shared = sharedEndpoints(found, old)
     madeFrom.set(shared, inputs)
     return shared
   })
-  return isSameMap(all, before) ? before : all
+  const result = isSameMap(all, before) ? before : all
+  podsAt.set(result, sorted.pods)
+  return result
 }
+
+const isSameList = (a: readonly unknown[], b: readonly unknown[] | undefined): boolean =>
+  a.length === b?.length && a.every((one, at) => one === b[at])
 
 const mapped = <K, A, B>(map: ReadonlyMap<K, A>, change: (value: A) => B): Map<K, B> => {
   const result = new Map<K, B>()

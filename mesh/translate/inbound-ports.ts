@@ -102,8 +102,7 @@ type Behind = ReadonlyMap<string, readonly Member[]>
 function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>, before: Behind | undefined): Behind {
   const pods = new Map<string, Member[]>()
   for (const key of [...endpoints.keys()].sort(compareText)) {
-    const sorted = (endpoints.get(key) ?? []).toSorted((a, b) => compareText(a.address, b.address))
-    for (const endpoint of sorted) {
+    for (const endpoint of byAddress(endpoints.get(key) ?? [])) {
       const place = endpoint.pod === '' ? `ip ${endpoint.address}` : endpoint.pod
       const members = pods.get(place)
       if (members) members.push({ key, endpoint })
@@ -116,6 +115,16 @@ function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>, before: 
     kept.set(place, old && isSame(members, old) ? old : members)
   }
   return kept
+}
+
+const sortedLists = new WeakMap<readonly Endpoint[], readonly Endpoint[]>()
+
+function byAddress(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  const known = sortedLists.get(endpoints)
+  if (known) return known
+  const sorted = endpoints.toSorted((a, b) => compareText(a.address, b.address))
+  sortedLists.set(endpoints, sorted)
+  return sorted
 }
 
 const isSame = (a: readonly Member[], b: readonly Member[]): boolean =>
