@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import {
   appPort,
+  type ClusterPlan,
   gatewayAddress,
   gatewayPort,
   podAddresses,
@@ -23,8 +24,12 @@ const toldMax = 3
  * What is in the way of a start: a few sentences with who it is and the variable that moves us; another sandbox, which has
  * them all, is one. Empty = nothing.
  */
-export async function checkAddresses(plan: SandboxPlan): Promise<string[]> {
-  const wanted = wantedBy(plan)
+export const checkAddresses = (plan: SandboxPlan): Promise<string[]> => faultsOf(wantedBy(plan))
+
+/** The same for one cluster that is added to a running sandbox. */
+export const checkClusterAddresses = (cluster: ClusterPlan): Promise<string[]> => faultsOf(wantedByCluster(cluster))
+
+async function faultsOf(wanted: readonly Wanted[]): Promise<string[]> {
   const codes = await Promise.all(wanted.map(bindFault))
   const taken = wanted.flatMap((one, n): Taken[] => (codes[n] === undefined ? [] : [{ ...one, code: codes[n] }]))
   const faults: string[] = []
@@ -47,25 +52,27 @@ function besideSandbox(pid: number, { host, port }: Wanted): string {
 }
 
 function wantedBy(plan: SandboxPlan): Wanted[] {
-  const { centrePort, shopPort, firstOctet } = settings
+  const { centrePort, shopPort } = settings
   return [
     { ...plan.centre, what: 'the centre', variable: centrePort.variable },
     { ...plan.shop, what: 'the front door', variable: shopPort.variable },
-    ...plan.clusters.flatMap((cluster) => {
-      const on = (host: string, port: number, what: string): Wanted => ({
-        ...{ host, port, what: `${what} of ${cluster.name}` },
-        variable: firstOctet.variable,
-      })
-      return [
-        on(relayAddress(cluster), relayPort, 'the relay'),
-        on(relayAddress(cluster), statusPort, 'the relay’s status'),
-        on(relayAddress(cluster), proxyStatusPort, 'the gateway’s status'),
-        on(gatewayAddress(cluster), gatewayPort, 'the gateway'),
-        ...cluster.pods.flatMap(([app], n) =>
-          Object.values(podAddresses(cluster, n + 1)).map((host) => on(host, appPort, `pod ${app}`)),
-        ),
-      ]
-    }),
+    ...plan.clusters.flatMap(wantedByCluster),
+  ]
+}
+
+function wantedByCluster(cluster: ClusterPlan): Wanted[] {
+  const on = (host: string, port: number, what: string): Wanted => ({
+    ...{ host, port, what: `${what} of ${cluster.name}` },
+    variable: settings.firstOctet.variable,
+  })
+  return [
+    on(relayAddress(cluster), relayPort, 'the relay'),
+    on(relayAddress(cluster), statusPort, 'the relay’s status'),
+    on(relayAddress(cluster), proxyStatusPort, 'the gateway’s status'),
+    on(gatewayAddress(cluster), gatewayPort, 'the gateway'),
+    ...cluster.pods.flatMap(([app], n) =>
+      Object.values(podAddresses(cluster, n + 1)).map((host) => on(host, appPort, `pod ${app}`)),
+    ),
   ]
 }
 

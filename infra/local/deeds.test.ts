@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -14,7 +14,7 @@ import type { Sandbox } from './sandbox.ts'
 const home = mkdtempSync(join(tmpdir(), 'isthmus-deeds-'))
 chmodSync(home, 0o700)
 afterAll(() => rmSync(home, { recursive: true, force: true }))
-const plan = planSandbox('/', { ISTHMUS_SANDBOX: join(home, 'fleet') })
+const plan = planSandbox('/', { ISTHMUS_SANDBOX: join(home, 'fleet'), ISTHMUS_SANDBOX_OCTET: '190' })
 mkdirSync(plan.dir)
 
 /** A member without programs: it knows what was done to it. */
@@ -136,6 +136,20 @@ test.each([
   const { deeds, sandbox } = fakeSandbox()
   await expect(deeds.add(name, pasted)).rejects.toThrow(reason)
   expect(sandbox.members).toHaveLength(3)
+})
+
+test('an address that is taken is told before anything is begun', async () => {
+  const { deeds, sandbox } = fakeSandbox()
+  const taker = createServer()
+  await new Promise<void>((resolve) => taker.listen(15443, '127.193.0.2', resolve))
+  try {
+    await expect(deeds.add('tokyo-1', token('tokyo-1'))).rejects.toThrow(
+      'wanted for the gateway of tokyo-1, is taken by',
+    )
+    expect(sandbox.members).toHaveLength(3)
+  } finally {
+    taker.close()
+  }
 })
 
 test('the command line reaches the sandbox over a socket of this user alone, and hears what it refuses', async () => {

@@ -2,6 +2,7 @@ import { Problem } from '#mesh/model/problem.ts'
 import { parseJoinToken } from '#mesh/wire/join-token.ts'
 import { planAdded, saveAdded } from './added-clusters.ts'
 import { centreUrl, clusterOf, joinTokenFor } from './centre.ts'
+import { checkClusterAddresses } from './check-addresses.ts'
 import type { Member, MemberPart } from './member.ts'
 import type { SandboxPlan } from './plan.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -133,6 +134,9 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
         'unavailable',
         `a cluster joins at the centre, which is ${centre}: ${centre === 'starting' ? 'wait a moment, then repeat' : mend('centre')}`,
       )
+    const [taken] = await checkClusterAddresses(cluster)
+    if (taken !== undefined)
+      throw new Problem('conflict', taken, { extra: { mend: 'free the address, then repeat the command' } })
     const known = await clusterOf(sandbox.api(), name)
     const where =
       typeof known?.['region'] === 'string' && known['region'] !== '' && !region
