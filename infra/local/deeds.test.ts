@@ -138,6 +138,14 @@ test.each([
   expect(sandbox.members).toHaveLength(3)
 })
 
+test('no cluster is announced while the centre is dead', async () => {
+  const { deeds } = fakeSandbox()
+  await deeds.act('kill', 'centre')
+  await expect(deeds.join('tokyo-1')).rejects.toThrow(
+    'which is dead: bring it back with: isthmus sandbox restore centre',
+  )
+})
+
 test('an address that is taken is told before anything is begun', async () => {
   const { deeds, sandbox } = fakeSandbox()
   const taker = createServer()

@@ -43,6 +43,7 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
     add: (name, token, region) => alone(name, 'being added', () => add(name, token, region)),
     join: (name) =>
       alone(name, 'being added', async () => {
+        needCentre()
         const { network, region } = planAdded(plan, plansOf(sandbox), name, regionOf(name))
         return await add(name, await joinTokenFor(sandbox.api(), { name, network, region }))
       }),
@@ -128,12 +129,7 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
         `the join token leads to ${token.url}, and this sandbox's centre is ${centreUrl(plan)}: make one with: ` +
           `isthmus token create ${name}`,
       )
-    const centre = sandbox.centreState()
-    if (centre !== 'alive')
-      throw new Problem(
-        'unavailable',
-        `a cluster joins at the centre, which is ${centre}: ${centre === 'starting' ? 'wait a moment, then repeat' : mend('centre')}`,
-      )
+    needCentre()
     const [taken] = await checkClusterAddresses(cluster)
     if (taken !== undefined)
       throw new Problem('conflict', taken, { extra: { mend: 'free the address, then repeat the command' } })
@@ -148,6 +144,15 @@ export function openDeeds({ sandbox, plan, did, onAdded }: DeedParts): Deeds {
     did(name, `${name} joined`)
     await sandbox.memberReady(name, readyMs)
     return `✔ ${name} joined, its gateway and pods are ready  ${((Date.now() - began) / 1000).toFixed(1)} s`
+  }
+
+  function needCentre(): void {
+    const centre = sandbox.centreState()
+    if (centre !== 'alive')
+      throw new Problem(
+        'unavailable',
+        `a cluster joins at the centre, which is ${centre}: ${centre === 'starting' ? 'wait a moment, then repeat' : mend('centre')}`,
+      )
   }
 
   /** One deed at a time for each cluster, and for the centre. */
