@@ -262,14 +262,14 @@ test('a context that is there is changed in what is given, and one that is not c
   expect((await isthmus(['context', 'list'])).out.trim().split('\n')).toHaveLength(2)
 })
 
-test('output that cannot be written is an error in one line; a reader that is gone is none', async () => {
+test('output that cannot be written is an error as any other; a reader that is gone is none', async () => {
   const line = (to: string) =>
     `"${process.execPath}" "${join(root, 'cli/isthmus.js')}" ${good().join(' ')} get meshes ${to}`
   expect(await sh(`${line('>/dev/full')}; echo "$?"`)).toEqual({
     code: 0,
     out: '1\n',
     err:
-      'isthmus: output failed: the output cannot be written: its disk is full\n  on          standard output\n' +
+      'isthmus: the output cannot be written: its disk is full\n  on          standard output\n' +
       '  to mend it  make room, or send it elsewhere\n',
   })
   expect(await sh(`{ ${line('')}; echo "$?" >&2; } | true`)).toMatchObject({ out: '', err: '0\n' })
