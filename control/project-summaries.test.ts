@@ -71,6 +71,15 @@ describe('new counts of services that everybody reads', () => {
     expect(changed[0]?.readers).toBeUndefined()
   })
 
+  test('with pod addresses among them go the long way, which takes those off', async () => {
+    const { say, stored } = await mesh(false)
+    await say({ gateways, 'export/ns/a': exported(), 'summary/ns/a': summary(1) }, true)
+    const { changed } = await say({ 'summary/ns/a': summary(2, true) })
+    expect(asksAgain()).toBe(true)
+    expect(changed).toMatchObject([{ stream: 'ep/east/all', delta: { items: [{ k: 'ns/a' }] } }])
+    expect(JSON.stringify([changed, await stored()])).not.toContain('10.0.0.1')
+  })
+
   test('while the outbox has work, who may read them is asked', async () => {
     const { say } = await mesh(true)
     await say({ gateways, 'export/ns/a': exported(), 'summary/ns/a': summary(1) }, true)

@@ -75,7 +75,8 @@ async function measureOn(engine: CentreEngine, options: CentreOptions): Promise<
       },
       ...(postgres ? { databaseUrl: postgres.url } : {}),
       duration: { warm: options.warmMs ?? 5000, measured: options.measuredMs ?? 10_000 },
-      floor: { warm: 1000, measured: options.floorMs ?? 3000 },
+      // The embedded engine's code is compiled while it runs: a floor that is cold is none.
+      floor: { warm: Math.min(3000, options.warmMs ?? 3000), measured: options.floorMs ?? 3000 },
       hints: { changes: options.hintChanges ?? 300, spaceMs: 50 },
     })
   } catch (cause) {
