@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { centreTables, measureCentre } from '#tests/bench/centre.ts'
 import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
 import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
 import { measureRestart } from '#tests/bench/restart.ts'
@@ -9,9 +10,14 @@ import { measureThousand } from '#tests/bench/thousand.ts'
 
 // `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
 // form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
-// times, and fails on none of them; `--page` writes docs/performance.md from them. ISTHMUS_BENCH_* change the scale.
+// times, and fails on none of them; `--only restart|thousand|centre` measures one part, `--page` writes docs/performance.md. ISTHMUS_BENCH_* change the scale.
+const parts = ['restart', 'thousand', 'centre'] as const
 const { values } = parseArgs({
-  options: { smoke: { type: 'boolean', default: false }, page: { type: 'boolean', default: false } },
+  options: {
+    smoke: { type: 'boolean', default: false },
+    page: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true, default: [...parts] },
+  },
 })
 const load = loadavg()[0] ?? Number.NaN
 const scale = { services: 200, endpoints: 10, large: values.smoke ? 100 : 1000, remote: 2 }
@@ -32,21 +38,27 @@ const machine = {
 const bench: Bench = values.smoke ? { machine, pushes } : { machine, pushes, ...(await long()) }
 for (const { what, seen, bar } of rowsOf(bench))
   console.log(`${bar ? (bar.reached ? '✔' : '✘') : '·'} ${what}: ${seen}${bar ? ` (${bar.text})` : ''}`)
+if (bench.centre) for (const table of Object.values(bench.centre)) console.table(table)
 const root = join(import.meta.dirname, '../..')
 mkdirSync(join(root, 'test-output'), { recursive: true })
 writeFileSync(join(root, 'test-output/bench.json'), JSON.stringify(bench, null, 2))
 if (values.page) writeFileSync(join(root, 'docs/performance.md'), pageOf(bench))
 
-async function long(): Promise<Pick<Bench, 'restart' | 'thousand'>> {
-  const restart = await measureRestart()
-  const thousand = await measureThousand(
-    {
-      ...{ ...scale, proxies: count('PROXIES', 1000), rounds: count('ROUNDS', 20), honest: count('HONEST', 200) },
-      ...{ sustainedSeconds: count('SECONDS', 60), changesPerSecond: count('CHANGES', 12), further: 10 },
-    },
-    (text) => console.error(`· ${text}`),
-  )
-  return { restart, thousand }
+async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre'>> {
+  const wants = (part: (typeof parts)[number]) => values.only.includes(part)
+  const restart = wants('restart') ? { restart: await measureRestart() } : {}
+  const thousand = wants('thousand') ? { thousand: await measureThousand(thousandScale(), say) } : {}
+  const centre = wants('centre') ? { centre: centreTables(await measureCentre()) } : {}
+  return { ...restart, ...thousand, ...centre }
+}
+
+const thousandScale = () => ({
+  ...{ ...scale, proxies: count('PROXIES', 1000), rounds: count('ROUNDS', 20), honest: count('HONEST', 200) },
+  ...{ sustainedSeconds: count('SECONDS', 60), changesPerSecond: count('CHANGES', 12), further: 10 },
+})
+
+function say(text: string): void {
+  console.error(`· ${text}`)
 }
 
 function count(name: string, usual: number): number {

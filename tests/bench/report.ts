@@ -1,3 +1,4 @@
+import type { centreTables } from '#tests/bench/centre.ts'
 import type { Pushes } from '#tests/bench/pushes.ts'
 import type { Restart } from '#tests/bench/restart.ts'
 import type { Thousand } from '#tests/bench/thousand.ts'
@@ -9,6 +10,7 @@ export type Bench = {
   readonly pushes: Pushes
   readonly restart?: Restart
   readonly thousand?: Thousand
+  readonly centre?: ReturnType<typeof centreTables>
 }
 
 export type Row = {
@@ -127,7 +129,15 @@ export function pageOf(bench: Bench): string {
       ([what, { resources, removed, bytes: size }]) => `| ${what} | ${resources} | ${removed} | ${size} |`,
     ),
     '',
+    ...(bench.centre ? ['## The centre', '', ...Object.values(bench.centre).flatMap(tableOf)] : []),
   ].join('\n')
+}
+
+function tableOf(rows: Readonly<Record<string, Readonly<Record<string, unknown>>>>): string[] {
+  const columns = Object.keys(Object.values(rows)[0] ?? {})
+  const line = (cells: readonly unknown[]) => `| ${cells.join(' | ')} |`
+  const body = Object.entries(rows).map(([name, row]) => line([name, ...columns.map((column) => row[column])]))
+  return [line(['', ...columns]), line(['', ...columns].map(() => '---')), ...body, '']
 }
 
 const mb = 1e6
