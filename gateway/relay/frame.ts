@@ -91,21 +91,21 @@ function encodingOf(resource: XdsResource): Encoded {
 
 function piecesOf(resource: XdsResource, mode: Mode): readonly [head: Buffer, body: Buffer] {
   const encoded = encodingOf(resource)
-  encoded[mode] ??= mode === 'sotw' ? headOfAny(resource, 2) : headOfNamed(resource)
+  encoded[mode] ??= mode === 'sotw' ? headOfAny(resource) : headOfNamed(resource)
   return [encoded[mode], encoded.body]
 }
 
 /** A `Resource` up to its bytes: its name and version stand before them. */
 function headOfNamed(r: XdsResource): Buffer {
-  const any = headOfAny(r, 2)
+  const any = headOfAny(r)
   const before = Buffer.concat([stringField(1, r.version), stringField(3, r.name), any])
   return Buffer.concat([fieldHead(2, before.length + r.bytes.length), before])
 }
 
-/** An `Any` as this field, up to its bytes. */
-function headOfAny(r: XdsResource, number: number): Buffer {
+/** An `Any` as field 2, which it is in both messages, up to its bytes. */
+function headOfAny(r: XdsResource): Buffer {
   const before = Buffer.concat([stringField(1, r.type), fieldHead(2, r.bytes.length)])
-  return Buffer.concat([fieldHead(number, before.length + r.bytes.length), before])
+  return Buffer.concat([fieldHead(2, before.length + r.bytes.length), before])
 }
 
 function stringField(number: number, text: string): Buffer {

@@ -7,7 +7,8 @@ import {
 } from '#tests/bench/centre-floors.ts'
 import { type CentreLine, checkCentre, measureHints, watchAll } from '#tests/bench/centre-hints.ts'
 import { type BenchMember, joinBenchMember, type MemberPlan } from '#tests/bench/centre-member.ts'
-import { type Duration, loadCentre, quiet, rssMbOf } from '#tests/bench/centre-sync.ts'
+import { type Duration, loadCentre, quiet } from '#tests/bench/centre-sync.ts'
+import { rssOf } from '#tests/bench/load/process.ts'
 
 /** What the load generator is told: a process of its own, so that its cost is seen and is not the centre's. */
 export type LoadPlan = {
@@ -69,5 +70,5 @@ async function measure({ centre, engine, databaseUrl, ...plan }: LoadPlan): Prom
   await quiet(centre.pid, restMs)
   const hints = await measureHints(centre, { writers, reader }, plan.hints)
   for (const member of members) member.close()
-  return { syncs, hints, centreRssMb: rssMbOf(centre.pid) }
+  return { syncs, hints, centreRssMb: rssOf(centre.pid) / 1e6 }
 }

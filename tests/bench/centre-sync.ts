@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Floor, type SyncFigures, type SyncPoint, spreadOf } from '#tests/bench/centre-figures.ts'
 import type { BenchMember } from '#tests/bench/centre-member.ts'
+import { cpuSecondsOf } from '#tests/bench/load/process.ts'
 
 /** Milliseconds. */
 export type Duration = { readonly warm: number; readonly measured: number }
@@ -86,16 +86,6 @@ async function callersInTurn(
   )
   return times
 }
-
-/** Of all threads of a process. Ticks are hundredths of a second on Linux. */
-export function cpuSecondsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
-}
-
-export const rssMbOf = (pid: number): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 
 /** Comes back when the process has computed next to nothing for half a second. */
 export async function quiet(pid: number, withinMs: number): Promise<void> {

@@ -1,0 +1,114 @@
+import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from 'node:http2'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { frame } from '#gateway/grpc/frames.ts'
+import { type GrpcServer, grpcServer } from '#gateway/grpc/server.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { type FakeCluster, makeFakeCluster } from '#tests/support/fake-relay.ts'
+
+const large = Buffer.alloc(1 << 20, 7)
+let pki: FakeCluster
+let server: GrpcServer
+let listener: Server
+let session: ClientHttp2Session
+let left = 0
+
+const serving = () => ({ cert: pki.serving.pem, key: pki.serving.key.keyPem, clientCas: pki.root.pem })
+
+beforeAll(async () => {
+  pki = await makeFakeCluster('a')
+  server = grpcServer({
+    serving: serving(),
+    messageBytes: 100,
+    onCall: () => undefined,
+    methods: {
+      '/a.B/Echo': { kind: 'unary', answer: async (message) => message },
+      '/a.B/Refuse': {
+        kind: 'unary',
+        answer: async () => {
+          throw new Problem('too-many', 'slow down, 50 % of you')
+        },
+      },
+      '/a.B/Flood': {
+        kind: 'stream',
+        serve: (call) => call.write([frame(large)], () => (left += 1)),
+      },
+    },
+  })
+  listener = createServer(server.accept)
+  await new Promise<void>((done) => listener.listen(0, '127.0.0.1', done))
+  session = connect(`https://127.0.0.1:${(listener.address() as AddressInfo).port}`, {
+    ca: pki.controlPlane.pem,
+    settings: { initialWindowSize: 1 << 16 },
+    checkServerIdentity: () => undefined,
+  })
+})
+afterAll(() => {
+  session.destroy()
+  server.close()
+  listener.close()
+})
+
+type Answer = { readonly headers: object; readonly trailers: object; readonly body: Buffer }
+
+const ask = (headers: OutgoingHttpHeaders, body?: Buffer): Promise<Answer> =>
+  new Promise((done, fail) => {
+    const call = session.request({ ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers', ...headers })
+    const seen = { headers: {}, trailers: {} }
+    const parts: Buffer[] = []
+    call.on('response', (said) => (seen.headers = said))
+    call.on('trailers', (said) => (seen.trailers = said))
+    call.on('data', (part: Buffer) => parts.push(part))
+    call.on('error', fail)
+    call.on('end', () => done({ ...seen, body: Buffer.concat(parts) }))
+    call.end(body)
+  })
+
+describe('a call', () => {
+  test('is answered, with status 0 in the trailers', async () => {
+    const { trailers, body } = await ask({ ':path': '/a.B/Echo' }, frame(Buffer.from('hello')))
+    expect(body).toEqual(frame(Buffer.from('hello')))
+    expect(trailers).toMatchObject({ 'grpc-status': '0' })
+  })
+
+  test('that is refused has the status of the problem, its text percent-encoded', async () => {
+    const { headers } = await ask({ ':path': '/a.B/Refuse' }, frame(Buffer.from('hello')))
+    expect(headers).toMatchObject({ 'grpc-status': '8', 'grpc-message': 'slow%20down,%2050%20%25%20of%20you' })
+  })
+
+  test.each([
+    ['a method that nobody serves', { ':path': '/a.B/None' }, { ':status': 200, 'grpc-status': '12' }],
+    ['no message', { ':path': '/a.B/Echo' }, { 'grpc-status': '3' }],
+    ['JSON', { ':path': '/a.B/Echo', 'content-type': 'application/json' }, { ':status': 415 }],
+    ['another verb', { ':path': '/a.B/Echo', ':method': 'PUT' }, { ':status': 405 }],
+  ])('%s is told so', async (_name, headers, expected) => {
+    expect((await ask(headers)).headers).toMatchObject(expected)
+  })
+
+  test.each([
+    ['too long', frame(Buffer.alloc(101))],
+    ['compressed', Buffer.from([1, 0, 0, 0, 1, 0])],
+  ])('with a message that is %s is reset', async (_name, body) => {
+    await expect(ask({ ':path': '/a.B/Echo' }, body)).rejects.toThrow(/NGHTTP2/)
+  })
+})
+
+test('a large message that nobody reads is not taken, and arrives whole when it is read', async () => {
+  const call = session.request({ ':method': 'POST', ':path': '/a.B/Flood', 'content-type': 'application/grpc' })
+  await new Promise((done) => call.once('response', done))
+  await new Promise((done) => setTimeout(done, 200))
+  expect(left).toBe(0)
+  let size = 0
+  call.on('data', (part: Buffer) => {
+    size += part.length
+  })
+  while (left === 0) await new Promise((done) => setTimeout(done, 10))
+  while (size < large.length + 5) await new Promise((done) => setTimeout(done, 10))
+  expect(size).toBe(large.length + 5)
+  call.close()
+})
+
+test('a certificate that is none is refused, and the one before goes on', async () => {
+  expect(() => server.rotate({ ...serving(), cert: 'none' })).toThrow(Problem)
+  expect((await ask({ ':path': '/a.B/Echo' }, frame(Buffer.from('x')))).trailers).toMatchObject({ 'grpc-status': '0' })
+})
