@@ -63,6 +63,14 @@ describe('endpoints', () => {
     expect(endpointsOf(service(), slice('s', at('10.1.0.1', 'a', conditions)))[0]?.health).toBe(health)
   })
 
+  test('follow their pod where nothing but the pod changed', () => {
+    const fixed = parse(service(), slice('s', at('10.1.0.1', 'a')))
+    const before = ownClusterOf([...fixed, ...parse(pod('a'))], home)
+    expect(before.endpoints.get(key)?.[0]?.meshed).toBe(true)
+    const after = ownClusterOf([...fixed, ...parse(pod('a', '', 'app: web'))], home, before)
+    expect(after.endpoints.get(key)?.[0]?.meshed).toBe(false)
+  })
+
   test('a pod that is not known is counted as not meshed', () => {
     expect(endpointsOf(service(), slice('s', at('10.1.0.1', 'a')))[0]).toMatchObject({
       meshed: false,

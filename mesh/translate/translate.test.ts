@@ -329,3 +329,16 @@ describe('what is remembered', () => {
     ])
   })
 })
+
+test('a translator that remembers gives what a new one gives, whatever it was shown before', () => {
+  fc.assert(
+    fc.property(fc.array(fleet, { minLength: 2, maxLength: 4 }), (fleets) => {
+      const translator = createTranslator()
+      const { proxy } = caseOf(fleets[0] as CaseText)
+      for (const one of fleets) {
+        const { view } = caseOf(one)
+        expect(versions(translator.resourcesFor(view, proxy))).toEqual(versions(render(view, proxy)))
+      }
+    }),
+  )
+})
