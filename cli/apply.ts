@@ -3,7 +3,7 @@ import { isMap, isNode, isSeq, LineCounter, parseAllDocuments } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed, refusal } from '#cli/failure.ts'
-import { fileFault } from '#cli/file-fault.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** One object of a file, with where it stands for messages (`exports.yaml:3`). */

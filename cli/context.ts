@@ -5,10 +5,10 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { refusal } from '#cli/failure.ts'
-import { fileFault } from '#cli/file-fault.ts'
 import type { Environment } from '#cli/io.ts'
 import { makeDirectory } from '#cli/make-directory.ts'
 import type { Send } from '#cli/send.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 
 /** Where a centre is and how to speak to it. Files hold the secrets; this only names them. */
 const contextSchema = z.object({

@@ -1,8 +1,8 @@
 import { failureText, refusal } from '#cli/failure.ts'
-import { fileFault } from '#cli/file-fault.ts'
 import { wantsColour } from '#cli/io.ts'
 import { runCli } from '#cli/run.ts'
 import { send } from '#cli/send.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 
 // The command `isthmus`. The environment and the standard streams are taken here and nowhere else.
 const { stdout, stderr, env } = process

@@ -3,8 +3,9 @@ import { dirname } from 'node:path'
 
 /**
  * Makes a directory and those above it, mode 0700, one step for each part of the path. Node's own recursive form asks
- * again for ever where a file system answers ENOENT below a directory that is there, as /proc does (Node 24).
- * Throws what the file system says.
+ * again for ever where a file system answers ENOENT below a directory that is there, as /proc does (Node 20 and 24).
+ * Throws what the file system says. The same in cli, control/store, gateway and infra/setup, which have no room in common that
+ * touches files; tests/make-directory.test.ts keeps the four alike.
  */
 export function makeDirectory(path: string): void {
   if (isDirectory(path)) return

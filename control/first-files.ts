@@ -1,8 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { operatorKeyPrefix } from '#control/authenticate.ts'
 import { codeOf, writeNewFile } from '#control/keys/new-file.ts'
 import { type PassphraseSource, readPassphrase } from '#control/keys/passphrase.ts'
+import { makeDirectory } from '#control/store/make-directory.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 type Random = (bytes: number) => Uint8Array
@@ -42,13 +44,22 @@ export function centreSecret(keysDir: string, random: Random): Uint8Array {
 /** The key in the file, made where there is none. Throws `conflict` where the file holds something else. */
 export function firstAdminKey(path: string, random: Random): string {
   if (!existsSync(path)) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    makeDirectoryOf(path)
     writeNew(path, `${operatorKeyPrefix}${Buffer.from(random(32)).toString('base64url')}\n`, random)
   }
   const key = readPrivate(path).trim()
   if (!key.startsWith(operatorKeyPrefix) || key.length < 50)
     throw new Problem('conflict', `${path} is there and holds no operator key: name another file by --key-file`)
   return key
+}
+
+function makeDirectoryOf(path: string): void {
+  try {
+    makeDirectory(dirname(path))
+  } catch (cause) {
+    const text = `${dirname(path)} cannot be made: ${fileFault(cause)}; name another place by --key-file`
+    throw new Problem('unavailable', text, { cause })
+  }
 }
 
 function readPrivate(path: string): string {
@@ -67,7 +78,7 @@ function writeNew(path: string, text: string, random: Random): void {
     writeNewFile(path, text, random(8))
   } catch (cause) {
     if (codeOf(cause) === 'EEXIST') return
-    throw new Problem('unavailable', `${path} cannot be written: ${cause instanceof Error ? cause.message : cause}`, {
+    throw new Problem('unavailable', `${path} cannot be written: ${fileFault(cause)}`, {
       cause,
     })
   }

@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { centreCaller } from '#control/caller.ts'
 import { type Authority, askPublish, audited, type Centre, type CentreKeys } from '#control/centre.ts'
@@ -9,6 +9,7 @@ import { createSealedKey, fileSigner } from '#control/keys/sealed-file.ts'
 import { newId } from '#control/new-id.ts'
 import { type AuthorityRow, insertAuthority, loadAuthorities } from '#control/store/authorities.ts'
 import type { Database, Tx } from '#control/store/database.ts'
+import { makeDirectory } from '#control/store/make-directory.ts'
 import { saveMesh } from '#control/store/meshes.ts'
 import { loadOperatorKeys, saveOperatorKey } from '#control/store/operator-keys.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
@@ -47,7 +48,7 @@ export type OpenSettings = Pick<Centre, 'db' | 'now' | 'random' | 'bus' | 'log' 
 export async function openCentre(settings: OpenSettings): Promise<Centre> {
   const mesh = parseMeshName(settings.mesh)
   const url = parseCentreUrl(settings.url)
-  mkdirSync(settings.keysDir, { recursive: true, mode: 0o700 })
+  makeDirectory(settings.keysDir)
   const passphrase = passphraseOf(settings)
   const signer = (name: string) => signerAt(settings, join(settings.keysDir, `${name}.key`), passphrase)
   const [root, controlPlane, token] = await Promise.all([signer('root-1'), signer('control-plane-1'), signer('token')])

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import { type AddressInfo, isIP } from 'node:net'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import type { PassphraseSource } from '#control/keys/passphrase.ts'
 import { openCentre, parseCentreUrl } from '#control/open-centre.ts'
 import { sharedBus } from '#control/shared-bus.ts'
 import { type Database, type Log, openDatabase } from '#control/store/database.ts'
+import { makeDirectory } from '#control/store/make-directory.ts'
 import { noticeBytesMax, openNoticeLine } from '#control/store/notice-line.ts'
 import { openApi } from '#functions/api/app.ts'
 import type { Door } from '#functions/api/door.ts'
@@ -20,6 +21,7 @@ import { openPublisher } from '#functions/publish/publisher.ts'
 import { openSweeper } from '#functions/sweep/sweeper.ts'
 import { readPem, type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
 import { openWatch } from '#functions/watch/watch.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
@@ -66,7 +68,7 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
   const now = settings.now ?? Date.now
   const { log } = settings
   checkSettings(settings)
-  mkdirSync(settings.data, { recursive: true, mode: 0o700 })
+  makeDataDirectory(settings.data)
   const server = createServer(tlsOptions)
   // Listens first: a taken port is told before anything is opened, and a port 0 is known. Without a certificate yet, no
   // handshake succeeds until everything is ready.
@@ -138,6 +140,15 @@ function checkSettings({ listen, url, mesh, tls }: ServeSettings): void {
   parseMeshName(mesh)
   parseCentreUrl(url ?? urlOf(listen.host, listen.port))
   if (tls) for (const path of [tls.cert, tls.key]) readPem(path)
+}
+
+function makeDataDirectory(dir: string): void {
+  try {
+    makeDirectory(dir)
+  } catch (cause) {
+    const text = `the directory ${dir} cannot be made: ${fileFault(cause)}; give one that can be written with --data`
+    throw new Problem('unavailable', text, { cause })
+  }
 }
 
 const storeOf = ({ databaseUrl, data }: ServeSettings): { readonly url: string } | { readonly dir: string } =>

@@ -1,5 +1,7 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeDirectory } from '#gateway/make-directory.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 type Log = { warn(facts: object, text: string): void }
@@ -10,11 +12,11 @@ type Log = { warn(facts: object, text: string): void }
  */
 export function takeState(stateDir: string, log: Log): () => void {
   try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    makeDirectory(stateDir)
   } catch (cause) {
     throw new Problem(
       'unavailable',
-      `the state directory ${stateDir} cannot be made: ${(cause as Error).message}; make it, or set "state" in isthmus.yaml`,
+      `the state directory ${stateDir} cannot be made: ${fileFault(cause)}; make it, or set "state" in isthmus.yaml`,
       { cause },
     )
   }

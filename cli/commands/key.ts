@@ -4,9 +4,9 @@ import { listAll } from '#cli/call-centre.ts'
 import { mended } from '#cli/commands/cluster.ts'
 import type { Centre } from '#cli/context.ts'
 import { refusal, self } from '#cli/failure.ts'
-import { fileFault } from '#cli/file-fault.ts'
 import { cell, type Format, type Row, render } from '#cli/output.ts'
 import { absolute, outputOption, type Tools } from '#cli/tools.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 
 type CreateOptions = {
   readonly role: string

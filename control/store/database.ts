@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { existsSync, mkdirSync, renameSync } from 'node:fs'
+import { existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
@@ -8,6 +8,7 @@ import { checkLedger, type DurableChange, keepLedger, noteStatement } from '#con
 import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
 import { bringsBack, type Journal, openJournal } from '#control/store/journal.ts'
 import { lockDirectory } from '#control/store/lock.ts'
+import { makeDirectory } from '#control/store/make-directory.ts'
 import { type Migration, migrate, readMigrations } from '#control/store/migrate.ts'
 import { openPglite } from '#control/store/pglite.ts'
 import { openPostgres } from '#control/store/postgres.ts'
@@ -94,7 +95,7 @@ async function openEngine(
 ): Promise<{ engine: Engine; release: () => void }> {
   if (url !== undefined) return { engine: openPostgres(url), release: () => undefined }
   if (dir === undefined) return { engine: await openPglite(undefined, template), release: () => undefined }
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  makeDirectory(dir)
   const lock = lockDirectory(dir)
   const files = join(dir, 'database')
   try {

@@ -1,6 +1,7 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { makeDirectory } from '#gateway/make-directory.ts'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
 import { drainEnvoy } from '#gateway/proxy/drain.ts'
 import { adminAt, envoyFault } from '#gateway/proxy/envoy-admin.ts'
@@ -111,7 +112,7 @@ export async function runProxy(
 /** Makes the directory, closes it to others, and makes sure that no other proxy lives in it. */
 async function claimDirectory(dir: string): Promise<void> {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    makeDirectory(dir)
     chmodSync(dir, 0o700)
   } catch (cause) {
     throw new Problem('unavailable', `the working directory ${dir} cannot be made or is not this user’s; mend --dir`, {

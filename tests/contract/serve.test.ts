@@ -235,6 +235,19 @@ describe('settings that cannot work', () => {
     const attempt = serveCentre(settings({ data: join(dir, 'bad'), ...more }))
     await expect(attempt).rejects.toMatchObject({ kind: 'invalid', message: expect.stringContaining(text) })
   })
+
+  test.each([
+    ['a data directory', { data: '/proc/isthmus/centre' }, /^the directory \/proc\/isthmus\/centre cannot .* --data$/],
+    [
+      'a place for the first key',
+      { data: join(dir, 'no-key'), keyFile: '/proc/isthmus/admin.key' },
+      /^\/proc\/isthmus cannot be made: .* --key-file$/,
+    ],
+  ] as [string, Partial<ServeSettings>, RegExp][])('%s that cannot be made', async (_, more, text) => {
+    if (more.data?.startsWith(dir)) await giveDatabase(more.data)
+    const attempt = serveCentre(settings(more))
+    await expect(attempt).rejects.toMatchObject({ kind: 'unavailable', message: expect.stringMatching(text) })
+  })
 })
 
 describe("with the operator's own certificate", () => {

@@ -13,7 +13,7 @@ const meanings: Readonly<Record<string, string>> = {
   EIO: 'its disk fails',
 }
 
-/** What the file system refused, in words for people; its own where it says something rare. */
+/** What the file system refused (an error of node:fs), in words for people; its own where it says something rare. */
 export function fileFault(error: unknown): string {
   const { code, syscall, message } = error as NodeJS.ErrnoException
   // Its parent was there a moment ago: /proc and /sys say this.
