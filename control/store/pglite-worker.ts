@@ -2,20 +2,16 @@ import { openAsBlob } from 'node:fs'
 import { setImmediate as breathe } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
+import { type FlightAnswer, type FlightStatement, pgliteFlights } from '#control/store/pglite-flight.ts'
 
 /**
  * The embedded database in a thread of its own, so that a long query never stalls the process. PGlite resolves its
- * promises without ever giving the event loop a turn (measured: 26,104 queries, not one timer), hence the turn after each.
+ * promises without ever giving the event loop a turn (measured: 26,104 queries, not one timer), hence the turn after each
+ * flight.
  */
-export type WorkerRequest = {
-  readonly id: number
-  readonly text: string
-  readonly params: readonly unknown[]
-  readonly arrays: boolean
-}
-export type WorkerAnswer =
-  | { readonly id: number; readonly rows: unknown[] }
-  | { readonly id: number; readonly error: { readonly message: string; readonly code?: string | undefined } }
+export type WorkerRequest = readonly WorkerStatement[]
+export type WorkerStatement = FlightStatement & { readonly id: number }
+export type WorkerAnswer = FlightAnswer & { readonly id: number }
 
 const port = parentPort
 if (!port) throw new Error('pglite-worker.ts runs as a worker thread only')
@@ -27,23 +23,22 @@ const database = await PGlite.create({
   // Small buffers and little write-ahead log kept: a centre of 200 clusters holds tens of megabytes.
   startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=24MB', '-c', 'max_wal_size=64MB'],
 })
+const flights = pgliteFlights(database)
 
 let last: Promise<void> = Promise.resolve()
 port.on('message', (request: WorkerRequest | 'close') => {
   last = last.then(() => (request === 'close' ? close() : answer(request)))
 })
-port.postMessage({ id: 0, rows: [] } satisfies WorkerAnswer)
+port.postMessage([{ id: 0, rows: [] }] satisfies WorkerAnswer[])
 
-async function answer({ id, text, params, arrays }: WorkerRequest): Promise<void> {
-  let reply: WorkerAnswer
-  try {
-    const { rows } = await database.query(text, [...params], { rowMode: arrays ? 'array' : 'object' })
-    reply = { id, rows }
-  } catch (error) {
+async function answer(request: WorkerRequest): Promise<void> {
+  const answers = await flights(request).catch((error: unknown): FlightAnswer[] => {
     const { message, code } = error as { readonly message: string; readonly code?: string }
-    reply = { id, error: { message, code } }
-  }
-  port?.postMessage(reply)
+    return request.map(() => ({ error: { message, code } }))
+  })
+  port?.postMessage(
+    request.map(({ id }, n): WorkerAnswer => ({ id, ...(answers[n] ?? { error: { message: 'was not answered' } }) })),
+  )
   await breathe()
 }
 

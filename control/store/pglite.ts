@@ -3,7 +3,8 @@ import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import type { Engine, Rows, Run } from '#control/store/engine.ts'
 import { openGate } from '#control/store/gate.ts'
-import type { WorkerAnswer, WorkerRequest } from '#control/store/pglite-worker.ts'
+import type { WorkerAnswer, WorkerRequest, WorkerStatement } from '#control/store/pglite-worker.ts'
+import { statementNames } from '#control/store/statement-names.ts'
 import { transaction } from '#control/store/transaction.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -11,7 +12,7 @@ const waitingMax = 1000
 
 /**
  * The embedded engine on directory `dir` (in memory without one): PGlite in a worker thread, one transaction at a time
- * in the order of asking. It has one connection, so a single statement waits for the open transaction too: it would
+ * in the order of asking; statements that are run without waiting for each other go there together. It has one connection, so a single statement waits for the open transaction too: it would
  * otherwise read what is not committed. A new database begins as a copy of `template` where that is given: a
  * directory, or in memory the tar archive beside it.
  * Throws when the directory cannot be opened as a database.
@@ -37,6 +38,20 @@ async function makePglite(dir: string, template: string | undefined): Promise<vo
 async function openThread(dir: string | undefined, archive?: string): Promise<Engine> {
   const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir, archive } })
   const waiting = new Map<number, { readonly resolve: (rows: Rows) => void; readonly reject: (e: Error) => void }>()
+  const names = statementNames()
+  let flight: WorkerStatement[] = []
+  const post = () => {
+    const asked = flight
+    flight = []
+    try {
+      worker.postMessage(asked satisfies WorkerRequest)
+    } catch (error) {
+      for (const { id } of asked) {
+        waiting.get(id)?.reject(error as Error)
+        waiting.delete(id)
+      }
+    }
+  }
   let fault: Error | undefined
   let nextId = 1
   const stop = (error: Error) => {
@@ -47,11 +62,13 @@ async function openThread(dir: string | undefined, archive?: string): Promise<En
   const ready = new Promise<void>((resolve, reject) => {
     waiting.set(0, { resolve: () => resolve(), reject })
   })
-  worker.on('message', (answer: WorkerAnswer) => {
-    const asked = waiting.get(answer.id)
-    waiting.delete(answer.id)
-    if ('rows' in answer) asked?.resolve(answer)
-    else asked?.reject(Object.assign(new Error(answer.error.message), { code: answer.error.code }))
+  worker.on('message', (answers: readonly WorkerAnswer[]) => {
+    for (const answer of answers) {
+      const asked = waiting.get(answer.id)
+      waiting.delete(answer.id)
+      if ('rows' in answer) asked?.resolve(answer)
+      else asked?.reject(Object.assign(new Error(answer.error.message), { code: answer.error.code }))
+    }
   })
   worker.on('error', (cause) => stop(broken(cause)))
   worker.on('exit', (code) => stop(broken(new Error(`the database thread ended with ${code}`))))
@@ -62,7 +79,8 @@ async function openThread(dir: string | undefined, archive?: string): Promise<En
     const id = nextId++
     return new Promise((resolve, reject) => {
       waiting.set(id, { resolve, reject })
-      worker.postMessage({ id, text, params, arrays: method === 'all' } satisfies WorkerRequest)
+      if (flight.length === 0) process.nextTick(post)
+      flight.push({ id, text, name: names.of(text), params, arrays: method === 'all' })
     })
   }
   const gate = openGate(1, waitingMax)

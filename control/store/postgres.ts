@@ -1,6 +1,8 @@
+import { Socket } from 'node:net'
 import pg from 'pg'
 import type { Engine, Run } from '#control/store/engine.ts'
 import { openGate } from '#control/store/gate.ts'
+import { statementNames } from '#control/store/statement-names.ts'
 import { transaction } from '#control/store/transaction.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -9,7 +11,11 @@ const waitingMax = 1000
 /** Longer than any transaction may last: a server that hangs gives its connection back. */
 const queryMsMax = 20_000
 
-/** A server that speaks PostgreSQL's protocol, by ten connections at most; nothing is kept in a connection. */
+/**
+ * A server that speaks PostgreSQL's protocol, by ten connections at most. Statements that are run without waiting for each
+ * other travel together. Nothing is kept in a connection but the statements that come again and again, by names that stand
+ * for their texts; behind a pooler that mixes connections up, which the first fault of that kind tells, not even those.
+ */
 export function openPostgres(url: string): Engine {
   const pool = new pg.Pool({
     connectionString: url,
@@ -20,10 +26,13 @@ export function openPostgres(url: string): Engine {
     query_timeout: queryMsMax,
     keepAlive: true,
     application_name: 'isthmus',
+    pipeline: true,
+    stream: gatheringSocket,
   })
   // The end of an idle connection is no error: the next request opens another.
   pool.on('error', ignore)
   const gate = openGate(connections, waitingMax)
+  const names = statementNames()
   const connected = async <T>(work: (run: Run) => Promise<T>): Promise<T> => {
     const leave = await gate.enter()
     try {
@@ -31,14 +40,23 @@ export function openPostgres(url: string): Engine {
       client.on('error', ignore)
       let broken = false
       try {
-        return await work((text, params, method) =>
-          client
-            .query({ text, values: [...params], ...(method === 'all' ? { rowMode: 'array' } : {}) })
+        return await work((text, params, method) => {
+          const name = params.length > 0 ? names.of(text) : undefined
+          return client
+            .query({
+              ...{ text, values: [...params], ...(method === 'all' ? { rowMode: 'array' as const } : {}) },
+              ...(name === undefined ? {} : { name }),
+            })
             .catch((error: unknown) => {
               broken ||= !(error instanceof pg.DatabaseError)
+              if (name !== undefined && isMisnamed(error)) {
+                names.stop()
+                broken = true
+                throw Object.assign(new Error('named statements are not for this server', { cause: error }), again)
+              }
               return refuse(error)
-            }),
-        )
+            })
+        })
       } finally {
         client.off('error', ignore)
         // After anything but the server's own word the state of the connection is unknown.
@@ -55,6 +73,32 @@ export function openPostgres(url: string): Engine {
     close: () => pool.end(),
   }
 }
+
+/** A socket that sends what is written within one turn at once: a system call for a flight of statements, not for each. */
+function gatheringSocket(): Socket {
+  const socket = new Socket()
+  const write = socket.write
+  const flush = () => {
+    gathering = false
+    socket.uncork()
+  }
+  let gathering = false
+  socket.write = (...args: unknown[]) => {
+    if (!gathering) {
+      gathering = true
+      socket.cork()
+      process.nextTick(flush)
+    }
+    return Reflect.apply(write, socket, args)
+  }
+  return socket
+}
+
+/** The server knows no statement of that name, knows another, or cannot use it since the schema has changed. */
+const isMisnamed = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && ['26000', '42P05', '0A000'].includes(error.code ?? '')
+/** As a lost race: the transaction runs again. */
+const again = { code: '40001' }
 
 const ignore = () => undefined
 

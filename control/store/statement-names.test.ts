@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest'
+import { statementNames } from '#control/store/statement-names.ts'
+
+test('a statement that comes again has a name, the same in every process, and another text has another', () => {
+  const [one, other] = [statementNames(), statementNames()]
+  const named = (names: typeof one, text: string) => [1, 2, 3, 4].map(() => names.of(text)).at(-1)
+  expect(one.of('select 1')).toBeUndefined()
+  expect(named(one, 'select 1')).toMatch(/^isthmus_[0-9a-f]{24}$/)
+  expect(named(other, 'select 1')).toBe(named(one, 'select 1'))
+  expect(named(one, 'select 2')).not.toBe(named(one, 'select 1'))
+})
+
+test('however many texts come, two hundred have names and keep them', () => {
+  const names = statementNames()
+  const given = new Map<string, string>()
+  for (let round = 0; round < 5; round++)
+    for (let n = 0; n < 1000; n++) {
+      const name = names.of(`select ${n}`)
+      if (name !== undefined) given.set(`select ${n}`, name)
+    }
+  expect(given.size).toBe(200)
+  for (const [text, name] of given) expect(names.of(text)).toBe(name)
+})
+
+test('stopped, none has a name', () => {
+  const names = statementNames()
+  for (let n = 0; n < 5; n++) names.of('select 1')
+  names.stop()
+  for (let n = 0; n < 5; n++) expect(names.of('select 1')).toBeUndefined()
+})
