@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { authenticator } from '#gateway/authenticate.ts'
 import type { Certificates } from '#gateway/certificates.ts'
@@ -56,7 +56,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
   const verifyToken = tokenVerifier({
     issuer: settings.tokens.issuer,
     audience: settings.tokens.audience,
-    jwks: fileJwks(join(dir, settings.tokens.jwks)),
+    jwks: fileJwks(resolve(dir, settings.tokens.jwks)),
     clock,
     warn: (fault, message) => log.warn({ fault }, message),
   })

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
 import { keepCertificates } from '#gateway/keep-certificates.ts'
@@ -58,7 +58,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const since = 'membership' in self ? { since: new Date(self.membership.time) } : {}
   const warn = (text: string) => log.warn(text)
   const certificates = await openCertificates({ stateDir, home, ips, clock, warn, ...since })
-  const cluster = directoryWatch({ dir: join(dir, settings.manifests), home, log })
+  const cluster = directoryWatch({ dir: resolve(dir, settings.manifests), home, log })
   await cluster.start()
   const gateways = openGateways({
     ...{ stateDir, home, settings, own: cluster.current, sight: () => door.sight(), log },

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { joinUntilMember } from '#gateway/join-until-member.ts'
 import { nothingYet, relayMetrics } from '#gateway/metrics.ts'
@@ -29,7 +29,7 @@ type State = 'joining' | 'waiting-for-certificates' | 'serving'
  * serving; where it joins anew, everything that depends on who it is starts again.
  */
 export async function startRelay({ dir, settings, token, log, now }: RelayParts): Promise<{ stop(): Promise<void> }> {
-  const stateDir = join(dir, settings.state)
+  const stateDir = resolve(dir, settings.state)
   const unlock = takeState(stateDir, log)
   const pauses = openPauses()
   let served: ServedCluster | undefined
