@@ -1,7 +1,5 @@
+import { failureText as textOf } from '#mesh/model/failure-text.ts'
 import { Problem, type ProblemKind, type Violation } from '#mesh/model/problem.ts'
-
-/** How this command is called inside a clone; what we print can be typed as it stands. */
-export const self = 'npx --no isthmus'
 
 export type Refusal = {
   readonly kind: ProblemKind
@@ -40,35 +38,5 @@ const mends: Readonly<Record<ProblemKind, string>> = {
   internal: 'repeat the command; if it stays so, the log of the centre says more',
 }
 
-/** Our commands in a text, as they are typed here: who wrote the text (the centre, perhaps) cannot know how. */
-export const typeable = (text: string): string =>
-  text.replace(
-    /(?<!--no |[\w/-])isthmus (?=(?:--)?(?:get|status|clusters?|services|exports|imports|endpoints|gateways|proxies|events|token|key|apply|delete|context|version|completion|help|serve|relay|proxy|sandbox|url)\b)/g,
-    `${self} `,
-  )
-
-/**
- * What a person reads of a problem, the same lines for all of them: what failed and why, every violation where there are
- * several, the object, and what mends it. `what` is the command (`token create oslo`), empty where there is none. Ends
- * with a line break.
- */
-export function failureText(what: string, problem: Problem): string {
-  const { kind, violations, extra } = problem
-  const { why, mend } = saidIn(problem.message)
-  const on = extra['on'] ?? `isthmus ${what}`.trim()
-  return [
-    `isthmus: ${what && `${what} failed: `}${typeable(why)}`,
-    ...(violations.length > 1 ? violations.map((one) => `  ${one.path}: ${one.reason}`) : []),
-    `  on          ${on}`,
-    `  to mend it  ${typeable(String(extra['mend'] ?? mend ?? mends[kind]))}`,
-    '',
-  ].join('\n')
-}
-
-/** The command that the words of the centre end in (`…: isthmus token create oslo`, `…; see: …`), apart from the rest. */
-function saidIn(message: string): { readonly why: string; readonly mend?: string } {
-  const [, why, mend] = /^(.+?)(?:; see)?: (isthmus [a-z].*)$/s.exec(message) ?? []
-  return why === undefined || mend === undefined
-    ? { why: message }
-    : { why: why.replace(/[:;,] [a-z ]+ with$/, ''), mend }
-}
+/** What a person reads of a problem that ended the command `what`; ends with a line break. */
+export const failureText = (what: string, problem: Problem): string => textOf(what, problem, mends[problem.kind])

@@ -1,10 +1,10 @@
 import { askRelays, awayHead, isAway, type RelayAnswer } from '#cli/ask-relays.ts'
 import { ask, listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
-import { self, typeable } from '#cli/failure.ts'
 import { age, cell, harmless, type Row, table } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
 import { nobodyAnswers } from '#cli/served.ts'
+import { self, typeable } from '#mesh/model/failure-text.ts'
 import type { Problem } from '#mesh/model/problem.ts'
 
 /** The state of the federation, from the centre where it answers and from the relays that the context names. */

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
-import { placed, self } from '#cli/failure.ts'
+import { placed } from '#cli/failure.ts'
 import { cell, type Format, type Row, render } from '#cli/output.ts'
 import { sandboxSocket } from '#cli/sandbox.ts'
 import { outputOption, type Tools } from '#cli/tools.ts'
+import { self } from '#mesh/model/failure-text.ts'
 import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
 
 /** `cluster create|delete` and `token create`: how a cluster comes and goes. */

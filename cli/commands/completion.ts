@@ -3,10 +3,10 @@ import { Argument, type Command } from 'commander'
 import { listAll } from '#cli/call-centre.ts'
 import { type Candidate, candidatesFor, files } from '#cli/complete.ts'
 import { loadContexts } from '#cli/context.ts'
-import { self } from '#cli/failure.ts'
 import { nouns } from '#cli/nouns.ts'
 import { cell } from '#cli/output.ts'
 import type { Tools } from '#cli/tools.ts'
+import { self } from '#mesh/model/failure-text.ts'
 
 /** `completion bash|zsh` prints a script, which then asks the hidden command `_complete`. */
 export function completionCommands(program: Command, tools: Tools): void {

@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
 import { contextPath, loadContexts, namedContext, parseCentreUrl, saveContexts } from '#cli/context.ts'
-import { refusal, self } from '#cli/failure.ts'
+import { refusal } from '#cli/failure.ts'
 import { cell, type Format, render } from '#cli/output.ts'
 import { absolute, outputOption, type Tools } from '#cli/tools.ts'
+import { self } from '#mesh/model/failure-text.ts'
 
 /** `context list|use|add|delete`: the centres that this command knows. */
 export function contextCommands(program: Command, tools: Tools): void {

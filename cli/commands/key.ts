@@ -3,9 +3,10 @@ import { type Command, Option } from 'commander'
 import { listAll } from '#cli/call-centre.ts'
 import { mended } from '#cli/commands/cluster.ts'
 import type { Centre } from '#cli/context.ts'
-import { refusal, self } from '#cli/failure.ts'
+import { refusal } from '#cli/failure.ts'
 import { cell, type Format, type Row, render } from '#cli/output.ts'
 import { absolute, outputOption, type Tools } from '#cli/tools.ts'
+import { self } from '#mesh/model/failure-text.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 
 type CreateOptions = {

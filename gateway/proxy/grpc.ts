@@ -63,7 +63,12 @@ export function callUnary(call: UnaryCall): Promise<Uint8Array> {
   })
 }
 
-const reasonOf = (error: Error): string => error.message || ('code' in error ? String(error.code) : error.name)
+/** OpenSSL's own text of "no TLS there" is three lines of its sources. */
+const reasonOf = (error: Error): string => {
+  const code = 'code' in error ? String(error.code) : ''
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'what listens there speaks no TLS'
+  return error.message.trim() || code || error.name
+}
 
 /** What headers or trailers say went wrong. A refusal without a body carries its status in the headers. */
 function faultOf(headers: IncomingHttpHeaders, first: boolean): Problem | undefined {

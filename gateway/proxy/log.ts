@@ -1,4 +1,5 @@
 import pino, { type Logger } from 'pino'
+import { plainLine } from '#gateway/proxy/plain-line.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 export type Log = Logger
@@ -17,11 +18,12 @@ export const redact = (text: string): string =>
     text,
   )
 
-/** Structured lines on stdout; whatever looks like a key or a token is cut out of the finished line. */
+/** Structured lines on stdout, plain ones where a person reads them on a terminal; whatever looks like a key or a token is cut out of the finished line. */
 export function openLog(level: string, facts: Readonly<Record<string, string>>): Log {
   const stdout = pino.destination({ dest: 1, sync: true })
   // Whoever read this may be gone; that is no reason to take a working Envoy down.
   stdout.on('error', () => undefined)
+  const forPeople = process.stdout.isTTY === true
   const options: pino.LoggerOptions = {
     level,
     base: facts,
@@ -32,7 +34,7 @@ export function openLog(level: string, facts: Readonly<Record<string, string>>):
       censor: '[redacted]',
     },
     serializers: { err: errorFacts },
-    hooks: { streamWrite: (line) => `${redact(line.trimEnd())}\n` },
+    hooks: { streamWrite: (line) => `${forPeople ? plainLine(redact(line)) : redact(line.trimEnd())}\n` },
   }
   return pino(options, stdout)
 }

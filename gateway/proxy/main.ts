@@ -3,8 +3,17 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from '#gateway/proxy/keep-certificate.ts'
 import { type Log, openLog } from '#gateway/proxy/log.ts'
 import { runProxy } from '#gateway/proxy/run.ts'
-import { flagOf, parseFlags, settingRows, settingsOfEnvironment, variableOf } from '#gateway/proxy/setting-rows.ts'
+import {
+  flagOf,
+  parseFlags,
+  settingRows,
+  settingsOfEnvironment,
+  usage,
+  variableOf,
+} from '#gateway/proxy/setting-rows.ts'
 import { type ProxySettings, parseSettings } from '#gateway/proxy/settings.ts'
+import { failureText } from '#mesh/model/failure-text.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** The program beside one Envoy: `isthmus proxy sidecar|router [--settings FILE.json] [--<setting> value]…` */
@@ -17,14 +26,25 @@ const clock: Clock = {
 /** Flags win over the environment, the environment over the file. */
 function readSettings(argv: readonly string[], env: NodeJS.ProcessEnv): ProxySettings {
   const { positional, flags } = parseFlags(argv)
+  const [kind = '', stray] = positional
+  if (kind !== 'sidecar' && kind !== 'router') {
+    const why = `${kind === '' ? 'it is not said' : `"${kind}" is no word for`} what kind of proxy this is: sidecar or router`
+    throw new Problem('invalid', why, { extra: usage })
+  }
+  if (stray !== undefined)
+    throw new Problem('invalid', `"${stray}" is one word too many after ${kind}`, { extra: usage })
   const { settings: file = env['ISTHMUS_SETTINGS'], ...given } = flags
-  const settings = parseSettings(positional[0], { ...readFile(file), ...settingsOfEnvironment(env), ...given })
-  const stray = positional[1]
-  if (stray !== undefined) throw new Problem('invalid', `"${stray}" is one word too many after ${positional[0]}`)
+  const settings = parseSettings(kind, { ...readFile(file), ...settingsOfEnvironment(env), ...given })
   try {
     accessSync(settings.envoy, constants.X_OK)
   } catch (cause) {
-    throw new Problem('invalid', `${settings.envoy} is no program that can be run; mend --envoy`, { cause })
+    throw new Problem('invalid', `Envoy cannot be run: ${fileFault(cause)}`, {
+      cause,
+      extra: {
+        on: settings.envoy,
+        mend: 'name an Envoy 1.40 with --envoy; npm start puts one into ~/.cache/isthmus',
+      },
+    })
   }
   return settings
 }
@@ -35,15 +55,15 @@ function readFile(file: string | undefined): Record<string, unknown> {
     const value: unknown = JSON.parse(readFileSync(file, 'utf8'))
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) return { ...value }
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new Problem('invalid', `the settings file ${file} cannot be read: ${reason}; mend it, or --settings`, {
-      cause,
-    })
+    const extra = { on: file, mend: 'mend that file, or name another with --settings' }
+    throw new Problem('invalid', `the settings cannot be read: ${fileFault(cause)}`, { cause, extra })
   }
-  throw new Problem('invalid', `the settings file ${file} is not a JSON object; mend it, or --settings`)
+  throw new Problem('invalid', 'the settings are not a JSON object', {
+    extra: { on: file, mend: 'mend that file, or name another with --settings' },
+  })
 }
 
-const usage = () =>
+const help = () =>
   [
     'isthmus proxy sidecar|router [--settings FILE.json] [--<setting> value]…',
     ...Object.entries(settingRows).map(
@@ -54,7 +74,7 @@ const usage = () =>
 
 async function main(): Promise<void> {
   const argv = process.argv.slice(2)
-  if (argv.length === 0 || argv.includes('--help')) return void console.log(usage())
+  if (argv.length === 0 || argv.some((one) => one === '--help' || one === '-h')) return void console.log(help())
   process.umask(0o077)
   let log: Log = openLog('info', {})
   process.on('uncaughtException', (err) => {
@@ -79,10 +99,22 @@ async function main(): Promise<void> {
     process.on('SIGINT', () => stop('SIGINT'))
     await running
   } catch (err) {
-    for (const { path, reason } of err instanceof Problem ? err.violations : []) log.error(`${path} ${reason}`)
-    log.fatal({ err }, err instanceof Error ? err.message : String(err))
-    process.exit(1)
+    tell(err, argv[0] ?? '', log)
+    process.exit(err instanceof Problem && err.extra['usage'] === true ? 2 : 1)
   }
+}
+
+/** For whoever sits at a terminal, the lines that every command gives; for a log, one line of it. */
+function tell(err: unknown, kind: string, log: Log): void {
+  const { stdout, stderr } = process
+  if (err instanceof Problem && (stdout.isTTY || stderr.isTTY))
+    stderr.write(failureText(`proxy ${kind.startsWith('-') ? '' : kind}`.trim(), err, 'isthmus proxy --help'))
+  if (err instanceof Problem && stdout.isTTY) return
+  const { violations, extra } = err instanceof Problem ? err : { violations: [], extra: {} }
+  for (const { path, reason } of violations) log.error(`${path} ${reason}`)
+  const { on, mend } = extra as { readonly on?: string; readonly mend?: string }
+  const more = `${on === undefined ? '' : ` (${on})`}${mend === undefined ? '' : `; ${mend}`}`
+  log.fatal({ err }, `${err instanceof Error ? err.message : String(err)}${more}`)
 }
 
 await main()

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -326,7 +326,7 @@ describe('what cannot work is named, and nothing is started', () => {
     await ready(first)
     const second = await startProxy(relay.port, { dir: first.dir })
     expect(await second.ended).toBe(1)
-    expect(said(second, `another isthmus proxy runs in ${first.dir}`)).toBeDefined()
+    expect(said(second, `another isthmus proxy runs in the working directory (${first.dir}); stop it`)).toBeDefined()
     expect((await get(first, '/healthz/ready')).code).toBe(200)
   })
 
@@ -337,13 +337,33 @@ describe('what cannot work is named, and nothing is started', () => {
     const { port } = taken.address() as AddressInfo
     const run = await startProxy(1, { status: `127.0.0.1:${port}` })
     expect(await run.ended).toBe(1)
-    expect(said(run, `127.0.0.1:${port} cannot be had (another program has it); mend --status`)).toBeDefined()
+    expect(said(run, `another program has it (127.0.0.1:${port}); stop that program, or give another`)).toBeDefined()
   })
 
   test('an Envoy that is not there', async () => {
     const run = await startProxy(1, { envoy: '/none/envoy' })
     expect(await run.ended).toBe(1)
-    expect(said(run, '/none/envoy is no program that can be run; mend --envoy')).toBeDefined()
+    expect(said(run, 'Envoy cannot be run: it is not there (/none/envoy); name an Envoy')).toBeDefined()
+  })
+
+  test('at a terminal it is told as every command tells it, and the exit code says who is to blame', () => {
+    // Python's standard library has what a test needs to be a terminal.
+    const script = 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))'
+    const told = (...args: string[]) => {
+      const command = ['-c', script, process.execPath, join(root, 'gateway/proxy/main.ts'), ...args]
+      const { stdout, status } = spawnSync('python3', command, { encoding: 'utf8', timeout: 20_000 })
+      return `${stdout.replaceAll('\r\n', '\n')}(${status})`
+    }
+    expect(told('sidecar', '--frob')).toBe(
+      'isthmus: proxy sidecar failed: there is no flag --frob\n' +
+        '  on          isthmus proxy sidecar\n' +
+        '  to mend it  npx --no isthmus proxy --help\n(2)',
+    )
+    expect(told('router', '--settings', '/none.json')).toBe(
+      'isthmus: proxy router failed: the settings cannot be read: it is not there\n' +
+        '  on          /none.json\n' +
+        '  to mend it  mend that file, or name another with --settings\n(1)',
+    )
   })
 
   test('a working directory that is a file', async () => {
@@ -353,7 +373,7 @@ describe('what cannot work is named, and nothing is started', () => {
     writeFileSync(join(home, 'x/file'), '')
     const run = await startProxy(1, { dir: join(home, 'x/file') })
     expect(await run.ended).toBe(1)
-    expect(said(run, 'mend --dir')).toBeDefined()
+    expect(said(run, 'a part of its path is a file')).toBeDefined()
   })
 })
 

@@ -72,7 +72,7 @@ describe('nothing is sent to a server that is not the expected relay', () => {
     const other = join(dir, 'other.pem')
     writeFileSync(other, (await makeFakeCluster('cluster-a')).controlPlane.pem)
     expect((await problemOf({ caFile: other })).message).toMatch(
-      /cannot be reached \(.*certificate.*its CA is in .*other.pem/,
+      /cannot be reached \(.*certificate.*its CA is in .*other.pem\); see that it runs there/,
     )
     expect(relay.tokens).toHaveLength(before)
   })

@@ -69,7 +69,11 @@ function named(cause: unknown, { relay, tokenFile, caFile }: From): Problem {
     case 'forbidden':
       return new Problem(cause.kind, `${at}: ${cause.message}`, { cause })
     case 'unavailable':
-      return new Problem(cause.kind, `${at} cannot be reached (${cause.message}); its CA is in ${caFile}`, { cause })
+      return new Problem(
+        cause.kind,
+        `${at} cannot be reached (${cause.message}; its CA is in ${caFile}); see that it runs there, or mend --relay`,
+        { cause },
+      )
     default:
       return new Problem(cause.kind, `${at} refuses the certificate request: ${cause.message}`, { cause })
   }

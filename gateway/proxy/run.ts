@@ -12,6 +12,7 @@ import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
 import { serveSecrets } from '#gateway/proxy/serve-secrets.ts'
 import { type ProxySettings, socketNames } from '#gateway/proxy/settings.ts'
 import { serveStatus } from '#gateway/proxy/status.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { buildBootstrap } from '#mesh/translate/bootstrap.ts'
 import { buildIdentitySecret, buildTrustSecret } from '#mesh/translate/secret.ts'
@@ -115,9 +116,8 @@ async function claimDirectory(dir: string): Promise<void> {
     makeDirectory(dir)
     chmodSync(dir, 0o700)
   } catch (cause) {
-    throw new Problem('unavailable', `the working directory ${dir} cannot be made or is not this user’s; mend --dir`, {
-      cause,
-    })
+    const text = `the working directory cannot be made this user’s alone: ${fileFault(cause)}`
+    throw new Problem('unavailable', text, { cause, extra: { on: dir, mend: 'give another directory with --dir' } })
   }
   const taken = await new Promise<boolean>((done) => {
     const probe = connect(join(dir, socketNames.secrets))
@@ -125,7 +125,9 @@ async function claimDirectory(dir: string): Promise<void> {
     probe.on('connect', () => probe.destroy())
   })
   if (taken)
-    throw new Problem('conflict', `another isthmus proxy runs in ${dir}; stop it, or give this one its own --dir`)
+    throw new Problem('conflict', 'another isthmus proxy runs in the working directory', {
+      extra: { on: dir, mend: 'stop it, or give this one its own directory with --dir' },
+    })
 }
 
 function writeBootstrap(file: string, settings: ProxySettings, secretsSocket: string): void {

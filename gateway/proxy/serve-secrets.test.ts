@@ -191,5 +191,5 @@ test('another method is unimplemented', async () => {
 test('a socket that cannot be opened is named', async () => {
   const refused = serveSecrets(join(dir, 'none/s.sock'), log)
   await expect(refused).rejects.toThrow(Problem)
-  await expect(refused).rejects.toThrow('none/s.sock')
+  await expect(refused).rejects.toMatchObject({ extra: { on: join(dir, 'none/s.sock') } })
 })

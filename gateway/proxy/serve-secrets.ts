@@ -9,6 +9,7 @@ import {
   writeResponse,
 } from '#gateway/proxy/discovery.ts'
 import type { Log } from '#gateway/proxy/log.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 export type SecretServer = {
@@ -93,7 +94,12 @@ export async function serveSecrets(socket: string, log: Log): Promise<SecretServ
   rmSync(socket, { force: true })
   await new Promise<void>((done, fail) => {
     const refuse = (cause: Error) =>
-      fail(new Problem('unavailable', `the secret socket ${socket} cannot be opened; mend --dir`, { cause }))
+      fail(
+        new Problem('unavailable', `the socket for the key cannot be opened: ${fileFault(cause)}`, {
+          cause,
+          extra: { on: socket, mend: 'give another directory with --dir' },
+        }),
+      )
     server.once('error', refuse)
     server.listen(socket, done)
   })

@@ -73,8 +73,11 @@ export function settingReader(raw: RawSettings) {
       const strangers = Object.keys(raw).filter((name) => !(name in settingRows))
       for (const name of strangers) fail(name, `is no setting; known: ${Object.keys(settingRows).join(', ')}`)
       if (violations.length === 0) return
+      const [first, ...others] = violations
       const names = [...new Set(violations.map(({ path }) => path))].join(', ')
-      throw new Problem('invalid', `the settings of this proxy are not valid: ${names}`, { violations })
+      const why =
+        others.length === 0 ? `the setting ${first?.path} ${first?.reason}` : `its settings are not valid: ${names}`
+      throw new Problem('invalid', why, { violations, extra: { mend: 'isthmus proxy --help' } })
     },
   }
 }

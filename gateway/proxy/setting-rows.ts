@@ -46,6 +46,9 @@ export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) 
 export const variableOf = (name: string): string =>
   settingRows[name]?.env ?? `ISTHMUS_${name.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`
 
+/** Of a problem of the command line itself, which ends in exit code 2. */
+export const usage = { usage: true, mend: 'isthmus proxy --help' } as const
+
 /** Flags (`--relay-uri X`, `--relay-uri=X`) by setting name; throws `invalid` on an unknown flag or a missing value. */
 export function parseFlags(argv: readonly string[]): {
   readonly positional: readonly string[]
@@ -62,11 +65,13 @@ export function parseFlags(argv: readonly string[]): {
     }
     const equals = word.indexOf('=')
     const name = names.get(equals < 0 ? word : word.slice(0, equals))
-    if (!name) throw new Problem('invalid', `there is no flag ${word}; known: ${[...names.keys()].join(' ')}`)
+    if (!name) throw new Problem('invalid', `there is no flag ${word.split('=')[0]}`, { extra: usage })
     if (equals < 0) at += 1
     const value = equals < 0 ? argv[at] : word.slice(equals + 1)
     if (value === undefined)
-      throw new Problem('invalid', `flag ${word} needs a value: ${settingRows[name]?.help ?? 'a file'}`)
+      throw new Problem('invalid', `flag ${word} needs a value: ${settingRows[name]?.help ?? 'a file'}`, {
+        extra: usage,
+      })
     flags[name] = value
   }
   return { positional, flags }

@@ -30,10 +30,15 @@ export async function serveStatus({ host, port }: HostPort, facts: StatusFacts):
   server.maxConnections = 128
   await new Promise<void>((done, fail) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
-      const reason = cause.code === 'EADDRINUSE' ? 'another program has it' : (cause.code ?? cause.message)
+      const isTaken = cause.code === 'EADDRINUSE'
+      const reason = isTaken ? 'another program has it' : (cause.code ?? cause.message)
       fail(
-        new Problem('unavailable', `the status address ${host}:${port} cannot be had (${reason}); mend --status`, {
+        new Problem('unavailable', `the status address cannot be had: ${reason}`, {
           cause,
+          extra: {
+            on: `${host}:${port}`,
+            mend: `${isTaken ? 'stop that program, or ' : ''}give another address with --status`,
+          },
         }),
       )
     })
