@@ -7,15 +7,29 @@ import { cpuSecondsOf, type Memory, memoryOf } from '#tests/bench/load/process.t
 /** Milliseconds from the cause of one change to the first, the middle and the last of all streams. */
 export type Spread = { readonly first: number; readonly p50: number; readonly last: number }
 
+/** One cause and all that came of it. */
+export type Side = Spread & {
+  /** Of the generator, until everything was answered and handled. */
+  readonly generatorCpuMs: number
+  /** Share of the time to the last stream in which the generator's thread had work. */
+  readonly generatorBusy: number
+}
+
 /** One kind of change beside the floor's push of as many bytes, medians of all rounds. */
 export type Series = {
   readonly bytesPerProxy: number
-  readonly relay: Spread
-  readonly floor: Spread
-  /** Last to last. */
+  readonly relay: Side
+  /** Clients of the floor that say nothing, and such that answer with as many bytes as an acknowledgement. */
+  readonly floor: Side
+  readonly floorAnswered: Side
+  /** Last to last: against the plain floor, and against the one that is answered. */
   readonly ratio: number
+  readonly ratioAnswered: number
   readonly relayCpuMs: number
 }
+
+/** From so busy a generator on, what is measured is the generator. */
+export const tooBusy = 0.85
 
 export type FanOut = {
   readonly cold: { readonly ms: number; readonly bytesPerProxy: number }
@@ -27,6 +41,7 @@ export type FanOut = {
     readonly resources: number
     readonly bytesPerProxy: number
     readonly relayCpuMs: number
+    readonly generatorBusy: number
   }
   readonly memory: { readonly empty: Memory; readonly loaded: Memory }
 }
@@ -77,13 +92,13 @@ export async function measureFanOut(parts: FanOutParts): Promise<FanOut> {
     serviceAdded: { resources: added.resources / proxies, bytesPerProxy: added.bytes / proxies },
     reconnect: {
       ...{ ms: again.ms, resources: resent.resources, bytesPerProxy: resent.bytes / proxies },
-      relayCpuMs: (cpuSecondsOf(pid) - cpu) * 1000,
+      ...{ relayCpuMs: (cpuSecondsOf(pid) - cpu) * 1000, generatorBusy: again.busy },
     },
     memory: { empty, loaded },
   }
 }
 
-/** A service's endpoints change, and the floor pushes as many bytes, one after the other, so that both see one machine. */
+/** A service's endpoints change, and the floor pushes as many bytes, one after the other, so that all see one machine. */
 export async function measureSeries(
   parts: Pick<FanOutParts, 'mesh' | 'generator' | 'floor' | 'rounds'> & {
     readonly group: string
@@ -94,31 +109,55 @@ export async function measureSeries(
 ): Promise<Series> {
   const { mesh, generator, floor, group, service, rounds, floorGroup = bare } = parts
   const pid = mesh.relayPid()
-  const relay: Spread[] = []
-  const least: Spread[] = []
+  const name = endpointsName(service)
+  const push = async (bytes: number, answer: number) => {
+    await generator.order('answer', { group: floorGroup, bytes: answer })
+    return await measureOnce(generator, { group: floorGroup, type: '', name: '' }, () => floor.push(bytes))
+  }
+  const seen = { relay: [] as Side[], floor: [] as Side[], floorAnswered: [] as Side[] }
   let bytes = 0
   let cpu = 0
   for (let round = -warmUps; round < rounds; round++) {
+    await generator.order('totals', { group })
     const before = cpuSecondsOf(pid)
-    const changed = await generator.expect({ group, type: typeUrls.endpoint, name: endpointsName(service) })
-    const cause = process.hrtime.bigint()
-    mesh.shop.change(service)
-    const seen = await changed.seen
-    await quiet(100)
+    const changed = await measureOnce(generator, { group, type: typeUrls.endpoint, name }, async () => {
+      const at = process.hrtime.bigint()
+      mesh.shop.change(service)
+      return at
+    })
     const used = cpuSecondsOf(pid) - before
-    bytes = Math.round(seen.bytes)
-    const pushed = await generator.expect({ group: floorGroup, type: '', name: '' })
-    const at = await floor.push(bytes)
-    const floorSeen = await pushed.seen
-    await quiet(100)
+    bytes = Math.round(changed.bytes)
+    const { sent } = await generator.order('totals', { group })
+    const plain = await push(bytes, 0)
+    const answered = await push(bytes, Math.round(sent.bytes / sent.messages))
     if (round < 0) continue
     cpu += used
-    relay.push(spreadOf(cause, seen.at))
-    least.push(spreadOf(at, floorSeen.at))
+    seen.relay.push(changed)
+    seen.floor.push(plain)
+    seen.floorAnswered.push(answered)
   }
-  const [mine, theirs] = [medianOf(relay), medianOf(least)]
-  const relayCpuMs = (cpu * 1000) / rounds
-  return { bytesPerProxy: bytes, relay: mine, floor: theirs, ratio: mine.last / theirs.last, relayCpuMs }
+  const [relay, plain, answered] = [medianOf(seen.relay), medianOf(seen.floor), medianOf(seen.floorAnswered)]
+  return {
+    ...{ bytesPerProxy: bytes, relay, floor: plain, floorAnswered: answered },
+    ...{ ratio: relay.last / plain.last, ratioAnswered: relay.last / answered.last },
+    relayCpuMs: (cpu * 1000) / rounds,
+  }
+}
+
+/** Causes one thing, which tells when it began, and waits until every stream has it and has said so. */
+async function measureOnce(
+  generator: Generator,
+  expected: { readonly group: string; readonly type: string; readonly name: string },
+  cause: () => Promise<bigint>,
+): Promise<Side & { readonly bytes: number }> {
+  const before = await generator.order('cpu', {})
+  const { seen } = await generator.expect(expected)
+  const at = await cause()
+  const { at: reads, bytes, busy } = await seen
+  await quiet(100)
+  const after = await generator.order('cpu', {})
+  const generatorCpuMs = (after.user + after.system - before.user - before.system) * 1000
+  return { ...spreadOf(at, reads), generatorCpuMs, generatorBusy: busy, bytes }
 }
 
 export function spreadOf(cause: bigint, at: readonly bigint[]): Spread {
@@ -127,9 +166,12 @@ export function spreadOf(cause: bigint, at: readonly bigint[]): Spread {
   return { first: of(0), p50: of(0.5), last: of(1) }
 }
 
-function medianOf(all: readonly Spread[]): Spread {
-  const of = (pick: (one: Spread) => number) => median(all.map(pick))
-  return { first: of((s) => s.first), p50: of((s) => s.p50), last: of((s) => s.last) }
+function medianOf(all: readonly Side[]): Side {
+  const of = (pick: (one: Side) => number) => median(all.map(pick))
+  return {
+    ...{ first: of((s) => s.first), p50: of((s) => s.p50), last: of((s) => s.last) },
+    ...{ generatorCpuMs: of((s) => s.generatorCpuMs), generatorBusy: of((s) => s.generatorBusy) },
+  }
 }
 
 export const median = (values: readonly number[]): number =>

@@ -55,7 +55,8 @@ async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre'>> {
 function thousandScale(): ThousandScale {
   return {
     ...{ ...scale, proxies: count('PROXIES', 1000), rounds: count('ROUNDS', 20), honest: count('HONEST', 200) },
-    ...{ sustainedSeconds: count('SECONDS', 60), changesPerSecond: count('CHANGES', 12), further: 10 },
+    ...{ sustainedSeconds: count('SECONDS', 60), changesPerSecond: count('CHANGES', 10), further: 10 },
+    ...{ ackMs: count('ACK_MS', 20), seed: count('SEED', 7) },
   }
 }
 

@@ -2,22 +2,23 @@ import { relayServingNames, rootNames } from '#mesh/trust/names.ts'
 import { bare, type FanOut, measureFanOut, sidecars } from '#tests/bench/fan-out.ts'
 import { type Hostile, measureHostile } from '#tests/bench/hostile.ts'
 import type { ClusterScale } from '#tests/bench/load/big-cluster.ts'
-import { type Floor, type Generator, startFloor, startGenerator } from '#tests/bench/load/drive.ts'
+import { type Answering, type Floor, type Generator, startFloor, startGenerator } from '#tests/bench/load/drive.ts'
 import type { Member } from '#tests/bench/load/generator.ts'
 import { startBenchMesh } from '#tests/bench/load/mesh.ts'
 import { measureRemotes, type Remotes } from '#tests/bench/remotes.ts'
 import { measureSustained, type Sustained } from '#tests/bench/sustained.ts'
 import { domain, make, makeControlPlaneCa, makeRoot, mesh as meshName } from '#tests/support/authorities.ts'
 
-export type ThousandScale = ClusterScale & {
-  readonly proxies: number
-  readonly rounds: number
-  readonly honest: number
-  readonly sustainedSeconds: number
-  readonly changesPerSecond: number
-  /** Further clusters for the slope. */
-  readonly further: number
-}
+export type ThousandScale = ClusterScale &
+  Answering & {
+    readonly proxies: number
+    readonly rounds: number
+    readonly honest: number
+    readonly sustainedSeconds: number
+    readonly changesPerSecond: number
+    /** Further clusters for the slope. */
+    readonly further: number
+  }
 
 export type Thousand = {
   readonly scale: ThousandScale
@@ -34,7 +35,7 @@ export type Thousand = {
  * the floor: a bare HTTP/2 server with as many. One run, three processes of the bench: relay, floor, generator.
  */
 export async function measureThousand(scale: ThousandScale, say: (text: string) => void): Promise<Thousand> {
-  const generator = startGenerator()
+  const generator = startGenerator(scale)
   const { floor, open } = await openFloor(generator)
   const mesh = await startBenchMesh(scale).catch((error: unknown) => {
     generator.stop()

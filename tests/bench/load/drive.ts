@@ -11,9 +11,14 @@ export type Generator = {
 
 const here = (file: string) => join(import.meta.dirname, file)
 
+/** A proxy answers between 0 and `ackMs` after it read a message, evenly, drawn from `seed`. */
+export type Answering = { readonly ackMs: number; readonly seed: number }
+
 /** Starts the load generator. It ends with this process. */
-export function startGenerator(): Generator {
-  const child = fork(here('generator.ts'), { serialization: 'advanced', execArgv: ['--max-old-space-size=8192'] })
+export function startGenerator({ ackMs, seed }: Answering): Generator {
+  const child = fork(here('generator.ts'), [String(ackMs), String(seed)], {
+    ...{ serialization: 'advanced', execArgv: ['--max-old-space-size=8192'] },
+  })
   const open = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>()
   const armed: (() => void)[] = []
   let next = 0

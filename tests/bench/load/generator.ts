@@ -1,20 +1,32 @@
 import { create, type JsonObject, toBinary } from '@bufbuild/protobuf'
 import { NodeSchema } from '#gen/envoy/config/core/v3/base_pb.js'
-import { type Dial, type LoadProxy, loadProxy, type Manners } from '#tests/bench/load/client.ts'
+import { probeName } from '#tests/bench/load/behaviour.ts'
+import { type Arrival, type LoadProxy, loadProxy, type Manners } from '#tests/bench/load/client.ts'
+import type { Dial } from '#tests/bench/load/connection.ts'
+import { later, seeded } from '#tests/bench/load/later.ts'
+import { type Mode, responseReader } from '#tests/bench/load/response.ts'
+import { wholeOf } from '#tests/bench/load/wire.ts'
 
-// The load generator, a process of its own: groups of proxies, told what to do and asked what they saw over IPC.
+// The load generator, a process of its own: groups of proxies, told what to do and asked what they saw over IPC. The time
+// of a message is that of its last byte; it is handled and answered a while later, as a proxy applies before it answers.
 
 export type LoadNode = { readonly id: string; readonly cluster: string; readonly metadata: JsonObject }
 export type Member = { readonly node: LoadNode; readonly dial: Dial }
 
 export type Orders = {
   /** Opens a group; answers when all are in sync (a group that is not honest: at once). */
-  open: { group: string; manners: Manners; members: readonly Member[] }
+  open: { group: string; manners: Manners; mode?: Mode; members: readonly Member[] }
   /** Drops all connections at once and opens them again; answers when all are in sync. */
   reconnect: { group: string }
+  /** Bare clients answer with so many bytes from now on, after the same while as others; 0: not at all. */
+  answer: { group: string; bytes: number }
   /** Arms the group; answers when each member was sent a response of the type that names the resource. */
   expect: { group: string; type: string; name: string }
-  /** What the group was sent since it was last asked. */
+  /** Names of resources that will be changed, in this order: what arrives under a name belongs to its last change. */
+  announce: { group: string; type: string; names: readonly string[] }
+  /** What arrived of all changes that were announced; forgets them. */
+  arrived: { group: string }
+  /** What the group was sent, and sent, since it was last asked. */
   totals: { group: string }
   /** Drops a connection of the group and opens it again, one after the other, so many a second, until it is closed. */
   stir: { group: string; perSecond: number }
@@ -23,38 +35,88 @@ export type Orders = {
 }
 
 export type Answers = {
-  open: { ms: number }
-  reconnect: { ms: number }
-  expect: { at: bigint[]; bytes: number }
-  totals: { resources: number; bytes: number; ended: number; byType: Record<string, number> }
+  open: { ms: number; busy: number }
+  reconnect: { ms: number; busy: number }
+  answer: object
+  /** `busy`: the share of the time since it was armed in which the generator's thread had work. */
+  expect: { at: bigint[]; bytes: number; busy: number }
+  announce: object
+  arrived: { changes: readonly Arrived[] }
+  totals: Totals & { ended: number }
   stir: object
   close: object
   cpu: { user: number; system: number; rss: number }
 }
 
+/** One announced change: how many streams were sent it, and when the last one read it. */
+export type Arrived = { readonly streams: number; readonly last: bigint }
+
+export type Totals = {
+  resources: number
+  bytes: number
+  byType: Record<string, number>
+  sent: { messages: number; bytes: number }
+}
+
+type Change = { seen: Set<number>; last: bigint }
+
 type Group = {
   readonly manners: Manners
   readonly proxies: LoadProxy[]
-  totals: { resources: number; bytes: number; byType: Record<string, number> }
+  /** While they connect, proxies answer at once: how soon they are in sync is then the server's doing alone. */
+  isOpening: boolean
+  /** Its messages are handled at once: there is nothing to apply, and nothing to answer. */
+  isPrompt: boolean
+  totals: Totals
   ended: number
   expects: { type: string; name: string; seen: Map<number, bigint>; bytes: number; done: () => void } | undefined
+  announced: { type: string; all: Change[]; current: Map<string, Change> }
   stirring?: NodeJS.Timeout
 }
 
 const groups = new Map<string, Group>()
 const syncMs = 120_000
-const nothing = () => ({ resources: 0, bytes: 0, byType: {} as Record<string, number> })
+const nothing = (): Totals => ({ resources: 0, bytes: 0, byType: {}, sent: { messages: 0, bytes: 0 } })
+const nothingAnnounced = () => ({ type: '', all: [], current: new Map() })
+
+const read = responseReader()
+const answers = later<() => void>({
+  mostMs: Number(process.argv[2]),
+  random: seeded(Number(process.argv[3])),
+  now: () => performance.now(),
+  schedule: (run) => void setTimeout(run, 1),
+  take: (handle) => handle(),
+})
 
 const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]> } = {
-  open: async ({ group: name, manners, members }) => {
-    const group: Group = { manners, proxies: [], totals: nothing(), ended: 0, expects: undefined }
+  open: async ({ group: name, manners, mode = 'delta', members }) => {
+    const group: Group = {
+      ...{
+        manners,
+        proxies: [],
+        isOpening: true,
+        isPrompt: manners !== 'honest',
+        totals: nothing(),
+        ended: 0,
+        expects: undefined,
+      },
+      announced: nothingAnnounced(),
+    }
     groups.set(name, group)
-    const began = performance.now()
+    const spent = stopwatch()
     for (const [n, { node, dial }] of members.entries()) {
       const bytes = Buffer.from(toBinary(NodeSchema, create(NodeSchema, { ...node })))
+      let handledAt = 0
       const proxy = loadProxy(dial, bytes, {
-        manners,
-        onReceived: (type, names, size) => received(group, n, type, names, size),
+        ...{ manners, mode },
+        onArrival: (arrival) => {
+          if (group.isOpening || group.isPrompt) handle(group, n, mode, arrival)
+          else handledAt = answers.add(() => handle(group, n, mode, arrival), handledAt)
+        },
+        onSent: (size) => {
+          group.totals.sent.messages += 1
+          group.totals.sent.bytes += size
+        },
         onEnd: () => {
           group.ended += 1
         },
@@ -62,16 +124,23 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
       group.proxies.push(proxy)
       proxy.open()
     }
-    if (manners === 'honest') await inSync(group)
-    return { ms: performance.now() - began }
+    await inSync(group)
+    return spent()
   },
   reconnect: async ({ group: name }) => {
     const group = groupOf(name)
     for (const proxy of group.proxies) proxy.drop()
-    const began = performance.now()
+    const spent = stopwatch()
+    group.isOpening = true
     for (const proxy of group.proxies) proxy.open()
-    if (group.manners === 'honest') await inSync(group)
-    return { ms: performance.now() - began }
+    await inSync(group)
+    return spent()
+  },
+  answer: async ({ group: name, bytes }) => {
+    const group = groupOf(name)
+    group.isPrompt = bytes === 0
+    for (const proxy of group.proxies) proxy.answer(bytes)
+    return {}
   },
   expect: ({ group: name, type, name: resource }) =>
     new Promise((resolve, reject) => {
@@ -82,15 +151,32 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
         reject(new Error(`${size} of ${group.proxies.length} were sent ${resource} within ${syncMs} ms`))
       }, syncMs)
       const seen = new Map<number, bigint>()
+      const spent = stopwatch()
       const done = () => {
         clearTimeout(late)
         const bytes = group.expects?.bytes ?? 0
         group.expects = undefined
-        resolve({ at: [...seen.values()], bytes: bytes / seen.size })
+        resolve({ at: [...seen.values()], bytes: bytes / seen.size, busy: spent().busy })
       }
       group.expects = { type, name: resource, seen, bytes: 0, done }
       process.send?.({ armed: true })
     }),
+  announce: async ({ group: name, type, names }) => {
+    const { announced } = groupOf(name)
+    announced.type = type
+    for (const one of names) {
+      const change: Change = { seen: new Set(), last: 0n }
+      announced.all.push(change)
+      announced.current.set(one, change)
+    }
+    return {}
+  },
+  arrived: async ({ group: name }) => {
+    const group = groupOf(name)
+    const { all } = group.announced
+    group.announced = nothingAnnounced()
+    return { changes: all.map(({ seen, last }) => ({ streams: seen.size, last })) }
+  },
   totals: async ({ group: name }) => {
     const group = groupOf(name)
     const { totals, ended } = group
@@ -120,12 +206,25 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
   },
 }
 
-function received(group: Group, n: number, type: string, names: readonly string[], bytes: number): void {
-  const at = process.hrtime.bigint()
-  group.totals.resources += names.length
-  group.totals.bytes += bytes
-  group.totals.byType[type] = (group.totals.byType[type] ?? 0) + names.length
-  const { expects } = group
+/** Counts what arrived and has it answered. A bare client's message has no name: its size is all there is to it. */
+function handle(group: Group, n: number, mode: Mode, { at, bytes, take }: Arrival): void {
+  const response = take((pieces) => read(mode, wholeOf(pieces)))
+  if (!response && group.manners !== 'bare') return
+  const { type = '', names = [] } = response ?? {}
+  const isProbe = names.includes(probeName)
+  if (isProbe && names.length === 1) return
+  const { totals, expects, announced } = group
+  const resources = names.length - Number(isProbe)
+  totals.resources += resources
+  totals.bytes += bytes
+  totals.byType[type] = (totals.byType[type] ?? 0) + resources
+  if (announced.type === type)
+    for (const name of names) {
+      const change = announced.current.get(name)
+      if (!change) continue
+      change.seen.add(n)
+      if (at > change.last) change.last = at
+    }
   if (!expects || expects.type !== type || (expects.name !== '' && !names.includes(expects.name))) return
   expects.bytes += bytes
   if (expects.seen.has(n)) return
@@ -135,12 +234,23 @@ function received(group: Group, n: number, type: string, names: readonly string[
 
 async function inSync(group: Group): Promise<void> {
   const end = performance.now() + syncMs
-  let waiting = group.proxies
+  let waiting = group.manners === 'honest' ? group.proxies : []
   while (waiting.length > 0) {
     if (performance.now() > end)
       throw new Error(`${waiting.length} of ${group.proxies.length} proxies are not in sync after ${syncMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 5))
     waiting = waiting.filter((proxy) => !proxy.inSync())
+  }
+  group.isOpening = false
+}
+
+function stopwatch(): () => { ms: number; busy: number } {
+  const began = performance.now()
+  const before = process.threadCpuUsage()
+  return () => {
+    const ms = performance.now() - began
+    const { user, system } = process.threadCpuUsage(before)
+    return { ms, busy: (user + system) / 1000 / ms }
   }
 }
 

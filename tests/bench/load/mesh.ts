@@ -14,7 +14,7 @@ import {
   namespace,
   writeBigCluster,
 } from '#tests/bench/load/big-cluster.ts'
-import type { Dial } from '#tests/bench/load/client.ts'
+import type { Dial } from '#tests/bench/load/connection.ts'
 import type { Member } from '#tests/bench/load/generator.ts'
 import { type Fleet, startFleet } from '#tests/support/fleet.ts'
 import { joinTokenOf } from '#tests/support/fleet-centre.ts'

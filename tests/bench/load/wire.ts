@@ -33,36 +33,50 @@ export const field = (number: number, bytes: Buffer): Buffer => {
 
 export const textField = (number: number, text: string): Buffer => field(number, Buffer.from(text))
 
-/** One gRPC message, uncompressed. */
-export function framed(message: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(5 + message.length)
-  frame[0] = 0
-  frame.writeUInt32BE(message.length, 1)
-  message.copy(frame, 5)
-  return frame
+const headBytes = 5
+
+/** One gRPC message, uncompressed, of these parts. */
+export function framed(...parts: readonly Buffer[]): Buffer {
+  const head = Buffer.alloc(headBytes)
+  head.writeUInt32BE(
+    parts.reduce((sum, { length }) => sum + length, 0),
+    1,
+  )
+  return Buffer.concat([head, ...parts])
 }
 
-/** Hands out whole gRPC messages from the pieces in which they arrive. */
-export function unframer(onMessage: (message: Buffer) => void): (piece: Buffer) => void {
+/**
+ * Tells of every gRPC message in the moment its last byte is read: the pieces in which it came, frame head included. They
+ * are put together by `wholeOf`, later and only where somebody wants to read the message.
+ */
+export function unframer(onMessage: (pieces: readonly Buffer[], bytes: number) => void): (piece: Buffer) => void {
   let pieces: Buffer[] = []
   let size = 0
-  return (piece) => {
-    pieces.push(piece)
-    size += piece.length
-    for (;;) {
-      if (size < 5) return
-      let whole = pieces[0] ?? piece
-      if (whole.length < 5) {
-        whole = Buffer.concat(pieces)
-        pieces = [whole]
+  let need = headBytes
+  return (arrived) => {
+    let piece = arrived
+    while (piece.length > 0) {
+      if (size < headBytes) {
+        if (size > 0) piece = Buffer.concat([...pieces, piece])
+        pieces = []
+        size = 0
+        if (piece.length >= headBytes) need = headBytes + piece.readUInt32BE(1)
+        else need = Number.POSITIVE_INFINITY
       }
-      const length = whole.readUInt32BE(1) + 5
-      if (size < length) return
-      if (whole.length < length) whole = Buffer.concat(pieces)
-      const rest = whole.length >= size ? whole.subarray(length) : Buffer.concat(pieces).subarray(length)
-      pieces = rest.length > 0 ? [rest] : []
-      size -= length
-      onMessage(whole.subarray(5, length))
+      const lack = need - size
+      pieces.push(piece.length > lack ? piece.subarray(0, lack) : piece)
+      size += Math.min(piece.length, lack)
+      if (size < need) return
+      const whole = pieces
+      pieces = []
+      size = 0
+      onMessage(whole, need - headBytes)
+      if (piece.length <= lack) return
+      piece = piece.subarray(lack)
     }
   }
 }
+
+/** The message of a frame. */
+export const wholeOf = (pieces: readonly Buffer[]): Buffer =>
+  (pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces)).subarray(headBytes)
