@@ -1,26 +1,43 @@
 import { measureSeries, quiet, type Series } from '#tests/bench/fan-out.ts'
 import { nameAt } from '#tests/bench/load/big-cluster.ts'
+import type { Manners } from '#tests/bench/load/client.ts'
 import type { Floor, Generator } from '#tests/bench/load/drive.ts'
 import type { BenchMesh } from '#tests/bench/load/mesh.ts'
-import { rssOf } from '#tests/bench/load/process.ts'
+import { memoryOf, rssOf } from '#tests/bench/load/process.ts'
 
 export type Hostile = {
   readonly quiet: Series
   readonly company: Series
   /** Last of the honest streams, in company against quiet. */
   readonly ratio: number
-  /** Resident bytes: before, a second after they came, and at the end. */
-  readonly rss: { readonly before: number; readonly second: number; readonly end: number }
+  /** Bytes that one more client costs the relay: such that give no HTTP/2 credit, such that do not read TCP. */
+  readonly perSlowReader: { readonly deaf: number; readonly paused: number }
+  /** Resident bytes after forced collections: before they came, a second after, and at the end; the most in between. */
+  readonly rss: { readonly before: number; readonly second: number; readonly end: number; readonly most: number }
+  /** Of company, from the second look to the last. */
+  readonly seconds: number
   /** Honest streams that ended while the others were there. */
   readonly honestEnded: number
 }
 
 const honest = 'honest'
 const floorGroup = 'bare honest'
+/** A cost of so few is noise; of so many it is not. */
+const slowReaders = 50
+
+const company = [
+  ['deaf', 10],
+  ['paused', 10],
+  ['refusing', 10],
+  ['restless', 10],
+  ['greedy', 1],
+] as const satisfies readonly (readonly [Manners, number])[]
+
+export const companySize: number = company.reduce((sum, [, count]) => sum + count, 0)
 
 /**
- * Honest proxies beside ten that never read, ten that refuse everything, ten that reconnect in a loop and one that asks
- * for 50,000 names: what the honest ones notice.
+ * Honest proxies beside ten that give no credit, ten that do not read their socket, ten that refuse everything, ten that
+ * reconnect in a loop and one that asks for 50,000 names: what the honest ones notice, and what it costs.
  */
 export async function measureHostile(parts: {
   readonly mesh: BenchMesh
@@ -32,35 +49,48 @@ export async function measureHostile(parts: {
 }): Promise<Hostile> {
   const { mesh, generator, floor, rounds } = parts
   const pid = mesh.relayPid()
-  const members = await mesh.proxies(parts.honest + 31)
-  const own = members.slice(0, parts.honest)
-  const [deaf, refusing, restless, greedy] = [0, 10, 20, 30].map((at) => members.slice(parts.honest + at).slice(0, 10))
-  await generator.order('open', { group: honest, manners: 'honest', members: own })
+  const members = await mesh.proxies(parts.honest + companySize)
+  const series = { ...{ mesh, generator, floor, rounds, floorGroup }, group: honest, service: nameAt(1) }
+  const open = (group: string, manners: Manners, from: number, count: number) =>
+    generator.order('open', { group, manners, members: members.slice(from, from + count) })
+
+  await open(honest, 'honest', 0, parts.honest)
   await parts.openFloor(floorGroup, parts.honest)
-  const series = {
-    mesh,
-    generator,
-    floor,
-    rounds,
-    group: honest,
-    floorGroup,
-    service: nameAt(1),
-  }
   const alone = await measureSeries(series)
-  const before = rssOf(pid)
-  await generator.order('totals', { group: honest })
-  await generator.order('open', { group: 'deaf', manners: 'deaf', members: deaf ?? [] })
-  await generator.order('open', { group: 'refusing', manners: 'refusing', members: refusing ?? [] })
-  await generator.order('open', { group: 'restless', manners: 'restless', members: restless ?? [] })
+  const costOf = async (manners: 'deaf' | 'paused') => {
+    const before = await memoryOf(pid)
+    await generator.order('open', { group: manners, manners, members: (await mesh.proxies(slowReaders)).slice() })
+    await quiet(2000)
+    const after = await memoryOf(pid)
+    await generator.order('close', { group: manners })
+    await quiet(1000)
+    return (after.rss - before.rss) / slowReaders
+  }
+  const perSlowReader = { deaf: await costOf('deaf'), paused: await costOf('paused') }
+
+  const { rss: before } = await memoryOf(pid)
+  const { ended: endedBefore } = await generator.order('totals', { group: honest })
+  let from = parts.honest
+  for (const [manners, count] of company) {
+    await open(manners, manners, from, count)
+    from += count
+  }
   await generator.order('stir', { group: 'restless', perSecond: 20 })
-  await generator.order('open', { group: 'greedy', manners: 'greedy', members: greedy ?? [] })
   await quiet(1000)
-  const second = rssOf(pid)
-  const company = await measureSeries(series)
+  const { rss: second } = await memoryOf(pid)
+  const began = performance.now()
+  let most = second
+  const watch = setInterval(() => {
+    most = Math.max(most, rssOf(pid))
+  }, 1000)
+  const beside = await measureSeries(series).finally(() => clearInterval(watch))
+  const { rss: end } = await memoryOf(pid)
+  const seconds = (performance.now() - began) / 1000
   const { ended } = await generator.order('totals', { group: honest })
-  const end = rssOf(pid)
-  for (const group of ['deaf', 'refusing', 'restless', 'greedy', honest, floorGroup])
+  for (const group of [...company.map(([manners]) => manners), honest, floorGroup])
     await generator.order('close', { group })
-  const ratio = company.relay.last / alone.relay.last
-  return { quiet: alone, company, ratio, rss: { before, second, end }, honestEnded: ended }
+  return {
+    ...{ quiet: alone, company: beside, ratio: beside.relay.last / alone.relay.last, perSlowReader },
+    ...{ rss: { before, second, end, most }, seconds, honestEnded: ended - endedBefore },
+  }
 }

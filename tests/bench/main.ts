@@ -6,12 +6,14 @@ import { centreTables, measureCentre } from '#tests/bench/centre.ts'
 import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
 import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
 import { measureRestart } from '#tests/bench/restart.ts'
-import { measureThousand, type ThousandScale } from '#tests/bench/thousand.ts'
+import { measureThousand, type ThousandPart, type ThousandScale, thousandParts } from '#tests/bench/thousand.ts'
 
 // `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
 // form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
-// times, and fails on none of them; `--only restart|thousand|centre` measures one part, `--page` writes docs/performance.md. ISTHMUS_BENCH_* change the scale.
+// times, and fails on none of them; `--only restart|thousand|centre` measures one part, or one
+// of the thousand's: fan-out|sustained|sotw|hostile|remotes; `--page` writes docs/performance.md. ISTHMUS_BENCH_* change the scale.
 const parts = ['restart', 'thousand', 'centre'] as const
+const all: readonly string[] = [...parts, ...thousandParts]
 const { values } = parseArgs({
   options: {
     smoke: { type: 'boolean', default: false },
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     only: { type: 'string', multiple: true, default: [...parts] },
   },
 })
+for (const one of values.only) if (!all.includes(one)) throw new Error(`--only ${one}: say ${all.join(', ')}`)
 const load = loadavg()[0] ?? Number.NaN
 const scale = { services: 200, endpoints: 10, large: values.smoke ? 100 : 1000, remote: 2 }
 const pushes = await measurePushes(scale)
@@ -47,7 +50,8 @@ if (values.page) writeFileSync(join(root, 'docs/performance.md'), pageOf(bench))
 async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre'>> {
   const wants = (part: (typeof parts)[number]) => values.only.includes(part)
   const restart = wants('restart') ? { restart: await measureRestart() } : {}
-  const thousand = wants('thousand') ? { thousand: await measureThousand(thousandScale(), say) } : {}
+  const some = (part: ThousandPart) => wants('thousand') || values.only.includes(part)
+  const thousand = thousandParts.some(some) ? { thousand: await measureThousand(thousandScale(), some, say) } : {}
   const centre = wants('centre') ? { centre: centreTables(await measureCentre()) } : {}
   return { ...restart, ...thousand, ...centre }
 }

@@ -3,27 +3,39 @@ import { quiet } from '#tests/bench/fan-out.ts'
 import { endpointsName } from '#tests/bench/load/big-cluster.ts'
 import type { Generator } from '#tests/bench/load/drive.ts'
 import type { BenchMesh } from '#tests/bench/load/mesh.ts'
-import { type Memory, memoryOf } from '#tests/bench/load/process.ts'
+import { heldBy, memoryOf } from '#tests/bench/load/process.ts'
+import { type Point, slopeOf } from '#tests/bench/slope.ts'
 
 export type Remotes = {
   readonly clusters: number
-  readonly before: Memory
-  readonly after: Memory
-  /** Heap and buffers, bytes. */
+  /** Heap and buffers after forced collections, bytes, by the number of clusters that were added. */
+  readonly held: readonly Point[]
+  /** Their slope, and that of the resident bytes. */
   readonly perCluster: number
+  readonly rssPerCluster: number
 }
 
 const services = 300
 const endpointsEach = 13
 const group = 'callers'
 const proxies = 10
+/** Clusters between two looks. */
+const step = 2
 
 /** What a relay of ten proxies holds of each further cluster that offers 300 services with about 4,000 endpoints. */
 export async function measureRemotes(mesh: BenchMesh, generator: Generator, clusters: number): Promise<Remotes> {
   const pid = mesh.relayPid()
   await generator.order('open', { group, manners: 'honest', members: await mesh.proxies(proxies) })
-  const before = await memoryOf(pid)
-  for (let n = 0; n < clusters; n++) {
+  const held: Point[] = []
+  const rss: Point[] = []
+  for (let n = 0; ; n++) {
+    if (n % step === 0) {
+      await quiet(1500)
+      const memory = await memoryOf(pid)
+      held.push({ x: n, y: heldBy(memory) })
+      rss.push({ x: n, y: memory.rss })
+    }
+    if (n === clusters) break
     const names = Array.from({ length: services }, (_, at) => `far-${n}-${at}`)
     // The last of its services in the last proxy's hands: nothing is measured before it is there.
     const name = endpointsName(names.at(-1) ?? '')
@@ -31,8 +43,6 @@ export async function measureRemotes(mesh: BenchMesh, generator: Generator, clus
     await mesh.addRemote(`far${n}`, names, endpointsEach)
     await seen
   }
-  await quiet(3000)
-  const after = await memoryOf(pid)
-  const held = (memory: Memory) => memory.heapUsed + memory.arrayBuffers
-  return { clusters, before, after, perCluster: (held(after) - held(before)) / clusters }
+  await generator.order('close', { group })
+  return { clusters, held, perCluster: slopeOf(held), rssPerCluster: slopeOf(rss) }
 }

@@ -1,58 +1,110 @@
 import { typeUrls } from '#mesh/model/resource.ts'
-import { type FanOutParts, quiet, sidecars, spreadOf } from '#tests/bench/fan-out.ts'
+import { type FanOutParts, quiet, sidecars } from '#tests/bench/fan-out.ts'
 import { endpointsName, nameAt } from '#tests/bench/load/big-cluster.ts'
-import { cpuSecondsOf, rssOf } from '#tests/bench/load/process.ts'
+import { cpuSecondsOf, heldBy, memoryOf } from '#tests/bench/load/process.ts'
+import { type Lag, lagOf } from '#tests/bench/rounds.ts'
+import { type Point, slopeOf } from '#tests/bench/slope.ts'
 
 export type Sustained = {
   readonly seconds: number
   readonly changesPerSecond: number
-  /** Responses that named a changed service, of all streams. */
+  /** Changes that streams were sent, of all streams, and those that were offered: a change for each. */
   readonly updates: number
-  /** Updates that would have come if no two changes of one service had met on their way. */
   readonly offered: number
   readonly updatesPerSecond: number
   readonly updatesPerCpuSecond: number
-  /** From the change to the last stream, ms: a sample a second; a round that takes longer than the next change queues. */
-  readonly lastMs: { readonly p50: number; readonly max: number }
-  readonly rss: { readonly before: number; readonly after: number }
+  /** Of one core, while changes were made. */
+  readonly relayShare: number
+  readonly lag: Lag
+  readonly growth: {
+    /** Bytes after forced collections, by minutes under load: at the start, at half time, and on from there. */
+    readonly rss: readonly Point[]
+    readonly held: readonly Point[]
+    /** Bytes a minute over the second half. */
+    readonly rssPerMinute: number
+    readonly heldPerMinute: number
+  }
 }
 
-/** Endpoints of service after service change at a fixed rate, for so long: what arrives, what it costs, what grows. */
+/** After the first half. Its memory is looked at between two parts, while nothing is offered. */
+const laterParts = 5
+
+/**
+ * Endpoints of service after service change at a fixed rate, for so long: what arrives of every single change and when,
+ * what it costs, what grows.
+ */
 export async function measureSustained(
   parts: Pick<FanOutParts, 'mesh' | 'generator' | 'scale' | 'proxies'> & {
     readonly seconds: number
     readonly changesPerSecond: number
+    readonly group?: string
   },
 ): Promise<Sustained> {
-  const { mesh, generator, scale, proxies, seconds, changesPerSecond } = parts
+  const { mesh, scale, proxies, seconds, changesPerSecond } = parts
   const pid = mesh.relayPid()
-  let changes = 0
-  const change = () => mesh.shop.change(nameAt(changes++ % scale.services))
-  await generator.order('totals', { group: sidecars })
-  const before = { rss: rssOf(pid), cpu: cpuSecondsOf(pid) }
-  const began = performance.now()
-  const samples: Promise<number>[] = []
-  for (let n = 0; performance.now() - began < seconds * 1000; n++) {
-    if (n % changesPerSecond === 0) {
-      const name = endpointsName(nameAt(changes % scale.services))
-      const expected = await generator.expect({ group: sidecars, type: typeUrls.endpoint, name })
-      const at = process.hrtime.bigint()
-      change()
-      samples.push(expected.seen.then((seen) => spreadOf(at, seen.at).last))
-    } else change()
-    await quiet(Math.max(0, began + ((n + 1) * 1000) / changesPerSecond - performance.now()))
-    // A sample that is still on its way would be taken for the next one.
-    if ((n + 1) % changesPerSecond === 0) await samples.at(-1)
+  const periodMs = 1000 / changesPerSecond
+  const counts = [seconds / 2, ...Array.from({ length: laterParts }, () => seconds / 2 / laterParts)].map((part) =>
+    Math.max(1, Math.round(part * changesPerSecond)),
+  )
+  const made: { readonly at: bigint; readonly last: bigint; readonly streams: number }[] = []
+  const [rss, held]: [Point[], Point[]] = [[], []]
+  const look = async () => {
+    const memory = await memoryOf(pid)
+    const x = (made.length * periodMs) / 60_000
+    rss.push({ x, y: memory.rss })
+    held.push({ x, y: heldBy(memory) })
   }
-  const took = (performance.now() - began) / 1000
-  const lasts = (await Promise.all(samples)).toSorted((a, b) => a - b)
-  const used = cpuSecondsOf(pid) - before.cpu
-  await quiet(2000)
-  const { resources } = await generator.order('totals', { group: sidecars })
+  let cpu = 0
+  await look()
+  for (const count of counts) {
+    const before = cpuSecondsOf(pid)
+    made.push(...(await changeSteadily({ ...parts, count, from: made.length, services: scale.services })))
+    cpu += cpuSecondsOf(pid) - before
+    await look()
+  }
+  const updates = made.reduce((sum, { streams }) => sum + streams, 0)
+  const took = (made.length * periodMs) / 1000
   return {
-    ...{ seconds: took, changesPerSecond: changes / took, updates: resources, offered: changes * proxies },
-    ...{ updatesPerSecond: resources / took, updatesPerCpuSecond: resources / used },
-    lastMs: { p50: lasts[Math.floor(lasts.length / 2)] ?? Number.NaN, max: lasts.at(-1) ?? Number.NaN },
-    rss: { before: before.rss, after: rssOf(pid) },
+    ...{ seconds: took, changesPerSecond, updates, offered: made.length * proxies, relayShare: cpu / took },
+    ...{ updatesPerSecond: updates / took, updatesPerCpuSecond: updates / cpu },
+    lag: lagOf(made, { periodMs, proxies }),
+    growth: {
+      ...{ rss, held },
+      ...{ rssPerMinute: slopeOf(rss.slice(1)), heldPerMinute: slopeOf(held.slice(1)) },
+    },
   }
+}
+
+/** So many changes at their rate, each of another service than those before it; what arrived of each, a while later. */
+async function changeSteadily(
+  parts: Pick<FanOutParts, 'mesh' | 'generator'> & {
+    readonly count: number
+    readonly from: number
+    readonly services: number
+    readonly changesPerSecond: number
+    readonly group?: string
+  },
+): Promise<{ readonly at: bigint; readonly last: bigint; readonly streams: number }[]> {
+  const { mesh, generator, count, from, services, changesPerSecond, group = sidecars } = parts
+  const nameOf = (n: number) => nameAt((from + n) % services)
+  // Announced so far ahead that no announcement is late, and no service is announced before its last change arrived.
+  const ahead = Math.max(1, Math.min(Math.ceil(changesPerSecond), Math.floor(services / 4)))
+  const announce = (start: number) => {
+    const names = Array.from({ length: Math.min(ahead, count - start) }, (_, n) => endpointsName(nameOf(start + n)))
+    return names.length > 0 ? generator.order('announce', { group, type: typeUrls.endpoint, names }) : undefined
+  }
+  await announce(0)
+  const causes: bigint[] = []
+  const announced: (Promise<unknown> | undefined)[] = []
+  const began = performance.now()
+  for (let n = 0; n < count; n++) {
+    if (n % ahead === 0) announced.push(announce(n + ahead))
+    causes.push(process.hrtime.bigint())
+    mesh.shop.change(nameOf(n))
+    await quiet(Math.max(0, began + ((n + 1) * 1000) / changesPerSecond - performance.now()))
+  }
+  await Promise.all(announced)
+  await quiet(2000)
+  const { changes } = await generator.order('arrived', { group })
+  return causes.map((at, n) => ({ at, last: changes[n]?.last ?? 0n, streams: changes[n]?.streams ?? 0 }))
 }

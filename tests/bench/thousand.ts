@@ -7,6 +7,7 @@ import type { Member } from '#tests/bench/load/generator.ts'
 import { startBenchMesh } from '#tests/bench/load/mesh.ts'
 import { measureRemotes, type Remotes } from '#tests/bench/remotes.ts'
 import { measureSustained, type Sustained } from '#tests/bench/sustained.ts'
+import { measureWholeState, type WholeState } from '#tests/bench/whole-state.ts'
 import { domain, make, makeControlPlaneCa, makeRoot, mesh as meshName } from '#tests/support/authorities.ts'
 
 export type ThousandScale = ClusterScale &
@@ -20,13 +21,18 @@ export type ThousandScale = ClusterScale &
     readonly further: number
   }
 
+/** The parts of it; one alone is measured sooner. */
+export const thousandParts = ['fan-out', 'sustained', 'sotw', 'hostile', 'remotes'] as const
+export type ThousandPart = (typeof thousandParts)[number]
+
 export type Thousand = {
   readonly scale: ThousandScale
-  readonly fanOut: FanOut
-  readonly sustained: Sustained
-  readonly hostile: Hostile
-  readonly remotes: Remotes
-  readonly floor: { readonly rss: number; readonly streams: number }
+  readonly fanOut?: FanOut
+  readonly floor?: { readonly rss: number; readonly streams: number }
+  readonly sustained?: Sustained
+  readonly wholeState?: WholeState
+  readonly hostile?: Hostile
+  readonly remotes?: Remotes
   readonly generator: { readonly user: number; readonly system: number; readonly rss: number }
 }
 
@@ -34,32 +40,51 @@ export type Thousand = {
  * The bundled relay of a real cluster under the load of a thousand proxies, each on a TLS connection of its own, beside
  * the floor: a bare HTTP/2 server with as many. One run, three processes of the bench: relay, floor, generator.
  */
-export async function measureThousand(scale: ThousandScale, say: (text: string) => void): Promise<Thousand> {
+export async function measureThousand(
+  scale: ThousandScale,
+  wants: (part: ThousandPart) => boolean,
+  say: (text: string) => void,
+): Promise<Thousand> {
   const generator = startGenerator(scale)
-  const { floor, open } = await openFloor(generator)
+  const { floor, open: openFloor } = await startBareFloor(generator)
   const mesh = await startBenchMesh(scale).catch((error: unknown) => {
     generator.stop()
     floor.stop()
     throw error
   })
+  const { proxies, rounds, honest, sustainedSeconds: seconds, changesPerSecond } = scale
+  const parts = { mesh, generator, floor, scale, proxies, rounds, openFloor }
+  const part = async <T extends object>(name: ThousandPart, measure: () => Promise<T>): Promise<T | object> => {
+    if (!wants(name)) return {}
+    const seen = await measure()
+    say(`${name}: measured`)
+    return seen
+  }
+  const many = async () => ({
+    ...(await part('fan-out', async () => {
+      await openFloor(bare, proxies)
+      return { fanOut: await measureFanOut(parts) }
+    })),
+    ...(await part('sustained', async () => {
+      if (!wants('fan-out'))
+        await generator.order('open', { group: sidecars, manners: 'honest', members: await mesh.proxies(proxies) })
+      return { sustained: await measureSustained({ ...parts, seconds, changesPerSecond }) }
+    })),
+    floor: await floor.memory(),
+  })
   try {
     say('the mesh is up')
-    await open(bare, scale.proxies)
-    const parts = { mesh, generator, floor, scale, proxies: scale.proxies, rounds: scale.rounds }
-    const fanOut = await measureFanOut(parts)
-    say('one change of each kind, and a storm: measured')
-    const { sustainedSeconds: seconds, changesPerSecond } = scale
-    const sustained = await measureSustained({ ...parts, seconds, changesPerSecond })
-    say('sustained changes: measured')
-    const held = await floor.memory()
-    for (const group of [sidecars, bare]) await generator.order('close', { group })
-    const hostile = await measureHostile({
-      ...parts,
-      ...{ openFloor: open, honest: scale.honest },
-    })
-    say('hostile company: measured')
-    const remotes = await measureRemotes(mesh, generator, scale.further)
-    return { scale, fanOut, sustained, hostile, remotes, floor: held, generator: await generator.order('cpu', {}) }
+    const seen = await many()
+    await generator.order('close', { group: sidecars })
+    await generator.order('close', { group: bare })
+    const few = { ...parts, proxies: Math.min(proxies, wholeStateProxies) }
+    return {
+      ...{ scale, ...seen },
+      ...(await part('sotw', async () => ({ wholeState: await measureWholeState(few) }))),
+      ...(await part('hostile', async () => ({ hostile: await measureHostile({ ...parts, honest }) }))),
+      ...(await part('remotes', async () => ({ remotes: await measureRemotes(mesh, generator, scale.further) }))),
+      generator: await generator.order('cpu', {}),
+    }
   } finally {
     generator.stop()
     floor.stop()
@@ -67,7 +92,9 @@ export async function measureThousand(scale: ThousandScale, say: (text: string) 
   }
 }
 
-async function openFloor(
+const wholeStateProxies = 200
+
+async function startBareFloor(
   generator: Generator,
 ): Promise<{ floor: Floor; open: (group: string, count: number) => Promise<void> }> {
   const [root, controlPlane] = [await makeRoot(), await makeControlPlaneCa()]

@@ -30,6 +30,7 @@ export type Orders = {
   totals: { group: string }
   /** Drops a connection of the group and opens it again, one after the other, so many a second, until it is closed. */
   stir: { group: string; perSecond: number }
+  /** Ends all connections of a group, where there is one of this name. */
   close: { group: string }
   cpu: object
 }
@@ -194,7 +195,8 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
     return {}
   },
   close: async ({ group: name }) => {
-    const group = groupOf(name)
+    const group = groups.get(name)
+    if (!group) return {}
     clearInterval(group.stirring)
     for (const proxy of group.proxies) proxy.drop()
     groups.delete(name)

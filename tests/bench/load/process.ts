@@ -9,6 +9,12 @@ export type Memory = {
   readonly arrayBuffers: number
 }
 
+/** Heap and buffers. */
+export const heldBy = (memory: Memory): number => memory.heapUsed + memory.arrayBuffers
+
+const settledBytes = 100_000
+const roundsMax = 12
+
 /** User and system seconds that a process has used. Source: proc(5), fields 14 and 15, at 100 ticks a second. */
 export function cpuSecondsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -20,7 +26,7 @@ export const rssOf = (pid: number): number =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
 
 /**
- * The memory of a running Node process after a forced collection, asked over its inspector, which it opens on SIGUSR1:
+ * The memory of a running Node process after forced collections, as many as it takes until they find nothing more, asked over its inspector, which it opens on SIGUSR1:
  * the program under test has nothing of the bench in it.
  */
 export async function memoryOf(pid: number): Promise<Memory> {
@@ -44,9 +50,16 @@ export async function memoryOf(pid: number): Promise<Memory> {
   try {
     const owner = await evaluated(ask, 'process.pid')
     if (owner !== pid) throw new Error(`the inspector on port ${port} is that of process ${owner}, not ${pid}`)
-    for (let round = 0; round < 3; round++) await ask('HeapProfiler.collectGarbage')
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    return { ...((await evaluated(ask, 'process.memoryUsage()')) as Memory), rss: rssOf(pid) }
+    for (let before = Number.POSITIVE_INFINITY, round = 0; ; round++) {
+      await ask('HeapProfiler.collectGarbage')
+      await new Promise((resolve) => setTimeout(resolve, 250))
+      const memory = (await evaluated(ask, 'process.memoryUsage()')) as Memory
+      const held = heldBy(memory)
+      // What finalizers let go is collected in the next round only.
+      if ((round >= 2 && Math.abs(before - held) < settledBytes) || round === roundsMax)
+        return { ...memory, rss: rssOf(pid) }
+      before = held
+    }
   } finally {
     socket.terminate()
   }
