@@ -1,22 +1,23 @@
-import { firstHeard, hasAddresses } from '#control/first-heard.ts'
+import { firstHeard } from '#control/first-heard.ts'
 import { refuseHeldGateways } from '#control/held-gateways.ts'
 import { refuseHeldNetwork } from '#control/held-network.ts'
 import { projectCluster, type Scope, withReaders } from '#control/project-cluster.ts'
-import { projectSummaries } from '#control/project-summaries.ts'
+import { countedServices, projectSummaries } from '#control/project-summaries.ts'
 import { checkReportBounds, type ReportBounds } from '#control/report-bounds.ts'
 import { type CheckedItem, checkItem } from '#control/report-item.ts'
-import { loadCluster, updateCluster } from '#control/store/clusters.ts'
+import { updateCluster } from '#control/store/clusters.ts'
 import { type Database, LostRace, type Tx } from '#control/store/database.ts'
 import { saveExportAges } from '#control/store/export-ages.ts'
 import { appendOutbox } from '#control/store/outbox.ts'
+import { loadReportState, type Told } from '#control/store/report-state.ts'
 import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { saveSighting } from '#control/store/sightings.ts'
 import { lockStream, markNamed, type Write, writeItems } from '#control/store/stream-writes.ts'
-import { liveKeys, loadItems, loadStreams, type StreamRow } from '#control/store/streams.ts'
+import { type ItemRow, liveKeys, loadItems, loadStreams, type StreamRow } from '#control/store/streams.ts'
 import type { StreamChange } from '#control/stream-change.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
-import { parseMeshName, type ServiceKey } from '#mesh/model/id.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { clusterFactsSchema, parseReportKey, type ReportItem, reportKeys } from '#mesh/wire/report.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
@@ -57,36 +58,78 @@ const sightingMsMin = 60_000
  */
 export async function syncEndpoints(
   database: Database,
-  caller: Pick<ClusterRow, 'mesh' | 'id'>,
+  caller: Pick<ClusterRow, 'mesh' | 'id' | 'name'>,
   request: SyncRequest,
   moment: Moment,
 ): Promise<SyncResult> {
   checkVersion(request.proto, 'relay')
+  const said = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
+  const keys = said.flatMap(({ write, unkept }) => (unkept ? [] : [write.key]))
+  const services = countedServices(said.map(({ write }) => write))
   return database.transact(async (tx) => {
-    const cluster = await loadCluster(tx, parseMeshName(caller.mesh), caller.id)
+    const state = await loadReportState(tx, caller, { keys, services, now: moment.now })
+    const { cluster } = state
     if (cluster?.state !== 'joined')
       throw new Problem('forbidden', 'this cluster is not a member of the mesh: join it again with a new token')
-    const rep = await lockStream(tx, { mesh: cluster.mesh, stream: reportStream(cluster.name) }, moment.now)
+    const { rep, reported } = state.rep ? { ...state, rep: state.rep } : await firstReport(tx, caller, keys, moment.now)
     const place = placeOf(rep, request, moment.now)
-    const alone = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
-    const placed = await refuseHeldNetwork(tx, cluster, alone, moment.now)
+    const placed = await refuseHeldNetwork(tx, cluster, said, moment.now)
     const checked = await refuseHeldGateways(tx, cluster, placed)
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
-    const { stream, changed } = await store(tx, rep, { request, checked, ...moment })
-    const current = await storeFacts(tx, cluster, changed, { ...moment, stream })
-    const keys = changed.map((write) => write.key)
-    const scope = scopeOf(keys, current.network !== cluster.network)
-    const changes = scope
-      ? ((scope === 'all' ? undefined : await projectSummaries(tx, current, changed, moment.now)) ??
-        (await projectCluster(tx, current, scope, moment.now)))
-      : []
-    const factsChanged = keys.some((key) => isFact(parseReportKey(key)?.kind))
-    if (factsChanged) {
-      const body = canonicalJson({ cause: `report of ${cluster.name}` })
-      await appendOutbox(tx, { mesh: cluster.mesh, id: moment.newId(), kind: 'publish', body, at: moment.now })
-    }
-    return { answer: answerOf(stream, request, checked, moment.now), changed: changes, factsChanged }
+    const batch: Batch = { request, checked, before: new Map(reported.map((item) => [item.key, item])), ...moment }
+    const counted = await storeCounts(tx, cluster, { ...state, rep }, batch)
+    return counted ?? storeReport(tx, cluster, rep, batch)
   })
+}
+
+async function firstReport(
+  tx: Tx,
+  { mesh, name }: Pick<ClusterRow, 'mesh' | 'name'>,
+  keys: readonly string[],
+  now: number,
+): Promise<{ readonly rep: StreamRow; readonly reported: readonly ItemRow[] }> {
+  const rep = await lockStream(tx, { mesh, stream: reportStream(name) }, now)
+  return { rep, reported: await loadItems(tx, rep, keys) }
+}
+
+/**
+ * The short way for new counts, in one more flight: undefined, and nothing written, where `storeReport` has to look
+ * closer. In the middle of an epoch's first report it always has.
+ */
+async function storeCounts(
+  tx: Tx,
+  cluster: ClusterRow,
+  { rep, told }: { readonly rep: StreamRow; readonly told: Told | undefined },
+  { request, checked, before, now, bounds }: Batch,
+): Promise<SyncResult | undefined> {
+  const goesOn = rep.complete && rep.srcEpoch === request.epoch && request.complete !== true
+  const writes = checked.map(({ write }) => write)
+  const projected = goesOn && told ? projectSummaries(told, writes) : undefined
+  if (!told || !projected) return undefined
+  const set = { srcEpoch: request.epoch, srcSeq: request.seq, complete: true }
+  const [{ stream, grew }, { delta }] = await Promise.all([
+    writeItems(tx, rep, writes, { now, set, before: [...before.values()] }),
+    writeItems(tx, projected.stream, projected.writes, { now, before: told.items }),
+    noteSighting(tx, cluster, now),
+  ])
+  await checkReportBounds(tx, rep, { grew, writes }, bounds)
+  const changed = delta ? [{ stream: delta.stream, epoch: delta.epoch, rev: delta.to, delta }] : []
+  return { answer: answerOf(stream, request, checked, now), changed, factsChanged: false }
+}
+
+async function storeReport(tx: Tx, cluster: ClusterRow, rep: StreamRow, batch: Batch): Promise<SyncResult> {
+  const { request, checked, now } = batch
+  const { stream, changed } = await store(tx, rep, batch)
+  const current = await storeFacts(tx, cluster, changed, { now, stream })
+  const keys = changed.map((write) => write.key)
+  const scope = scopeOf(keys, current.network !== cluster.network)
+  const changes = scope ? await projectCluster(tx, current, scope, now) : []
+  const factsChanged = keys.some((key) => isFact(parseReportKey(key)?.kind))
+  if (factsChanged) {
+    const body = canonicalJson({ cause: `report of ${cluster.name}` })
+    await appendOutbox(tx, { mesh: cluster.mesh, id: batch.newId(), kind: 'publish', body, at: now })
+  }
+  return { answer: answerOf(stream, request, checked, now), changed: changes, factsChanged }
 }
 
 /**
@@ -124,25 +167,24 @@ const ahead = ({ epoch, current, now, aheadMs }: Ahead): Problem =>
     { extra: { epochAheadMs: aheadMs, time: now, needSeq: 1, epoch: current } },
   )
 
-type Batch = {
+type Batch = Moment & {
   readonly request: SyncRequest
   readonly checked: readonly CheckedItem[]
-  readonly now: number
-  readonly bounds?: ReportBounds
+  /** What is stored under its keys. */
+  readonly before: ReadonlyMap<string, ItemRow>
 }
 
 /** Stores the batch as one revision. The last batch of an epoch's first report takes away what the epoch did not name. */
 async function store(
   tx: Tx,
   rep: StreamRow,
-  { request, checked, now, bounds }: Batch,
+  { request, checked, before, now, bounds }: Batch,
 ): Promise<{ readonly stream: StreamRow; readonly changed: readonly Write[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)
   const said = checked.flatMap(({ write, unkept }) => (unkept ? [] : [write]))
-  const before = await loadBodies(tx, rep, said)
   const writes = said.map((write) => {
-    const old = before.get(write.key) ?? ''
+    const old = before.get(write.key)?.body ?? ''
     return isRefused(write) ? { ...write, body: old } : firstHeard(write, old, now)
   })
   const named = writes.map((write) => write.key)
@@ -153,7 +195,8 @@ async function store(
       if (!present.has(key)) dropped.push({ key, hash: '', body: '', srcEpoch })
   }
   const all = [...writes, ...dropped]
-  const written = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete } })
+  const known = dropped.length === 0 ? { before: [...before.values()] } : {}
+  const written = await writeItems(tx, rep, all, { now, set: { srcEpoch, srcSeq, complete }, ...known })
   const { stream, grew } = written
   await checkReportBounds(tx, rep, { grew, writes: all }, bounds)
   const latest = new Map(all.map((write) => [write.key, write]))
@@ -170,21 +213,13 @@ async function store(
 const isRefused = ({ hash, body }: Write): boolean => hash !== '' && body === ''
 
 /** Exports that were not there and are now, and those that are withdrawn. */
-function exportsThat(facts: readonly Write[], before: ReadonlyMap<string, string>) {
-  const made = facts.filter(({ key, body }) => body !== '' && !before.get(key))
+function exportsThat(facts: readonly Write[], before: ReadonlyMap<string, ItemRow>) {
+  const made = facts.filter(({ key, body }) => body !== '' && !before.get(key)?.body)
   return { made: servicesOf(made), gone: servicesOf(facts.filter(({ hash }) => hash === '')) }
 }
 
 const servicesOf = (writes: readonly Write[]): ServiceKey[] =>
   writes.map(({ key }) => parseReportKey(key)).flatMap((item) => (item?.kind === 'export' && item.service) || [])
-
-/** The stored bodies that decide what becomes of these writes; none for what is gone or was never there. */
-async function loadBodies(tx: Tx, rep: StreamRow, writes: readonly Write[]): Promise<ReadonlyMap<string, string>> {
-  const isExport = ({ key }: Write): boolean => parseReportKey(key)?.kind === 'export'
-  const asked = writes.filter((write) => isRefused(write) || hasAddresses(write) || isExport(write))
-  const keys = asked.map((write) => write.key)
-  return new Map((await loadItems(tx, rep, keys)).map((item) => [item.key, item.body]))
-}
 
 /** Takes over what the cluster says of itself, and now and then that it was heard. */
 async function storeFacts(
@@ -201,8 +236,12 @@ async function storeFacts(
     if (!updated) throw new LostRace(`cluster ${cluster.name} moved on`)
     return updated
   }
-  if (now - (cluster.lastSeenAt ?? 0) >= sightingMsMin) await saveSighting(tx, cluster, now)
+  await noteSighting(tx, cluster, now)
   return cluster
+}
+
+async function noteSighting(tx: Tx, cluster: ClusterRow, now: number): Promise<void> {
+  if (now - (cluster.lastSeenAt ?? 0) >= sightingMsMin) await saveSighting(tx, cluster, now)
 }
 
 const isFact = (kind: ReportItem['kind'] | undefined): boolean =>
@@ -222,7 +261,7 @@ async function repeated(
   tx: Tx,
   cluster: ClusterRow,
   rep: StreamRow,
-  { request, checked, now }: Batch,
+  { request, checked, now }: Pick<Batch, 'request' | 'checked' | 'now'>,
 ): Promise<SyncResult> {
   const rows = await loadStreams(tx, cluster.mesh, ['ep'], cluster.name)
   const heads = rows.map(({ stream, epoch, head }) => ({ stream, epoch, rev: head }))

@@ -77,21 +77,23 @@ export function openPostgres(url: string): Engine {
 /** A socket that sends what is written within one turn at once: a system call for a flight of statements, not for each. */
 function gatheringSocket(): Socket {
   const socket = new Socket()
-  const write = socket.write
+  let gathering = false
   const flush = () => {
     gathering = false
     socket.uncork()
   }
-  let gathering = false
-  socket.write = (...args: unknown[]) => {
-    if (!gathering) {
-      gathering = true
-      socket.cork()
-      process.nextTick(flush)
+  // Connecting puts the usual `write` back (Node, net.js), so ours comes after it.
+  return socket.once('connect', () => {
+    const { write } = socket
+    socket.write = (...args: unknown[]) => {
+      if (!gathering) {
+        gathering = true
+        socket.cork()
+        process.nextTick(flush)
+      }
+      return Reflect.apply(write, socket, args)
     }
-    return Reflect.apply(write, socket, args)
-  }
-  return socket
+  })
 }
 
 /** The server knows no statement of that name, knows another, or cannot use it since the schema has changed. */

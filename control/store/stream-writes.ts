@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { and, eq, inArray, ne } from 'drizzle-orm'
 import { LostRace, type Tx } from '#control/store/database.ts'
+import { fixedStatement, given, rowParser } from '#control/store/fixed-statement.ts'
 import { upsertItems } from '#control/store/item-statements.ts'
 import { items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import {
@@ -62,7 +63,7 @@ export async function appendWhole(
  * for each other.
  */
 export async function lockStream(tx: Tx, ref: StreamRef, now: number): Promise<StreamRow> {
-  const [found] = await tx.update(streams).set({ updatedAt: now }).where(isStream(ref)).returning()
+  const found = await holdStream(tx, ref, now)
   if (found) return found
   const [, source = '', audience = ''] = ref.stream.split('/')
   const fresh: StreamRow = {
@@ -80,10 +81,36 @@ export async function lockStream(tx: Tx, ref: StreamRef, now: number): Promise<S
     updatedAt: now,
   }
   await tx.insert(streams).values(fresh).onConflictDoNothing()
-  const [made] = await tx.update(streams).set({ updatedAt: now }).where(isStream(ref)).returning()
+  const made = await holdStream(tx, ref, now)
   if (!made) throw new LostRace(`stream ${ref.stream} was removed while it was made`)
   return made
 }
+
+/** As `lockStream`; undefined where there is no such stream. */
+export async function holdStream(tx: Tx, { mesh, stream }: StreamRef, now: number): Promise<StreamRow | undefined> {
+  const [row] = await lockRow(tx, { mesh, stream, now })
+  return row && parseStream(row)
+}
+
+const parseStream = rowParser(streams)
+const isGiven = and(eq(streams.mesh, given('mesh')), eq(streams.stream, given('stream')))
+const lockRow = fixedStatement((tx) =>
+  tx
+    .update(streams)
+    .set({ updatedAt: given('now') })
+    .where(isGiven)
+    .returning(),
+)
+const moveRow = fixedStatement((tx) =>
+  tx
+    .update(streams)
+    .set({
+      ...{ head: given('head'), root: given('root'), updatedAt: given('now') },
+      ...{ srcEpoch: given('srcEpoch'), srcSeq: given('srcSeq'), complete: given('complete') },
+    })
+    .where(and(isGiven, eq(streams.head, given('from')), eq(streams.epoch, given('epoch'))))
+    .returning({ stream: streams.stream }),
+)
 
 /** Begins with the time, so that it is seen how old an epoch is. */
 const newEpoch = (now: number): string => `${now.toString(36)}-${randomBytes(4).toString('hex')}`
@@ -128,17 +155,19 @@ export async function writeItems(
   }
   if (differing.length === 0 && to.set === undefined) return { stream, changed: [], grew: false }
   const rev = stream.head + (differing.length > 0 ? 1 : 0)
-  const [moved] = await tx
-    .update(streams)
-    .set({ ...to.set, head: rev, root, updatedAt: to.now })
-    .where(and(isStream(stream), eq(streams.head, stream.head), eq(streams.epoch, stream.epoch)))
-    .returning()
-  if (!moved) throw new LostRace(`stream ${stream.stream} moved on`)
+  const moved: StreamRow = { ...stream, ...to.set, head: rev, root, updatedAt: to.now }
+  const [rows] = await Promise.all([move(tx, stream, moved), upsert(tx, stream, differing, rev, to.now)])
+  if (rows.length === 0) throw new LostRace(`stream ${stream.stream} moved on`)
   if (differing.length === 0) return { stream: moved, changed: [], grew: false }
-  await upsert(tx, stream, differing, rev, to.now)
   const grew = differing.some(({ key, hash }) => hash !== '' && hashBefore(key) === '')
   return { stream: moved, changed: differing.map((w) => w.key), grew, delta: deltaOf(moved, stream, differing) }
 }
+
+const move = (tx: Tx, from: StreamRow, { mesh, stream, epoch, head, root, ...to }: StreamRow) =>
+  moveRow(tx, {
+    ...{ mesh, stream, epoch, from: from.head, head, root, now: to.updatedAt },
+    ...{ srcEpoch: to.srcEpoch, srcSeq: to.srcSeq, complete: to.complete },
+  })
 
 async function upsert(tx: Tx, ref: StreamRef, writes: readonly Write[], rev: number, now: number): Promise<void> {
   const { mesh, stream } = ref
