@@ -34,7 +34,8 @@ export async function readProxies(centre: Centre, { name, cluster }: Asked): Pro
   if (name !== undefined && rows.length === 0)
     throw refusal({
       ...{ kind: 'not-found', why: `no Envoy is connected as ${name}` },
-      ...{ on: answers.map(({ url }) => url).join(', '), mend: 'isthmus proxies' },
+      on: answers.map(({ url }) => url).join(', '),
+      mend: answers.some((one) => one.cluster === name) ? `isthmus proxies --cluster ${name}` : 'isthmus proxies',
     })
   const silent = silentText(answers)
   return {
