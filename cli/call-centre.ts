@@ -79,6 +79,7 @@ const other = 'isthmus context list shows where centres are'
 const nameCa = 'isthmus context add <name> --ca-file <file>; the centre writes control-plane-ca.pem at its first start'
 const anotherCa = { why: 'its certificate is of another CA', mend: nameCa }
 const noTls = { why: 'it does not speak TLS', mend: `name the port of a centre; ${other}` }
+const setClock = 'set the clock (NTP); timedatectl says whether it is set by the network'
 const reasons: Readonly<Record<string, Reason>> = {
   ECONNREFUSED: { why: 'nothing listens there', mend: start },
   ENOTFOUND: { why: 'the host name does not resolve', mend: other },
@@ -91,7 +92,8 @@ const reasons: Readonly<Record<string, Reason>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: anotherCa,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: anotherCa,
   ERR_TLS_CERT_ALTNAME_INVALID: { why: 'its certificate is not for this host name', mend: other },
-  CERT_HAS_EXPIRED: { why: 'its certificate has expired, or this machine’s clock is ahead', mend: 'set the clock' },
+  CERT_HAS_EXPIRED: { why: 'its certificate has expired, or this machine’s clock is ahead', mend: setClock },
+  CERT_NOT_YET_VALID: { why: 'its certificate is not valid yet, or this machine’s clock is behind', mend: setClock },
 }
 
 function away(url: URL, cause: NodeJS.ErrnoException): Problem {

@@ -25,3 +25,13 @@ test('where its relay is asked that one says it, once', () => {
   expect(text.match(/203\.0\.113\.9/g)).toHaveLength(1)
   expect(text).toContain(`paris  ${object}  Away: no proxy of it is connected`)
 })
+
+test('a clock that is off needs attention, either way; a second does not', () => {
+  const clock = (clockSkewMs: number) =>
+    statusText(status({ relays: { paris: { centre: { state: 'connected', clockSkewMs } } } }), 0)
+  expect(clock(-600_004)).toContain(
+    'paris  the clock of its relay’s machine  ClockOff: it is 600 s ahead of the centre’s',
+  )
+  expect(clock(600_000)).toContain('600 s behind the centre’s: set it (NTP)')
+  expect(clock(1000)).not.toContain('Needs attention')
+})

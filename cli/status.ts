@@ -28,6 +28,9 @@ export type Status = {
 /** A status with what its text needs beside it. */
 export type ReadStatus = { readonly status: Status; readonly answers: readonly RelayAnswer[]; readonly away?: Problem }
 
+/** Certificates are back-dated by five minutes: nobody is refused yet. */
+const skewMsMax = 60_000
+
 const lists = ['/v1/clusters', '/v1/cluster-configs', '/v1/gateways']
 
 export async function readStatus(centre: Centre): Promise<ReadStatus> {
@@ -150,6 +153,7 @@ function attention(status: Status, paint: Paint): string {
     ...rowsOf(relay?.['conditions']).map(
       (one) => `${name}  ${cell(one['object'])}  ${cell(one['reason'])}: ${typeable(cell(one['message']))}`,
     ),
+    ...clockOf(name, relay),
     ...rowsOf(relay?.['quarantined']).map((one) => `${name}  ${refused(one)}; see: ${self} proxies --cluster ${name}`),
   ])
   const ofCentre = (status.centre.attention ?? []).map((text) => `centre  ${typeable(text)}`)
@@ -164,6 +168,14 @@ const rowsOf = (value: unknown): readonly Row[] => (Array.isArray(value) ? (valu
 /** Most conditions are good news while they are True; that something is set aside is not. */
 const needsHand = ({ type, status, reason }: Row): boolean =>
   type === 'SetAside' ? status !== 'False' : status !== 'True' && reason !== 'Left'
+
+/** A relay goes by the time of the centre; the proxies beside it go by a clock that is off. */
+function clockOf(name: string, relay: Row | null): string[] {
+  const skewMs = Number((relay?.['centre'] as Row | undefined)?.['clockSkewMs'] ?? 0)
+  if (!(Math.abs(skewMs) > skewMsMax)) return []
+  const by = `${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs < 0 ? 'ahead of' : 'behind'}`
+  return [`${name}  the clock of its relay’s machine  ClockOff: it is ${by} the centre’s: set it (NTP)`]
+}
 
 const refused = ({ name, owner, detail }: Row): string =>
   `${owner === undefined ? cell(name) : cell(owner)}  Refused by proxies: ${cell(detail)}`

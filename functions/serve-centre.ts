@@ -97,6 +97,7 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
       adminKeyHash: settings.adminKeyHash,
       ...(settings.scryptCost === undefined ? {} : { scryptCost: settings.scryptCost }),
     })
+    tellEarlierClock(centre, now())
     const tls: ServerTls = settings.tls
       ? serveUserTls(server, centre, settings.tls)
       : await serveOwnTls(server, centre, hosts)
@@ -140,6 +141,16 @@ function checkSettings({ listen, url, mesh, tls }: ServeSettings): void {
   parseMeshName(mesh)
   parseCentreUrl(url ?? urlOf(listen.host, listen.port))
   if (tls) for (const path of [tls.cert, tls.key]) readPem(path)
+}
+
+/** A clock that was set back since the first start: relays and operators refuse such a centre, each in its own words. */
+function tellEarlierClock({ log, keys }: Centre, now: number): void {
+  const { notBefore } = keys.controlPlane.certificate
+  if (notBefore.getTime() > now)
+    log.error(
+      { notBefore, now: new Date(now) },
+      'the control-plane CA begins in the future: set the clock (NTP), or wait',
+    )
 }
 
 function makeDataDirectory(dir: string): void {

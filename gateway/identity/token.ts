@@ -1,4 +1,4 @@
-import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
+import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { type JwksSource, type KeyFinder, keepKeys } from '#gateway/identity/jwks.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -26,6 +26,11 @@ export type TokenSettings = {
 }
 
 const leewaySeconds = 60
+/**
+ * A token comes from this cluster's own API server, and is judged by the centre's clock: where the clocks of the whole
+ * cluster are ahead, every fresh token begins in the future. What is signed and not over is then good at once.
+ */
+const aheadSecondsMax = 15 * 60
 const tokenCharsMax = 16_384
 const algorithms = ['ES256', 'RS256']
 
@@ -61,7 +66,7 @@ export function tokenVerifier(settings: TokenSettings): VerifyToken {
   return async (token) => {
     if (token.length > tokenCharsMax) throw refused(`it has ${token.length} characters`)
     const check = async (find: KeyFinder): Promise<JWTPayload> => {
-      const currentDate = clock()
+      const currentDate = judgedAt(token, clock())
       const options = { algorithms, issuer, audience, clockTolerance: leewaySeconds, currentDate }
       return (await jwtVerify(token, find, { ...options, requiredClaims: ['sub', 'iat', 'exp'] })).payload
     }
@@ -74,10 +79,25 @@ export function tokenVerifier(settings: TokenSettings): VerifyToken {
       })
       return workloadOf(payload, { apiAudiences, nowSeconds: clock().getTime() / 1000 })
     } catch (fault) {
-      throw fault instanceof Problem ? fault : refused(fault)
+      throw fault instanceof Problem ? fault : refused(isOfTime(fault) ? withClock(fault, clock()) : fault)
     }
   }
 }
+
+/** Now; the token's own beginning where that is a little later. */
+function judgedAt(token: string, now: Date): Date {
+  const { nbf } = decodeJwt(token)
+  const aheadMs = typeof nbf === 'number' ? nbf * 1000 - now.getTime() : 0
+  return aheadMs > 0 && aheadMs <= aheadSecondsMax * 1000 ? new Date(now.getTime() + aheadMs) : now
+}
+
+const isOfTime = (fault: unknown): fault is Error =>
+  (fault instanceof errors.JWTClaimValidationFailed || fault instanceof errors.JWTExpired) &&
+  /^(nbf|exp|iat)$/.test(fault.claim) &&
+  fault.reason === 'check_failed'
+
+const withClock = (fault: Error, now: Date): Error =>
+  new Error(`${fault.message}: by the centre's clock it is ${now.toISOString()}; set the clocks of this cluster (NTP)`)
 
 const claimsSchema = z.object({
   aud: z.union([z.string(), z.array(z.string())]),
@@ -99,7 +119,7 @@ function workloadOf(
   if (!parsed.success) throw refused(`its claim ${parsed.error.issues[0]?.path.join('.')} is not that of a pod's token`)
   const { aud, sub, iat, exp, 'kubernetes.io': claims } = parsed.data
   if ([aud].flat().some((audience) => apiAudiences.has(audience))) throw refused('its audience is also the API server')
-  if (iat > nowSeconds + leewaySeconds) throw refused('it was issued in the future')
+  if (iat > nowSeconds + aheadSecondsMax) throw refused('it was issued in the future')
   const { namespace, serviceaccount, pod } = claims
   if (sub !== `system:serviceaccount:${namespace}:${serviceaccount.name}`)
     throw refused('its subject is another account')

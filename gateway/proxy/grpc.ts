@@ -2,6 +2,7 @@ import { connect, type IncomingHttpHeaders } from 'node:http2'
 import { isIP } from 'node:net'
 import type { SecureContextOptions } from 'node:tls'
 import { frame, onMessages } from '#gateway/grpc/frames.ts'
+import { clockFaults } from '#mesh/model/clock-fault.ts'
 import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 
 /**
@@ -67,6 +68,8 @@ export function callUnary(call: UnaryCall): Promise<Uint8Array> {
 const reasonOf = (error: Error): string => {
   const code = 'code' in error ? String(error.code) : ''
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'what listens there speaks no TLS'
+  const clock = clockFaults[code]
+  if (clock !== undefined) return clock
   return error.message.trim() || code || error.name
 }
 

@@ -44,7 +44,7 @@ function setUp(answers: (object | Error)[], tokens: (object | Error)[] = []) {
     warn: (_: object, text: string) => logged.push(text),
   }
   const standing = openStanding({ centre: 'https://c', now: Date.now, log })
-  const session = openSession({ client, membership, key, now: Date.now, randomId: () => 'id' })
+  const session = openSession({ client, membership, key, now: Date.now, log, randomId: () => 'id' })
   const call = callCentre({ client, session, standing })
   return {
     standing,
@@ -86,9 +86,10 @@ test('several calls at once ask for one token', async () => {
 test('a clock that is off: the time in the problem is used at once, and kept', async () => {
   const time = Date.now() + 600_000
   const late = new Problem('unauthenticated', "the relay's clock is behind", { extra: { time, offsetMs: -600_000 } })
-  const { call, session } = setUp([{}], [late, { accessToken: 't', expiresInSeconds: 3600, time }])
+  const { call, session, logged } = setUp([{}], [late, { accessToken: 't', expiresInSeconds: 3600, time }])
   await call()
   expect(Math.abs(session.clockSkewMs() - 600_000)).toBeLessThan(2000)
+  expect(logged).toContain('the clock of this machine is off, set it (NTP): the centre’s is used')
 })
 
 test('away: knocks first, and a knock that is not answered is the end of the call', async () => {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
 import { gzipSync } from 'node:zlib'
 import type { z } from 'zod'
+import { clockFaults } from '#mesh/model/clock-fault.ts'
 import { Problem, type ProblemKind, problemKinds } from '#mesh/model/problem.ts'
 
 /** One HTTPS line to the centre. Every answer is bounded in time and size and parsed before it is believed. */
@@ -151,8 +152,7 @@ const tlsReasons: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherCa,
   DEPTH_ZERO_SELF_SIGNED_CERT: otherCa,
   CERT_SIGNATURE_FAILURE: otherCa,
-  CERT_HAS_EXPIRED: 'its certificate has expired, or the clock of this machine is ahead: set it (NTP)',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this machine is behind: set it (NTP)',
+  ...clockFaults,
   ERR_TLS_CERT_ALTNAME_INVALID:
     'its certificate is not for this host name: dial the name that `isthmus serve --url` was given',
   EPROTO: 'it does not speak TLS there',

@@ -1,5 +1,6 @@
 import type { CentreClient } from '#gateway/uplink/centre-client.ts'
 import { assertionOf, type Membership, type RelayKey } from '#gateway/uplink/membership.ts'
+import type { Log } from '#gateway/uplink/standing.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { tokenAnswerSchema } from '#mesh/wire/join.ts'
 
@@ -24,10 +25,12 @@ export function openSession(parts: {
   readonly key: RelayKey
   readonly now: () => number
   readonly randomId: () => string
+  readonly log: Log
 }): Session {
   let held: (AccessToken & { readonly renewAt: number }) | undefined
   let asking: Promise<AccessToken> | undefined
   let skew = 0
+  let told = false
 
   return {
     token: () => {
@@ -61,6 +64,9 @@ export function openSession(parts: {
     const now = parts.now()
     const off = answer.time - now
     skew = Math.abs(off) >= skewMsMin ? off : 0
+    if (skew !== 0 && !told)
+      parts.log.warn({ clockSkewMs: skew }, 'the clock of this machine is off, set it (NTP): the centre’s is used')
+    told = skew !== 0
     held = {
       token: answer.accessToken,
       renewAt: now + answer.expiresInSeconds * 750,

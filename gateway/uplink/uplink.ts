@@ -89,7 +89,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
   const stopping = new AbortController()
   const { signal } = stopping
   const client = centreClient({ url, version: settings.version, ...trust })
-  const session = openSession({ client, membership, key: settings.key, now, randomId: randomUUID })
+  const session = openSession({ client, membership, key: settings.key, now, log, randomId: randomUUID })
   const standing = openStanding({ centre: url, now, log })
   const call = callCentre({ client, session, standing })
   const store = openReceivedStore(join(settings.dir, 'received.json'), log)

@@ -5,6 +5,7 @@ import { withAdded } from './added-clusters.ts'
 import { bringUp } from './bring-up.ts'
 import { centreUrl } from './centre.ts'
 import { checkAddresses } from './check-addresses.ts'
+import { refuseEarlierClock } from './check-clock.ts'
 import { type CliContext, writeCliContext } from './cli-context.ts'
 import { faultOf } from './fault.ts'
 import { type Foreground, openForeground } from './foreground.ts'
@@ -70,7 +71,10 @@ async function main(): Promise<number> {
     try {
       const left = await endLeftBehind(plan.runDir)
       if (left > 0) say(`  ${left} programs of a sandbox that was killed were still there, and are ended`)
-      if (!fresh && !smoking) refuseOtherAddresses(plan)
+      if (!fresh && !smoking) {
+        refuseOtherAddresses(plan)
+        refuseEarlierClock(plan, Date.now())
+      }
       const faults = left > 0 ? await onceReleased(plan) : await checkAddresses(plan)
       if (faults.length > 0) throw new Error(faults.join('\n✘ '))
       done('machine', await machineFacts(envoy))
