@@ -60,6 +60,8 @@ function sliceOf(service: ServiceObject, zone: string, pods: readonly RunningPod
       addresses: [ip],
       conditions: { ready: ready && !terminating, serving: ready, terminating },
       zone,
+      // Source: ShouldSetHostname of Kubernetes' endpoint slice controller.
+      ...(pod.hostname && pod.subdomain === service.name ? { hostname: pod.hostname } : {}),
       targetRef: { kind: 'Pod', name: pod.name, namespace: pod.namespace },
     })),
   }

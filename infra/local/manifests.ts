@@ -12,6 +12,9 @@ export type PodObject = {
   /** The first container's image, e.g. `bookinfo-reviews:v3`, and its first port. */
   readonly image: string
   readonly port: number
+  /** Its own name below the service that `subdomain` names, as a StatefulSet gives its pods. */
+  readonly hostname?: string
+  readonly subdomain?: string
 }
 
 /** A Service with a selector, as the sandbox's endpoint controller needs it. */
@@ -90,6 +93,8 @@ function podOf(object: Loose): PodObject[] {
       serviceAccount: String(spec['serviceAccountName'] ?? 'default'),
       image: container['image'],
       port: portOf(container),
+      ...(typeof spec['hostname'] === 'string' ? { hostname: spec['hostname'] } : {}),
+      ...(typeof spec['subdomain'] === 'string' ? { subdomain: spec['subdomain'] } : {}),
     },
   ]
 }
