@@ -18,7 +18,7 @@ export function clusterCommands(program: Command, tools: Tools): void {
     .option('--region <region>', 'region, e.g. eu-west-1')
     .option(
       '--network <network>',
-      'network; clusters of one network reach each other’s pods (default: the cluster’s name)',
+      'network; clusters of one network reach each other’s pods (default: as its relay’s settings say)',
     )
     .action(async (name: string, options: { region?: string; network?: string }) => {
       const call = { method: 'POST', path: '/v1/clusters', body: { name, ...options } }
