@@ -63,13 +63,15 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
 function receiverOf(centre: { answer(request: PullRequest): PullAnswer }, told: Received[] = []) {
   const store = openReceivedStore(join(dir, 'received.json'), quiet)
-  const state = { otherEpochs: 0, reachable: true }
+  const warned: string[] = []
+  const state = { otherEpochs: 0, reachable: true, warned }
   const receiver = openReceiver({
     call: async (_, body, schema) => {
       if (!state.reachable) throw new Error('away')
       return schema.parse(JSON.parse(JSON.stringify(centre.answer(body as PullRequest))))
     },
-    ...{ store, log: quiet, signal: new AbortController().signal, lasting: new Set(['cfg/b']) },
+    ...{ store, signal: new AbortController().signal, lasting: new Set(['cfg/b']) },
+    log: { ...quiet, warn: (_, text) => void warned.push(text) },
     onReceived: (received) => told.push(received),
     onOtherEpoch: () => {
       state.otherEpochs++
@@ -192,6 +194,7 @@ describe('a receiver', () => {
     await receiver.pull()
     await receiver.pull()
     expect(state.otherEpochs).toBe(1)
+    expect(state.warned).toEqual([expect.stringContaining('the centre’s store is another one than before')])
   })
 
   it('a centre two minor versions newer is not believed: both versions are named, and which to upgrade', async () => {

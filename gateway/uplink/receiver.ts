@@ -88,7 +88,7 @@ export function openReceiver({ call, store, log, signal, lasting, onReceived, on
   function take({ deltas, gone }: { readonly deltas: readonly StreamDelta[]; readonly gone: readonly string[] }): void {
     const after = new Map(received)
     const taken: StreamDelta[] = []
-    let otherEpoch = false
+    const otherEpoch: string[] = []
     for (const delta of deltas) {
       const before = after.get(delta.stream)
       try {
@@ -96,7 +96,7 @@ export function openReceiver({ call, store, log, signal, lasting, onReceived, on
         if (!stream || (stream.items.size === 0 && before && lasting.has(delta.stream))) continue
         after.set(delta.stream, stream)
         taken.push(delta)
-        otherEpoch ||= before !== undefined && before.epoch !== '' && before.epoch !== delta.epoch
+        if (before !== undefined && before.epoch !== '' && before.epoch !== delta.epoch) otherEpoch.push(delta.stream)
       } catch (error) {
         mismatches++
         log.warn({ stream: delta.stream, err: (error as Error).message }, 'stream is read again, whole')
@@ -109,7 +109,12 @@ export function openReceiver({ call, store, log, signal, lasting, onReceived, on
     if (taken.length + left.length === 0) return
     store.keep({ deltas: taken, gone: left }, received)
     tell([...taken.map((delta) => delta.stream), ...left])
-    if (otherEpoch) onOtherEpoch()
+    if (otherEpoch.length === 0) return
+    log.warn(
+      { streams: otherEpoch },
+      'the centre’s store is another one than before (restored, or anew): all is told again',
+    )
+    onOtherEpoch()
   }
 
   function tell(changed: readonly string[]): void {

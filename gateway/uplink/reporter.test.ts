@@ -92,6 +92,19 @@ test.each([
   expect((batches[1]?.epoch ?? '') > laterEpoch).toBe(true)
 })
 
+test('an epoch ahead of the centre’s clock is told as what it is', async () => {
+  const { reporter, batches, logged } = setUp([
+    () => {
+      throw new Problem('conflict', 'x', { extra: { epochAheadMs: 700_000, needSeq: 1, epoch: '' } })
+    },
+  ])
+  reporter.report(items(1))
+  await turn()
+  await reporter.sync()
+  expect(batches).toHaveLength(2)
+  expect(logged.filter((line) => line.includes('the clock of this machine was ahead, set it'))).toHaveLength(1)
+})
+
 test('a centre that asks for everything again and again is told ever more slowly', async () => {
   const { reporter, batches } = setUp(Array.from({ length: 50 }, (): Reply => () => ({ resync: true })))
   reporter.report(items(1))

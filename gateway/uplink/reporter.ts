@@ -108,6 +108,11 @@ export function openReporter(parts: ReporterParts): Reporter {
    */
   function replaced(why: string, extra: Problem['extra']): void {
     const after = typeof extra['epoch'] === 'string' ? extra['epoch'] : outbox.epoch
+    if (extra['epochAheadMs'] !== undefined)
+      log.warn(
+        { aheadMs: extra['epochAheadMs'] },
+        'the clock of this machine was ahead, set it (NTP): all is told again',
+      )
     const other = extra['epochBehind'] === undefined ? undefined : parseEpoch(after)?.instance
     if (outbox.seq === 0 || other === undefined || other === instance) {
       again(why, after)
