@@ -1,7 +1,9 @@
-import { and, asc, eq, gt, ne } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, ne, sql } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { fixedStatement, given, rowParser } from '#control/store/fixed-statement.ts'
 import { kept } from '#control/store/kept.ts'
 import { type ClusterRow, clusters } from '#control/store/schema/cluster.ts'
+import { chunks } from '#control/store/streams.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
 export type { ClusterRow }
@@ -12,6 +14,41 @@ export async function loadCluster(tx: Tx, mesh: MeshName, id: string): Promise<C
   const [row] = await tx.select().from(clusters).where(of(mesh, id))
   return row
 }
+
+/** Those of these ids that there are. */
+export async function loadClustersById(tx: Tx, mesh: MeshName, ids: readonly string[]): Promise<ClusterRow[]> {
+  const rows = await Promise.all([...chunks(ids, idsMax)].map((some) => clustersById(some.length)(tx, mesh, some)))
+  return rows.flat()
+}
+
+const idsMax = 50
+const byCount = new Map<number, (tx: Tx, mesh: MeshName, ids: readonly string[]) => Promise<ClusterRow[]>>()
+
+function clustersById(count: number) {
+  const known = byCount.get(count)
+  if (known) return known
+  const names = Array.from({ length: count }, (_, n) => `id${n}`)
+  const select = fixedStatement((tx) =>
+    tx
+      .select()
+      .from(clusters)
+      .where(
+        and(
+          eq(clusters.mesh, given('mesh')),
+          inArray(
+            clusters.id,
+            names.map((name) => sql.placeholder(name)),
+          ),
+        ),
+      ),
+  )
+  const made = async (tx: Tx, mesh: MeshName, ids: readonly string[]) =>
+    (await select(tx, { mesh, ...Object.fromEntries(names.map((name, n) => [name, ids[n] ?? ''])) })).map(parseRow)
+  byCount.set(count, made)
+  return made
+}
+
+const parseRow = rowParser(clusters)
 
 export async function loadClusterByName(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRow | undefined> {
   const [row] = await tx

@@ -1,5 +1,6 @@
 import { and, eq, gt, inArray, ne, notInArray, or, type SQL } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { fixedStatement, given } from '#control/store/fixed-statement.ts'
 import { selectItems } from '#control/store/item-statements.ts'
 import { type ItemRow, items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -81,14 +82,24 @@ export const loadDelivered = (tx: Tx, mesh: string, names: readonly StreamName[]
 export type HeadRow = Pick<StreamRow, 'stream' | 'kind' | 'source' | 'audience' | 'epoch' | 'head'>
 
 /** The heads of all streams of a mesh that have readers, by name. */
-export function loadHeads(tx: Tx, mesh: string): Promise<HeadRow[]> {
+export async function loadHeads(tx: Tx, mesh: string): Promise<HeadRow[]> {
+  return (await headsOf(tx, { mesh })).map(
+    ([stream, kind, source, audience, epoch, head]): HeadRow => ({
+      stream: stream as HeadRow['stream'],
+      kind: kind as HeadRow['kind'],
+      ...{ source: source as string, audience: audience as string, epoch: epoch as string, head: Number(head) },
+    }),
+  )
+}
+
+const headsOf = fixedStatement((tx) => {
   const { stream, kind, source, audience, epoch, head } = streams
   return tx
     .select({ stream, kind, source, audience, epoch, head })
     .from(streams)
-    .where(and(eq(streams.mesh, mesh), ne(streams.kind, 'rep')))
+    .where(and(eq(streams.mesh, given('mesh')), ne(streams.kind, 'rep')))
     .orderBy(streams.stream)
-}
+})
 
 /** The items (also those gone) of these keys. */
 export async function loadItems(tx: Tx, ref: StreamRef, keys: readonly string[]): Promise<ItemRow[]> {

@@ -109,11 +109,7 @@ async function takeBody(c: Parameters<Middleware>[0], bytesMax: number, apart?: 
     const said = parseBody(bytes)
     refuseOdd(apart === undefined ? said : { ...said, [apart]: null }, 'body')
   }
-  const headers = new Headers(c.req.raw.headers)
-  for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) headers.delete(name)
-  const body = bytes.length > 0 ? new Uint8Array(bytes) : null
-  // With its signal: whoever waits on behalf of a caller that has hung up waits for nobody.
-  c.req.raw = new Request(c.req.url, { method, headers, body, signal: c.req.raw.signal })
+  Object.assign(c.req.bodyCache, { text: Promise.resolve(Buffer.from(bytes).toString('utf8')) })
 }
 
 function parseBody(bytes: Uint8Array): object {
