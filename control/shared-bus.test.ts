@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { inProcessBus, type Note } from '#control/bus.ts'
 import { type SharedBus, sharedBus } from '#control/shared-bus.ts'
 
@@ -43,6 +43,27 @@ test('what one announces both hear, once; deltas stay at home', () => {
     ...notes.slice(0, 2),
     { kind: 'streams', changes: [change('ep/east/all', ['west']), change('trust/m')], urgent: true },
   ])
+})
+
+test('after the first, what changes within the window is told together, each stream once, as it is last; urgent at once', async () => {
+  vi.useFakeTimers()
+  try {
+    const { one, two, texts } = processes(['m/1', 'm/2'])
+    const at = (rev: number, stream = 'ep/east/all') => ({ ...change(stream), rev })
+    const said: Note[] = [at(1), at(2), at(3, 'ep/west/all'), at(4)].map((one) => ({ kind: 'streams', changes: [one] }))
+    for (const note of said) one.bus.announce(note)
+    expect(one.heard).toEqual(said)
+    expect(two.heard).toEqual(said.slice(0, 1))
+    one.bus.announce({ kind: 'streams', changes: [at(1, 'adv/m')], urgent: true })
+    expect(two.heard).toHaveLength(2)
+    await vi.advanceTimersByTimeAsync(100)
+    expect(two.heard.slice(2)).toEqual([{ kind: 'streams', changes: [at(4), at(3, 'ep/west/all')] }])
+    expect(texts).toHaveLength(3)
+    one.bus.announce({ kind: 'streams', changes: [at(5)] })
+    expect(two.heard.at(-1)).toEqual({ kind: 'streams', changes: [at(5)] })
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('another mesh in the same database hears nothing', () => {

@@ -31,26 +31,47 @@ const textSchema = z.object({ mesh: z.string(), from: z.string(), note: noteSche
  *
  * A change that fits no text with the names of its readers is left out: without them everybody would hear of the stream.
  * What others say is checked, and what is not understood (a newer process) is ignored.
+ *
+ * The first change is told at once, those of the next `windowMs` together, each stream once: a notification is a commit of
+ * its own for the server, and would cost it as much as the change.
  */
 export function sharedBus(
   local: Bus,
   self: { readonly mesh: string; readonly process: string },
   line: SharedLine,
 ): SharedBus {
+  const latest = new Map<string, StreamChange>()
+  let window: NodeJS.Timeout | undefined
+  const head = JSON.stringify({ mesh: self.mesh, from: self.process }).slice(0, -1)
+  const tell = (note: Note) => {
+    for (const part of partsOf(note, line.textBytesMax - 200)) line.send(`${head},"note":${JSON.stringify(part)}}`)
+  }
+  const tellLatest = () => {
+    window = undefined
+    if (latest.size === 0) return
+    tell({ kind: 'streams', changes: [...latest.values()] })
+    latest.clear()
+    window = setTimeout(tellLatest, windowMs).unref()
+  }
   return {
     listen: local.listen,
     announce: (note) => {
       local.announce(note)
-      for (const part of partsOf(note, line.textBytesMax - 200))
-        line.send(JSON.stringify({ mesh: self.mesh, from: self.process, note: part }))
+      if (note.kind !== 'streams' || note.urgent) return tell(note)
+      for (const change of note.changes) latest.set(change.stream, change)
+      if (window === undefined) tellLatest()
     },
     heard: (text) => {
+      // What this process said itself comes back too, and is most of it.
+      if (text.startsWith(head)) return
       const said = parseText(text)
       if (!said || said.mesh !== self.mesh || said.from === self.process) return
       local.announce(noteOf(said.note))
     },
   }
 }
+
+const windowMs = 20
 
 type Sent = z.infer<typeof noteSchema>
 

@@ -70,6 +70,7 @@ export function openNoticeLine(parts: {
       connectionTimeoutMillis: times.answerMax,
       query_timeout: times.answerMax,
       keepAlive: true,
+      pipeline: true,
       application_name: 'isthmus-hints',
     })
     client = made
