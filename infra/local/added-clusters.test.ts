@@ -1,13 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 import { addedFile, clustersMax, planAdded, saveAdded, withAdded } from './added-clusters.ts'
 import { planSandbox } from './plan.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'isthmus-added-'))
 const plan = planSandbox('/', { ISTHMUS_SANDBOX: dir })
 afterEach(() => rmSync(join(dir, addedFile), { force: true }))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 test('a cluster that was added is of the plan of the next start, on the same addresses', () => {
   const tokyo = planAdded(plan, plan.clusters, 'tokyo-1', 'ap-northeast-1')
