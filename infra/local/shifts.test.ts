@@ -55,6 +55,21 @@ test('a shift is told once, and what fails within the next seconds is counted to
   expect(traffic.summary()).toMatchObject({ perSecond: 50, p99: 5, reviews: [['virginia-2', 100]] })
 })
 
+test('clusters that are found one after the other at the start are no shift; later, and after a deed, they are', () => {
+  const toldBy = (cameAt: number, deed?: string): number => {
+    let now = 0
+    let told = 0
+    const traffic = openTraffic(() => now)
+    for (; now < 20_000; now += 20) {
+      if (now === cameAt && deed !== undefined) traffic.did('ireland-1', deed)
+      traffic.saw(visitAt(now, { reviews: now < cameAt || now % 40 === 0 ? 'virginia-2' : 'ireland-1' }))
+      if (now % 260 === 0) told += traffic.look().length
+    }
+    return told
+  }
+  expect([toldBy(3000), toldBy(3000, 'ireland-1 is back'), toldBy(12_000)]).toEqual([0, 1, 1])
+})
+
 test('what is kept of visits is bounded by a minute', () => {
   let now = 0
   const traffic = openTraffic(() => now)

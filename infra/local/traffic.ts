@@ -33,6 +33,8 @@ const deedsMax = 50
 /** How long page views count towards a shift after it was seen. */
 const settledMs = 4000
 const unseenMs = 1500
+/** The front door finds the clusters one after the other: what nobody did, so soon after the first visit, is the start. */
+const startMs = 8000
 
 export function openTraffic(now: () => number = Date.now): Traffic {
   let visits: Seen[] = []
@@ -42,10 +44,12 @@ export function openTraffic(now: () => number = Date.now): Traffic {
   let nextId = 1
   const counted = { requests: 0, failed: 0, crossCluster: 0 }
   const began = now()
+  let firstAt: number | undefined
 
   return {
     saw: (visit) => {
       counted.requests++
+      firstAt ??= now()
       visits.push({ ...visit, n: counted.requests })
       if (!visit.ok) counted.failed++
       if (new Set(visit.clusters).size > 1) counted.crossCluster++
@@ -59,7 +63,11 @@ export function openTraffic(now: () => number = Date.now): Traffic {
       visits = visits.filter((one) => one.at > at - keptMs && one.at <= at)
       shifts = shifts.map((one) => (at < one.atMs + settledMs + unseenMs ? { ...one, ...costOf(one) } : one))
       known = known.filter(({ atMs }) => atMs > at - settledMs - unseenMs)
-      const fresh = changesIn(visits, at).filter(isNews).map(shiftOf)
+      const isStart = ({ cause }: Shift) => cause === undefined && at < (firstAt ?? at) + startMs
+      const fresh = changesIn(visits, at)
+        .filter(isNews)
+        .map(shiftOf)
+        .filter((one) => !isStart(one))
       shifts = [...shifts, ...fresh].slice(-shiftsMax)
       return fresh
     },
