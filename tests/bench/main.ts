@@ -7,12 +7,13 @@ import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
 import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
 import { measureRestart } from '#tests/bench/restart.ts'
 import { measureThousand, type ThousandPart, type ThousandScale, thousandParts } from '#tests/bench/thousand.ts'
+import { measureWorkloadM, shapeOfM } from '#tests/bench/workload-m.ts'
 
 // `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
 // form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
-// times, and fails on none of them; `--only restart|thousand|centre` measures one part, or one
+// times, and fails on none of them; `--only restart|thousand|centre|m` measures one part, or one
 // of the thousand's: fan-out|sustained|sotw|hostile|remotes; `--page` writes docs/performance.md. ISTHMUS_BENCH_* change the scale.
-const parts = ['restart', 'thousand', 'centre'] as const
+const parts = ['restart', 'thousand', 'centre', 'm'] as const
 const all: readonly string[] = [...parts, ...thousandParts]
 const { values } = parseArgs({
   options: {
@@ -47,13 +48,27 @@ mkdirSync(join(root, 'test-output'), { recursive: true })
 writeFileSync(join(root, 'test-output/bench.json'), JSON.stringify(bench, null, 2))
 if (values.page) writeFileSync(join(root, 'docs/performance.md'), pageOf(bench))
 
-async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre'>> {
+async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre' | 'm'>> {
   const wants = (part: (typeof parts)[number]) => values.only.includes(part)
   const restart = wants('restart') ? { restart: await measureRestart() } : {}
   const some = (part: ThousandPart) => wants('thousand') || values.only.includes(part)
   const thousand = thousandParts.some(some) ? { thousand: await measureThousand(thousandScale(), some, say) } : {}
   const centre = wants('centre') ? { centre: centreTables(await measureCentre()) } : {}
-  return { ...restart, ...thousand, ...centre }
+  const m = wants('m') ? await workloadM() : {}
+  return { ...restart, ...thousand, ...centre, ...m }
+}
+
+/** Beside the others and after them: where it cannot be measured, they are told all the same. */
+async function workloadM(): Promise<Pick<Bench, 'm'>> {
+  const seconds = Math.min(60, thousandScale().sustainedSeconds)
+  const shape = { ...thousandScale(), ...shapeOfM, rounds: count('M_ROUNDS', 5), sustainedSeconds: seconds }
+  return await measureWorkloadM(shape, say).then(
+    (m) => ({ m }),
+    (error: unknown) => {
+      say(`m: not measured: ${error instanceof Error ? error.message : error}`)
+      return {}
+    },
+  )
 }
 
 function thousandScale(): ThousandScale {

@@ -7,6 +7,7 @@ import type { Restart } from '#tests/bench/restart.ts'
 import type { Sustained } from '#tests/bench/sustained.ts'
 import type { Thousand, ThousandScale } from '#tests/bench/thousand.ts'
 import type { WholeState } from '#tests/bench/whole-state.ts'
+import { leftOutOfM, type WorkloadM } from '#tests/bench/workload-m.ts'
 
 export type Machine = { readonly cpus: string; readonly memoryGb: number; readonly node: string; readonly load: number }
 
@@ -15,6 +16,8 @@ export type Bench = {
   readonly pushes: Pushes
   readonly restart?: Restart
   readonly thousand?: Thousand
+  /** Reported without a bar. */
+  readonly m?: WorkloadM
   readonly centre?: ReturnType<typeof centreTables>
 }
 
@@ -26,8 +29,12 @@ export type Row = {
 }
 
 /** The figures as rows, each beside its bar. No bar makes the run fail: times are ratios of one run, and still noise. */
-export function rowsOf({ restart, thousand }: Bench): Row[] {
-  return [...(thousand ? thousandRows(thousand) : []), ...(restart ? restartRows(restart) : [])]
+export function rowsOf({ restart, thousand, m }: Bench): Row[] {
+  return [
+    ...(thousand ? thousandRows(thousand) : []),
+    ...(restart ? restartRows(restart) : []),
+    ...(m ? workloadRows(m) : []),
+  ]
 }
 
 function thousandRows({ scale, fanOut, sustained, wholeState, hostile, remotes, floor }: Thousand): Row[] {
@@ -171,6 +178,23 @@ const costText = ({ relay, floor, floorAnswered }: Series): string =>
 /** A figure that may be the generator's own is marked. */
 const busyText = (busy: number): string =>
   busy > tooBusy ? `; **generator ${(busy * 100).toFixed(0)} % busy meanwhile**` : ''
+
+function workloadRows({ scale, fanOut, floorRss, sustained, remoteChurn, perProxySecond }: WorkloadM): Row[] {
+  const { services, large, remote, remoteServices, remoteEndpoints, proxies } = scale
+  const rows: Row[] = [
+    {
+      what: `${services} services and one of ${large}; ${remote} clusters more with ${remoteServices} × ${remoteEndpoints}; ${proxies} unscoped proxies`,
+      seen: leftOutOfM,
+    },
+    ...fanOutRows(scale, fanOut, floorRss),
+    ...sustainedRows(sustained),
+    {
+      what: `the same, beside ${remoteChurn.toFixed(0)} changes a second in the other clusters: what reaches one proxy in a second`,
+      seen: `${perProxySecond.resources.toFixed(1)} resources, ${bytes(perProxySecond.bytes)}`,
+    },
+  ]
+  return rows.map(({ what, seen }) => ({ what: `M: ${what}`, seen }))
+}
 
 const restartRows = ({ toPort, toServed }: Restart): Row[] => [
   {

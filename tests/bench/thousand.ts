@@ -94,7 +94,8 @@ export async function measureThousand(
 
 const wholeStateProxies = 200
 
-async function startBareFloor(
+/** The floor, and what opens bare clients of it. */
+export async function startBareFloor(
   generator: Generator,
 ): Promise<{ floor: Floor; open: (group: string, count: number) => Promise<void> }> {
   const [root, controlPlane] = [await makeRoot(), await makeControlPlaneCa()]

@@ -10,6 +10,9 @@ export type ClusterScale = {
   /** Endpoints of one more service. */
   readonly large: number
   readonly remote: number
+  /** Services that each remote cluster offers, the first of ours, and endpoints of each; absent: all, and as many. */
+  readonly remoteServices?: number
+  readonly remoteEndpoints?: number
 }
 
 export const namespace = 'shop'

@@ -76,7 +76,7 @@ type Group = {
 }
 
 const groups = new Map<string, Group>()
-const syncMs = 120_000
+const syncMs = 240_000
 const nothing = (): Totals => ({ resources: 0, bytes: 0, byType: {}, sent: { messages: 0, bytes: 0 } })
 const nothingAnnounced = () => ({ type: '', all: [], current: new Map() })
 

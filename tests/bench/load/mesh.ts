@@ -32,12 +32,15 @@ export type BenchMesh = {
   readonly proxies: (count: number) => Promise<Member[]>
   /** One more member that exports these services. */
   readonly addRemote: (name: string, services: readonly string[], endpoints: number) => Promise<void>
+  /** Of one of the first members, so many services after those of the last time lose an endpoint, or have it again. */
+  readonly stirRemote: (member: number, changes: number) => void
   readonly end: () => Promise<void>
 }
 
 export async function startBenchMesh(scale: ClusterScale): Promise<BenchMesh> {
   const fleet = await startFleet({ a: { pods: {} } })
   const uplinks: Uplink[] = []
+  const stirs: ((changes: number) => void)[] = []
   const end = async () => {
     for (const uplink of uplinks) uplink.stop()
     await fleet.end()
@@ -65,15 +68,27 @@ export async function startBenchMesh(scale: ClusterScale): Promise<BenchMesh> {
       })
       uplinks.push(uplink)
       uplink.start()
-      uplink.report(reportOn(name, services, endpoints))
+      const items = reportOn(name, services, endpoints)
+      uplink.report(items)
+      let next = 0
+      stirs.push((changes) => {
+        for (let n = 0; n < changes; n++, next++) {
+          const service = services[next % services.length] ?? ''
+          const isLess = Math.floor(next / services.length) % 2 === 0
+          items.set(summaryKey(service), summaryOf(isLess ? endpoints - 1 : endpoints, endpoints))
+        }
+        uplink.report(new Map(items))
+      })
     }
-    for (let n = 0; n < scale.remote; n++) await addRemote(`r${n}`, names, scale.endpoints)
+    const { remote, remoteServices = names.length, remoteEndpoints = scale.endpoints } = scale
+    for (let n = 0; n < remote; n++) await addRemote(`r${n}`, names.slice(0, remoteServices), remoteEndpoints)
     await eventually(120_000, 'the relay knows every service of every cluster', async () => {
       const { centre } = (await cluster.status()) as { centre: { streams: Record<string, number> } }
       return Object.keys(centre.streams).filter((stream) => stream.startsWith('ep/r')).length >= scale.remote
     })
     return {
       ...{ fleet, cluster, shop, addRemote, end },
+      stirRemote: (member, changes) => stirs[member]?.(changes),
       relayPid: () => cluster.relayPid(),
       proxies: (count) => membersOf(fleet, cluster, shop, names, count),
     }
@@ -84,6 +99,9 @@ export async function startBenchMesh(scale: ClusterScale): Promise<BenchMesh> {
   }
 }
 
+/** Each is a certificate that the relay signs: proxies of more services than these would take long to come by. */
+const identitiesMax = 300
+
 async function membersOf(
   fleet: Fleet,
   cluster: FleetCluster,
@@ -93,7 +111,7 @@ async function membersOf(
 ): Promise<Member[]> {
   const ca = readFileSync(fleet.centre.caFile, 'utf8')
   const dials: Dial[] = []
-  for (const name of names.slice(0, count)) {
+  for (const name of names.slice(0, Math.min(count, identitiesMax))) {
     const { key, cert } = await cluster.identity(name)
     dials.push({ host: cluster.relayAddress, port: relayPort, ca, cert, key: String(key) })
   }
@@ -129,11 +147,14 @@ const reportOn = (cluster: string, services: readonly string[], endpoints: numbe
           ...{ serviceAccounts: [name], createdAt: 1, headless: false },
         },
       ],
-      [
-        `summary/${namespace}/${name}`,
-        { counts: [{ port: 80, region: 'eu-west-1', zone: 'eu-west-1a', ready: endpoints, total: endpoints }] },
-      ],
+      [summaryKey(name), summaryOf(endpoints, endpoints)],
     ]),
   ])
+
+const summaryKey = (service: string) => `summary/${namespace}/${service}`
+
+const summaryOf = (ready: number, total: number): Json => ({
+  counts: [{ port: 80, region: 'eu-west-1', zone: 'eu-west-1a', ready, total }],
+})
 
 const uplinkNumber = (cluster: string): number => Number(/\d+$/.exec(cluster)?.[0] ?? 0)
