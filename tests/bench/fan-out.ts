@@ -69,8 +69,7 @@ export async function measureFanOut(parts: FanOutParts): Promise<FanOut> {
     manners: 'honest',
     members: await mesh.proxies(proxies),
   })
-  await quiet(1000)
-  const { bytes } = await generator.order('totals', { group: sidecars })
+  const { bytes } = await settle(generator, sidecars, 1000)
   const change = { ...parts, group: sidecars, rounds }
   const endpoint = await measureSeries({ ...change, service: nameAt(1) })
   const largeEndpoint = await measureSeries({
@@ -79,13 +78,11 @@ export async function measureFanOut(parts: FanOutParts): Promise<FanOut> {
   })
   await generator.order('totals', { group: sidecars })
   mesh.shop.add('added', scale.endpoints)
-  await quiet(3000)
-  const added = await generator.order('totals', { group: sidecars })
+  const added = await settle(generator, sidecars, 3000)
   const loaded = await memoryOf(pid)
   const cpu = cpuSecondsOf(pid)
   const again = await generator.order('reconnect', { group: sidecars })
-  await quiet(1000)
-  const resent = await generator.order('totals', { group: sidecars })
+  const resent = await settle(generator, sidecars, 1000)
   return {
     cold: { ms: opened.ms, bytesPerProxy: bytes / proxies },
     ...{ endpoint, largeEndpoint },
@@ -95,6 +92,22 @@ export async function measureFanOut(parts: FanOutParts): Promise<FanOut> {
       ...{ relayCpuMs: (cpuSecondsOf(pid) - cpu) * 1000, generatorBusy: again.busy },
     },
     memory: { empty, loaded },
+  }
+}
+
+/** All that a group is sent until nothing came for so long. */
+export async function settle(
+  generator: Generator,
+  group: string,
+  quietMs: number,
+): Promise<{ readonly resources: number; readonly bytes: number }> {
+  const sum = { resources: 0, bytes: 0 }
+  for (;;) {
+    await quiet(quietMs)
+    const { resources, bytes } = await generator.order('totals', { group })
+    sum.resources += resources
+    sum.bytes += bytes
+    if (bytes === 0) return sum
   }
 }
 

@@ -29,6 +29,9 @@ export type Sustained = {
 /** After the first half. Its memory is looked at between two parts, while nothing is offered. */
 const laterParts = 5
 
+/** What has not come so long after the last change is lost. */
+const lateMs = 30_000
+
 /**
  * Endpoints of service after service change at a fixed rate, for so long: what arrives of every single change and when,
  * what it costs, what grows.
@@ -104,7 +107,7 @@ async function changeSteadily(
     await quiet(Math.max(0, began + ((n + 1) * 1000) / changesPerSecond - performance.now()))
   }
   await Promise.all(announced)
-  await quiet(2000)
-  const { changes } = await generator.order('arrived', { group })
+  const { changes } = await generator.order('arrived', { group, waitMs: lateMs })
+  await quiet(300)
   return causes.map((at, n) => ({ at, last: changes[n]?.last ?? 0n, streams: changes[n]?.streams ?? 0 }))
 }

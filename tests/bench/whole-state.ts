@@ -1,4 +1,4 @@
-import { type FanOutParts, measureSeries, quiet, type Series } from '#tests/bench/fan-out.ts'
+import { type FanOutParts, measureSeries, quiet, type Series, settle } from '#tests/bench/fan-out.ts'
 import { nameAt } from '#tests/bench/load/big-cluster.ts'
 
 /** What proxies that speak the state of the world see; they are few today, and there is no bar for them. */
@@ -24,16 +24,14 @@ export async function measureWholeState(
   await parts.openFloor(floorGroup, proxies)
   const members = await mesh.proxies(proxies)
   const opened = await generator.order('open', { group, manners: 'honest', mode: 'sotw', members })
-  await quiet(1000)
-  const first = await generator.order('totals', { group })
+  const first = await settle(generator, group, 1000)
   const endpoint = await measureSeries({ ...parts, group, floorGroup, service: nameAt(1) })
   await generator.order('totals', { group })
   mesh.shop.change(nameAt(2))
   await quiet(1000)
   const { sent } = await generator.order('totals', { group })
   const again = await generator.order('reconnect', { group })
-  await quiet(1000)
-  const resent = await generator.order('totals', { group })
+  const resent = await settle(generator, group, 1000)
   for (const one of [group, floorGroup]) await generator.order('close', { group: one })
   return {
     ...{ proxies, endpoint, answerBytes: sent.bytes / sent.messages },

@@ -24,8 +24,8 @@ export type Orders = {
   expect: { group: string; type: string; name: string }
   /** Names of resources that will be changed, in this order: what arrives under a name belongs to its last change. */
   announce: { group: string; type: string; names: readonly string[] }
-  /** What arrived of all changes that were announced; forgets them. */
-  arrived: { group: string }
+  /** What arrived of all changes that were announced, once every stream has them all, or so late; forgets them. */
+  arrived: { group: string; waitMs: number }
   /** What the group was sent, and sent, since it was last asked. */
   totals: { group: string }
   /** Drops a connection of the group and opens it again, one after the other, so many a second, until it is closed. */
@@ -172,9 +172,12 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
     }
     return {}
   },
-  arrived: async ({ group: name }) => {
+  arrived: async ({ group: name, waitMs }) => {
     const group = groupOf(name)
     const { all } = group.announced
+    const end = performance.now() + waitMs
+    while (performance.now() < end && all.some(({ seen }) => seen.size < group.proxies.length))
+      await new Promise((resolve) => setTimeout(resolve, 50))
     group.announced = nothingAnnounced()
     return { changes: all.map(({ seen, last }) => ({ streams: seen.size, last })) }
   },
