@@ -57,6 +57,8 @@ export async function bringUp(sandbox: Sandbox, plan: SandboxPlan, progress: Pro
     const lines = await Promise.all(
       plan.clusters.map(async (cluster) => ({ name: cluster.name, ...(await relayStanding(cluster, signal)) })),
     )
+    // A start that is cut off asked nobody long enough.
+    signal.throwIfAborted()
     for (const { name, state, reason } of lines)
       if (state !== 'connected') progress.warn(`✘ relay    ${name} is ${state}: ${reason ?? 'see its log'}`)
     return lines.filter(({ state }) => state === 'connected').map(({ name }) => name)
