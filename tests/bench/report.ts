@@ -81,7 +81,7 @@ function fanOutRows(scale: ThousandScale, fanOut: FanOut, floorRss = Number.NaN)
     },
     {
       what: 'all reconnect at once: in sync after',
-      seen: `${ms(reconnect.ms)}, ${ms(reconnect.relayCpuMs)} of the relay's processor${busyText(reconnect.generatorBusy)}`,
+      seen: `${ms(reconnect.ms)}, ${ms(reconnect.relayCpuMs)} of the relay's processor; generator ${percent(reconnect.generatorBusy)} busy`,
       bar: { text: '≤ 3 s', reached: reconnect.ms <= 3000 },
     },
     {

@@ -1,7 +1,7 @@
 import { typeUrls } from '#mesh/model/resource.ts'
 import type { References } from '#tests/bench/load/references.ts'
 import { type Asking, nodeField, requestOf } from '#tests/bench/load/requests.ts'
-import { type Mode, type Response, referencesOf } from '#tests/bench/load/response.ts'
+import { type Mode, type Resource, type Response, referencesOf } from '#tests/bench/load/response.ts'
 import { framed } from '#tests/bench/load/wire.ts'
 
 /** What a proxy says on its stream, and what it holds. */
@@ -40,8 +40,8 @@ export function behaviour(given: {
   readonly send: (message: Buffer) => void
 }): Behaviour {
   const { mode, refuses } = given
-  const held = new Map(types.map((type) => [type as string, new Map<string, string>()]))
-  const of = (type: string) => held.get(type) ?? new Map<string, string>()
+  const held = new Map(types.map((type) => [type as string, new Map<string, Resource>()]))
+  const of = (type: string) => held.get(type) ?? new Map<string, Resource>()
   /** The last version of a whole type, which outlives the stream, and the nonces of this one. */
   const versions = new Map<string, string>()
   let nonces = new Map<string, string>()
@@ -73,11 +73,11 @@ export function behaviour(given: {
   const hasAll = (type: string) => (wanted.get(type) ?? nobody).values().every((name) => of(type).has(name))
   const isWarm = () => hasAll(eds) && hasAll(sds)
   const referredTo = (type: string, what: keyof References) =>
-    [...of(type).values()].flatMap((version) => referencesOf(version)[what])
+    [...of(type).values()].flatMap(({ version }) => referencesOf(version)[what])
   const hold = ({ type, resources, removed }: Response) => {
     const mine = of(type)
     if (mode === 'sotw' && !namedTypes.has(type)) mine.clear()
-    for (const { name, version } of resources) mine.set(name, version)
+    for (const resource of resources) mine.set(resource.name, resource)
     for (const name of removed) {
       mine.delete(name)
       if (name === probeName) isProbed = true
@@ -95,10 +95,12 @@ export function behaviour(given: {
       if (!isAgain) return say({ type: cds })
       for (const type of types) {
         const mine = of(type)
-        const names = namedTypes.has(type) ? [...mine.keys()] : []
-        if (namedTypes.has(type) && names.length === 0) continue
-        wanted.set(type, new Set(names))
-        say({ type, ...(mode === 'delta' ? { added: names, held: mine } : lastOf(type)) })
+        const isNamed = namedTypes.has(type)
+        if (isNamed && mine.size === 0) continue
+        wanted.set(type, new Set(isNamed ? mine.keys() : []))
+        const resources = [...mine.values()]
+        const again = { held: resources, ...(isNamed && { asksFor: resources }) }
+        say({ type, ...(mode === 'delta' ? again : lastOf(type)) })
         // Everything comes again.
         if (mode === 'sotw') mine.clear()
       }

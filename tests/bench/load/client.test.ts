@@ -7,7 +7,6 @@ import { createTranslator } from '#mesh/translate/translate.ts'
 import { keyAt, serviceAt, viewOf } from '#tests/bench/fleet-view.ts'
 import { loadProxy } from '#tests/bench/load/client.ts'
 import { type Response, responseReader } from '#tests/bench/load/response.ts'
-import { wholeOf } from '#tests/bench/load/wire.ts'
 import { startAdsRelay, workload } from '#tests/support/ads-relay.ts'
 import { makeFakeCluster } from '#tests/support/fake-relay.ts'
 import { eventually } from '#tests/support/until.ts'
@@ -38,7 +37,7 @@ test.each(['delta', 'sotw'] as const)(
     const proxy = loadProxy(dial, node, {
       ...{ manners: 'honest', mode },
       onArrival: ({ take }) => {
-        const response = take((pieces) => read(mode, wholeOf(pieces)))
+        const response = take((pieces) => read(mode, pieces))
         if (response) seen.push(response)
       },
       onSent: () => undefined,

@@ -5,7 +5,6 @@ import { type Arrival, type LoadProxy, loadProxy, type Manners } from '#tests/be
 import type { Dial } from '#tests/bench/load/connection.ts'
 import { later, seeded } from '#tests/bench/load/later.ts'
 import { type Mode, responseReader } from '#tests/bench/load/response.ts'
-import { wholeOf } from '#tests/bench/load/wire.ts'
 
 // The load generator, a process of its own: groups of proxies, told what to do and asked what they saw over IPC. The time
 // of a message is that of its last byte; it is handled and answered a while later, as a proxy applies before it answers.
@@ -213,7 +212,7 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
 
 /** Counts what arrived and has it answered. A bare client's message has no name: its size is all there is to it. */
 function handle(group: Group, n: number, mode: Mode, { at, bytes, take }: Arrival): void {
-  const response = take((pieces) => read(mode, wholeOf(pieces)))
+  const response = take((pieces) => read(mode, pieces))
   if (!response && group.manners !== 'bare') return
   const { type = '', names = [] } = response ?? {}
   const isProbe = names.includes(probeName)

@@ -1,4 +1,4 @@
-import type { Mode } from '#tests/bench/load/response.ts'
+import type { Mode, Resource } from '#tests/bench/load/response.ts'
 import { field, textField } from '#tests/bench/load/wire.ts'
 
 /** What a client says about one type; the node of the first request is put before it. */
@@ -8,8 +8,9 @@ export type Asking = {
   readonly wanted: ReadonlySet<string>
   readonly added?: readonly string[]
   readonly gone?: readonly string[]
-  /** Name → version of what it holds from an earlier stream. */
-  readonly held?: ReadonlyMap<string, string>
+  /** What it holds from an earlier stream, and what of it is a type whose names must be asked for. */
+  readonly held?: readonly Resource[]
+  readonly asksFor?: readonly Resource[]
   /** Of the last response of the type, where there was one on this stream. */
   readonly nonce?: string
   readonly version?: string
@@ -20,11 +21,12 @@ const fault = Buffer.from([8, 3, 18, 2, 110, 111])
 
 /** A request in parts. Field numbers: DeltaDiscoveryRequest, DiscoveryRequest. */
 export const requestOf: { readonly [M in Mode]: (asking: Asking) => Buffer[] } = {
-  delta: ({ type, added = [], gone = [], held = new Map(), nonce, refuses }) => [
+  delta: ({ type, added = [], gone = [], held = [], asksFor = [], nonce, refuses }) => [
     textField(2, type),
     ...added.map((name) => textField(3, name)),
     ...gone.map((name) => textField(4, name)),
-    ...[...held].map(([name, version]) => field(5, Buffer.concat([textField(1, name), textField(2, version)]))),
+    ...asksFor.map((one) => encodedOf(one).name),
+    ...held.map((one) => encodedOf(one).version),
     ...(nonce === undefined ? [] : [textField(6, nonce)]),
     ...(refuses ? [field(7, fault)] : []),
   ],
@@ -36,6 +38,19 @@ export const requestOf: { readonly [M in Mode]: (asking: Asking) => Buffer[] } =
     ...(refuses ? [field(6, fault)] : []),
   ],
 }
+
+/** What is said of a resource by everybody who comes back, encoded once. */
+function encodedOf(resource: Resource): { readonly name: Buffer; readonly version: Buffer } {
+  const known = encodings.get(resource)
+  if (known) return known
+  const fresh = {
+    name: textField(3, resource.name),
+    version: field(5, Buffer.concat([textField(1, resource.name), textField(2, resource.version)])),
+  }
+  encodings.set(resource, fresh)
+  return fresh
+}
+const encodings = new WeakMap<Resource, { readonly name: Buffer; readonly version: Buffer }>()
 
 export const nodeField = (mode: Mode, node: Buffer): Buffer => field(mode === 'delta' ? 1 : 2, node)
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { framed, unframer, wholeOf } from '#tests/bench/load/wire.ts'
+import { framed, messageIn, unframer } from '#tests/bench/load/wire.ts'
 
 test('messages come out whole and in order, wherever the stream is cut', () => {
   const message = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes))
@@ -10,7 +10,7 @@ test('messages come out whole and in order, wherever the stream is cut', () => {
       const seen: Buffer[] = []
       const sizes: number[] = []
       const take = unframer((pieces, bytes) => {
-        seen.push(wholeOf(pieces))
+        seen.push(messageIn(Buffer.concat(pieces)))
         sizes.push(bytes)
       })
       for (let at = 0, n = 0; at < stream.length; n++) {

@@ -47,7 +47,7 @@ export function framed(...parts: readonly Buffer[]): Buffer {
 
 /**
  * Tells of every gRPC message in the moment its last byte is read: the pieces in which it came, frame head included. They
- * are put together by `wholeOf`, later and only where somebody wants to read the message.
+ * are put together later, and only where somebody wants to read the message.
  */
 export function unframer(onMessage: (pieces: readonly Buffer[], bytes: number) => void): (piece: Buffer) => void {
   let pieces: Buffer[] = []
@@ -78,5 +78,4 @@ export function unframer(onMessage: (pieces: readonly Buffer[], bytes: number) =
 }
 
 /** The message of a frame. */
-export const wholeOf = (pieces: readonly Buffer[]): Buffer =>
-  (pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces)).subarray(headBytes)
+export const messageIn = (frame: Buffer): Buffer => frame.subarray(headBytes)
