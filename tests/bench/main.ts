@@ -11,8 +11,10 @@ import { measureWorkloadM, shapeOfM } from '#tests/bench/workload-m.ts'
 
 // `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
 // form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
-// times, and fails on none of them; `--only restart|thousand|centre|m` measures one part, or one
-// of the thousand's: fan-out|sustained|sotw|hostile|remotes; `--page` writes docs/performance.md. ISTHMUS_BENCH_* change the scale.
+// times, and fails on none of them. `--only` measures one part (restart, thousand, centre, m) or one of the thousand's
+// (fan-out, sustained, sotw, hostile, remotes), and may stand several times; `--page` writes docs/performance.md.
+// ISTHMUS_BENCH_ … PROXIES, ROUNDS, HONEST: how many; SECONDS, CHANGES: how long changes go on, and how many a second;
+// ACK_MS, SEED: the latest answer, and what answers are drawn from; M_ROUNDS: rounds of the larger mesh.
 const parts = ['restart', 'thousand', 'centre', 'm'] as const
 const all: readonly string[] = [...parts, ...thousandParts]
 const { values } = parseArgs({

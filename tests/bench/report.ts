@@ -227,6 +227,7 @@ export function pageOf(bench: Bench): string {
     '|---|---|---|',
     ...rowsOf(bench).map(row),
     '',
+    ...(thousand || bench.m ? howToRead : []),
     '## What travels to one proxy',
     '',
     '| change | resources | removed | bytes |',
@@ -238,6 +239,23 @@ export function pageOf(bench: Bench): string {
     ...(bench.centre ? ['## The centre', '', ...Object.values(bench.centre).flatMap(tableOf)] : []),
   ].join('\n')
 }
+
+const howToRead: readonly string[] = [
+  '## How to read it',
+  '',
+  '* A stream has a change when the last byte of the response was read by its client: before it is parsed, applied or answered.',
+  '* The *floor* writes as many bytes to clients that only count them; bars are held against it. The clients of the *answered',
+  '  floor* say as many bytes as an acknowledgement has, as late as proxies do: it shows what of a ratio is the answering.',
+  '* The generator runs on the second core. Where its thread was busy for more than 85 % of a round, the row says so: then the',
+  '  figure is as much its own as that of the relay.',
+  '* A proxy that comes back is in sync when the relay has answered the last thing it asked, a name that nobody has.',
+  '* Sustained: every single change is followed to its last stream. It is in time when that stream has read it before the change',
+  '  after the next one is made: its own round, and at most one in which it was queued. Memory is looked at while nothing is',
+  '  offered, at half time and five times more; `ISTHMUS_BENCH_SECONDS=600` is the long form, in which a slope means something.',
+  '* A slow reader is one of 50 that ask for everything and take nothing: no HTTP/2 credit, or a TCP socket that nobody reads.',
+  '* Rows that begin with M are a larger mesh, for comparison with what others publish; there is no bar for them.',
+  '',
+]
 
 function tableOf(rows: Readonly<Record<string, Readonly<Record<string, unknown>>>>): string[] {
   const columns = Object.keys(Object.values(rows)[0] ?? {})
