@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { codeOf, writeNewFile } from '#control/keys/new-file.ts'
 import { openSealed, sealKey } from '#control/keys/seal.ts'
+import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
 
@@ -93,7 +94,7 @@ function writeNew(path: string, text: string, nonce: Uint8Array): void {
     writeNewFile(path, text, nonce)
   } catch (cause) {
     if (codeOf(cause) === 'EEXIST') throw refused(path, 'it is there already, and no key is ever overwritten', cause)
-    throw new Problem('unavailable', `the sealed key ${path} cannot be written: ${codeOf(cause)}`, { cause })
+    throw new Problem('unavailable', `the sealed key ${path} cannot be written: ${fileFault(cause)}`, { cause })
   }
 }
 

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { existsSync, renameSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, renameSync, statfsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
@@ -109,10 +109,29 @@ async function openEngine(
   }
 }
 
+/** A new database, with its first write-ahead logs. */
+const megabytesMin = 50
+
+function megabytesLeft(files: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(files))
+    return Math.floor((bavail * bsize) / 1024 ** 2)
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
+
 async function openEmbedded(files: string, template: string | undefined): Promise<Engine> {
   try {
     return await openPglite(files, template)
   } catch (cause) {
+    const megabytes = megabytesLeft(files)
+    if (megabytes < megabytesMin)
+      throw new Problem(
+        'unavailable',
+        `the embedded database in ${files} does not open, and its disk has ${megabytes} MB left: make room, it needs ${megabytesMin}`,
+        { cause },
+      )
     throw new Problem(
       'unavailable',
       `the embedded database in ${files} does not open: move that directory away, and it is made anew from the journal`,
