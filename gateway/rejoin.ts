@@ -1,6 +1,7 @@
 import { type Joining, joinUntilMember } from '#gateway/join-until-member.ts'
 import type { Pauses } from '#gateway/pauses.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
+import { shellWord } from '#mesh/model/shell-word.ts'
 
 export type Rejoin = {
   /** The centre does not take this relay for a member, or it cannot prove that it is one: a join token, where there is one, is tried. */
@@ -23,7 +24,7 @@ export function openRejoin(joining: Joining, pauses: Pauses, joined: () => Promi
     const again = `${tokenFault ? 'another' : 'a'} token (isthmus token create ${cluster})`
     return (
       `${reason}${tokenFault}: its own pods are served, and nothing is told to other clusters or heard of them. Make ` +
-      `${again} and start it with that: isthmus relay --dir ${dir} --join <token>. Where the cluster was removed, ` +
+      `${again} and start it with that: isthmus relay --dir ${shellWord(dir)} --join <token>. Where the cluster was removed, ` +
       `bring it back first: isthmus cluster create ${cluster}`
     )
   }

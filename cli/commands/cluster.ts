@@ -7,6 +7,7 @@ import { sandboxSocket } from '#cli/sandbox.ts'
 import { outputOption, type Tools } from '#cli/tools.ts'
 import { self } from '#mesh/model/failure-text.ts'
 import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
+import { shellWord } from '#mesh/model/shell-word.ts'
 
 /** `cluster create|delete` and `token create`: how a cluster comes and goes. */
 export function clusterCommands(program: Command, tools: Tools): void {
@@ -62,7 +63,7 @@ export function clusterCommands(program: Command, tools: Tools): void {
         const words = context === undefined ? '' : `--context ${context} `
         tools.print(`${self} ${words}sandbox add ${name} --token ${cell(made['token'])}\n`)
       } else if (options.output === 'table')
-        tools.print(`${self} relay --dir ${options.dir ?? `./${name}`} --join ${cell(made['token'])}\n`)
+        tools.print(`${self} relay --dir ${shellWord(options.dir ?? `./${name}`)} --join ${cell(made['token'])}\n`)
       else tools.print(render({ rows: [made], columns: [], single: true }, options.output, tools.io.now()))
     })
 }

@@ -7,6 +7,7 @@ import { nouns } from '#cli/nouns.ts'
 import { cell } from '#cli/output.ts'
 import type { Tools } from '#cli/tools.ts'
 import { self } from '#mesh/model/failure-text.ts'
+import { shellWord } from '#mesh/model/shell-word.ts'
 
 /** `completion bash|zsh` prints a script, which then asks the hidden command `_complete`. */
 export function completionCommands(program: Command, tools: Tools): void {
@@ -57,8 +58,6 @@ async function clusterNames(tools: Tools): Promise<readonly string[]> {
   )
 }
 
-const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
-
 type Script = (node: string, launcher: string) => string
 
 /**
@@ -81,7 +80,7 @@ _isthmus() {
       return
     fi
     COMPREPLY+=("\${line#"$before"}")
-  done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${words[@]:1}" 2>/dev/null)
+  done < <(${shellWord(node)} ${shellWord(launcher)} _complete -- "\${words[@]:1}" 2>/dev/null)
 }
 complete -F _isthmus isthmus
 `
@@ -94,7 +93,7 @@ _isthmus() {
   while IFS=$'\\t' read -r line hint; do
     if [[ $line == :files ]]; then _files; return; fi
     found+=("\${line//:/\\\\:}\${hint:+:$hint}")
-  done < <(${quoted(node)} ${quoted(launcher)} _complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
+  done < <(${shellWord(node)} ${shellWord(launcher)} _complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
   _describe isthmus found
 }
 compdef _isthmus isthmus

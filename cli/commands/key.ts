@@ -8,6 +8,7 @@ import { cell, type Format, type Row, render } from '#cli/output.ts'
 import { absolute, outputOption, type Tools } from '#cli/tools.ts'
 import { self } from '#mesh/model/failure-text.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
+import { shellWord } from '#mesh/model/shell-word.ts'
 
 type CreateOptions = {
   readonly role: string
@@ -49,7 +50,7 @@ export function keyCommands(program: Command, tools: Tools): void {
       tools.print(
         out === undefined
           ? `${what} It is shown this once:\n  ${cell(secret)}\n`
-          : `${what} It is in ${out}. To use it:\n  ${self} --key-file ${out} status\n`,
+          : `${what} It is in ${out}. To use it:\n  ${self} --key-file ${shellWord(out)} status\n`,
       )
     })
   key

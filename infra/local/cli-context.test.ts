@@ -63,6 +63,13 @@ test('relays that the user added to the context stay', () => {
   ])
 })
 
+test('paths with a space are quoted in the words that can be pasted', () => {
+  mkdirSync(dirname(path()), { recursive: true })
+  writeFileSync(path(), 'contexts: [')
+  const { words } = writeCliContext(fleet('my fleet'), env)
+  expect(words).toMatch(/ --ca-file '\/[^']*my fleet[^']*control-plane-ca\.pem' --key-file '/)
+})
+
 test('a file that is not understood stays as it is, and the words name everything', () => {
   mkdirSync(dirname(path()), { recursive: true })
   writeFileSync(path(), 'contexts: [')

@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { makeDirectory } from '#cli/make-directory.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
+import { shellWord } from '#mesh/model/shell-word.ts'
 import { caFileOf, centreUrl, keyFileOf } from './centre.ts'
 import { controlSocket } from './control-door.ts'
 import { relayAddress, type SandboxPlan, statusPort } from './plan.ts'
@@ -45,12 +46,12 @@ export function writeCliContext(plan: SandboxPlan, env: Readonly<Record<string, 
       told: `the command line knows this fleet as context ${name}; sandbox is one of another directory`,
     }
   } catch (error) {
-    const words = `--url ${centreUrl(plan)} --ca-file ${context.caFile} --key-file ${context.keyFile} `
+    const words = `--url ${centreUrl(plan)} --ca-file ${shellWord(context.caFile)} --key-file ${shellWord(context.keyFile)} `
     return {
       words,
       told:
-        `no context for the command line is written: ${reasonOf(error, path)}; set XDG_CONFIG_HOME to a directory that can ` +
-        `be written, or say all as below, and isthmus sandbox --socket ${context.sandbox} …`,
+        `no context for the command line is written: ${reasonOf(error, path)}; set XDG_CONFIG_HOME (and npm_config_cache, ` +
+        `for npx) to a directory that can be written, or say all as below, and isthmus sandbox --socket ${shellWord(context.sandbox)} …`,
     }
   }
 }
