@@ -5,6 +5,7 @@ import type { Centre } from '#cli/context.ts'
 import { placed, refusal } from '#cli/failure.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { shellWord } from '#mesh/model/shell-word.ts'
 
 /** One object of a file, with where it stands for messages (`exports.yaml:3`). */
 export type FileObject = {
@@ -31,7 +32,11 @@ export function readObjects(path: string): FileObject[] {
   if (bytes.length > fileBytesMax)
     throw invalid(`it has ${bytes.length} bytes; at most ${fileBytesMax} are taken`, path, 'split the file')
   if (bytes.includes(0))
-    throw invalid('this is not UTF-8 text (UTF-16 perhaps)', path, `save it as UTF-8: iconv -f UTF-16 -t UTF-8 ${path}`)
+    throw invalid(
+      'this is not UTF-8 text (UTF-16 perhaps)',
+      path,
+      `save it as UTF-8: iconv -f UTF-16 -t UTF-8 ${shellWord(path)}`,
+    )
   const lines = new LineCounter()
   const documents = parseAllDocuments(bytes.toString('utf8'), { lineCounter: lines })
   const objects = Array.isArray(documents)

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed } from '#cli/failure.ts'
+import { withNearName } from '#cli/near-name.ts'
 import { cell, type Format, type Row, render } from '#cli/output.ts'
 import { sandboxSocket } from '#cli/sandbox.ts'
 import { outputOption, type Tools } from '#cli/tools.ts'
@@ -25,7 +26,7 @@ export function clusterCommands(program: Command, tools: Tools): void {
       const call = { method: 'POST', path: '/v1/clusters', body: { name, ...options } }
       await mended(tools.centre(), call, {
         conflict: `isthmus get clusters ${name}`,
-        invalid: 'isthmus cluster create --help',
+        invalid: withNearName('isthmus cluster create', name),
       })
       tools.print(`Cluster ${name} is registered. Next:\n  ${self} token create ${name}\n`)
     })
@@ -71,7 +72,7 @@ export function clusterCommands(program: Command, tools: Tools): void {
 /** Registers a cluster where it is not yet. */
 async function announce(centre: Centre, name: string): Promise<void> {
   const call = { method: 'POST', path: '/v1/clusters', body: { name } }
-  await mended(centre, call, { invalid: 'isthmus token create --help' }).catch((error: unknown) => {
+  await mended(centre, call, { invalid: withNearName('isthmus token create', name) }).catch((error: unknown) => {
     if (!(error instanceof Problem) || error.kind !== 'conflict') throw error
   })
 }

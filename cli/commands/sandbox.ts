@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
 import { refusal } from '#cli/failure.ts'
+import { withNearName } from '#cli/near-name.ts'
 import { cell, type Format, type Row, render, table } from '#cli/output.ts'
 import { askSandbox, sandboxSocket } from '#cli/sandbox.ts'
 import { outputOption, type Tools } from '#cli/tools.ts'
+import { labelFault } from '#mesh/model/id.ts'
 
 const parts = '<cluster>, <cluster>/relay, <cluster>/gateway or centre'
 
@@ -34,9 +36,14 @@ export function sandboxCommands(program: Command, tools: Tools): void {
     .description('joins one more cluster with a token of: isthmus token create <cluster>')
     .requiredOption('--token <token>', 'the join token')
     .option('--region <region>', 'region, e.g. ap-northeast-1 (default: by its name)')
-    .action(async (cluster: string, { token, region }: { token: string; region?: string }) =>
-      print(`${(await ask({ do: 'add', cluster, token, region })).said}\n`),
-    )
+    .action(async (cluster: string, { token, region }: { token: string; region?: string }) => {
+      const fault = labelFault(cluster)
+      // A token is good for one name: one more is needed for a name that is right.
+      const mend = withNearName('isthmus token create', cluster)
+      if (fault !== undefined)
+        throw refusal({ kind: 'invalid', why: `cluster "${cluster}" ${fault}`, on: 'isthmus sandbox add', mend })
+      print(`${(await ask({ do: 'add', cluster, token, region })).said}\n`)
+    })
   sandbox
     .command('call <from> <host:port>')
     .description('calls as a pod would, <from> = <cluster>/<namespace>/<service account>; counts who answered')
