@@ -33,6 +33,10 @@ export function openPostgres(url: string): Engine {
   pool.on('error', ignore)
   const gate = openGate(connections, waitingMax)
   const names = statementNames()
+  // A plan made while a table was small would stay when it is large. Where that cannot be forbidden, nothing has a name.
+  pool.on('connect', (client) => {
+    client.query("set plan_cache_mode = 'force_custom_plan'").catch(names.stop)
+  })
   const connected = async <T>(work: (run: Run) => Promise<T>): Promise<T> => {
     const leave = await gate.enter()
     try {

@@ -28,3 +28,9 @@ test('stopped, none has a name', () => {
   names.stop()
   for (let n = 0; n < 5; n++) expect(names.of('select 1')).toBeUndefined()
 })
+
+test('what is long has no name, however often it comes', () => {
+  const names = statementNames()
+  const text = `select ${'1, '.repeat(5000)} 1`
+  for (let n = 0; n < 5; n++) expect(names.of(text)).toBeUndefined()
+})

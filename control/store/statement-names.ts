@@ -1,6 +1,6 @@
 import { sha256Hex } from '#mesh/model/canonical.ts'
 
-/** Which statements the engine is to remember, so that it reads and plans them once: those that come again and again. */
+/** Which statements the engine is to remember, so that it reads them once: those that come again and again. */
 export type StatementNames = {
   /** The name of a statement; undefined where it is to be run without. Equal texts have equal names, in every process. */
   of(text: string): string | undefined
@@ -11,6 +11,8 @@ export type StatementNames = {
 const timesToName = 3
 /** Each costs a connection some ten kilobytes of the server's memory, for as long as it lives. */
 const namesMax = 200
+/** Longer ones are of many rows: reading them is a small part of their work, and remembering them would cost megabytes. */
+const textMax = 8000
 /** Texts of which it is remembered that they came; the count begins anew past it. */
 const seenMax = 2000
 
@@ -20,7 +22,7 @@ export function statementNames(): StatementNames {
   let stopped = false
   return {
     of: (text) => {
-      if (stopped) return undefined
+      if (stopped || text.length > textMax) return undefined
       const known = names.get(text)
       if (known !== undefined || names.size >= namesMax) return known
       const times = (seen.get(text) ?? 0) + 1
