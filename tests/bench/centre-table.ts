@@ -1,4 +1,5 @@
 import type { CentreFigures, Spread } from '#tests/bench/centre-figures.ts'
+import type { Row } from '#tests/bench/report.ts'
 
 type Rows = Readonly<Record<string, Readonly<Record<string, number | string>>>>
 
@@ -40,6 +41,35 @@ export function centreTables({ engines }: CentreFigures): { readonly syncs: Rows
       ]),
     ),
   }
+}
+
+/** What is asked of the centre, by engine: what it takes in at its fullest point, and how soon others hear of a change. */
+export function centreRows({ engines }: CentreFigures): Row[] {
+  return Object.entries(engines).flatMap(([engine, { syncs, hints }]) => {
+    const most = (of: (one: (typeof syncs)[number]) => number) => syncs.toSorted((a, b) => of(b) - of(a))[0]
+    const commits = most((one) => one.commitsPerSecond)
+    const items = most((one) => one.itemsPerSecond)
+    if (!commits || !items) return []
+    const { commitsPerSecond, httpFloor, storeFloor, centreCpuPer1000 } = commits
+    return [
+      {
+        what: `centre on ${engine}: syncs committed a second, ${commits.members} members × ${commits.items} items`,
+        seen:
+          `${commitsPerSecond.toFixed(0)}; bare HTTPS ${httpFloor.perSecond.toFixed(0)}, bare inserts ` +
+          `${storeFloor.perSecond.toFixed(0)}; ${centreCpuPer1000.toFixed(2)} ms of processor for each`,
+      },
+      {
+        what: `the same: changes committed a second, ${items.members} members × ${items.items} items`,
+        seen: items.itemsPerSecond.toFixed(0),
+        bar: { text: '≥ 5,000', reached: items.itemsPerSecond >= 5000 },
+      },
+      {
+        what: 'the same: one change, from its 2xx and from its request to the hint at another cluster, p99',
+        seen: `${hints.answerToHint.p99} ms; ${hints.sendToHint.p99} ms, p50 ${hints.sendToHint.p50} ms`,
+        bar: { text: '≤ 50 ms', reached: hints.sendToHint.p99 <= 50 },
+      },
+    ]
+  })
 }
 
 const rounded = (value: number): number => (value >= 100 ? Math.round(value) : Number(value.toPrecision(2)))

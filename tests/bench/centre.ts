@@ -12,11 +12,12 @@ import { tailOf } from '#tests/support/fleet-program.ts'
 import { programPath, startPostgres } from '#tests/support/parts.ts'
 
 export type { CentreFigures } from '#tests/bench/centre-figures.ts'
-export { centreTables } from '#tests/bench/centre-table.ts'
 
 export type CentreOptions = {
   readonly engines?: readonly CentreEngine[]
   readonly points?: readonly SyncPoint[]
+  /** Only the points of so many members. */
+  readonly members?: number | undefined
   /** Exported services of each member. */
   readonly services?: number
   readonly warmMs?: number
@@ -59,7 +60,10 @@ async function measureOn(engine: CentreEngine, options: CentreOptions): Promise<
   })
   try {
     await centre.start()
-    const points = options.points ?? usualPoints
+    const points = (options.points ?? usualPoints).filter(
+      (point) => options.members === undefined || point.members === options.members,
+    )
+    if (points.length === 0) throw new Error(`no point has ${options.members} members`)
     const members: MemberPlan[] = []
     for (let n = 0; n < Math.max(...points.map((point) => point.members)); n++) {
       const name = `c${n}`

@@ -2,7 +2,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { centreTables, measureCentre } from '#tests/bench/centre.ts'
+import { type CentreOptions, measureCentre } from '#tests/bench/centre.ts'
+import { centreTables } from '#tests/bench/centre-table.ts'
 import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
 import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
 import { measureRestart } from '#tests/bench/restart.ts'
@@ -14,6 +15,7 @@ import { measureWorkloadM, shapeOfM } from '#tests/bench/workload-m.ts'
 // times, and fails on none of them. `--only` measures one part (restart, thousand, centre, m) or one of the thousand's
 // (fan-out, sustained, sotw, hostile, remotes), and may stand several times; `--page` writes docs/performance.md.
 // ISTHMUS_BENCH_ … PROXIES, ROUNDS, HONEST: how many; SECONDS, CHANGES: how long changes go on, and how many a second;
+// ENGINE (postgres or embedded), MEMBERS (20 or 100): only those points of the centre;
 // ACK_MS, SEED: the latest answer, and what answers are drawn from; M_ROUNDS: rounds of the larger mesh.
 const parts = ['restart', 'thousand', 'centre', 'm'] as const
 const all: readonly string[] = [...parts, ...thousandParts]
@@ -44,7 +46,7 @@ const machine = {
 const bench: Bench = values.smoke ? { machine, pushes } : { machine, pushes, ...(await long()) }
 for (const { what, seen, bar } of rowsOf(bench))
   console.log(`${bar ? (bar.reached ? '✔' : '✘') : '·'} ${what}: ${seen}${bar ? ` (${bar.text})` : ''}`)
-if (bench.centre) for (const table of Object.values(bench.centre)) console.table(table)
+if (bench.centre) for (const table of Object.values(centreTables(bench.centre))) console.table(table)
 const root = join(import.meta.dirname, '../..')
 mkdirSync(join(root, 'test-output'), { recursive: true })
 writeFileSync(join(root, 'test-output/bench.json'), JSON.stringify(bench, null, 2))
@@ -55,9 +57,20 @@ async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre' | '
   const restart = wants('restart') ? { restart: await measureRestart() } : {}
   const some = (part: ThousandPart) => wants('thousand') || values.only.includes(part)
   const thousand = thousandParts.some(some) ? { thousand: await measureThousand(thousandScale(), some, say) } : {}
-  const centre = wants('centre') ? { centre: centreTables(await measureCentre()) } : {}
+  const centre = wants('centre') ? { centre: await measureCentre(centreOptions()) } : {}
   const m = wants('m') ? await workloadM() : {}
   return { ...restart, ...thousand, ...centre, ...m }
+}
+
+/** Each engine with twenty members takes about a minute and a half, with a hundred about three. */
+function centreOptions(): CentreOptions {
+  const { ISTHMUS_BENCH_ENGINE: engine, ISTHMUS_BENCH_MEMBERS: members } = process.env
+  if (engine !== undefined && engine !== 'postgres' && engine !== 'embedded')
+    throw new Error(`ISTHMUS_BENCH_ENGINE=${engine}: say postgres or embedded`)
+  return {
+    ...(engine === undefined ? {} : { engines: [engine] }),
+    ...(members === undefined ? {} : { members: Number(members) }),
+  }
 }
 
 /** Beside the others and after them: where it cannot be measured, they are told all the same. */

@@ -1,4 +1,5 @@
-import type { centreTables } from '#tests/bench/centre.ts'
+import type { CentreFigures } from '#tests/bench/centre-figures.ts'
+import { centreRows, centreTables } from '#tests/bench/centre-table.ts'
 import { type FanOut, type Series, tooBusy } from '#tests/bench/fan-out.ts'
 import { companySize, type Hostile } from '#tests/bench/hostile.ts'
 import type { Pushes } from '#tests/bench/pushes.ts'
@@ -18,7 +19,7 @@ export type Bench = {
   readonly thousand?: Thousand
   /** Reported without a bar. */
   readonly m?: WorkloadM
-  readonly centre?: ReturnType<typeof centreTables>
+  readonly centre?: CentreFigures
 }
 
 export type Row = {
@@ -29,10 +30,11 @@ export type Row = {
 }
 
 /** The figures as rows, each beside its bar. No bar makes the run fail: times are ratios of one run, and still noise. */
-export function rowsOf({ restart, thousand, m }: Bench): Row[] {
+export function rowsOf({ restart, thousand, centre, m }: Bench): Row[] {
   return [
     ...(thousand ? thousandRows(thousand) : []),
     ...(restart ? restartRows(restart) : []),
+    ...(centre ? centreRows(centre) : []),
     ...(m ? workloadRows(m) : []),
   ]
 }
@@ -236,7 +238,7 @@ export function pageOf(bench: Bench): string {
       ([what, { resources, removed, bytes: size }]) => `| ${what} | ${resources} | ${removed} | ${size} |`,
     ),
     '',
-    ...(bench.centre ? ['## The centre', '', ...Object.values(bench.centre).flatMap(tableOf)] : []),
+    ...(bench.centre ? ['## The centre', '', ...Object.values(centreTables(bench.centre)).flatMap(tableOf)] : []),
   ].join('\n')
 }
 
