@@ -109,7 +109,7 @@ function sustainedRows(sustained: Sustained): Row[] {
     },
     {
       what: `the same: changes that the last stream read within two rounds, ${ms(2000 / changesPerSecond)}: its own and one queued`,
-      seen: `${percent(lag.inTime)}; p50 ${ms(lag.p50)}, p99 ${ms(lag.p99)}, worst ${ms(lag.max)}, not read by all: ${lag.missed}`,
+      seen: `${percent(lag.inTime)}; p50 ${ms(lag.p50)}, p99 ${ms(lag.p99)}, worst ${ms(lag.max)}, not read by all: ${lag.missed}; the generator uses ${percent(sustained.generatorShare)} of a core`,
       bar: { text: 'all', reached: lag.inTime === 1 },
     },
     {

@@ -15,6 +15,7 @@ export type Sustained = {
   readonly updatesPerCpuSecond: number
   /** Of one core, while changes were made. */
   readonly relayShare: number
+  readonly generatorShare: number
   readonly lag: Lag
   readonly growth: {
     /** Bytes after forced collections, by minutes under load: at the start, at half time, and on from there. */
@@ -58,17 +59,24 @@ export async function measureSustained(
     held.push({ x, y: heldBy(memory) })
   }
   let cpu = 0
+  let generatorCpu = 0
+  const generatorSeconds = async () => {
+    const { user, system } = await parts.generator.order('cpu', {})
+    return user + system
+  }
   await look()
   for (const count of counts) {
-    const before = cpuSecondsOf(pid)
+    const [before, generatorBefore] = [cpuSecondsOf(pid), await generatorSeconds()]
     made.push(...(await changeSteadily({ ...parts, count, from: made.length, services: scale.services })))
     cpu += cpuSecondsOf(pid) - before
+    generatorCpu += (await generatorSeconds()) - generatorBefore
     await look()
   }
   const updates = made.reduce((sum, { streams }) => sum + streams, 0)
   const took = (made.length * periodMs) / 1000
   return {
     ...{ seconds: took, changesPerSecond, updates, offered: made.length * proxies, relayShare: cpu / took },
+    generatorShare: generatorCpu / took,
     ...{ updatesPerSecond: updates / took, updatesPerCpuSecond: updates / cpu },
     lag: lagOf(made, { periodMs, proxies }),
     growth: {
