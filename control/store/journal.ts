@@ -13,6 +13,7 @@ import {
   replaceJournal,
 } from '#control/store/journal-file.ts'
 import { restoreReports } from '#control/store/reported-facts.ts'
+import { carryRun } from '#control/store/run-of.ts'
 import { storeFacts } from '#control/store/schema/store-fact.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -59,7 +60,7 @@ export async function openJournal(
   { tags, log }: { readonly tags: readonly string[]; readonly log: Log },
 ): Promise<Journal> {
   const schema = tags.at(-1) ?? ''
-  const reader: Tx = drizzle(engine.run)
+  const reader: Tx = txOn(engine.run)
   const content = readJournal(file)
   if (content?.torn)
     log.warn({ file, offset: content.end, bytes: content.torn }, 'journal: a torn last record was cut off')
@@ -68,7 +69,7 @@ export async function openJournal(
   let n = Math.max(last, applied)
   if (content && applied < last) {
     log.warn({ database: applied, journal: last }, 'journal: the database is behind and is brought forward')
-    await engine.transaction((run) => replay(drizzle(run), content.records, applied))
+    await engine.transaction((run) => replay(txOn(run), content.records, applied))
   }
   const stale = !content || last < applied || content.records[0]?.schema !== schema
   if (stale && content && last < applied) log.warn({ file }, 'journal: behind its database and written anew')
@@ -83,7 +84,7 @@ export async function openJournal(
     },
     record: async (run, changes) => {
       n++
-      if (opened.bytes >= Math.max(compactBytesMin, 4 * base) && (await compact(drizzle(run)))) return
+      if (opened.bytes >= Math.max(compactBytesMin, 4 * base) && (await compact(txOn(run)))) return
       owed = { n, changes }
       await settle()
     },
@@ -114,6 +115,8 @@ export async function openJournal(
     return true
   }
 }
+
+const txOn = (run: Run): Tx => carryRun(drizzle(run), run)
 
 /** True where a lost database comes back from this journal. Throws as `openJournal` does, before anything is touched. */
 export function bringsBack(file: string, tags: readonly string[]): boolean {
