@@ -31,7 +31,7 @@ const wholeTypes: ReadonlySet<string> = new Set([typeUrls.cluster, typeUrls.list
  * are sent without it: the version that mends it must get through.
  */
 export function nextResponse(stream: StreamState, now: number): Plan | undefined {
-  if (!stream.target) return undefined
+  if (!stream.target || !stream.subscriptions.values().some(isDue)) return undefined
   const of = (type: string) => stream.subscriptions.get(type)
   const busy = (s: Subscription | undefined) => s?.outstanding !== undefined && !isOverdue(stream, s, now)
   for (const s of stream.subscriptions.values()) if (s.changedAt !== undefined && isOverdue(stream, s, now)) abandon(s)
@@ -57,6 +57,9 @@ export function nextResponse(stream: StreamState, now: number): Plan | undefined
   if (isWarming || busy(listeners) || busy(routes)) return undefined
   return planFor(stream, endpoints, 'remove') ?? planFor(stream, clusters, 'remove')
 }
+
+/** Something may have to be said; false for almost every stream that is asked about. */
+const isDue = (s: Subscription): boolean => s.owesAnswer || s.own.size > 0
 
 const isOverdue = (stream: StreamState, s: Subscription, now: number) =>
   s.outstanding !== undefined && now - s.outstanding.sentAt >= stream.limits.overdueMs

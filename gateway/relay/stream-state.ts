@@ -93,7 +93,8 @@ export function onRequest(stream: StreamState, request: AdsRequest, now: number)
     for (const name of stream.replaced) sub.oweAgain(s, name)
     stream.replaced.clear()
   }
-  return namesOf(stream) > stream.limits.names ? 'too-many' : events
+  const asks = request.subscribe.length + request.initialVersions.length > 0
+  return asks && namesOf(stream) > stream.limits.names ? 'too-many' : events
 }
 
 const namesOf = (stream: StreamState) => stream.subscriptions.values().reduce((sum, s) => sum + s.names.size, 0)

@@ -32,6 +32,8 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   const connectedAt = hub.now()
   const peer = peerOf(call.caller, new Date(connectedAt))
   let proxy: ConnectedProxy | undefined
+  /** Whose write budget this stream draws on. */
+  let drawer = ''
   let state: StreamState | undefined
   let writingSince: number | undefined
   let onTheWay = 0
@@ -57,7 +59,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   }
 
   const sent = () => {
-    if (proxy) hub.budget.gone(identityText(proxy.identity), onTheWay)
+    if (onTheWay > 0) hub.budget.gone(drawer, onTheWay)
     onTheWay = 0
     writingSince = undefined
   }
@@ -65,7 +67,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   const pump = () => {
     if (closed || !proxy || !state || writingSince !== undefined) return
     if (refusals > hub.limits.nacksPerSecond) return
-    if (!hub.budget.mayWrite(identityText(proxy.identity), pump)) return
+    if (!hub.budget.mayWrite(drawer, pump)) return
     const plan = nextResponse(state, hub.now())
     if (!plan) return
     const { type, lastNonce } = plan.subscription
@@ -75,7 +77,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     hub.onSent(type, plan.resources.length, frame.size)
     writingSince = now
     onTheWay = frame.size
-    hub.budget.written(identityText(proxy.identity), onTheWay)
+    hub.budget.written(drawer, onTheWay)
     call.write(frame.pieces, () => {
       sent()
       pump()
@@ -98,6 +100,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
       const named = proxyFrom(request.node, identity, hub.limits.metadataBytes)
       hub.admit(named)
       proxy = named
+      drawer = identityText(identity)
       state = openStream(mode, hub.limits, hub.judgeFor(proxy))
       const target = hub.resourcesFor(proxy)
       if (target) onTarget(state, target, hub.now())

@@ -26,11 +26,14 @@ export type InboundPort = {
 /** What a listener may know of a port: whom it admits changes too often to stand there. */
 export type InboundShape = Omit<InboundPort, 'admitted'>
 
+/** The services behind which each pod stands. */
+export const behindPods = (view: View, memo: Memo): Behind =>
+  memo.keep<Behind>('pods', [view.own.endpoints], (before) => byPod(view.own.endpoints, before))
+
 /** The services behind which a proxy's own pod stands, by key. */
-export function membersOf(view: View, proxy: MeshProxy, memo: Memo): readonly Member[] {
-  const behind = memo.keep<Behind>('pods', [view.own.endpoints], (before) => byPod(view.own.endpoints, before))
-  const named = behind.get(`${proxy.namespace}/${proxy.pod}`)
-  return named ?? proxy.ips.map((ip) => behind.get(`ip ${ip}`)).find((found) => found !== undefined) ?? nowhere
+export function membersOf(proxy: MeshProxy, { pods }: Behind): readonly Member[] {
+  const named = pods.get(`${proxy.namespace}/${proxy.pod}`)
+  return named ?? proxy.ips.map((ip) => pods.get(`ip ${ip}`)).find((found) => found !== undefined) ?? nowhere
 }
 
 const nowhere: readonly Member[] = []
@@ -93,29 +96,42 @@ function modeOf(view: View, proxy: MeshProxy, port: number | undefined): MutualT
 
 export type Member = { readonly key: ServiceKey; readonly endpoint: Endpoint }
 
-type Behind = ReadonlyMap<string, readonly Member[]>
+/** By `<namespace>/<pod>`, or by address where a slice names no pod; and the endpoints that it was read from. */
+export type Behind = {
+  readonly endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>
+  readonly pods: ReadonlyMap<string, readonly Member[]>
+}
 
-/**
- * The services behind which each pod stands, by `<namespace>/<pod>`, or by address where a slice names no pod. A pod for
- * which nothing changed has the same list as before.
- */
-function byPod(endpoints: ReadonlyMap<ServiceKey, readonly Endpoint[]>, before: Behind | undefined): Behind {
-  const pods = new Map<string, Member[]>()
-  for (const key of [...endpoints.keys()].sort(compareText)) {
+/** A pod for which nothing changed has the same list as before; only services with other endpoints are looked at. */
+function byPod(endpoints: Behind['endpoints'], before: Behind | undefined): Behind {
+  const changed = [...new Set([...(before?.endpoints.keys() ?? []), ...endpoints.keys()])]
+    .filter((key) => endpoints.get(key) !== before?.endpoints.get(key))
+    .sort(compareText)
+  const fresh = new Map<string, Member[]>()
+  for (const key of changed) {
+    for (const endpoint of before?.endpoints.get(key) ?? []) fresh.set(placeOf(endpoint), [])
+  }
+  for (const key of changed) {
     for (const endpoint of byAddress(endpoints.get(key) ?? [])) {
-      const place = endpoint.pod === '' ? `ip ${endpoint.address}` : endpoint.pod
-      const members = pods.get(place)
+      const place = placeOf(endpoint)
+      const members = fresh.get(place)
       if (members) members.push({ key, endpoint })
-      else pods.set(place, [{ key, endpoint }])
+      else fresh.set(place, [{ key, endpoint }])
     }
   }
-  const kept = new Map<string, readonly Member[]>()
-  for (const [place, members] of pods) {
-    const old = before?.get(place)
-    kept.set(place, old && isSame(members, old) ? old : members)
+  const isChanged = new Set(changed)
+  const pods = new Map(before?.pods)
+  for (const [place, members] of fresh) {
+    const old = pods.get(place) ?? nowhere
+    const all = [...old.filter(({ key }) => !isChanged.has(key)), ...members]
+    const next = all.toSorted((a, b) => compareText(a.key, b.key))
+    if (next.length === 0) pods.delete(place)
+    else if (!isSame(next, old)) pods.set(place, next)
   }
-  return kept
+  return { endpoints, pods }
 }
+
+const placeOf = ({ pod, address }: Endpoint): string => (pod === '' ? `ip ${address}` : pod)
 
 const sortedLists = new WeakMap<readonly Endpoint[], readonly Endpoint[]>()
 

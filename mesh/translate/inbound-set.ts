@@ -10,7 +10,6 @@ import {
   inboundInputs,
   inboundPortsOf,
   type Member,
-  membersOf,
   restModeOf,
 } from '#mesh/translate/inbound-ports.ts'
 import { type Memo, serialOf } from '#mesh/translate/memo.ts'
@@ -24,24 +23,30 @@ export type InboundSet = {
   readonly secrets: readonly XdsResource[]
 }
 
-/**
- * How a proxy's own pod is called: its ports, each with whom it admits, its routes and the application behind it.
- * Nothing is looked at again for a proxy about which the view says what it said before.
- */
-export function inboundSet(view: View, proxy: MeshProxy, memo: Memo): InboundSet {
-  const members = membersOf(view, proxy, memo)
-  const trust = memo.data('inbound trust', [view.config?.trust, view.roots, view.home], () => ({
+/** What the inbound side of every proxy is made from, beside the services behind which its pod stands. */
+export const inboundShared = ({ own, config }: View, trust: InboundTrust): readonly unknown[] => [
+  ...[trust, own.services, own.exports, own.pods, own.peerAuthentications, config?.exports],
+]
+
+export type InboundTrust = { readonly roots: string | undefined; readonly own: readonly string[] }
+
+export const inboundTrust = (view: View, memo: Memo): InboundTrust =>
+  memo.data('inbound trust', [view.config?.trust, view.roots, view.home], () => ({
     ...{ roots: rootsOf(view), own: ownTrustDomains(view) },
   }))
-  const serial = serialOf(proxy)
-  const { services, exports, pods, peerAuthentications } = view.own
-  const all = [trust, members, services, exports, pods, peerAuthentications, view.config?.exports]
-  return memo.keep(`inbound ${serial}`, all, () =>
-    memo.keep(`inbound facts ${serial}`, [trust, ...inboundInputs(view, proxy, { members, memo })], () =>
-      inboundSetOf(view, proxy, { members, memo }),
-    ),
+
+/**
+ * How a proxy's own pod is called: its ports, each with whom it admits, its routes and the application behind it.
+ * Nothing is made again for a proxy about which the view says what it said before.
+ */
+export const inboundSet = (
+  view: View,
+  proxy: MeshProxy,
+  given: { readonly members: readonly Member[]; readonly trust: InboundTrust; readonly memo: Memo },
+): InboundSet =>
+  given.memo.keep(`inbound ${serialOf(proxy)}`, [given.trust, ...inboundInputs(view, proxy, given)], () =>
+    inboundSetOf(view, proxy, given),
   )
-}
 
 function inboundSetOf(
   view: View,

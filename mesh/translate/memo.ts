@@ -7,6 +7,17 @@ import type { XdsResource } from '#mesh/model/resource.ts'
 export type Memo = {
   /** What `build` gave for this key the last time, where every input is still the same; `build` is told what that was. */
   keep<T>(key: string, inputs: readonly unknown[], build: (before: T | undefined) => T): T
+  /** The same for what belongs to one object (a proxy): forgotten with it. One value for each object. */
+  keepFor<T>(owner: object, inputs: readonly unknown[], build: () => T): T
+  /**
+   * What `build` gives for each item, in their order: only for an item that is new, or has other inputs than the last
+   * time, is it called. The same results give the same list.
+   */
+  each<I extends object, T>(
+    key: string,
+    items: readonly I[],
+    of: { readonly inputs: (item: I) => readonly unknown[]; readonly build: (item: I) => T },
+  ): readonly T[]
   /** The same for plain data; where other inputs give equal data (a config read anew), the older object stays. */
   data<T>(key: string, inputs: readonly unknown[], build: () => T): T
   /** The same for one resource; where other inputs give the same bytes, the older object stays. */
@@ -16,6 +27,10 @@ export type Memo = {
   /** Forgets what was not asked for since the last but one call: services that are gone, proxies that left. */
   sweep(): void
 }
+
+type Row = { readonly inputs: readonly unknown[]; readonly value: unknown; readonly parts: readonly Entry[] }
+
+type Rows = { readonly of: ReadonlyMap<object, Row>; readonly list: readonly unknown[] }
 
 type Entry = {
   inputs: readonly unknown[]
@@ -27,6 +42,7 @@ type Entry = {
 
 export function createMemo(): Memo {
   const entries = new Map<string, Entry>()
+  const owned = new WeakMap<object, Entry>()
   const building: Set<Entry>[] = []
   let round = 0
 
@@ -37,24 +53,51 @@ export function createMemo(): Memo {
     settle: (old: T, next: T) => T,
   ): T {
     const found = entries.get(key)
-    if (found && same(found.inputs, inputs)) {
-      touch(found)
-      building.at(-1)?.add(found)
-      return found.value as T
-    }
+    if (found && same(found.inputs, inputs)) return use(found) as T
+    const { value: next, parts } = gather(() => build(found?.value as T | undefined))
+    const value = found ? settle(found.value as T, next) : next
+    return put(found, { inputs, value, parts }, (fresh) => entries.set(key, fresh)) as T
+  }
+
+  function put(found: Entry | undefined, row: Row, add: (fresh: Entry) => void): unknown {
+    const entry = found ? Object.assign(found, row, { used: round }) : { ...row, used: round }
+    if (!found) add(entry)
+    building.at(-1)?.add(entry)
+    return row.value
+  }
+
+  /** Builds, and notes what was asked for meanwhile. */
+  function gather<T>(build: () => T): { readonly value: T; readonly parts: readonly Entry[] } {
     const parts = new Set<Entry>()
     building.push(parts)
     try {
-      const next = build(found?.value as T | undefined)
-      const value = found ? settle(found.value as T, next) : next
-      const entry: Entry = found ?? { inputs, value, used: round, parts: [] }
-      Object.assign(entry, { inputs, value, used: round, parts: [...parts] })
-      entries.set(key, entry)
-      building.at(-2)?.add(entry)
-      return value
+      return { value: build(), parts: [...parts] }
     } finally {
       building.pop()
     }
+  }
+
+  function use(entry: Entry): unknown {
+    touch(entry)
+    building.at(-1)?.add(entry)
+    return entry.value
+  }
+
+  const rowsOf = <I extends object, T>(
+    before: Rows | undefined,
+    items: readonly I[],
+    of: { readonly inputs: (item: I) => readonly unknown[]; readonly build: (item: I) => T },
+  ): Rows => {
+    const rows = new Map<object, Row>()
+    const list = items.map((item) => {
+      const inputs = of.inputs(item)
+      const old = before?.of.get(item)
+      const row = old && same(old.inputs, inputs) ? old : { inputs, ...gather(() => of.build(item)) }
+      rows.set(item, row)
+      for (const part of row.parts) use(part)
+      return row.value
+    })
+    return { of: rows, list: before && same(before.list, list) ? before.list : list }
   }
 
   function touch(entry: Entry): void {
@@ -65,6 +108,18 @@ export function createMemo(): Memo {
 
   return {
     keep: (key, inputs, build) => lookUp(key, inputs, build, (_, next) => next),
+    keepFor: <T>(owner: object, inputs: readonly unknown[], build: () => T) => {
+      const found = owned.get(owner)
+      if (found && same(found.inputs, inputs)) return use(found) as T
+      return put(found, { inputs, ...gather(build) }, (fresh) => owned.set(owner, fresh)) as T
+    },
+    each: <I extends object, T>(key: string, items: readonly I[], of: Parameters<typeof rowsOf<I, T>>[2]) =>
+      lookUp<Rows>(
+        key,
+        [{}], // the rows tell whether anything changed
+        (before) => rowsOf(before, items, of),
+        (_, next) => next,
+      ).list as readonly T[],
     data: (key, inputs, build) =>
       lookUp(key, inputs, build, (old, next) => (JSON.stringify(old) === JSON.stringify(next) ? old : next)),
     resource: (key, inputs, build) =>

@@ -4,8 +4,9 @@ import { isHttp } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { type Callable, callablesOf } from '#mesh/translate/callable.ts'
 import { assignmentOf, placesOf } from '#mesh/translate/endpoints.ts'
-import { inboundSet } from '#mesh/translate/inbound-set.ts'
-import { type Memo, serialOf } from '#mesh/translate/memo.ts'
+import { type Behind, behindPods, type Member, membersOf } from '#mesh/translate/inbound-ports.ts'
+import { type InboundTrust, inboundSet, inboundShared, inboundTrust } from '#mesh/translate/inbound-set.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
 import { viewOfPod } from '#mesh/translate/one-pod.ts'
 import { chosenAddressClusterOf, outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
 import { plainHttpListener, plainTcpAddressOf, plainTcpListener } from '#mesh/translate/outbound-listeners.ts'
@@ -17,7 +18,7 @@ import {
   redirectedTcpListener,
   virtualOutbound,
 } from '#mesh/translate/redirect.ts'
-import { joined, named } from '#mesh/translate/resource-maps.ts'
+import { joined, named, type ResourceMap } from '#mesh/translate/resource-maps.ts'
 import { tierInputs } from '#mesh/translate/tiers.ts'
 import { rootsName } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
@@ -25,12 +26,37 @@ import { validationSecret } from '#mesh/translate/validation.ts'
 
 /** What a sidecar is served: all that its cluster may call, and what is called in its own pod. */
 export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
+  const kind = `${proxy.namespace} ${proxy.plain?.outbound ?? proxy.interception}`
+  const { alike, behind, endpoints } = memo.keep(`sidecars ${kind}`, [view], () => sharedBy(view, proxy, kind, memo))
+  const members = membersOf(proxy, behind)
+  const own = memo.keepFor(proxy, [alike, members], () => ownSet(view, proxy, { alike, members, memo }))
+  return memo.keepFor(own, [endpoints], () => ({ ...own, [typeUrls.endpoint]: endpoints }))
+}
+
+/** What all sidecars of one kind share. `alike` stays the same object until something else than endpoints changes. */
+type Shared = {
+  readonly alike: Alike
+  readonly behind: Behind
+  readonly endpoints: ResourceMap
+}
+
+type Alike = {
+  readonly clusters: readonly XdsResource[]
+  readonly listeners: readonly XdsResource[]
+  readonly routes: readonly XdsResource[]
+  readonly secrets: readonly XdsResource[]
+  readonly trust: InboundTrust
+}
+
+function sharedBy(view: View, proxy: MeshProxy, kind: string, memo: Memo): Shared {
   const shared = memo.keep('shared', [view], () => {
     const callables = callablesOf(view, memo)
     return {
       callables,
       endpoints: named(memo, 'endpoints', outboundEndpoints(view, callables, memo)),
       secrets: outboundSecrets(view, memo),
+      trust: inboundTrust(view, memo),
+      behind: behindPods(view, memo),
     }
   })
   const unknown: Unknown = proxy.plain ? 'refuse' : 'pass'
@@ -45,21 +71,30 @@ export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSe
   const routes = memo.keep(`shared routes ${proxy.namespace} ${unknown}`, [callables], () =>
     outboundRoutes(callables, { namespace: proxy.namespace, unknown }, memo),
   )
-  const inbound = inboundSet(view, proxy, memo)
-  const outbound = proxy.plain
+  const listeners = proxy.plain
     ? plainListeners(proxy, callables, memo)
     : redirectedListeners(proxy, { callables, podListeners }, memo)
-  const { endpoints, secrets } = shared
-  const own = memo.keep(`own ${serialOf(proxy)}`, [clusters, outbound, routes, secrets, inbound], () => {
-    const ownClusters = proxy.plain ? inbound.clusters : [...baseClusters, ...inbound.clusters]
-    return {
-      [typeUrls.cluster]: joined(memo, `clusters ${unknown}`, clusters, ownClusters),
-      [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, outbound, inbound.listeners),
-      [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
-      [typeUrls.secret]: joined(memo, 'secrets', secrets, inbound.secrets),
-    }
-  })
-  return memo.keep(`set ${serialOf(proxy)}`, [own, endpoints], () => ({ ...own, [typeUrls.endpoint]: endpoints }))
+  const { secrets, trust, behind, endpoints } = shared
+  const inputs = [clusters, listeners, routes, secrets, ...inboundShared(view, trust)]
+  const alike = memo.keep(`alike ${kind}`, inputs, () => ({ clusters, listeners, routes, secrets, trust }))
+  return { alike, behind, endpoints }
+}
+
+function ownSet(
+  view: View,
+  proxy: MeshProxy,
+  { alike, members, memo }: { readonly alike: Alike; readonly members: readonly Member[]; readonly memo: Memo },
+) {
+  const unknown: Unknown = proxy.plain ? 'refuse' : 'pass'
+  const { clusters, listeners, routes, secrets, trust } = alike
+  const inbound = inboundSet(view, proxy, { members, trust, memo })
+  const ownClusters = proxy.plain ? inbound.clusters : [...baseClusters, ...inbound.clusters]
+  return {
+    [typeUrls.cluster]: joined(memo, `clusters ${unknown}`, clusters, ownClusters),
+    [typeUrls.listener]: joined(memo, `listeners ${proxy.plain?.outbound ?? ''}`, listeners, inbound.listeners),
+    [typeUrls.route]: joined(memo, `routes ${proxy.namespace} ${unknown}`, routes, inbound.routes),
+    [typeUrls.secret]: joined(memo, 'secrets', secrets, inbound.secrets),
+  }
 }
 
 /** Where traffic is redirected an own headless pod is told by its address: names of single pods would only repeat it. */
@@ -76,18 +111,20 @@ function outboundClusters(
 ): readonly XdsResource[] {
   const { home } = view
   const domains = ownTrustDomains(view).join()
-  const all = callables.map((callable) => {
-    const id = idOf(callable)
-    const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
-      ownFactsOf(viewOfPod(view, callable), callable),
-    )
-    const isChosen = callable.headless === true && unknown === 'pass'
-    const kind = isChosen ? 'chosen address' : 'cluster'
-    return memo.resource(`${kind} ${id}`, [callable, domains, home.cluster, ownFacts], () =>
-      isChosen ? chosenAddressClusterOf(view, callable) : outboundClusterOf(viewOfPod(view, callable), callable),
-    )
+  return memo.each(`outbound clusters ${unknown}`, callables, {
+    inputs: (callable) => [domains, home.cluster, ...ownPodInputs(view, callable.key)],
+    build: (callable) => {
+      const id = idOf(callable)
+      const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
+        ownFactsOf(viewOfPod(view, callable), callable),
+      )
+      const isChosen = callable.headless === true && unknown === 'pass'
+      const kind = isChosen ? 'chosen address' : 'cluster'
+      return memo.resource(`${kind} ${id}`, [callable, domains, home.cluster, ownFacts], () =>
+        isChosen ? chosenAddressClusterOf(view, callable) : outboundClusterOf(viewOfPod(view, callable), callable),
+      )
+    },
   })
-  return memo.list(`outbound clusters ${unknown}`, [all], () => all)
 }
 
 /** A stream to a headless service is known by its pod's address alone, at the port where the pod listens. */
@@ -117,14 +154,18 @@ function outboundSecrets(view: View, memo: Memo): readonly XdsResource[] {
 
 function outboundEndpoints(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
   const { home } = view
-  const all = callables.map((callable) => {
-    const id = idOf(callable)
-    const road = callable.road === undefined ? [] : tierInputs(view, callable.road)
-    const inputs = [callable, home.cluster, home.network, ...ownPodInputs(view, callable.key), ...road]
-    const places = memo.data(`places ${id}`, inputs, () => placesOf(viewOfPod(view, callable), callable))
-    return memo.resource(`endpoints ${id}`, [callable.host, callable.key, places], () => assignmentOf(callable, places))
+  return memo.each('outbound endpoints', callables, {
+    inputs: ({ key, road }) => [
+      ...[home.cluster, home.network, ...ownPodInputs(view, key)],
+      ...(road === undefined ? [] : tierInputs(view, road)),
+    ],
+    build: (callable) => {
+      const places = placesOf(viewOfPod(view, callable), callable)
+      const id = idOf(callable)
+      const kept = memo.data(`places ${id}`, [places], () => places)
+      return memo.resource(`endpoints ${id}`, [callable.host, callable.key, kept], () => assignmentOf(callable, kept))
+    },
   })
-  return memo.list('outbound endpoints', [all], () => all)
 }
 
 function outboundRoutes(
