@@ -50,6 +50,9 @@ export function grpcCall(stream: ServerHttp2Stream, caller: Caller, messageBytes
     stream.on('wantTrailers', () => stream.sendTrailers(statusOf(fault)))
     stream.respond(answerHeaders, { waitForTrailers: true })
   }
+  const give = (bytes: Buffer, taken: () => void) => {
+    if (!stream.writableEnded && !stream.destroyed) stream.write(bytes, (error) => error ?? taken())
+  }
   const end = (problem?: Problem) => {
     if (stream.destroyed || stream.closed) return
     fault = problem
@@ -73,12 +76,13 @@ export function grpcCall(stream: ServerHttp2Stream, caller: Caller, messageBytes
     onClose: (listener) => void stream.on('close', listener),
     write: (framed, taken) => {
       open()
+      const [only] = framed
+      if (only && framed.length === 1 && only.length <= chunkBytes) return give(only, taken)
       const chunks = chunksOf(framed)
       const next = (): void => {
-        if (stream.writableEnded || stream.destroyed) return
         const { value, done } = chunks.next()
         if (done) taken()
-        else stream.write(value, (error) => error ?? next())
+        else give(value, next)
       }
       next()
     },

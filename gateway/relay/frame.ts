@@ -61,8 +61,7 @@ export function createFramer(boot: string): Framer {
 
   return {
     frame: (response, after) => {
-      const { mode, type, resources, removed } = response
-      const key = JSON.stringify([mode, type, resources.map((r) => encodingOf(r).id).join(), removed])
+      const key = keyOf(response)
       const known = recent.get(key)
       if (known && (after === undefined || known.serial > Number(after.slice(boot.length + 1)))) return known
       const fresh = build(response)
@@ -77,6 +76,13 @@ export function createFramer(boot: string): Framer {
       return fresh
     },
   }
+}
+
+/** Nearly every response is one resource to all streams. */
+function keyOf({ mode, type, resources, removed }: Response): string {
+  const [one] = resources
+  if (one && resources.length === 1 && removed.length === 0) return `${mode} ${encodingOf(one).id}`
+  return JSON.stringify([mode, type, resources.map((r) => encodingOf(r).id).join(), removed])
 }
 
 function encodingOf(resource: XdsResource): Encoded {

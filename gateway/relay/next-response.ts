@@ -31,7 +31,7 @@ const wholeTypes: ReadonlySet<string> = new Set([typeUrls.cluster, typeUrls.list
  * are sent without it: the version that mends it must get through.
  */
 export function nextResponse(stream: StreamState, now: number): Plan | undefined {
-  if (!stream.target || !stream.subscriptions.values().some(isDue)) return undefined
+  if (!stream.target || !isDue(stream)) return undefined
   const of = (type: string) => stream.subscriptions.get(type)
   const busy = (s: Subscription | undefined) => s?.outstanding !== undefined && !isOverdue(stream, s, now)
   for (const s of stream.subscriptions.values()) if (s.changedAt !== undefined && isOverdue(stream, s, now)) abandon(s)
@@ -59,7 +59,12 @@ export function nextResponse(stream: StreamState, now: number): Plan | undefined
 }
 
 /** Something may have to be said; false for almost every stream that is asked about. */
-const isDue = (s: Subscription): boolean => s.owesAnswer || s.own.size > 0
+function isDue({ subscriptions }: StreamState): boolean {
+  for (const s of subscriptions.values()) if (mayDiffer(s)) return true
+  return false
+}
+
+const mayDiffer = (s: Subscription): boolean => s.owesAnswer || s.own.size > 0
 
 const isOverdue = (stream: StreamState, s: Subscription, now: number) =>
   s.outstanding !== undefined && now - s.outstanding.sentAt >= stream.limits.overdueMs
@@ -72,7 +77,7 @@ function abandon(s: Subscription): void {
 }
 
 function planFor(stream: StreamState, s: Subscription | undefined, what: 'add' | 'remove' | 'both'): Plan | undefined {
-  if (!s || s.outstanding) return undefined
+  if (!s || s.outstanding || !mayDiffer(s)) return undefined
   const whole = stream.mode === 'sotw' && wholeTypes.has(s.type)
   const { changes, removed, told } = pendingOf(stream, s, whole)
   const now = { changes: what === 'remove' ? [] : changes, removed: what === 'add' ? told : [...told, ...removed] }
@@ -88,7 +93,7 @@ function planFor(stream: StreamState, s: Subscription | undefined, what: 'add' |
 function pendingOf(stream: StreamState, s: Subscription, whole: boolean): Pending {
   for (;;) {
     const group = s.suspects[0]
-    const pending = scan(stream, s, whole, group ?? [...s.own.keys()])
+    const pending = scan(stream, s, whole, group ?? s.own.keys())
     if (!group || pending.changes.length + pending.removed.length + pending.told.length > 0) return pending
     s.suspects = s.suspects.slice(1)
   }
@@ -97,7 +102,7 @@ function pendingOf(stream: StreamState, s: Subscription, whole: boolean): Pendin
 /** `told` are names that the client asked for and that nothing has. */
 type Pending = { readonly changes: XdsResource[]; readonly removed: string[]; readonly told: string[] }
 
-function scan(stream: StreamState, s: Subscription, whole: boolean, names: readonly string[]): Pending {
+function scan(stream: StreamState, s: Subscription, whole: boolean, names: Iterable<string>): Pending {
   const pending: Pending = { changes: [], removed: [], told: [] }
   const partial = stream.mode === 'sotw' && !whole
   let bytes = 0

@@ -126,8 +126,11 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
   }
 }
 
-/** So many streams are brought up to date before others get the processor. */
-const streamsPerSlice = 64
+/**
+ * For so long streams are brought up to date before anything else gets the processor. What is written leaves when the
+ * slice ends, and only then are answers read: to take them up in between would keep those waiting who have not been told.
+ */
+const sliceMs = 25
 
 /** Rounds over all streams: one at a time, and one more after it when anything changed meanwhile. */
 function pushRounds(hub: Hub) {
@@ -137,10 +140,12 @@ function pushRounds(hub: Hub) {
     while (dueSince !== undefined) {
       const since = dueSince
       dueSince = undefined
-      let done = 0
+      let began = performance.now()
       for (const stream of [...hub.streams]) {
         stream.refresh(since)
-        if (++done % streamsPerSlice === 0) await setImmediate()
+        if (performance.now() - began < sliceMs) continue
+        await setImmediate()
+        began = performance.now()
       }
       hub.quarantine.keepOnly((type, name, version) => stillServed(hub, type, name, version))
     }

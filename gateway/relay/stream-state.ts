@@ -137,7 +137,7 @@ function verdict(stream: StreamState, s: Subscription, request: AdsRequest, now:
   s.outstanding = undefined
   if (request.error === undefined) {
     s.lastAckAt = now
-    s.suspects = s.suspects.slice(1)
+    if (s.suspects.length > 0) s.suspects = s.suspects.slice(1)
     if (s.suspects.length === 0) s.nacksInRow = 0
     const ms = sent.changedAt === undefined ? {} : { ms: now - sent.changedAt }
     return [{ kind: 'ack', type: s.type, changes: sent.changes, ...ms }]

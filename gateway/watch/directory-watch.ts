@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { changeSignals } from '#gateway/watch/change-signals.ts'
 import { type DirectoryState, emptyDirectory, scanDirectory } from '#gateway/watch/directory-scan.ts'
 import type { HomePlace } from '#gateway/watch/endpoints.ts'
-import { mergeFiles } from '#gateway/watch/file-state.ts'
+import { type Merged, mergeFiles } from '#gateway/watch/file-state.ts'
 import { emptyCluster, ownClusterOf } from '#gateway/watch/own-cluster.ts'
 import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -32,6 +32,7 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
   const listeners = new Set<() => void>()
   let state: DirectoryState = emptyDirectory
   let seen = state
+  let merged: Merged | undefined
   let own: OwnCluster = emptyCluster
   let rejected: readonly RejectedObject[] = []
   let stopped = false
@@ -79,8 +80,8 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
   const publish = (): void => {
     if (state.files === seen.files && isDeepStrictEqual(state.faults, seen.faults)) return
     seen = state
-    const merged = mergeFiles(state.files)
-    const nextOwn = ownClusterOf(merged.objects, home, own)
+    merged = mergeFiles(state.files, merged)
+    const nextOwn = ownClusterOf(merged.objects, home, own, merged.replaced)
     const nextRejected = boundedRejections([...state.faults, ...merged.rejected])
     if (nextOwn === own && isDeepStrictEqual(nextRejected, rejected)) return
     tellLog(nextRejected)

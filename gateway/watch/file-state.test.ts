@@ -62,7 +62,7 @@ describe('files together', () => {
     nextFileState(undefined, parseFile(path, file(...documents))),
   ]
   const chosen = (files: [string, FileState][], max?: number): string[] =>
-    mergeFiles(new Map(files), max).objects.map((o) => `${o.id.replace('Pod default/', '')} ${o.at}`)
+    mergeFiles(new Map(files), undefined, max).objects.map((o) => `${o.id.replace('Pod default/', '')} ${o.at}`)
 
   test('of two objects of one name the first file wins, whatever was read first', () => {
     const files = [at('b.yaml', pod('x')), at('a.yaml', pod('y'), pod('x'))]
@@ -88,7 +88,7 @@ describe('files together', () => {
   test('past the bound objects are rejected by name', () => {
     const files = [at('a.yaml', pod('x'), pod('y'), pod('z'))]
     expect(chosen(files, 2)).toEqual(['x a.yaml:1', 'y a.yaml:6'])
-    expect(mergeFiles(new Map(files), 2).rejected).toEqual([
+    expect(mergeFiles(new Map(files), undefined, 2).rejected).toEqual([
       { at: 'a.yaml:11', object: 'Pod default/z', reason: 'is past the bound of 2 objects' },
     ])
   })

@@ -42,14 +42,48 @@ export function nextFileState(before: FileState | undefined, parsed: ParsedFile)
 
 export const objectsMax = 20_000
 
+/** All files as one set of objects, in order of their ids. */
+export type Merged = {
+  readonly files: ReadonlyMap<string, FileState>
+  readonly objects: readonly PlacedObject[]
+  readonly rejected: readonly RejectedObject[]
+  /** Set where nothing but these changed since the last time: each stands where another of its name stood. */
+  readonly replaced?: readonly Replaced[]
+}
+
+export type Replaced = { readonly old: PlacedObject; readonly now: PlacedObject }
+
 /**
  * All files as one set of objects. Of two objects of one name the one in the first file (by path, then by line) wins and
- * the other is rejected; a stale one never stands against a live one. What is past `objectsMax` is rejected.
+ * the other is rejected; a stale one never stands against a live one. What is past `max` is rejected. What was merged
+ * before only saves work.
  */
-export function mergeFiles(
-  files: ReadonlyMap<string, FileState>,
-  max = objectsMax,
-): { readonly objects: readonly PlacedObject[]; readonly rejected: readonly RejectedObject[] } {
+export function mergeFiles(files: Merged['files'], before?: Merged, max = objectsMax): Merged {
+  const replaced = before && replacedIn(files, before)
+  if (!replaced) return { files, ...chosenFrom(files, max) }
+  const now = new Map(replaced.map((pair) => [pair.old, pair.now]))
+  return { files, objects: before.objects.map((o) => now.get(o) ?? o), rejected: before.rejected, replaced }
+}
+
+/** The objects that took the place of others; undefined where that is not all that changed, or not surely. */
+function replacedIn(files: Merged['files'], before: Merged): readonly Replaced[] | undefined {
+  if (files.size !== before.files.size || before.rejected.length > 0) return undefined
+  const all: Replaced[] = []
+  for (const [path, state] of files) {
+    const was = before.files.get(path)
+    if (was === state) continue
+    if (!was || was.live.length !== state.live.length) return undefined
+    if (was.stale.length + state.stale.length + state.rejected.length > 0) return undefined
+    for (const [at, now] of state.live.entries()) {
+      const old = was.live[at]
+      if (old?.id !== now.id) return undefined
+      if (old !== now) all.push({ old, now })
+    }
+  }
+  return all
+}
+
+function chosenFrom(files: Merged['files'], max: number): Pick<Merged, 'objects' | 'rejected'> {
   const inOrder = [...files].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, state]) => state)
   const chosen = new Map<string, PlacedObject>()
   const rejected = inOrder.flatMap((state) => state.rejected)

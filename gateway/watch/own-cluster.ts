@@ -1,11 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
-import {
-  type EndpointFacts,
-  endpointsOf,
-  type HomePlace,
-  type PodObject,
-  type Slice,
-} from '#gateway/watch/endpoints.ts'
+import { endpointsOf, type HomePlace, type PodObject, type Slice } from '#gateway/watch/endpoints.ts'
+import type { Replaced } from '#gateway/watch/file-state.ts'
 import type { GatewayService, OwnGateway } from '#gateway/watch/gateway-service.ts'
 import type { PlacedObject } from '#gateway/watch/parse-file.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
@@ -28,13 +23,34 @@ export const emptyCluster: OwnCluster = {
  * The own cluster as one value, from all its objects in order of their ids. Equal objects give an equal value whatever
  * came before; parts equal to those of `before` are the very same objects, and so is the whole, so that whoever renders
  * from it can remember by identity. A service is in `endpoints` as soon as it exists: without slices it has none.
+ *
+ * `replaced` saves work where these took the place of others in the objects that `before` was made from, and nothing
+ * else changed.
  */
-export function ownClusterOf(objects: readonly PlacedObject[], home: HomePlace, before = emptyCluster): OwnCluster {
-  const sorted = sortByKind(objects)
-  const facts = { home, pods: sorted.pods, namespaceNetworks: sorted.namespaceNetworks }
-  const next: OwnCluster = {
+export function ownClusterOf(
+  objects: readonly PlacedObject[],
+  home: HomePlace,
+  before = emptyCluster,
+  replaced?: readonly Replaced[],
+): OwnCluster {
+  const known = sortedAt.get(before)
+  const moved = known && replaced && withSlices(known, replaced)
+  const sorted = moved?.sorted ?? sortByKind(objects)
+  const next = moved
+    ? { ...before, endpoints: endpointsAgain(sorted, home, before.endpoints, moved.services) }
+    : wholeOf(sorted, home, before)
+  const parts = Object.keys(next) as (keyof OwnCluster)[]
+  // Of the empty one, which all share, nothing is remembered.
+  const isSame = before !== emptyCluster && parts.every((part) => next[part] === before[part])
+  const result = isSame ? before : next
+  sortedAt.set(result, sorted)
+  return result
+}
+
+function wholeOf(sorted: Sorted, home: HomePlace, before: OwnCluster): OwnCluster {
+  return {
     services: sharedMap(sorted.services, before.services),
-    endpoints: allEndpoints(sorted, facts, before.endpoints),
+    endpoints: allEndpoints(sorted, home, before.endpoints, sortedAt.get(before)?.pods),
     pods: sharedMap(
       mapped(sorted.pods, ({ pod }) => pod),
       before.pods,
@@ -44,8 +60,25 @@ export function ownClusterOf(objects: readonly PlacedObject[], home: HomePlace, 
     peerAuthentications: sharedList(sorted.policies, before.peerAuthentications),
     gateways: sharedList(gatewaysOf(sorted, home), before.gateways ?? []),
   }
-  const parts = Object.keys(next) as (keyof OwnCluster)[]
-  return parts.every((part) => next[part] === before[part]) ? before : next
+}
+
+/** The objects that each value was last made from. */
+const sortedAt = new WeakMap<OwnCluster, Sorted>()
+
+/** The same objects but for EndpointSlices, and whose they are; undefined where any other kind was replaced. */
+function withSlices(
+  sorted: Sorted,
+  replaced: readonly Replaced[],
+): { readonly sorted: Sorted; readonly services: ReadonlySet<ServiceKey> } | undefined {
+  const slices = new Map(sorted.slices)
+  const services = new Set<ServiceKey>()
+  for (const { old, now } of replaced) {
+    const [was, is] = [old.object, now.object]
+    if (was.kind !== 'EndpointSlice' || is.kind !== 'EndpointSlice' || was.service !== is.service) return undefined
+    services.add(is.service)
+    slices.set(is.service, slices.get(is.service)?.map((slice) => (slice === was ? is : slice)) ?? [])
+  }
+  return { sorted: { ...sorted, slices }, services }
 }
 
 type Sorted = {
@@ -116,30 +149,44 @@ function gatewaysOf(sorted: Sorted, home: HomePlace): readonly OwnGateway[] {
 
 /** What each list of endpoints was made from: a service whose objects are the very same ones has the very same list. */
 const madeFrom = new WeakMap<readonly Endpoint[], readonly unknown[]>()
-/** The pods that were there when these endpoints were made. */
-const podsAt = new WeakMap<OwnCluster['endpoints'], ReadonlyMap<string, PodObject>>()
 
-function allEndpoints(
-  sorted: Sorted,
-  facts: EndpointFacts,
-  before: OwnCluster['endpoints'],
-): ReadonlyMap<ServiceKey, readonly Endpoint[]> {
-  const networks = JSON.stringify([facts.home, ...sorted.namespaceNetworks])
-  const oldPods = podsAt.get(before)
-  const samePods = oldPods !== undefined && isSameMap(sorted.pods, oldPods)
-  const all = mapped(sorted.services, ({ key, clusterIps: [clusterIp] }) => {
-    const slices = sorted.slices.get(key) ?? []
-    const old = before.get(key) ?? []
-    const inputs = [networks, clusterIp, ...slices]
-    if (samePods && isSameList(inputs, madeFrom.get(old))) return old
-    const found = endpointsOf(slices, { ...facts, ...(clusterIp ? { clusterIp } : {}) })
-    const shared = sharedEndpoints(found, old)
-    madeFrom.set(shared, inputs)
-    return shared
-  })
-  const result = isSameMap(all, before) ? before : all
-  podsAt.set(result, sorted.pods)
-  return result
+type Endpoints = OwnCluster['endpoints']
+
+/** Of each Service its endpoints; `pods` are those that the endpoints before were made with. */
+function allEndpoints(sorted: Sorted, home: HomePlace, before: Endpoints, pods: Sorted['pods'] | undefined): Endpoints {
+  const again = pods !== undefined && isSameMap(sorted.pods, pods)
+  const { of } = endpointsBy(sorted, home, before, again)
+  const found = mapped(sorted.services, of)
+  return isSameMap(found, before) ? before : found
+}
+
+/** The same where only slices of these services are others. */
+function endpointsAgain(sorted: Sorted, home: HomePlace, before: Endpoints, keys: Iterable<ServiceKey>): Endpoints {
+  const { of } = endpointsBy(sorted, home, before, true)
+  const next = new Map(before)
+  for (const key of keys) {
+    const service = sorted.services.get(key)
+    if (service) next.set(key, of(service))
+  }
+  return isSameMap(next, before) ? before : next
+}
+
+/** `again`: the pods are those with which the endpoints before were made. */
+function endpointsBy(sorted: Sorted, home: HomePlace, before: Endpoints, again: boolean) {
+  const { pods, namespaceNetworks } = sorted
+  const networks = JSON.stringify([home, ...namespaceNetworks])
+  return {
+    of: ({ key, clusterIps: [clusterIp] }: Service): readonly Endpoint[] => {
+      const slices = sorted.slices.get(key) ?? []
+      const old = before.get(key) ?? []
+      const inputs = [networks, clusterIp, ...slices]
+      if (again && isSameList(inputs, madeFrom.get(old))) return old
+      const found = endpointsOf(slices, { home, pods, namespaceNetworks, ...(clusterIp ? { clusterIp } : {}) })
+      const shared = sharedEndpoints(found, old)
+      madeFrom.set(shared, inputs)
+      return shared
+    },
+  }
 }
 
 const isSameList = (a: readonly unknown[], b: readonly unknown[] | undefined): boolean =>

@@ -50,8 +50,21 @@ export type Road = {
  * beside these (`partsOfRoad`).
  */
 export function callablesOf(view: View, memo: Memo): readonly Callable[] {
-  const { own, config, home } = view
-  const imports = config?.imports ?? new Map<ServiceKey, ImportedService>()
+  const { own, config, home, summaries } = view
+  const imports = config?.imports ?? noImports
+  const headless = memo.list('headless', [own.services], () => [...own.services.values()].filter((s) => s.headless))
+  const pods = memo.list('headless endpoints', [headless, own.endpoints], () =>
+    headless.map(({ key }) => own.endpoints.get(key)),
+  )
+  // All that is read of the view: what endpoints behind ordinary services do is none of it.
+  const inputs = [own.services, own.refused, own.exports, imports, pods, summaries.services, home.cluster]
+  return memo.keep('callables', inputs, () => callablesFrom(view, imports, memo))
+}
+
+const noImports: ReadonlyMap<ServiceKey, ImportedService> = new Map()
+
+function callablesFrom(view: View, imports: typeof noImports, memo: Memo): readonly Callable[] {
+  const { own, home } = view
   const keys = memo.list('keys', [own.services, imports], () =>
     [...new Set([...own.services.keys(), ...imports.keys()])].sort(compareText),
   )
@@ -65,7 +78,7 @@ export function callablesOf(view: View, memo: Memo): readonly Callable[] {
       callablesOfService(key, { service, imported, exported, cluster: home.cluster, podNames }),
     )
   })
-  return memo.list('callables', [all], () => all)
+  return memo.list('all callables', [all], () => all)
 }
 
 type Facts = {
