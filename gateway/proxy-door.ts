@@ -97,7 +97,10 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
       serving,
       methods: issuing.methods,
       authenticate: authenticator(home.trustDomain, verifyToken),
-      resourcesFor: (connected) => translator.resourcesFor(rooted(parts.view()), proxyOf(connected)),
+      resourcesFor: (connected) => {
+        const serve = translator.serving(proxyOf(connected))
+        return () => serve(rooted(parts.view()))
+      },
       log,
       onAcknowledged: ({ type, ms }) => parts.onAcknowledged(type, ms),
       onNack: ({ proxy, type, names, detail }) =>

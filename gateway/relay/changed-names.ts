@@ -7,6 +7,13 @@ const memo = new WeakMap<Resources, WeakMap<Resources, readonly string[]>>()
  * the same step.
  */
 export function changedNames(from: Resources, to: Resources): readonly string[] {
+  if (last?.from !== from || last.to !== to) last = { from, to, names: namesBetween(from, to) }
+  return last.names
+}
+
+let last: { readonly from: Resources; readonly to: Resources; readonly names: readonly string[] } | undefined
+
+function namesBetween(from: Resources, to: Resources): readonly string[] {
   const known = memo.get(from)?.get(to)
   if (known) return known
   const names: string[] = []

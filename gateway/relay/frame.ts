@@ -59,11 +59,13 @@ export function createFramer(boot: string): Framer {
     return { pieces: size <= smallBytes ? [Buffer.concat(all)] : all, size, nonce, serial }
   }
 
+  const serialOf = (nonce: string): number => Number(nonce.slice(boot.length + 1))
+
   return {
     frame: (response, after) => {
       const key = keyOf(response)
       const known = recent.get(key)
-      if (known && (after === undefined || known.serial > Number(after.slice(boot.length + 1)))) return known
+      if (known && (after === undefined || known.serial > serialOf(after))) return known
       const fresh = build(response)
       recentSize += fresh.size - (known?.size ?? 0)
       recent.delete(key)

@@ -28,8 +28,11 @@ export type NackReport = {
 export type Acknowledged = { readonly proxy: ConnectedProxy; readonly type: string; readonly ms: number }
 
 export type HubOptions = {
-  /** All that this proxy is to be served; undefined = not known yet, which is not the same as nothing. */
-  readonly resourcesFor: (proxy: ConnectedProxy) => ResourceSet | undefined
+  /**
+   * Opened once for each stream; gives, whenever it is asked, all that this proxy is to be served. Undefined = not known
+   * yet, which is not the same as nothing.
+   */
+  readonly resourcesFor: (proxy: ConnectedProxy) => () => ResourceSet | undefined
   readonly authenticate: (peer: Peer) => Promise<Identity>
   readonly log: Log
   readonly now?: () => number
@@ -68,6 +71,8 @@ export type Hub = {
   readonly left: (proxy: ConnectedProxy) => void
   readonly onEvent: (event: StreamEvent, proxy: ConnectedProxy) => void
   readonly onSent: (type: string, resources: number, bytes: number) => void
+  /** Bytes of all responses so far. */
+  readonly sentBytes: () => number
   readonly onUnknownType: (type: string, proxy: ConnectedProxy) => void
   readonly problemOf: (error: unknown, peer: Peer) => Problem
   readonly drop: (peer: string) => void
@@ -88,15 +93,20 @@ export function createHub(
   const streams = new Set<AdsStream>()
   const admit = admission(given.limits, now)
   const unknownTypes = new Set<string>()
+  let sentBytes = 0
   const zero = () => Object.fromEntries(Object.values(typeUrls).map((type) => [type, 0]))
   const counts = { pushes: zero(), resources: zero(), bytes: zero(), acks: 0, nacks: 0, refusedStreams: noRefusals() }
 
   const resourcesFor: Hub['resourcesFor'] = (proxy) => {
-    try {
-      return options.resourcesFor(proxy)
-    } catch (error) {
-      log.warn({ proxy: proxy.id, err: error }, 'no resources for a proxy: it keeps what it has')
-      return undefined
+    let newest: (() => ResourceSet | undefined) | undefined
+    return () => {
+      try {
+        newest ??= options.resourcesFor(proxy)
+        return newest()
+      } catch (error) {
+        log.warn({ proxy: proxy.id, err: error }, 'no resources for a proxy: it keeps what it has')
+        return undefined
+      }
     }
   }
 
@@ -138,7 +148,9 @@ export function createHub(
     admit: admit.take,
     left: admit.left,
     onEvent,
+    sentBytes: () => sentBytes,
     onSent: (type, resources, bytes) => {
+      sentBytes += bytes
       counts.pushes[type] = (counts.pushes[type] ?? 0) + 1
       counts.resources[type] = (counts.resources[type] ?? 0) + resources
       counts.bytes[type] = (counts.bytes[type] ?? 0) + bytes

@@ -127,10 +127,11 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
 }
 
 /**
- * For so long streams are brought up to date before anything else gets the processor. What is written leaves when the
- * slice ends, and only then are answers read: to take them up in between would keep those waiting who have not been told.
+ * Streams are brought up to date for so long, or until so much is to be written, before anything else gets the processor.
+ * What is written leaves when the slice ends, and only then are answers read: to take them up in between would keep
+ * those waiting who have not been told. Large responses travel in parts, which need the processor in between.
  */
-const sliceMs = 25
+const slice = { ms: 40, bytes: 4 << 20 } as const
 
 /** Rounds over all streams: one at a time, and one more after it when anything changed meanwhile. */
 function pushRounds(hub: Hub) {
@@ -140,12 +141,12 @@ function pushRounds(hub: Hub) {
     while (dueSince !== undefined) {
       const since = dueSince
       dueSince = undefined
-      let began = performance.now()
+      let began = { at: performance.now(), bytes: hub.sentBytes() }
       for (const stream of [...hub.streams]) {
         stream.refresh(since)
-        if (performance.now() - began < sliceMs) continue
+        if (performance.now() - began.at < slice.ms && hub.sentBytes() - began.bytes < slice.bytes) continue
         await setImmediate()
-        began = performance.now()
+        began = { at: performance.now(), bytes: hub.sentBytes() }
       }
       hub.quarantine.keepOnly((type, name, version) => stillServed(hub, type, name, version))
     }

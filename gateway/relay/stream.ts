@@ -1,11 +1,13 @@
 import type { GrpcCall } from '#gateway/grpc/call.ts'
 import { type Hub, identityText } from '#gateway/relay/hub.ts'
-import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
+import { isDue, nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type ConnectedProxy, type Identity, proxyFrom } from '#gateway/relay/node.ts'
 import { type Peer, peerOf } from '#gateway/relay/peer.ts'
 import { type IncomingRequest, parseRequest } from '#gateway/relay/request.ts'
 import { isServed, type Mode, onRequest, onTarget, openStream, type StreamState } from '#gateway/relay/stream-state.ts'
+import type { WriteAccount } from '#gateway/relay/write-budget.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import type { ResourceSet } from '#mesh/model/resource.ts'
 
 /** One open stream, as the server sees it. */
 export type AdsStream = {
@@ -32,9 +34,9 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   const connectedAt = hub.now()
   const peer = peerOf(call.caller, new Date(connectedAt))
   let proxy: ConnectedProxy | undefined
-  /** Whose write budget this stream draws on. */
-  let drawer = ''
+  let account: WriteAccount | undefined
   let state: StreamState | undefined
+  let newest: () => ResourceSet | undefined = () => undefined
   let writingSince: number | undefined
   let onTheWay = 0
   let requests = 0
@@ -54,20 +56,21 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     if (closed) return
     closed = true
     sent()
+    account?.close()
     if (proxy) hub.left(proxy)
     hub.streams.delete(stream)
   }
 
   const sent = () => {
-    if (onTheWay > 0) hub.budget.gone(drawer, onTheWay)
+    if (onTheWay > 0) account?.gone(onTheWay)
     onTheWay = 0
     writingSince = undefined
   }
 
   const pump = () => {
-    if (closed || !proxy || !state || writingSince !== undefined) return
+    if (closed || !state || !account || writingSince !== undefined) return
     if (refusals > hub.limits.nacksPerSecond) return
-    if (!hub.budget.mayWrite(drawer, pump)) return
+    if (!isDue(state) || !account.mayWrite(pump)) return
     const plan = nextResponse(state, hub.now())
     if (!plan) return
     const { type, lastNonce } = plan.subscription
@@ -77,7 +80,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     hub.onSent(type, plan.resources.length, frame.size)
     writingSince = now
     onTheWay = frame.size
-    hub.budget.written(drawer, onTheWay)
+    account.written(onTheWay)
     call.write(frame.pieces, () => {
       sent()
       pump()
@@ -86,7 +89,7 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
 
   const refresh = (changedAt: number) => {
     if (!proxy || !state) return
-    const target = hub.resourcesFor(proxy)
+    const target = newest()
     if (target) onTarget(state, target, changedAt)
     pump()
   }
@@ -100,9 +103,10 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
       const named = proxyFrom(request.node, identity, hub.limits.metadataBytes)
       hub.admit(named)
       proxy = named
-      drawer = identityText(identity)
+      account = hub.budget.open(identityText(identity))
       state = openStream(mode, hub.limits, hub.judgeFor(proxy))
-      const target = hub.resourcesFor(proxy)
+      newest = hub.resourcesFor(proxy)
+      const target = newest()
       if (target) onTarget(state, target, hub.now())
     }
     if (!isServed(request.type)) return hub.onUnknownType(request.type, proxy)

@@ -7,13 +7,25 @@ test('one identity waits when its clients hold too much, others do not', () => {
   const resume = () => {
     resumed += 1
   }
-  budget.written('web', 60)
-  expect(budget.mayWrite('web', resume)).toBe(true)
-  budget.written('web', 60)
-  expect(budget.mayWrite('web', resume)).toBe(false)
-  expect(budget.mayWrite('web', resume)).toBe(false)
-  expect(budget.mayWrite('api', resume)).toBe(true)
-  budget.gone('web', 60)
+  const [web, again, api] = ['web', 'web', 'api'].map(budget.open)
+  web?.written(60)
+  expect(web?.mayWrite(resume)).toBe(true)
+  again?.written(60)
+  expect(web?.mayWrite(resume)).toBe(false)
+  expect(again?.mayWrite(resume)).toBe(false)
+  expect(api?.mayWrite(resume)).toBe(true)
+  web?.gone(60)
   expect(resumed).toBe(1)
-  expect(budget.mayWrite('web', resume)).toBe(true)
+  expect(again?.mayWrite(resume)).toBe(true)
+})
+
+test('an account lives as long as one of its streams', () => {
+  const budget = createWriteBudget(100)
+  const [first, second] = ['web', 'web'].map(budget.open)
+  first?.written(200)
+  second?.close()
+  expect(budget.open('web').mayWrite(() => undefined)).toBe(false)
+  first?.gone(200)
+  for (const stream of [first, second]) stream?.close()
+  expect(budget.open('web').mayWrite(() => undefined)).toBe(true)
 })

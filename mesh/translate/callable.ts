@@ -5,6 +5,7 @@ import type { Service, ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { compareText } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
+import { headlessPods } from '#mesh/translate/own-pods.ts'
 import { ownPodsByName, type PodNames, partsOfRoad, podNamesFor } from '#mesh/translate/parts.ts'
 
 /**
@@ -52,11 +53,8 @@ export type Road = {
 export function callablesOf(view: View, memo: Memo): readonly Callable[] {
   const { own, config, home, summaries } = view
   const imports = config?.imports ?? noImports
-  const headless = memo.list('headless', [own.services], () => [...own.services.values()].filter((s) => s.headless))
-  const pods = memo.list('headless endpoints', [headless, own.endpoints], () =>
-    headless.map(({ key }) => own.endpoints.get(key)),
-  )
-  // All that is read of the view: what endpoints behind ordinary services do is none of it.
+  // All that is read of the view: what happens behind ordinary services is none of it.
+  const pods = headlessPods(view, memo)
   const inputs = [own.services, own.refused, own.exports, imports, pods, summaries.services, home.cluster]
   return memo.keep('callables', inputs, () => callablesFrom(view, imports, memo))
 }

@@ -30,9 +30,11 @@ export type InboundShape = Omit<InboundPort, 'admitted'>
 export const behindPods = (view: View, memo: Memo): Behind =>
   memo.keep<Behind>('pods', [view.own.endpoints], (before) => byPod(view.own.endpoints, before))
 
-/** The services behind which a proxy's own pod stands, by key. */
-export function membersOf(proxy: MeshProxy, { pods }: Behind): readonly Member[] {
-  const named = pods.get(`${proxy.namespace}/${proxy.pod}`)
+export const podPlaceOf = ({ namespace, pod }: MeshProxy): string => `${namespace}/${pod}`
+
+/** The services behind which a proxy's own pod stands, by key; `place` is its `podPlaceOf`. */
+export function membersOf(proxy: MeshProxy, place: string, { pods }: Behind): readonly Member[] {
+  const named = pods.get(place)
   return named ?? proxy.ips.map((ip) => pods.get(`ip ${ip}`)).find((found) => found !== undefined) ?? nowhere
 }
 

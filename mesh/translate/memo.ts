@@ -26,6 +26,8 @@ export type Memo = {
   list<T>(key: string, inputs: readonly unknown[], build: () => readonly T[]): readonly T[]
   /** Forgets what was not asked for since the last but one call: services that are gone, proxies that left. */
   sweep(): void
+  /** How often it was swept: who keeps a value by himself asks for it anew after each time. */
+  sweeps(): number
 }
 
 type Row = { readonly inputs: readonly unknown[]; readonly value: unknown; readonly parts: readonly Entry[] }
@@ -131,6 +133,7 @@ export function createMemo(): Memo {
       for (const [key, entry] of entries) if (entry.used < round - 1) entries.delete(key)
       round += 1
     },
+    sweeps: () => round,
   }
 }
 

@@ -4,6 +4,7 @@ import type { MutualTlsMode } from '#mesh/model/pod.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { compareText, isAddress } from '#mesh/translate/encode.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
 import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
 
 /** One pod of the own cluster behind one service port. */
@@ -26,6 +27,12 @@ export function ownPodsOf(view: View, key: ServiceKey, port: ServicePort): reado
       return [{ endpoint, port: number, meshed }]
     })
     .toSorted((a, b) => compareText(a.endpoint.address, b.endpoint.address) || a.port - b.port)
+}
+
+/** The endpoints of the own headless Services: the same list as long as they are the same. */
+export function headlessPods({ own }: View, memo: Memo): readonly (readonly Endpoint[] | undefined)[] {
+  const headless = memo.list('headless', [own.services], () => [...own.services.values()].filter((s) => s.headless))
+  return memo.list('headless pods', [headless, own.endpoints], () => headless.map(({ key }) => own.endpoints.get(key)))
 }
 
 /** What `ownPodsOf` reads beside the service itself: to be among the inputs of whatever is kept of it. */

@@ -17,7 +17,7 @@ import { inboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { tlsInspector } from '#mesh/translate/inbound.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { localOriginOnly, noLimits } from '#mesh/translate/outbound-clusters.ts'
-import { type OwnPod, ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
+import { headlessPods, type OwnPod, ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { emptyMap, named } from '#mesh/translate/resource-maps.ts'
 import { idExactly, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
@@ -27,23 +27,29 @@ type Chain = Fields<typeof FilterChainSchema>
 
 /** What an east-west gateway is served. */
 export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
-  const open = openPortsOf(view)
+  const { home, own, config } = view
+  const pods = headlessPods(view, memo)
+  const open = memo.keep('open ports', [own.services, own.exports, config?.exports, pods, home.cluster], () =>
+    openPortsOf(view),
+  )
   const bind = gatewayBindOf(view, proxy)
-  const { home } = view
   const listener = memo.resource(
     `gateway ${bind.address} ${bind.port}`,
     [open.map((port) => port.sni).join(), home.cluster, home.mesh],
     () => gatewayListener(view, open, bind),
   )
-  const leading = open.filter((port) => port.leadsTo === undefined)
-  const clusters = leading.map((port) =>
-    memo.resource(`gateway cluster ${port.sni}`, [port.key], () => gatewayCluster(port)),
-  )
-  const endpoints = leading.map((port) =>
-    memo.resource(`gateway endpoints ${port.sni}`, [port.port, ...ownPodInputs(view, port.key)], () =>
-      assignmentAtGateway(port.sni, port.key, podsBehind(view, port)),
-    ),
-  )
+  const leading = memo.keep('leading ports', [open], () => open.filter((port) => port.leadsTo === undefined))
+  const clusters = memo.each('gateway clusters', leading, {
+    inputs: () => [],
+    build: (port) => memo.resource(`gateway cluster ${port.sni}`, [port.key], () => gatewayCluster(port)),
+  })
+  const endpoints = memo.each('gateway endpoints', leading, {
+    inputs: (port) => ownPodInputs(view, port.key),
+    build: (port) =>
+      memo.resource(`gateway endpoints ${port.sni}`, [port.port, ...ownPodInputs(view, port.key)], () =>
+        assignmentAtGateway(port.sni, port.key, podsBehind(view, port)),
+      ),
+  })
   return {
     [typeUrls.cluster]: named(memo, 'gateway clusters', clusters),
     [typeUrls.endpoint]: named(memo, 'gateway endpoints', endpoints),

@@ -4,7 +4,7 @@ import { isHttp } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { type Callable, callablesOf } from '#mesh/translate/callable.ts'
 import { assignmentOf, placesOf } from '#mesh/translate/endpoints.ts'
-import { type Behind, behindPods, type Member, membersOf } from '#mesh/translate/inbound-ports.ts'
+import { type Behind, behindPods, type Member, membersOf, podPlaceOf } from '#mesh/translate/inbound-ports.ts'
 import { type InboundTrust, inboundSet, inboundShared, inboundTrust } from '#mesh/translate/inbound-set.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { viewOfPod } from '#mesh/translate/one-pod.ts'
@@ -24,13 +24,28 @@ import { rootsName } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
-/** What a sidecar is served: all that its cluster may call, and what is called in its own pod. */
-export function sidecarSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
-  const kind = `${proxy.namespace} ${proxy.plain?.outbound ?? proxy.interception}`
-  const { alike, behind, endpoints } = memo.keep(`sidecars ${kind}`, [view], () => sharedBy(view, proxy, kind, memo))
-  const members = membersOf(proxy, behind)
-  const own = memo.keepFor(proxy, [alike, members], () => ownSet(view, proxy, { alike, members, memo }))
-  return memo.keepFor(own, [endpoints], () => ({ ...own, [typeUrls.endpoint]: endpoints }))
+/**
+ * What a sidecar is served: all that its cluster may call, and what is called in its own pod. A view that changed nothing
+ * but endpoints costs a proxy next to nothing: there may be a thousand of them.
+ */
+export function sidecar(proxy: MeshProxy, memo: Memo): (view: View) => ResourceSet {
+  const kind = `sidecars ${proxy.namespace} ${proxy.plain?.outbound ?? proxy.interception}`
+  const place = podPlaceOf(proxy)
+  let own:
+    | { readonly set: OwnSet; readonly alike: Alike; readonly members: readonly Member[]; readonly swept: number }
+    | undefined
+  let all: ResourceSet | undefined
+  return (view) => {
+    const { alike, behind, endpoints } = memo.keep(kind, [view], () => sharedBy(view, proxy, kind, memo))
+    const members = membersOf(proxy, place, behind)
+    if (own?.alike !== alike || own?.members !== members || own?.swept !== memo.sweeps()) {
+      const set = memo.keepFor(proxy, [alike, members], () => ownSet(view, proxy, { alike, members, memo }))
+      own = { set, alike, members, swept: memo.sweeps() }
+      all = undefined
+    }
+    if (all?.[typeUrls.endpoint] !== endpoints) all = { ...own.set, [typeUrls.endpoint]: endpoints }
+    return all
+  }
 }
 
 /** What all sidecars of one kind share. `alike` stays the same object until something else than endpoints changes. */
@@ -80,11 +95,13 @@ function sharedBy(view: View, proxy: MeshProxy, kind: string, memo: Memo): Share
   return { alike, behind, endpoints }
 }
 
+type OwnSet = Omit<ResourceSet, typeof typeUrls.endpoint>
+
 function ownSet(
   view: View,
   proxy: MeshProxy,
   { alike, members, memo }: { readonly alike: Alike; readonly members: readonly Member[]; readonly memo: Memo },
-) {
+): OwnSet {
   const unknown: Unknown = proxy.plain ? 'refuse' : 'pass'
   const { clusters, listeners, routes, secrets, trust } = alike
   const inbound = inboundSet(view, proxy, { members, trust, memo })

@@ -3,28 +3,42 @@ import type { ResourceSet } from '#mesh/model/resource.ts'
 import type { View } from '#mesh/model/view.ts'
 import { createMemo } from '#mesh/translate/memo.ts'
 import { routerSet } from '#mesh/translate/router.ts'
-import { sidecarSet } from '#mesh/translate/sidecar.ts'
+import { sidecar } from '#mesh/translate/sidecar.ts'
 
 export type Translator = {
   /**
-   * All that one proxy is to be served. Pure in its answer: equal views and proxies give equal bytes, whatever the order
-   * of their parts. What it remembers only saves work: unchanged inputs give the same objects, for every proxy, and
-   * proxies that need the same resources of a type get the same map of them.
+   * All that one proxy is to be served of a view. Pure in its answer: equal views and proxies give equal bytes, whatever
+   * the order of their parts. What it remembers only saves work: unchanged inputs give the same objects, for every proxy,
+   * and proxies that need the same resources of a type get the same map of them.
    */
+  readonly serving: (proxy: MeshProxy) => (view: View) => ResourceSet
+  /** The same for once. */
   readonly resourcesFor: (view: View, proxy: MeshProxy) => ResourceSet
 }
 
-/** A translator for the proxies of one cluster. It holds what it gave for the last two views. */
+/** What was asked for by none of so many views is forgotten: a change of endpoints looks at little, so most of it rests. */
+const viewsPerSweep = 64
+
+/** A translator for the proxies of one cluster. It holds what it gave for the last views. */
 export function createTranslator(): Translator {
   const memo = createMemo()
   let last: View | undefined
+  let views = 0
+  const serving: Translator['serving'] = (proxy) => {
+    const set = proxy.kind === 'router' ? (view: View) => routerSet(view, proxy, memo) : sidecar(proxy, memo)
+    return (view) => {
+      if (view !== last && ++views % viewsPerSweep === 0) memo.sweep()
+      last = view
+      return set(view)
+    }
+  }
+  const known = new WeakMap<MeshProxy, (view: View) => ResourceSet>()
   return {
-    resourcesFor(view, proxy) {
-      if (view !== last) {
-        memo.sweep()
-        last = view
-      }
-      return proxy.kind === 'router' ? routerSet(view, proxy, memo) : sidecarSet(view, proxy, memo)
+    serving,
+    resourcesFor: (view, proxy) => {
+      const serve = known.get(proxy) ?? serving(proxy)
+      known.set(proxy, serve)
+      return serve(view)
     },
   }
 }

@@ -31,7 +31,10 @@ export async function measurePushes(scale: Scale): Promise<Pushes> {
     undefined,
     {},
     {
-      resourcesFor: (connected) => translator.resourcesFor(view, parseProxy(connected, connected.identity)),
+      resourcesFor: (connected) => {
+        const serve = translator.serving(parseProxy(connected, connected.identity))
+        return () => serve(view)
+      },
     },
   )
   const holder = await workload(pki, 'shop', 'web')

@@ -198,8 +198,10 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
       [typeUrls.cluster]: new Map(many(count)[typeUrls.cluster]).set('c1', clusterOf('c1', seconds)),
     })
     const all = { first: next('1s'), late: next('1s') }
-    const resourcesFor = ({ identity }: { identity: { serviceAccount: string } }) =>
-      identity.serviceAccount === 'db' ? all.late : all.first
+    const resourcesFor =
+      ({ identity }: { identity: { serviceAccount: string } }) =>
+      () =>
+        identity.serviceAccount === 'db' ? all.late : all.first
     const { server } = await start({}, {}, { resourcesFor })
     const bytesOf = (seconds: string) => Buffer.from(clusterOf('c1', seconds).bytes)
     const refuses = (type: string, name: string, bytes: Uint8Array) =>

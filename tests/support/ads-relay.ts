@@ -35,7 +35,7 @@ export async function startAdsRelay(
   const server = await serveAds({
     listen: [{ host: '127.0.0.1', port: 0 }],
     serving: serving(pki),
-    resourcesFor: () => current,
+    resourcesFor: () => () => current,
     authenticate: async ({ certificateUris, bearerToken }) => {
       const uri = bearerToken ?? (certificateUris.length === 1 ? certificateUris[0] : undefined)
       const match = /^spiffe:\/\/([^/]+)\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(uri ?? '')

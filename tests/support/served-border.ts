@@ -130,10 +130,13 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     undefined,
     {},
     {
-      resourcesFor: (proxy): ResourceSet | undefined => {
+      resourcesFor: (proxy) => {
         const home = proxy.identity.trustDomain as keyof typeof translators
-        const view = views[home]
-        return view && translators[home].resourcesFor(view, parseProxy(proxy, proxy.identity))
+        const serve = translators[home].serving(parseProxy(proxy, proxy.identity))
+        return (): ResourceSet | undefined => {
+          const view = views[home]
+          return view && serve(view)
+        }
       },
     },
   )

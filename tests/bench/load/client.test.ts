@@ -24,7 +24,10 @@ test.each(['delta', 'sotw'] as const)(
       undefined,
       {},
       {
-        resourcesFor: (connected) => translator.resourcesFor(view, parseProxy(connected, connected.identity)),
+        resourcesFor: (connected) => {
+          const serve = translator.serving(parseProxy(connected, connected.identity))
+          return () => serve(view)
+        },
       },
     )
     const holder = await workload(pki, 'shop', 'web')
