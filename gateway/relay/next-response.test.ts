@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type Mode, onRequest, onTarget, openStream } from '#gateway/relay/stream-state.ts'
@@ -218,4 +219,55 @@ test('unsubscribing everything and asking again answers again', () => {
   answer(cluster)
   ask(cluster, ['*'])
   expect(send()).toBe('a=1')
+})
+
+describe('a stream at rest', () => {
+  const types = [cluster, endpoint, listener, route, secret]
+  const versions = fc.array(fc.nat(2), { minLength: 3, maxLength: 3 })
+  const one = fc.tuple(fc.constantFrom(...types), versions).map(([type, all]) => ({
+    [type]: new Map(all.flatMap((v, name) => (v === 0 ? [] : [[`${name}`, resource(type, `${name}`, `${v}`)]]))),
+  }))
+  const target = fc.array(one, { minLength: 1, maxLength: 2 }).map((parts) => ({ change: Object.assign({}, ...parts) }))
+  const answer = fc.record({ type: fc.constantFrom(...types), error: fc.constantFrom(undefined, undefined, 'no') })
+  const steps = fc.array(fc.oneof(target, answer, fc.constant('all answer' as const)), { maxLength: 30 })
+
+  test.each(['delta', 'sotw'] as const)('%s: is told the same as one of which nobody knows that it rests', (mode) => {
+    let rested = 0
+    const hear = (
+      script: readonly (typeof steps extends fc.Arbitrary<(infer S)[]> ? S : never)[],
+      mayRest: boolean,
+    ) => {
+      const stream = open(mode, setOf())
+      const heard: (string | undefined)[] = []
+      const sendAll = () => {
+        for (let said = stream.send(); said !== undefined; said = stream.send()) heard.push(said)
+      }
+      for (const type of types) stream.ask(type, type === cluster || type === listener ? [] : ['0', '1', '2'])
+      sendAll()
+      let now: ResourceSet = {}
+      for (const step of script) {
+        if (step === 'all answer')
+          for (let round = 0; round < 4; round++) {
+            for (const type of types) stream.answer(type)
+            sendAll()
+          }
+        else if ('change' in step) {
+          now = { ...now, ...step.change }
+          rested += Number(mayRest && stream.state.atRest)
+          if (!mayRest) stream.state.atRest = false
+          onTarget(stream.state, now, 0)
+        } else stream.answer(step.type, step.error)
+        sendAll()
+        heard.push('-')
+      }
+      return heard
+    }
+    fc.assert(
+      fc.property(steps, (script) => {
+        expect(hear(script, true)).toEqual(hear(script, false))
+      }),
+      { numRuns: 300 },
+    )
+    expect(rested).toBeGreaterThan(100)
+  })
 })

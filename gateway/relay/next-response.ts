@@ -32,6 +32,11 @@ const wholeTypes: ReadonlySet<string> = new Set([typeUrls.cluster, typeUrls.list
  */
 export function nextResponse(stream: StreamState, now: number): Plan | undefined {
   if (!stream.target) return undefined
+  const only = stream.onlyChanged
+  stream.onlyChanged = undefined
+  // By far the most frequent case of a busy relay: nothing of any other type can be due or in the way.
+  if (only) return alone(stream, only)
+  if (!look(stream)) return undefined
   const of = (type: string) => stream.subscriptions.get(type)
   const busy = (s: Subscription | undefined) => s?.outstanding !== undefined && !isOverdue(stream, s, now)
   for (const s of stream.subscriptions.values()) if (s.changedAt !== undefined && isOverdue(stream, s, now)) abandon(s)
@@ -58,9 +63,20 @@ export function nextResponse(stream: StreamState, now: number): Plan | undefined
   return planFor(stream, endpoints, 'remove') ?? planFor(stream, clusters, 'remove')
 }
 
-/** Something may have to be said: false for almost every stream that is asked, and cheaper than `nextResponse`. */
-export function isDue({ subscriptions }: StreamState): boolean {
-  for (const s of subscriptions.values()) if (mayDiffer(s)) return true
+/** The next response where nothing of any other type is due or on its way. */
+const alone = (stream: StreamState, s: Subscription): Plan | undefined =>
+  isAddedFirst(s.type) ? (planFor(stream, s, 'add') ?? planFor(stream, s, 'remove')) : planFor(stream, s, 'both')
+
+const isAddedFirst = (type: string): boolean => type === typeUrls.cluster || type === typeUrls.endpoint
+
+/** Whether something may have to be said. Where nothing is, and nothing awaited, the stream is at rest. */
+function look(stream: StreamState): boolean {
+  let isAwaiting = false
+  for (const s of stream.subscriptions.values()) {
+    if (mayDiffer(s)) return true
+    isAwaiting ||= s.outstanding !== undefined
+  }
+  stream.atRest = !isAwaiting
   return false
 }
 

@@ -43,6 +43,10 @@ export type StreamState = {
   target: ResourceSet | undefined
   /** Clusters that were replaced before the client said anything about endpoints. */
   readonly replaced: Set<string>
+  /** True where nothing is due and no answer awaited, as far as was looked since the last request. */
+  atRest: boolean
+  /** Set when a stream at rest got a new target that differs for this subscription alone. */
+  onlyChanged: Subscription | undefined
 }
 
 export const openStream = (mode: Mode, limits: StreamLimits, judge: Judge): StreamState => ({
@@ -52,23 +56,34 @@ export const openStream = (mode: Mode, limits: StreamLimits, judge: Judge): Stre
   subscriptions: new Map(),
   target: undefined,
   replaced: new Set(),
+  atRest: false,
+  onlyChanged: undefined,
 })
 
 const nothing: Resources = new Map()
 /** A client that names nothing wants all of these. */
 const wildcardTypes: ReadonlySet<string> = new Set([typeUrls.cluster, typeUrls.listener])
-const servedTypes: ReadonlySet<string> = new Set(Object.values(typeUrls))
+const served: readonly TypeUrl[] = Object.values(typeUrls)
+const servedTypes: ReadonlySet<string> = new Set(served)
 
 export const isServed = (type: string): type is TypeUrl => servedTypes.has(type)
 
 /** The newest resources for this client; `at` dates the change. */
 export function onTarget(stream: StreamState, target: ResourceSet, at: number): void {
-  if (target === stream.target) return
+  const before = stream.target
+  if (target === before) return
   stream.target = target
-  for (const s of stream.subscriptions.values()) {
-    const next = resourcesOf(target, s.type)
-    if (next !== s.base) sub.rebase(s, next, changedNames(s.base, next), at)
+  let changed = 0
+  for (const type of served) {
+    if (before && before[type] === target[type]) continue
+    const s = stream.subscriptions.get(type)
+    const next = target[type] ?? nothing
+    if (!s || next === s.base) continue
+    sub.rebase(s, next, changedNames(s.base, next), at)
+    changed += 1
+    stream.onlyChanged = changed === 1 && stream.atRest ? s : undefined
   }
+  if (changed > 0) stream.atRest = false
 }
 
 const resourcesOf = (target: ResourceSet | undefined, type: string): Resources =>
@@ -82,6 +97,8 @@ const resourcesOf = (target: ResourceSet | undefined, type: string): Resources =
  * protocol, what istiod's clients were seen to send.
  */
 export function onRequest(stream: StreamState, request: AdsRequest, now: number): readonly StreamEvent[] | 'too-many' {
+  stream.atRest = false
+  stream.onlyChanged = undefined
   const known = stream.subscriptions.get(request.type)
   if (stream.mode === 'sotw' && known && request.nonce !== '' && request.nonce !== known.lastNonce) return []
   const events = known?.outstanding?.nonce === request.nonce ? verdict(stream, known, request, now) : []

@@ -1,13 +1,13 @@
 import type { GrpcCall } from '#gateway/grpc/call.ts'
 import { type Hub, identityText } from '#gateway/relay/hub.ts'
-import { isDue, nextResponse, onSent } from '#gateway/relay/next-response.ts'
+import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type ConnectedProxy, type Identity, proxyFrom } from '#gateway/relay/node.ts'
 import { type Peer, peerOf } from '#gateway/relay/peer.ts'
 import { type IncomingRequest, parseRequest } from '#gateway/relay/request.ts'
 import { isServed, type Mode, onRequest, onTarget, openStream, type StreamState } from '#gateway/relay/stream-state.ts'
 import type { WriteAccount } from '#gateway/relay/write-budget.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import type { ResourceSet } from '#mesh/model/resource.ts'
+import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
 
 /** One open stream, as the server sees it. */
 export type AdsStream = {
@@ -39,6 +39,8 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   let newest: () => ResourceSet | undefined = () => undefined
   let writingSince: number | undefined
   let onTheWay = 0
+  /** Something may be left to say once what is being written has left. */
+  let again = false
   let requests = 0
   let refusals = 0
   let heardAt = connectedAt
@@ -68,9 +70,11 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
   }
 
   const pump = () => {
+    if (writingSince !== undefined) again = true
     if (closed || !state || !account || writingSince !== undefined) return
     if (refusals > hub.limits.nacksPerSecond) return
-    if (!isDue(state) || !account.mayWrite(pump)) return
+    if (!account.mayWrite(pump)) return
+    const only = state.onlyChanged
     const plan = nextResponse(state, hub.now())
     if (!plan) return
     const { type, lastNonce } = plan.subscription
@@ -81,10 +85,14 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     writingSince = now
     onTheWay = frame.size
     account.written(onTheWay)
-    call.write(frame.pieces, () => {
-      sent()
-      pump()
-    })
+    // Endpoints that alone differed are followed by nothing; new clusters are, by theirs.
+    again = only?.type !== typeUrls.endpoint || only.own.size > 0
+    call.write(frame.pieces, taken)
+  }
+
+  const taken = () => {
+    sent()
+    if (again) pump()
   }
 
   const refresh = (changedAt: number) => {
@@ -128,6 +136,11 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     state: () => state,
     refresh,
     tick: (now) => {
+      if (state?.atRest && requests <= hub.limits.requestsPerSecond) {
+        requests = 0
+        refusals = 0
+        return
+      }
       if (requests > hub.limits.requestsPerSecond) call.resume()
       requests = 0
       refusals = 0
