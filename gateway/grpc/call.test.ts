@@ -19,7 +19,7 @@ function heldStream() {
     removeAllListeners: () => undefined,
     resume: () => undefined,
   })
-  const caller = { address: '127.0.0.1:1', certificate: undefined, values: () => [] }
+  const caller = { address: '127.0.0.1:1', certificate: () => undefined, values: () => [] }
   return { written, call: grpcCall(stream as unknown as ServerHttp2Stream, caller, 100) }
 }
 

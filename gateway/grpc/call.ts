@@ -7,8 +7,11 @@ import { type Problem, problemKinds } from '#mesh/model/problem.ts'
 export type Caller = {
   /** `host:port` of the far end. */
   readonly address: string
-  /** The client's certificate where TLS verified it; whether it is still in its time is for the reader to look at. */
-  readonly certificate: PeerCertificate | undefined
+  /**
+   * The client's certificate where TLS verified it; whether it is still in its time is for the reader to look at. Read
+   * from the connection whenever it is asked for: nobody should keep 4 kB for each call.
+   */
+  readonly certificate: () => PeerCertificate | undefined
   /** All values of a header, by lower-case name. */
   readonly values: (name: string) => readonly string[]
 }
@@ -123,10 +126,12 @@ const statusOf = (problem: Problem | undefined) =>
 /** The caller behind a stream: the headers as they came, each value by itself. */
 export function callerOf(stream: ServerHttp2Stream, rawHeaders: readonly string[], address: string): Caller {
   const socket = stream.session?.socket as TLSSocket | undefined
-  const certificate = socket?.authorized ? socket.getPeerCertificate() : undefined
   return {
     address,
-    certificate: certificate?.raw === undefined ? undefined : certificate,
+    certificate: () => {
+      const certificate = socket?.authorized ? socket.getPeerCertificate() : undefined
+      return certificate?.raw === undefined ? undefined : certificate
+    },
     values: (name) => rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name),
   }
 }

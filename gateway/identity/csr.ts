@@ -123,7 +123,7 @@ async function callerOf(
     const { namespace, serviceAccount, pod } = await parts.verifyToken(token)
     return { holder: { namespace, serviceAccount }, bucket: `pod ${pod.uid}`, facts: { pod: pod.name } }
   }
-  const peer = from.certificate?.raw
+  const peer = from.certificate()?.raw
   if (!peer) throw unknown('neither a token nor a client certificate')
   const { namespace, serviceAccount } = parts.issuer.peerOf(peer)
   return {

@@ -45,18 +45,17 @@ export function createFramer(boot: string): Framer {
   const build = (response: Response): Frame & { readonly serial: number } => {
     serial += 1
     const nonce = `${boot}.${serial}`
-    const message = [
+    const resources = response.resources.flatMap((r) => piecesOf(r, response.mode))
+    const rest = kept([
       stringField(1, nonce), // version_info and system_version_info: clients only compare it
-      ...response.resources.flatMap((r) => piecesOf(r, response.mode)),
       stringField(4, response.type),
       stringField(5, nonce),
       ...(response.mode === 'delta' ? response.removed.map((name) => stringField(6, name)) : []),
-    ]
-    const length = message.reduce((sum, piece) => sum + piece.length, 0)
-    const head = frameHead(length)
-    const size = head.length + length
-    const all = [head, ...message]
-    return { pieces: size <= smallBytes ? [Buffer.concat(all)] : all, size, nonce, serial }
+    ])
+    const length = sizeOf(resources) + rest.length
+    const all = [kept([frameHead(length)]), ...resources, rest]
+    const size = sizeOf(all)
+    return { pieces: size <= smallBytes ? [kept(all)] : all, size, nonce, serial }
   }
 
   const serialOf = (nonce: string): number => Number(nonce.slice(boot.length + 1))
@@ -99,7 +98,7 @@ function encodingOf(resource: XdsResource): Encoded {
 
 function piecesOf(resource: XdsResource, mode: Mode): readonly [head: Buffer, body: Buffer] {
   const encoded = encodingOf(resource)
-  encoded[mode] ??= mode === 'sotw' ? headOfAny(resource) : headOfNamed(resource)
+  encoded[mode] ??= kept(mode === 'sotw' ? [headOfAny(resource)] : [headOfNamed(resource)])
   return [encoded[mode], encoded.body]
 }
 
@@ -114,6 +113,16 @@ function headOfNamed(r: XdsResource): Buffer {
 function headOfAny(r: XdsResource): Buffer {
   const before = Buffer.concat([stringField(1, r.type), fieldHead(2, r.bytes.length)])
   return Buffer.concat([fieldHead(2, before.length + r.bytes.length), before])
+}
+
+const sizeOf = (parts: readonly Buffer[]): number => parts.reduce((sum, part) => sum + part.length, 0)
+
+/** Memory of its own: a small buffer is otherwise a part of a large one, which stays as long as any of its parts. */
+function kept(parts: readonly Buffer[]): Buffer {
+  const whole = Buffer.allocUnsafeSlow(sizeOf(parts))
+  let at = 0
+  for (const part of parts) at += part.copy(whole, at)
+  return whole
 }
 
 function stringField(number: number, text: string): Buffer {

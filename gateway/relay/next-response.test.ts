@@ -1,4 +1,4 @@
-import * as fc from 'fast-check'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type Mode, onRequest, onTarget, openStream } from '#gateway/relay/stream-state.ts'

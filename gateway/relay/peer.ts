@@ -9,7 +9,8 @@ export type Peer = {
 }
 
 /** A resumed TLS session is not verified again, so the certificate's time is checked here. */
-export function peerOf({ address, certificate, values }: Caller, now: Date): Peer {
+export function peerOf({ address, certificate: read, values }: Caller, now: Date): Peer {
+  const certificate = read()
   const inTime = certificate !== undefined && new Date(certificate.valid_to) > now
   return {
     certificateUris: inTime ? urisIn(certificate.subjectaltname ?? '') : [],

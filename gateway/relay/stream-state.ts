@@ -1,5 +1,6 @@
 import { changedNames } from '#gateway/relay/changed-names.ts'
 import { culpritsOf, type Refusal } from '#gateway/relay/culprit.ts'
+import { share } from '#gateway/relay/names.ts'
 import type { Judge, Resources, Subscription } from '#gateway/relay/subscription.ts'
 import * as sub from '#gateway/relay/subscription.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
@@ -111,6 +112,7 @@ export function onRequest(stream: StreamState, request: AdsRequest, now: number)
     stream.replaced.clear()
   }
   const asks = request.subscribe.length + request.initialVersions.length > 0
+  if (asks) s.names = share(s.names)
   return asks && namesOf(stream) > stream.limits.names ? 'too-many' : events
 }
 

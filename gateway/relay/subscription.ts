@@ -1,3 +1,4 @@
+import { changeable } from '#gateway/relay/names.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 
 export type Resources = ReadonlyMap<string, XdsResource>
@@ -46,7 +47,8 @@ export type Outstanding = {
 export type Subscription = {
   readonly type: string
   wildcard: boolean
-  readonly names: Set<string>
+  /** Changed only by the functions below: streams share it. */
+  names: ReadonlySet<string>
   base: Resources
   readonly own: Map<string, Held>
   /** Versions this client refused, by name; forgotten when the version changes. */
@@ -98,7 +100,7 @@ export function unsubscribeAll(s: Subscription): void {
 /** The client starts again, with nothing. */
 export function forget(s: Subscription): void {
   s.own.clear()
-  s.names.clear()
+  s.names = new Set()
   s.wildcard = false
   s.suspects = []
   s.outstanding = undefined
@@ -106,12 +108,19 @@ export function forget(s: Subscription): void {
 
 /** A name that is asked for again is answered again: the client says that it has forgotten. */
 export function subscribeName(s: Subscription, name: string): void {
-  s.names.add(s.base.get(name)?.name ?? name) // The resource's own string, so that streams share it.
+  if (!s.names.has(name)) {
+    const names = changeable(s.names)
+    s.names = names.add(s.base.get(name)?.name ?? name) // The resource's own string, so that streams share it.
+  }
   s.own.set(name, unanswered)
 }
 
 export function unsubscribeName(s: Subscription, name: string): void {
-  s.names.delete(name)
+  if (s.names.has(name)) {
+    const names = changeable(s.names)
+    names.delete(name)
+    s.names = names
+  }
   if (!s.wildcard) s.own.delete(name)
 }
 

@@ -19,8 +19,9 @@ export function joined(
   shared: readonly XdsResource[],
   own: readonly XdsResource[],
 ): ResourceMap {
-  const ownKey = `${key} ${own.map((r) => `${r.name} ${r.version}`).join()}`
-  const list = memo.list(`own ${ownKey}`, [own], () => own)
+  const ownKey = `${key} ${own.map((r) => `${r.name} ${r.version} ${r.owner}`).join()}`
+  // The key says all that is in them, whichever proxy's they were first.
+  const list = memo.keep(`own ${ownKey}`, [], () => own)
   return memo.keep(`map ${ownKey}`, [shared, list], () => mapOf([...list, ...shared]))
 }
 

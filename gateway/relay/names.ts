@@ -1,0 +1,23 @@
+/** Proxies of one cluster subscribe to the same few hundred names: equal sets are held once, for all of them. */
+type Names = ReadonlySet<string>
+
+const shared = new Map<string, WeakRef<Names>>()
+const isShared = new WeakSet<Names>()
+
+/** Smaller sets are not worth the search. */
+const worthSharing = 16
+
+/** The set as one that may be changed: a copy where others hold it too. */
+export const changeable = (names: Names): Set<string> => (isShared.has(names) ? new Set(names) : (names as Set<string>))
+
+/** The set that all hold who have the same names in the same order. From then on it is changed by nobody. */
+export function share(names: Names): Names {
+  if (names.size < worthSharing || isShared.has(names)) return names
+  const key = `${names.size} ${names.values().next().value}`
+  const known = shared.get(key)?.deref()
+  if (known?.isSubsetOf(names) && known.size === names.size) return known
+  for (const [other, set] of shared) if (set.deref() === undefined) shared.delete(other)
+  shared.set(key, new WeakRef(names))
+  isShared.add(names)
+  return names
+}
