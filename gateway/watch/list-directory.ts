@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type ParsedFile, parseFile, unclearFile } from '#gateway/watch/parse-file.ts'
 
 /** What a file looks like from outside: equal looks with time between them are the same content. */
-export type Look = { readonly mark: string; readonly changedMs: number }
+export type Look = { readonly mark: string; readonly changedMs: number; readonly size: number }
 
 export type Listing = {
   /** Paths relative to the directory. */
@@ -87,6 +87,7 @@ async function lookAtFile(dir: string, path: string): Promise<Look | 'none' | 'o
 const lookOf = (s: BigIntStats): Look => ({
   mark: [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join(':'),
   changedMs: Number(s.ctimeNs / 1_000_000n),
+  size: Number(s.size),
 })
 
 /**
@@ -95,7 +96,7 @@ const lookOf = (s: BigIntStats): Look => ({
  */
 export async function readObjects(dir: string, path: string, look?: Look): Promise<ParsedFile | 'moved'> {
   try {
-    const { bytes, mark } = await readBounded(join(dir, path))
+    const { bytes, mark } = await readBounded(join(dir, path), look?.size)
     if (look && mark !== look.mark) return 'moved'
     if (bytes.length > limits.fileBytes)
       return unclearFile(path, `is larger than ${limits.fileBytes} bytes: split it into several files`)
@@ -106,14 +107,18 @@ export async function readObjects(dir: string, path: string, look?: Look): Promi
   }
 }
 
-/** At most one byte more than the bound, and what the file looked like afterwards. */
-async function readBounded(path: string): Promise<{ readonly bytes: Buffer; readonly mark: string }> {
+/**
+ * At most one byte more than the bound, and what the file looked like afterwards. With the size that it is known to have
+ * it is not read past that: a file that grew looks different.
+ */
+async function readBounded(path: string, known?: number): Promise<{ readonly bytes: Buffer; readonly mark: string }> {
   const file = await open(path, 'r')
   try {
-    const { size } = await file.stat()
+    const size = known ?? (await file.stat()).size
     const buffer = Buffer.alloc(Math.min(size, limits.fileBytes) + 1)
+    const enough = known !== undefined && known < buffer.length ? known : buffer.length
     let length = 0
-    for (let read = -1; read !== 0 && length < buffer.length; length += read)
+    for (let read = -1; read !== 0 && length < enough; length += read)
       read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead
     return { bytes: buffer.subarray(0, length), mark: lookOf(await file.stat({ bigint: true })).mark }
   } finally {

@@ -90,7 +90,7 @@ function thousandScale(): ThousandScale {
   return {
     ...{ ...scale, proxies: count('PROXIES', 1000), rounds: count('ROUNDS', 20), honest: count('HONEST', 200) },
     ...{ sustainedSeconds: count('SECONDS', 60), changesPerSecond: count('CHANGES', 10), further: 10 },
-    ...{ ackMs: count('ACK_MS', 20), seed: count('SEED', 7) },
+    ...{ ackMs: count('ACK_MS', 50), seed: count('SEED', 7) },
   }
 }
 

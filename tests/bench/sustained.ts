@@ -110,8 +110,7 @@ async function changeSteadily(
   const began = performance.now()
   for (let n = 0; n < count; n++) {
     if (n % ahead === 0) announced.push(announce(n + ahead))
-    causes.push(process.hrtime.bigint())
-    mesh.shop.change(nameOf(n))
+    causes.push(mesh.shop.change(nameOf(n)))
     await quiet(Math.max(0, began + ((n + 1) * 1000) / changesPerSecond - performance.now()))
   }
   await Promise.all(announced)

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { replaceFile } from '#infra/local/replace-file.ts'
+import { prepareFile, replaceFile } from '#infra/local/replace-file.ts'
 
 /** How large the bench's cluster is; printed with every figure. */
 export type ClusterScale = {
@@ -28,7 +28,7 @@ export const endpointsName = (service: string): string =>
 
 export type BigCluster = {
   /** One endpoint comes, or the one that came goes: writes the slice that changes. */
-  readonly change: (service: string) => void
+  readonly change: (service: string) => bigint
   readonly add: (service: string, endpoints: number) => void
   readonly addressOf: (service: string, pod: number) => string
 }
@@ -70,12 +70,17 @@ export function writeBigCluster(dir: string, scale: ClusterScale): BigCluster {
     const before = sizes.get(service) ?? 0
     sizes.set(service, endpoints)
     const parts = (count: number) => Math.ceil(count / sliceMax)
+    const prepared: (() => void)[] = []
     for (let part = 0; part < Math.max(parts(before), parts(endpoints)); part++) {
       const wanted = podsOf(part * sliceMax, Math.min((part + 1) * sliceMax, endpoints))
       const had = podsOf(part * sliceMax, Math.min((part + 1) * sliceMax, before))
       if (wanted.length === had.length) continue
-      replaceFile(join(live, `${service}.${part}.endpoints.yaml`), stringify(slice(service, part, wanted)))
+      const file = join(live, `${service}.${part}.endpoints.yaml`)
+      prepared.push(prepareFile(file, stringify(slice(service, part, wanted))))
     }
+    const at = process.hrtime.bigint()
+    for (const put of prepared) put()
+    return at
   }
   const add = (service: string, endpoints: number) => {
     index.set(service, index.size)
@@ -93,7 +98,7 @@ export function writeBigCluster(dir: string, scale: ClusterScale): BigCluster {
   add(largeName, scale.large)
   const change = (service: string) => {
     const usual = service === largeName ? scale.large : scale.endpoints
-    resize(service, sizes.get(service) === usual ? usual + 1 : usual)
+    return resize(service, sizes.get(service) === usual ? usual + 1 : usual)
   }
   return { change, add, addressOf }
 }
