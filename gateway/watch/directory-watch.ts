@@ -28,7 +28,7 @@ const rejectedMax = 1000
  * good, and `rejected` says so. `start` throws `not-found` where there is no such directory.
  */
 export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
-  const { dir, home, log, debounceMs = 1, settleMs = 40, rescanMs = 2000 } = settings
+  const { dir, home, log, debounceMs = 0, settleMs = 40, rescanMs = 2000 } = settings
   const listeners = new Set<() => void>()
   let state: DirectoryState = emptyDirectory
   let seen = state
@@ -36,7 +36,7 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
   let own: OwnCluster = emptyCluster
   let rejected: readonly RejectedObject[] = []
   let stopped = false
-  let timer: NodeJS.Timeout | undefined
+  let cancel = (): void => undefined
   /** When the whole directory is due again, whatever the signals name. */
   let fullAt = 0
   let dueAt = Number.POSITIVE_INFINITY
@@ -52,22 +52,22 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
   const wake = (afterMs: number): void => {
     const at = performance.now() + afterMs
     if (stopped || at >= dueAt) return
-    clearTimeout(timer)
+    cancel()
     dueAt = at
-    timer = setTimeout(() => {
+    cancel = after(afterMs, () => {
       dueAt = Number.POSITIVE_INFINITY
       scanning ??= scan()
         .catch((err: unknown) => log?.warn({ err }, 'a look at the cluster directory failed: the last state stays'))
         .finally(() => {
           scanning = undefined
-          wake(touched ? debounceMs : state.isSettled ? rescanMs : settleMs)
+          wake(touched ? debounceMs : state.isSettled ? Math.max(debounceMs, fullAt - performance.now()) : settleMs)
         })
-    }, afterMs)
-    timer.unref()
+    })
   }
 
   const scan = async (): Promise<void> => {
-    const isFull = touched === 'all' || performance.now() >= fullAt
+    // What is known to have changed goes before the look at everything, as long as that is not put off for ever.
+    const isFull = touched === 'all' || performance.now() >= fullAt + (touched ? rescanMs : 0)
     const only = touched === 'all' || isFull ? {} : { touched: touched ?? new Set<string>() }
     touched = undefined
     if (isFull) fullAt = performance.now() + rescanMs
@@ -122,12 +122,19 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
     },
     async stop() {
       stopped = true
-      clearTimeout(timer)
+      cancel()
       listeners.clear()
       await scanning
       signals.close()
     },
   }
+}
+
+/** Keeps no process alive. `ms` 0: once all that came together was taken up. */
+function after(ms: number, work: () => void): () => void {
+  const timer = ms === 0 ? setImmediate(work) : setTimeout(work, ms)
+  timer.unref()
+  return () => (ms === 0 ? clearImmediate(timer as NodeJS.Immediate) : clearTimeout(timer as NodeJS.Timeout))
 }
 
 function boundedRejections(all: readonly RejectedObject[]): readonly RejectedObject[] {
