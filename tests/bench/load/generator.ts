@@ -80,7 +80,11 @@ const nothing = (): Totals => ({ resources: 0, bytes: 0, byType: {}, sent: { mes
 const nothingAnnounced = () => ({ type: '', all: [], current: new Map() })
 
 const read = responseReader()
+/** Something was read so few milliseconds ago that more is likely to be there. */
+const readingMs = 2
+let lastReadAt = 0
 const answers = later<() => void>({
+  isBusy: () => performance.now() - lastReadAt < readingMs,
   mostMs: Number(process.argv[2]),
   random: seeded(Number(process.argv[3])),
   now: () => performance.now(),
@@ -110,6 +114,7 @@ const handlers: { [K in keyof Orders]: (order: Orders[K]) => Promise<Answers[K]>
       const proxy = loadProxy(dial, bytes, {
         ...{ manners, mode },
         onArrival: (arrival) => {
+          lastReadAt = performance.now()
           if (group.isOpening || group.isPrompt) handle(group, n, mode, arrival)
           else handledAt = answers.add(() => handle(group, n, mode, arrival), handledAt)
         },

@@ -65,3 +65,20 @@ test('a clock that jumps leaves nothing behind', () => {
   hand.to(9000)
   expect(done).toEqual([1, 2])
 })
+
+test('who reads is not disturbed, for the usual while at most', () => {
+  const hand = clock()
+  const done: number[] = []
+  let isBusy = true
+  const answers = later<number>({
+    ...{ mostMs: 20, random: () => 0, now: hand.now, schedule: hand.schedule },
+    take: () => done.push(hand.now()),
+    isBusy: () => isBusy,
+  })
+  answers.add(1, 0)
+  for (let ms = 1; ms <= 30; ms++) hand.to(ms)
+  isBusy = false
+  answers.add(2, 0)
+  hand.to(31)
+  expect(done).toEqual([20, 31])
+})

@@ -8,6 +8,9 @@ export type Later<T> = {
  * Gives each item back after a delay drawn evenly from 0 to `mostMs`, in whole milliseconds: one timer for all, because a
  * thousand of them would be a part of what is measured. Items of equal times keep their order, so that whoever hands in
  * the time of its last item as `after` has all of its own in order.
+ *
+ * While `isBusy` nothing is done, for `mostMs` at the longest: one proxy's answer takes nothing from another that reads,
+ * as it would not on a machine of its own.
  */
 export function later<T>(given: {
   readonly mostMs: number
@@ -15,11 +18,13 @@ export function later<T>(given: {
   readonly now: () => number
   readonly schedule: (run: () => void) => void
   readonly take: (item: T) => void
+  readonly isBusy?: () => boolean
 }): Later<T> {
   const due = new Map<number, T[]>()
   let next = 0
   const run = () => {
     const until = Math.floor(given.now())
+    if (given.isBusy?.() && until - next < given.mostMs) return given.schedule(run)
     for (; next <= until && due.size > 0; next++) {
       const items = due.get(next) ?? []
       due.delete(next)
