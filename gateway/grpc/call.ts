@@ -1,5 +1,6 @@
+import type { X509Certificate } from 'node:crypto'
 import type { ServerHttp2Stream } from 'node:http2'
-import type { PeerCertificate, TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import { onMessages } from '#gateway/grpc/frames.ts'
 import { type Problem, problemKinds } from '#mesh/model/problem.ts'
 
@@ -11,7 +12,7 @@ export type Caller = {
    * The client's certificate where TLS verified it; whether it is still in its time is for the reader to look at. Read
    * from the connection whenever it is asked for: nobody should keep 4 kB for each call.
    */
-  readonly certificate: () => PeerCertificate | undefined
+  readonly certificate: () => X509Certificate | undefined
   /** All values of a header, by lower-case name. */
   readonly values: (name: string) => readonly string[]
 }
@@ -128,10 +129,7 @@ export function callerOf(stream: ServerHttp2Stream, rawHeaders: readonly string[
   const socket = stream.session?.socket as TLSSocket | undefined
   return {
     address,
-    certificate: () => {
-      const certificate = socket?.authorized ? socket.getPeerCertificate() : undefined
-      return certificate?.raw === undefined ? undefined : certificate
-    },
+    certificate: () => (socket?.authorized ? socket.getPeerX509Certificate() : undefined),
     values: (name) => rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name),
   }
 }

@@ -11,9 +11,9 @@ export type Peer = {
 /** A resumed TLS session is not verified again, so the certificate's time is checked here. */
 export function peerOf({ address, certificate: read, values }: Caller, now: Date): Peer {
   const certificate = read()
-  const inTime = certificate !== undefined && new Date(certificate.valid_to) > now
+  const inTime = certificate !== undefined && new Date(certificate.validTo) > now
   return {
-    certificateUris: inTime ? urisIn(certificate.subjectaltname ?? '') : [],
+    certificateUris: inTime ? urisIn(certificate.subjectAltName ?? '') : [],
     bearerToken: /^Bearer +(\S+)$/i.exec(values('authorization').join(', '))?.[1],
     address,
   }

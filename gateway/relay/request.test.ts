@@ -6,24 +6,39 @@ import { DeltaDiscoveryRequestSchema } from '#gen/envoy/service/discovery/v3/dis
 
 const text = fc.string({ maxLength: 200, unit: 'grapheme' })
 
-test('whatever a delta request holds is read, acknowledgements among them', () => {
+const request = fc.record({
+  typeUrl: text,
+  responseNonce: text,
+  resourceNamesSubscribe: fc.array(text, { maxLength: 3 }),
+  resourceNamesUnsubscribe: fc.array(text, { maxLength: 3 }),
+  initialResourceVersions: fc.dictionary(text, text, { maxKeys: 3 }),
+  node: fc.option(fc.record({ id: text, cluster: text, userAgentName: text }), { nil: undefined }),
+  errorDetail: fc.option(fc.record({ code: fc.integer({ min: 1, max: 16 }), message: text }), { nil: undefined }),
+})
+
+test('whatever a delta request holds is read as the general reader reads it', () => {
   fc.assert(
-    fc.property(
-      text,
-      text,
-      fc.array(text, { maxLength: 2 }),
-      fc.option(text, { nil: undefined }),
-      (typeUrl, responseNonce, resourceNamesSubscribe, message) => {
-        const errorDetail = message === undefined ? {} : { errorDetail: { code: 13, message } }
-        const request = create(DeltaDiscoveryRequestSchema, {
-          ...{ typeUrl, responseNonce, resourceNamesSubscribe, ...errorDetail },
-        })
-        const read = parseRequest('delta', toBinary(DeltaDiscoveryRequestSchema, request))
-        expect(read).toMatchObject({ type: typeUrl, nonce: responseNonce, subscribe: resourceNamesSubscribe })
-        expect(read.error).toBe(message === undefined ? undefined : message || 'code 13')
-      },
-    ),
+    fc.property(request, ({ node, errorDetail, ...fields }) => {
+      const said = create(DeltaDiscoveryRequestSchema, {
+        ...fields,
+        ...(node && { node }),
+        ...(errorDetail && { errorDetail }),
+      })
+      const read = parseRequest('delta', toBinary(DeltaDiscoveryRequestSchema, said))
+      expect(read).toMatchObject({ type: said.typeUrl, nonce: said.responseNonce })
+      expect([read.subscribe, read.unsubscribe]).toEqual([said.resourceNamesSubscribe, said.resourceNamesUnsubscribe])
+      expect(Object.fromEntries(read.initialVersions)).toEqual(said.initialResourceVersions)
+      expect(read.node).toEqual(said.node)
+      expect(read.error).toBe(errorDetail && (errorDetail.message || `code ${errorDetail.code}`))
+    }),
   )
+})
+
+test('fields that are not known are stepped over', () => {
+  const unknown = [0x78, 0x96, 0x01, 0x7d, 1, 2, 3, 4, 0x79, 1, 2, 3, 4, 5, 6, 7, 8, 0x7a, 2, 0xff, 0xff]
+  const known = toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, { typeUrl: 'type' }))
+  expect(parseRequest('delta', new Uint8Array([...unknown, ...known, ...unknown])).type).toBe('type')
+  expect(() => parseRequest('delta', new Uint8Array([0x7b, ...known]))).toThrow()
 })
 
 test('bytes that are no request throw', () => {

@@ -1,7 +1,8 @@
 import { fromBinary } from '@bufbuild/protobuf'
+import { readDeltaRequest } from '#gateway/relay/delta-request.ts'
 import type { AdsRequest, Mode } from '#gateway/relay/stream-state.ts'
 import type { Node } from '#gen/envoy/config/core/v3/base_pb.js'
-import { DeltaDiscoveryRequestSchema, DiscoveryRequestSchema } from '#gen/envoy/service/discovery/v3/discovery_pb.js'
+import { DiscoveryRequestSchema } from '#gen/envoy/service/discovery/v3/discovery_pb.js'
 
 /** One request of either form, and the node when it carries one. */
 export type IncomingRequest = AdsRequest & { readonly node: Node | undefined }
@@ -17,41 +18,14 @@ export function parseRequest(mode: Mode, bytes: Uint8Array): IncomingRequest {
       initialVersions: [],
     }
   }
-  const plain = plainAnswer(bytes)
-  if (plain) return plain
-  const request = fromBinary(DeltaDiscoveryRequestSchema, bytes)
+  const request = readDeltaRequest(bytes)
   return {
     ...common(request),
     subscribe: request.resourceNamesSubscribe,
     unsubscribe: request.resourceNamesUnsubscribe,
-    initialVersions: Object.entries(request.initialResourceVersions),
+    initialVersions: request.initialResourceVersions,
   }
 }
-
-const none: readonly never[] = []
-const typeTag = 0x12
-const nonceTag = 0x32
-
-/**
- * A delta request that holds nothing but a type and a nonce, as every acknowledgement does: one for each response to
- * each stream, so it is read by hand. Undefined for any other.
- */
-function plainAnswer(bytes: Uint8Array): IncomingRequest | undefined {
-  const found: { type?: string; nonce?: string } = {}
-  for (let at = 0; at < bytes.length; ) {
-    const [tag, length = 128] = bytes.subarray(at, at + 2)
-    const end = at + 2 + length
-    // A longer text, or one that is cut, is left to the other reader.
-    if ((tag !== typeTag && tag !== nonceTag) || length > 127 || end > bytes.length) return undefined
-    found[tag === typeTag ? 'type' : 'nonce'] = utf8.decode(bytes.subarray(at + 2, end))
-    at = end
-  }
-  const { type, nonce } = found
-  if (type === undefined || nonce === undefined) return undefined
-  return { type, nonce, node: undefined, subscribe: none, unsubscribe: none, initialVersions: none }
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 type Common = {
   readonly typeUrl: string
