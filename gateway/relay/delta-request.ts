@@ -18,12 +18,13 @@ export type DeltaRequest = {
  * once, so the general reader would be a third of the work. Throws on bytes that are none; unknown fields are skipped.
  * Source: envoy.service.discovery.v3, field numbers; protobuf encoding.
  */
-export function readDeltaRequest(bytes: Uint8Array): DeltaRequest {
+export function readDeltaRequest(message: Uint8Array): DeltaRequest {
+  const bytes = Buffer.from(message.buffer, message.byteOffset, message.length)
   const request: DeltaRequest = {
     ...{ typeUrl: '', responseNonce: '' },
     ...{ resourceNamesSubscribe: [], resourceNamesUnsubscribe: [], initialResourceVersions: [] },
   }
-  for (const [field, from, to] of fieldsOf(bytes, 0, bytes.length)) {
+  eachField(bytes, [0, bytes.length], (field, from, to) => {
     if (field === 1) request.node = fromBinary(NodeSchema, bytes.subarray(from, to))
     else if (field === 2) request.typeUrl = textOf(bytes, from, to)
     else if (field === 3) request.resourceNamesSubscribe.push(textOf(bytes, from, to))
@@ -31,24 +32,33 @@ export function readDeltaRequest(bytes: Uint8Array): DeltaRequest {
     else if (field === 5) request.initialResourceVersions.push(entryOf(bytes, from, to))
     else if (field === 6) request.responseNonce = textOf(bytes, from, to)
     else if (field === 7) request.errorDetail = fromBinary(StatusSchema, bytes.subarray(from, to))
-  }
+  })
   return request
 }
 
-function entryOf(bytes: Uint8Array, from: number, to: number): readonly [string, string] {
+function entryOf(bytes: Buffer, from: number, to: number): readonly [string, string] {
   let [key, value] = ['', '']
-  for (const [field, start, end] of fieldsOf(bytes, from, to)) {
+  eachField(bytes, [from, to], (field, start, end) => {
     if (field === 1) key = textOf(bytes, start, end)
     else if (field === 2) value = textOf(bytes, start, end)
-  }
+  })
   return [key, value]
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
-const textOf = (bytes: Uint8Array, from: number, to: number): string => utf8.decode(bytes.subarray(from, to))
 
-/** The fields of wire type 2, each as where its bytes begin and end. The others are stepped over: none is read here. */
-function* fieldsOf(bytes: Uint8Array, from: number, to: number): Generator<readonly [number, number, number]> {
+/** Nearly every text is ASCII, which needs no decoder. */
+function textOf(bytes: Buffer, from: number, to: number): string {
+  for (let at = from; at < to; at++) if ((bytes[at] ?? 0) > 127) return utf8.decode(bytes.subarray(from, to))
+  return bytes.toString('latin1', from, to)
+}
+
+/** Calls `take` for each field of wire type 2, with where its bytes begin and end; the others are stepped over. */
+function eachField(
+  bytes: Buffer,
+  [from, to]: readonly [number, number],
+  take: (field: number, from: number, to: number) => void,
+): void {
   let at = from
   const varint = (): number => {
     let value = 0
@@ -71,7 +81,7 @@ function* fieldsOf(bytes: Uint8Array, from: number, to: number): Generator<reado
     const length = wire === 2 ? varint() : wire === 1 ? 8 : wire === 5 ? 4 : Number.NaN
     const end = at + length
     if (!(end <= to)) throw new RangeError('a request with a field that is cut off or of no known form')
-    if (wire === 2) yield [Math.floor(tag / 8), at, end]
+    if (wire === 2) take(Math.floor(tag / 8), at, end)
     at = end
   }
 }

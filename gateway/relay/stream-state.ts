@@ -125,7 +125,8 @@ function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void 
     if (first && request.initialVersions.length === 0) s.owesAnswer = true
   }
   for (const name of request.subscribe) if (name !== '*') sub.subscribeName(s, name)
-  if (first && !s.wildcard) for (const [name] of request.initialVersions) sub.subscribeName(s, name)
+  if (first && !s.wildcard)
+    for (const [name] of request.initialVersions) if (!s.names.has(name)) sub.subscribeName(s, name)
   for (const name of request.unsubscribe) {
     if (name === '*') sub.unsubscribeAll(s)
     else sub.unsubscribeName(s, name)
