@@ -46,3 +46,22 @@ test('a build that fails leaves no trace', () => {
   ).toThrow('no')
   expect(memo.keep('k', [], () => 1)).toBe(1)
 })
+
+test('what was replaced is forgotten within a few turns, and what rests is left alone for long', () => {
+  const memo = createMemo()
+  const kept = () => memo.keep('kept', [], () => ({}))
+  const [first, old] = [kept(), memo.keep('old', [], () => ({}))]
+  memo.turn()
+  expect(memo.sweeps()).toBe(0)
+  memo.replaced()
+  for (let turn = 0; turn < 3; turn += 1) {
+    memo.turn()
+    expect(kept()).toBe(first)
+  }
+  const swept = memo.sweeps()
+  expect(memo.keep('old', [], () => ({}))).not.toBe(old)
+  memo.turn()
+  expect(memo.sweeps()).toBe(swept)
+  for (let turn = 0; turn < 200; turn += 1) memo.turn()
+  expect(kept()).not.toBe(first)
+})

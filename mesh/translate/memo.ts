@@ -24,6 +24,10 @@ export type Memo = {
   resource(key: string, inputs: readonly unknown[], build: () => XdsResource): XdsResource
   /** The same for a list; where other inputs give the same members, the older list stays. */
   list<T>(key: string, inputs: readonly unknown[], build: () => readonly T[]): readonly T[]
+  /** A new round of questions begins. Sweeps where something was replaced not long ago, and now and then. */
+  turn(): void
+  /** What many are made of was replaced: the next turns forget what was made of it. */
+  replaced(): void
   /** Forgets what was not asked for since the last but one call: services that are gone, proxies that left. */
   sweep(): void
   /** How often it was swept: who keeps a value by himself asks for it anew after each time. */
@@ -42,11 +46,18 @@ type Entry = {
   parts: readonly Entry[]
 }
 
+/** Most of what is kept rests: who holds it himself need not be asked at every turn. */
+const turnsPerSweep = 64
+/** After so many sweeps nothing is left of what nobody asked for since the first of them. */
+const sweepsToForget = 3
+
 export function createMemo(): Memo {
   const entries = new Map<string, Entry>()
   const owned = new WeakMap<object, Entry>()
   const building: Set<Entry>[] = []
   let round = 0
+  let turns = 0
+  let sweepsDue = 0
 
   function lookUp<T>(
     key: string,
@@ -108,6 +119,11 @@ export function createMemo(): Memo {
     for (const part of entry.parts) touch(part)
   }
 
+  function sweep(): void {
+    for (const [key, entry] of entries) if (entry.used < round - 1) entries.delete(key)
+    round += 1
+  }
+
   return {
     keep: (key, inputs, build) => lookUp(key, inputs, build, (_, next) => next),
     keepFor: <T>(owner: object, inputs: readonly unknown[], build: () => T) => {
@@ -129,10 +145,16 @@ export function createMemo(): Memo {
         old.version === next.version && old.name === next.name && old.owner === next.owner ? old : next,
       ),
     list: (key, inputs, build) => lookUp(key, inputs, build, (old, next) => (same(old, next) ? old : next)),
-    sweep() {
-      for (const [key, entry] of entries) if (entry.used < round - 1) entries.delete(key)
-      round += 1
+    turn() {
+      turns += 1
+      if (sweepsDue === 0 && turns % turnsPerSweep !== 0) return
+      sweepsDue = Math.max(0, sweepsDue - 1)
+      sweep()
     },
+    replaced: () => {
+      sweepsDue = sweepsToForget
+    },
+    sweep,
     sweeps: () => round,
   }
 }

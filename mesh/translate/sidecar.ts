@@ -91,7 +91,10 @@ function sharedBy(view: View, proxy: MeshProxy, kind: string, memo: Memo): Share
     : redirectedListeners(proxy, { callables, podListeners }, memo)
   const { secrets, trust, behind, endpoints } = shared
   const inputs = [clusters, listeners, routes, secrets, ...inboundShared(view, trust)]
-  const alike = memo.keep(`alike ${kind}`, inputs, () => ({ clusters, listeners, routes, secrets, trust }))
+  const alike = memo.keep<Alike>(`alike ${kind}`, inputs, (before) => {
+    if (before) memo.replaced()
+    return { clusters, listeners, routes, secrets, trust }
+  })
   return { alike, behind, endpoints }
 }
 

@@ -16,18 +16,14 @@ export type Translator = {
   readonly resourcesFor: (view: View, proxy: MeshProxy) => ResourceSet
 }
 
-/** What was asked for by none of so many views is forgotten: a change of endpoints looks at little, so most of it rests. */
-const viewsPerSweep = 64
-
 /** A translator for the proxies of one cluster. It holds what it gave for the last views. */
 export function createTranslator(): Translator {
   const memo = createMemo()
   let last: View | undefined
-  let views = 0
   const serving: Translator['serving'] = (proxy) => {
     const set = proxy.kind === 'router' ? (view: View) => routerSet(view, proxy, memo) : sidecar(proxy, memo)
     return (view) => {
-      if (view !== last && ++views % viewsPerSweep === 0) memo.sweep()
+      if (view !== last) memo.turn()
       last = view
       return set(view)
     }
