@@ -3,7 +3,7 @@ import { existsSync, renameSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
-import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
+import type { PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
 import { checkLedger, type DurableChange, keepLedger, noteStatement } from '#control/store/durable.ts'
 import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
 import { bringsBack, type Journal, openJournal } from '#control/store/journal.ts'
@@ -12,7 +12,7 @@ import { makeDirectory } from '#control/store/make-directory.ts'
 import { type Migration, migrate, readMigrations } from '#control/store/migrate.ts'
 import { openPglite } from '#control/store/pglite.ts'
 import { openPostgres } from '#control/store/postgres.ts'
-import { carryRun } from '#control/store/run-of.ts'
+import { txOn } from '#control/store/run-of.ts'
 import { clusters } from '#control/store/schema/cluster.ts'
 import { storeFacts } from '#control/store/schema/store-fact.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -186,7 +186,7 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
             noteStatement(ledger, text)
             return seen(text, params, method)
           }
-          const tx = carryRun(builderOn(bounded), bounded)
+          const tx = txOn(bounded)
           const ledger = keepLedger(tx)
           const result = await work(tx)
           checkLedger(ledger)
@@ -203,8 +203,7 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
         },
       )
     })
-  const reading = watched(engine.run)
-  const reader: Tx = carryRun(builderOn(reading), reading)
+  const reader = txOn(watched(engine.run))
   return {
     kind: engine.kind,
     transact: async (work) => alone(() => retried(() => once(work))),
@@ -217,8 +216,6 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
     },
   }
 }
-
-const builderOn = (run: Run): Tx => drizzle((text, params, method) => run(text, params, method))
 
 /** Runs `work` with a check that throws once the time is over; the caller is free then, though the engine may still end it. */
 async function withDeadline<T>(work: (live: () => void) => Promise<T>): Promise<T> {

@@ -2,7 +2,6 @@ import { getTableColumns, is, Placeholder, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
 import type { Tx } from '#control/store/database.ts'
 import { runOf } from '#control/store/run-of.ts'
-import { Problem } from '#mesh/model/problem.ts'
 
 type Values = Readonly<Record<string, string | number | boolean | null>>
 
@@ -19,7 +18,6 @@ export function fixedStatement(
   let built: { readonly text: string; readonly params: readonly unknown[] } | undefined
   return async (tx, values) => {
     const run = runOf(tx)
-    if (!run) throw new Problem('internal', 'a fixed statement was run on a connection that nobody has named')
     if (!built) {
       const { sql: text, params } = build(tx).toSQL()
       built = { text, params }

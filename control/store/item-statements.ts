@@ -1,5 +1,6 @@
 import { and, eq, getTableColumns, inArray, sql } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
+import { rowParser } from '#control/store/fixed-statement.ts'
 import { runOf } from '#control/store/run-of.ts'
 import { type ItemRow, items } from '#control/store/schema/stream.ts'
 import type { StreamRef } from '#control/store/streams.ts'
@@ -7,7 +8,7 @@ import type { StreamRef } from '#control/store/streams.ts'
 // The two statements on items that every report runs, with their text built once for each number of rows: with fifty
 // items in a report, building it anew was a fifth of all that the centre computed (2026-11).
 
-const columns = Object.entries(getTableColumns(items)) as [keyof ItemRow, (typeof items)[keyof ItemRow]][]
+const columns = Object.keys(getTableColumns(items)) as (keyof ItemRow)[]
 /** Beyond it building is a small part of the work, and the texts would be large ones. */
 const rowsMaxKept = 64
 
@@ -28,15 +29,12 @@ export async function selectItems(tx: Tx, ref: StreamRef, keys: readonly string[
       .select()
       .from(items)
       .where(and(eq(items.mesh, ref.mesh), eq(items.stream, ref.stream), inArray(items.key, [...keys])))
-  const run = runOf(tx)
-  if (!run) return query()
   const text = textFor(selects, keys.length, () => query().toSQL())
-  const { rows } = await run(text, [ref.mesh, ref.stream, ...keys], 'all')
+  const { rows } = await runOf(tx)(text, [ref.mesh, ref.stream, ...keys], 'all')
   return (rows as unknown[][]).map(parseRow)
 }
 
-const parseRow = (row: readonly unknown[]): ItemRow =>
-  Object.fromEntries(columns.map(([name, column], n) => [name, column.mapFromDriverValue(row[n] as never)])) as ItemRow
+const parseRow = rowParser(items)
 
 /** Writes these rows over what is stored under their keys: at most as many as one statement takes. */
 export async function upsertItems(tx: Tx, rows: readonly ItemRow[]): Promise<void> {
@@ -55,12 +53,10 @@ export async function upsertItems(tx: Tx, rows: readonly ItemRow[]): Promise<voi
           updatedAt: sql`excluded.updated_at`,
         },
       })
-  const run = runOf(tx)
-  if (!run) return void (await query())
   const text = textFor(upserts, rows.length, () => query().toSQL())
-  await run(
+  await runOf(tx)(
     text,
-    rows.flatMap((row) => columns.map(([name]) => row[name])),
+    rows.flatMap((row) => columns.map((name) => row[name])),
     'execute',
   )
 }

@@ -1,6 +1,5 @@
 import { and, eq, getTableColumns, getTableName, type SQL } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { drizzle } from 'drizzle-orm/pg-proxy'
 import type { Log, Tx } from '#control/store/database.ts'
 import { type DurableChange, type DurableName, durableTables, keyOf, type Row } from '#control/store/durable.ts'
 import type { Engine, Run } from '#control/store/engine.ts'
@@ -13,7 +12,7 @@ import {
   replaceJournal,
 } from '#control/store/journal-file.ts'
 import { restoreReports } from '#control/store/reported-facts.ts'
-import { carryRun } from '#control/store/run-of.ts'
+import { txOn } from '#control/store/run-of.ts'
 import { storeFacts } from '#control/store/schema/store-fact.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -115,8 +114,6 @@ export async function openJournal(
     return true
   }
 }
-
-const txOn = (run: Run): Tx => carryRun(drizzle(run), run)
 
 /** True where a lost database comes back from this journal. Throws as `openJournal` does, before anything is touched. */
 export function bringsBack(file: string, tags: readonly string[]): boolean {
