@@ -1,4 +1,3 @@
-import { lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { assertions } from '#control/store/schema/once.ts'
 
@@ -10,8 +9,4 @@ export async function useAssertion(tx: Tx, jtiHash: string, expiresAt: number): 
     .onConflictDoNothing()
     .returning({ jtiHash: assertions.jtiHash })
   return rows.length === 1
-}
-
-export async function pruneAssertions(tx: Tx, before: number): Promise<void> {
-  await tx.delete(assertions).where(lt(assertions.expiresAt, before))
 }

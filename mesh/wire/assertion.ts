@@ -15,7 +15,6 @@ export const assertionClaimsSchema = z.object({
   iat: z.number(),
   exp: z.number(),
 })
-export type AssertionClaims = z.infer<typeof assertionClaimsSchema>
 
 /** How far a relay's clock may be off, and how long an assertion may live. */
 export const assertionSkewMs = 5 * 60_000

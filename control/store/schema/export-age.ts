@@ -17,4 +17,3 @@ export const exportAges = pgTable(
     index('export_ages_gone').on(t.goneAt),
   ],
 )
-export type ExportAgeRow = typeof exportAges.$inferSelect

@@ -9,7 +9,6 @@ export const assertions = pgTable(
   },
   (t) => [index('assertions_expires').on(t.expiresAt)],
 )
-export type AssertionRow = typeof assertions.$inferSelect
 
 /** Answers to writes that carried an Idempotency-Key: the same request again gets the same answer. */
 export const idempotency = pgTable(

@@ -67,4 +67,3 @@ export const audiences = pgTable(
   },
   (t) => [primaryKey({ name: 'audiences_key', columns: [t.mesh, t.audience] })],
 )
-export type AudienceRow = typeof audiences.$inferSelect
