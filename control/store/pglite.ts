@@ -12,9 +12,9 @@ const waitingMax = 1000
 
 /**
  * The embedded engine on directory `dir` (in memory without one): PGlite in a worker thread, one transaction at a time
- * in the order of asking; statements that are run without waiting for each other go there together. It has one connection, so a single statement waits for the open transaction too: it would
- * otherwise read what is not committed. A new database begins as a copy of `template` where that is given: a
- * directory, or in memory the tar archive beside it.
+ * in the order of asking; statements that are run without waiting for each other go there together. It has one connection,
+ * so a single statement waits for the open transaction too: it would otherwise read what is not committed. A new
+ * database begins as a copy of `template` where that is given: a directory, or in memory the tar archive beside it.
  * Throws when the directory cannot be opened as a database.
  */
 export async function openPglite(dir: string | undefined, template?: string): Promise<Engine> {

@@ -13,8 +13,8 @@ const batchesMax = 40
 /**
  * Collects what time has made useless: tombstones older than a day (the floor of their stream rises first, so that a
  * reader behind it takes a snapshot), streams that hold nothing any more and whose readers are long told, audiences that
- * no stream is for, ages of exports that are long gone, and one-time things past their end. Small transactions, safe to run twice or beside itself. Gives
- * back how many rows went.
+ * no stream is for, ages of exports that are long gone, and one-time things past their end. Small transactions, safe to
+ * run twice or beside itself. Gives back how many rows went.
  */
 export async function sweep(database: Database, now: number): Promise<number> {
   const before = now - tombstoneMsMin

@@ -9,10 +9,9 @@ export type ChangeSignals = {
 
 /**
  * Calls `onSignal` when something in one of the followed directories may have changed, with its path where the system
- * says it. A signal is advice: a directory
- * that cannot be watched (limits, a network file system) is found by the next rescan. One watcher per directory, set by
- * the listing: Node's recursive watcher lists by itself, throws from inside when a directory vanishes under it, and
- * stays on the old inode when the root is replaced.
+ * says it. A signal is advice: what happens in a directory that cannot be watched (limits, a network file system) is found
+ * by the next rescan. One watcher per directory, set by the listing: Node's recursive watcher lists by itself, throws from
+ * inside when a directory vanishes under it, and stays on the old inode when the root is replaced.
  */
 export function changeSignals(root: string, onSignal: (path: string | undefined) => void): ChangeSignals {
   const watchers = new Map<string, { readonly inode: string; readonly watcher: FSWatcher }>()
