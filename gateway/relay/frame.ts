@@ -20,11 +20,8 @@ type Response = {
   readonly removed: readonly string[]
 }
 
-/** What stands before a resource's own bytes to make them field 2 of a response of either form, made at first use. */
-type Encoded = { readonly id: number; readonly body: Buffer; delta?: Buffer; sotw?: Buffer }
-
-const encodings = new WeakMap<XdsResource, Encoded>()
-let nextId = 0
+const ids = new WeakMap<XdsResource, number>()
+let lastId = 0
 
 /** A response up to this size is one buffer; a larger one stays in pieces that all responses with a resource share. */
 const smallBytes = 16 << 10
@@ -33,7 +30,7 @@ const smallBytes = 16 << 10
 const recentBytes = 2 << 20
 
 /**
- * Encodes DiscoveryResponse and DeltaDiscoveryResponse by putting cached pieces one behind the other: the fields of a
+ * Encodes DiscoveryResponse and DeltaDiscoveryResponse by putting pieces one behind the other: the fields of a
  * message may stand in any order, and repeated fields concatenate. `boot` makes nonces differ between relay processes.
  * Source: protobuf encoding, "Last One Wins" and "Repeated Elements"; field numbers of envoy.service.discovery.v3.
  */
@@ -82,24 +79,23 @@ export function createFramer(boot: string): Framer {
 /** Nearly every response is one resource to all streams. */
 function keyOf({ mode, type, resources, removed }: Response): string {
   const [one] = resources
-  if (one && resources.length === 1 && removed.length === 0) return `${mode} ${encodingOf(one).id}`
-  return JSON.stringify([mode, type, resources.map((r) => encodingOf(r).id).join(), removed])
+  if (one && resources.length === 1 && removed.length === 0) return `${mode} ${idOf(one)}`
+  return JSON.stringify([mode, type, resources.map(idOf).join(), removed])
 }
 
-function encodingOf(resource: XdsResource): Encoded {
-  const known = encodings.get(resource)
-  if (known) return known
-  nextId += 1
-  const { buffer, byteOffset, byteLength } = resource.bytes
-  const fresh = { id: nextId, body: Buffer.from(buffer, byteOffset, byteLength) }
-  encodings.set(resource, fresh)
-  return fresh
+function idOf(resource: XdsResource): number {
+  const known = ids.get(resource)
+  if (known !== undefined) return known
+  lastId += 1
+  ids.set(resource, lastId)
+  return lastId
 }
 
+/** What makes a resource's own bytes field 2 of a response, and these bytes, which all responses with it share. */
 function piecesOf(resource: XdsResource, mode: Mode): readonly [head: Buffer, body: Buffer] {
-  const encoded = encodingOf(resource)
-  encoded[mode] ??= kept(mode === 'sotw' ? [headOfAny(resource)] : [headOfNamed(resource)])
-  return [encoded[mode], encoded.body]
+  const { buffer, byteOffset, byteLength } = resource.bytes
+  const head = mode === 'sotw' ? headOfAny(resource) : headOfNamed(resource)
+  return [kept([head]), Buffer.from(buffer, byteOffset, byteLength)]
 }
 
 /** A `Resource` up to its bytes: its name and version stand before them. */

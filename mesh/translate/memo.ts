@@ -10,14 +10,10 @@ export type Memo = {
   /** The same for what belongs to one object (a proxy): forgotten with it. One value for each object. */
   keepFor<T>(owner: object, inputs: readonly unknown[], build: () => T): T
   /**
-   * What `build` gives for each item, in their order: only for an item that is new, or has other inputs than the last
-   * time, is it called. The same results give the same list.
+   * The resource of each item, in their order: only for an item that is new, or has other inputs than the last time, is
+   * `build` called. Where it gives the same bytes as before the older object stays; the same resources give the same list.
    */
-  each<I extends object, T>(
-    key: string,
-    items: readonly I[],
-    of: { readonly inputs: (item: I) => readonly unknown[]; readonly build: (item: I) => T },
-  ): readonly T[]
+  each<I extends object>(key: string, items: readonly I[], of: Making<I>): readonly XdsResource[]
   /** The same for plain data; where other inputs give equal data (a config read anew), the older object stays. */
   data<T>(key: string, inputs: readonly unknown[], build: () => T): T
   /** The same for one resource; where other inputs give the same bytes, the older object stays. */
@@ -34,9 +30,20 @@ export type Memo = {
   sweeps(): number
 }
 
-type Row = { readonly inputs: readonly unknown[]; readonly value: unknown; readonly parts: readonly Entry[] }
+/** How the resources of items are made, and from what: of all of them, and of each. */
+export type Making<I> = {
+  readonly shared: readonly unknown[]
+  readonly inputs: (item: I) => readonly unknown[]
+  readonly build: (item: I) => XdsResource
+}
 
-type Rows = { readonly of: ReadonlyMap<object, Row>; readonly list: readonly unknown[] }
+type Row = { readonly item: unknown; readonly inputs: readonly unknown[]; readonly resource: XdsResource }
+
+type Rows = {
+  readonly shared: readonly unknown[]
+  readonly rows: readonly Row[]
+  readonly list: readonly XdsResource[]
+}
 
 type Entry = {
   inputs: readonly unknown[]
@@ -72,7 +79,7 @@ export function createMemo(): Memo {
     return put(found, { inputs, value, parts }, (fresh) => entries.set(key, fresh)) as T
   }
 
-  function put(found: Entry | undefined, row: Row, add: (fresh: Entry) => void): unknown {
+  function put(found: Entry | undefined, row: Omit<Entry, 'used'>, add: (fresh: Entry) => void): unknown {
     const entry = found ? Object.assign(found, row, { used: round }) : { ...row, used: round }
     if (!found) add(entry)
     building.at(-1)?.add(entry)
@@ -96,23 +103,6 @@ export function createMemo(): Memo {
     return entry.value
   }
 
-  const rowsOf = <I extends object, T>(
-    before: Rows | undefined,
-    items: readonly I[],
-    of: { readonly inputs: (item: I) => readonly unknown[]; readonly build: (item: I) => T },
-  ): Rows => {
-    const rows = new Map<object, Row>()
-    const list = items.map((item) => {
-      const inputs = of.inputs(item)
-      const old = before?.of.get(item)
-      const row = old && same(old.inputs, inputs) ? old : { inputs, ...gather(() => of.build(item)) }
-      rows.set(item, row)
-      for (const part of row.parts) use(part)
-      return row.value
-    })
-    return { of: rows, list: before && same(before.list, list) ? before.list : list }
-  }
-
   function touch(entry: Entry): void {
     if (entry.used === round) return
     entry.used = round
@@ -131,19 +121,16 @@ export function createMemo(): Memo {
       if (found && same(found.inputs, inputs)) return use(found) as T
       return put(found, { inputs, ...gather(build) }, (fresh) => owned.set(owner, fresh)) as T
     },
-    each: <I extends object, T>(key: string, items: readonly I[], of: Parameters<typeof rowsOf<I, T>>[2]) =>
+    each: (key, items, making) =>
       lookUp<Rows>(
         key,
         [{}], // the rows tell whether anything changed
-        (before) => rowsOf(before, items, of),
+        (before) => rowsOf(before, items, making),
         (_, next) => next,
-      ).list as readonly T[],
+      ).list,
     data: (key, inputs, build) =>
       lookUp(key, inputs, build, (old, next) => (JSON.stringify(old) === JSON.stringify(next) ? old : next)),
-    resource: (key, inputs, build) =>
-      lookUp(key, inputs, build, (old, next) =>
-        old.version === next.version && old.name === next.name && old.owner === next.owner ? old : next,
-      ),
+    resource: (key, inputs, build) => lookUp(key, inputs, build, settled),
     list: (key, inputs, build) => lookUp(key, inputs, build, (old, next) => (same(old, next) ? old : next)),
     turn() {
       turns += 1
@@ -157,6 +144,25 @@ export function createMemo(): Memo {
     sweep,
     sweeps: () => round,
   }
+}
+
+const settled = (old: XdsResource, next: XdsResource): XdsResource =>
+  old.version === next.version && old.name === next.name && old.owner === next.owner ? old : next
+
+function rowsOf<I>(before: Rows | undefined, items: readonly I[], { shared, inputs, build }: Making<I>): Rows {
+  const isShared = before !== undefined && same(before.shared, shared)
+  let named: ReadonlyMap<string, XdsResource> | undefined
+  const rows = items.map((item, at): Row => {
+    const read = inputs(item)
+    const old = before?.rows[at]
+    if (isShared && old?.item === item && same(old.inputs, read)) return old
+    const next = build(item)
+    named ??= new Map(before?.list.map((resource) => [resource.name, resource]))
+    const known = named.get(next.name)
+    return { item, inputs: read, resource: known ? settled(known, next) : next }
+  })
+  const list = rows.map(({ resource }) => resource)
+  return { shared, rows, list: before && same(before.list, list) ? before.list : list }
 }
 
 const serials = new WeakMap<object, number>()

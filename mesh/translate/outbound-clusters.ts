@@ -25,13 +25,6 @@ import { ownTrustDomains } from '#mesh/translate/trust.ts'
 
 type ClusterInit = Fields<typeof ClusterSchema>
 
-/** Facts of the own pods that a cluster of a callable depends on, as one text: low churn, unlike the pods. */
-export function ownFactsOf(view: View, callable: Callable): string {
-  const pods = ownPodsOf(view, callable.key, callable.port)
-  const meshed = pods.every((pod) => pod.meshed)
-  return JSON.stringify([accountsOf(view, callable.key), meshed, ...(callable.headless ? [pods.length > 0] : [])])
-}
-
 /**
  * The Envoy cluster of an own headless service where traffic is redirected: each call goes to the address that the
  * application chose. One socket for all of them, since such a cluster knows no endpoints: mutual TLS where every pod

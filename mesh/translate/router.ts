@@ -39,16 +39,11 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
     () => gatewayListener(view, open, bind),
   )
   const leading = memo.keep('leading ports', [open], () => open.filter((port) => port.leadsTo === undefined))
-  const clusters = memo.each('gateway clusters', leading, {
-    inputs: () => [],
-    build: (port) => memo.resource(`gateway cluster ${port.sni}`, [port.key], () => gatewayCluster(port)),
-  })
+  const clusters = memo.each('gateway clusters', leading, { shared: [], inputs: () => [], build: gatewayCluster })
   const endpoints = memo.each('gateway endpoints', leading, {
+    shared: [],
     inputs: (port) => ownPodInputs(view, port.key),
-    build: (port) =>
-      memo.resource(`gateway endpoints ${port.sni}`, [port.port, ...ownPodInputs(view, port.key)], () =>
-        assignmentAtGateway(port.sni, port.key, podsBehind(view, port)),
-      ),
+    build: (port) => assignmentAtGateway(port.sni, port.key, podsBehind(view, port)),
   })
   return {
     [typeUrls.cluster]: named(memo, 'gateway clusters', clusters),

@@ -8,7 +8,7 @@ import { type Behind, behindPods, type Member, membersOf, podPlaceOf } from '#me
 import { type InboundTrust, inboundSet, inboundShared, inboundTrust } from '#mesh/translate/inbound-set.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { viewOfPod } from '#mesh/translate/one-pod.ts'
-import { chosenAddressClusterOf, outboundClusterOf, ownFactsOf } from '#mesh/translate/outbound-clusters.ts'
+import { chosenAddressClusterOf, outboundClusterOf } from '#mesh/translate/outbound-clusters.ts'
 import { plainHttpListener, plainTcpAddressOf, plainTcpListener } from '#mesh/translate/outbound-listeners.ts'
 import { outboundRoutesOf, type Unknown } from '#mesh/translate/outbound-routes.ts'
 import { ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
@@ -132,17 +132,12 @@ function outboundClusters(
   const { home } = view
   const domains = ownTrustDomains(view).join()
   return memo.each(`outbound clusters ${unknown}`, callables, {
-    inputs: (callable) => [domains, home.cluster, ...ownPodInputs(view, callable.key)],
+    shared: [domains, home.cluster],
+    inputs: ({ key }) => ownPodInputs(view, key),
     build: (callable) => {
-      const id = idOf(callable)
-      const ownFacts = memo.keep(`own facts ${id}`, [callable, ...ownPodInputs(view, callable.key)], () =>
-        ownFactsOf(viewOfPod(view, callable), callable),
-      )
+      const ownView = viewOfPod(view, callable)
       const isChosen = callable.headless === true && unknown === 'pass'
-      const kind = isChosen ? 'chosen address' : 'cluster'
-      return memo.resource(`${kind} ${id}`, [callable, domains, home.cluster, ownFacts], () =>
-        isChosen ? chosenAddressClusterOf(view, callable) : outboundClusterOf(viewOfPod(view, callable), callable),
-      )
+      return isChosen ? chosenAddressClusterOf(ownView, callable) : outboundClusterOf(ownView, callable)
     },
   })
 }
@@ -175,16 +170,9 @@ function outboundSecrets(view: View, memo: Memo): readonly XdsResource[] {
 function outboundEndpoints(view: View, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
   const { home } = view
   return memo.each('outbound endpoints', callables, {
-    inputs: ({ key, road }) => [
-      ...[home.cluster, home.network, ...ownPodInputs(view, key)],
-      ...(road === undefined ? [] : tierInputs(view, road)),
-    ],
-    build: (callable) => {
-      const places = placesOf(viewOfPod(view, callable), callable)
-      const id = idOf(callable)
-      const kept = memo.data(`places ${id}`, [places], () => places)
-      return memo.resource(`endpoints ${id}`, [callable.host, callable.key, kept], () => assignmentOf(callable, kept))
-    },
+    shared: [home.cluster, home.network],
+    inputs: ({ key, road }) => [...ownPodInputs(view, key), ...(road === undefined ? [] : tierInputs(view, road))],
+    build: (callable) => assignmentOf(callable, placesOf(viewOfPod(view, callable), callable)),
   })
 }
 
