@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { typeUrls } from '#mesh/model/resource.ts'
 import { createMemo } from '#mesh/translate/memo.ts'
 
 test('the same inputs give the same value; another input builds anew', () => {
@@ -64,4 +65,27 @@ test('what was replaced is forgotten within a few turns, and what rests is left 
   expect(memo.sweeps()).toBe(swept)
   for (let turn = 0; turn < 200; turn += 1) memo.turn()
   expect(kept()).not.toBe(first)
+})
+
+test('rows: only what has other inputs is made again, all of them where what they share is another', () => {
+  const memo = createMemo()
+  const items = [{ name: 'a' }, { name: 'b' }]
+  const made: string[] = []
+  const rows = (shared: unknown, inputs: Readonly<Record<string, unknown>>, version = '1') =>
+    memo.each('rows', items, {
+      shared: [shared],
+      inputs: ({ name }) => [inputs[name]],
+      build: ({ name }) => {
+        made.push(name)
+        return { type: typeUrls.cluster, name, version, bytes: new Uint8Array() }
+      },
+    })
+  const first = rows('s', { a: 1, b: 1 })
+  expect(rows('s', { a: 1, b: 1 })).toBe(first)
+  expect(made.splice(0)).toEqual(['a', 'b'])
+  expect(rows('s', { a: 1, b: 2 })).toBe(first) // made again, and the same
+  expect(made.splice(0)).toEqual(['b'])
+  const next = rows('t', { a: 1, b: 2 }, '2')
+  expect(made).toEqual(['a', 'b'])
+  expect(next.map(({ version }) => version)).toEqual(['2', '2'])
 })
