@@ -170,7 +170,7 @@ export const nouns: readonly Noun[] = [
   },
 ]
 
-export const nounNames = nouns.map(({ name }) => name).join(', ')
+const nounNames = nouns.map(({ name }) => name).join(', ')
 
 /** The noun that `said` names, by its name or a short form. Throws `not-found` with the list. */
 export function nounOf(said: string): Noun {

@@ -26,7 +26,7 @@ export type ExportChange = NarrowingName & {
 }
 
 /** Throws `invalid` with every violation: names that are no DNS labels, or too many. */
-export function checkExportChange(change: ExportChange): void {
+function checkExportChange(change: ExportChange): void {
   const named = {
     namespace: change.namespace,
     name: change.name,

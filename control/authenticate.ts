@@ -15,7 +15,7 @@ import { publicJwkSchema, type TokenAnswer } from '#mesh/wire/join.ts'
 /** Every operator's key begins so, and a secret scanner can find one that got lost. */
 export const operatorKeyPrefix = 'isthmus_key_'
 
-export const accessTokenLifeSeconds = 3600
+const accessTokenLifeSeconds = 3600
 
 /**
  * Who a bearer credential speaks for: an operator's key, or a cluster's access token whose cluster is a member still and

@@ -13,7 +13,7 @@ import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import type { SignAnswer, SignRequest } from '#mesh/wire/join.ts'
 
 /** A relay asks for two certificates a fortnight; this many an hour is a relay that restarts over and over. */
-export const certificatesPerHourMax = 60
+const certificatesPerHourMax = 60
 
 /**
  * The certificate that a member asks for: its issuing CA, confined to the cluster's own trust domain, or its relay's

@@ -37,7 +37,7 @@ type Holder = { readonly pid: number; readonly start: string; readonly boot: str
  * other's state and depose each other's reports for ever. The lock of a process that is gone is taken over. Throws
  * `conflict` that names the live one's pid, and the system's error where the file cannot be written.
  */
-export function lockState(dir: string): () => void {
+function lockState(dir: string): () => void {
   const file = join(dir, 'relay.lock')
   const mine = `${file}.${process.pid}`
   writeFileSync(mine, JSON.stringify(holderOf(process.pid)), { mode: 0o600 })

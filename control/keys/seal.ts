@@ -4,7 +4,7 @@ import { canonicalJson } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** scrypt's memory and time: 128 MiB and about 0.4 s (OWASP's first choice). A file may ask for more, never for less. */
-export const usualCost = 2 ** 17
+const usualCost = 2 ** 17
 const costMin = 2 ** 14
 const costMax = 2 ** 20
 const blockSize = 8

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { Problem } from '#mesh/model/problem.ts'
 
-export const pageLimitMax = 500
+const pageLimitMax = 500
 
 /** `?limit=&cursor=` of every list. */
 export const pageQuerySchema = z.object({

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 
 /** RFC 9457. */
-export const problemSchema = z
+const problemSchema = z
   .object({
     type: z.string(),
     title: z.string(),

@@ -18,7 +18,7 @@ export type Watch = {
   close(): void
 }
 
-export const watchLimits = {
+const watchLimits = {
   connections: 5000,
   perCluster: 8,
   /** Bytes that may wait for one reader; past it its frames are dropped, and it pulls because their numbers are missing. */

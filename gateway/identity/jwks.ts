@@ -46,7 +46,7 @@ const keySetSchema = z.object({
 export type KeyFinder = JWTVerifyGetKey
 
 /** Parses a key set. Throws `invalid` that names the place: not JSON, no key, a key without id, a private or secret key. */
-export function parseJwks(text: string, place: string): KeyFinder {
+function parseJwks(text: string, place: string): KeyFinder {
   let value: unknown
   try {
     value = JSON.parse(text)

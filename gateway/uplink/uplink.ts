@@ -23,7 +23,7 @@ export type { Log }
  * Milliseconds. The heads period bounds what a lost hint costs; a centre that is away is knocked at no more often than one
  * that is there is asked, so that relays are back within five seconds of its return and never a storm.
  */
-export const uplinkTimes = {
+const uplinkTimes = {
   heads: 3000,
   heartbeat: 10_000,
   retryMin: 250,

@@ -40,7 +40,7 @@ export function nextFileState(before: FileState | undefined, parsed: ParsedFile)
   return before && isDeepStrictEqual(before, next) ? before : next
 }
 
-export const objectsMax = 20_000
+const objectsMax = 20_000
 
 /** All files as one set of objects, in order of their ids. */
 export type Merged = {

@@ -56,7 +56,7 @@ export async function openForeground(parts: ForegroundParts): Promise<Foreground
 }
 
 /** `14:07:02  reviews: ireland-1 → virginia-2 · 0 of 96 failed · ireland-1 was killed`. */
-export function shiftText({ atMs, service, from, to, failed, of, cause }: Shift): string {
+function shiftText({ atMs, service, from, to, failed, of, cause }: Shift): string {
   const time = new Date(atMs).toTimeString().slice(0, 8)
   const why = cause === undefined ? '' : ` · ${cause}`
   return `${time}  ${service}: ${from.join(', ')} → ${to.join(', ')} · ${failed} of ${of} failed${why}`

@@ -28,7 +28,7 @@ const beforeMs = 3000
 const answersMin = 10
 /** A cluster counts as answering from this share on. */
 const shareMin = 0.04
-export const causeMs = 20_000
+const causeMs = 20_000
 
 export type Change = {
   readonly service: string

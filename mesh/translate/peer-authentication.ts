@@ -1,7 +1,7 @@
 import type { MutualTlsMode, PeerAuthentication } from '#mesh/model/pod.ts'
 
 /** The namespace whose PeerAuthentication without a selector speaks for the whole cluster. */
-export const rootNamespace = 'istio-system'
+const rootNamespace = 'istio-system'
 
 /**
  * What a pod's port accepts: the policy that selects the pod, else its namespace's, else the cluster's, else STRICT. A

@@ -71,7 +71,7 @@ export type OpenPort = {
  * port is read from the own Service, so that no foreign word about it counts. Beside each its other names: this
  * cluster's own where the export asks for it, and the pods of a headless Service.
  */
-export function openPortsOf(view: View): readonly OpenPort[] {
+function openPortsOf(view: View): readonly OpenPort[] {
   const exports = [...(view.config?.exports.values() ?? [])].filter((e) => isLive(view, e))
   return exports
     .toSorted((a, b) => compareText(a.key, b.key))
@@ -111,7 +111,7 @@ const isLive = (view: View, exported: ExportedService): boolean =>
  * the probe chain. An SNI without a chain is closed without any upstream connection; withdrawing a chain ends its
  * connections after the drain time. `sni_cluster` was rejected: a stranger reaches the bootstrap's clusters through it.
  */
-export function gatewayListener(view: View, open: readonly OpenPort[], bind: Bind): XdsResource {
+function gatewayListener(view: View, open: readonly OpenPort[], bind: Bind): XdsResource {
   const name = `${bind.address}_${bind.port}`
   const message = create(ListenerSchema, {
     name,
@@ -184,7 +184,7 @@ function probeChain(view: View): Chain {
  * The Envoy cluster behind one SNI: the own pods and nothing else, never another gateway. A pod that refused once is out
  * for five seconds, so that the next attempt of the same connection meets another; where one pod is meant there is none.
  */
-export function gatewayCluster(open: OpenPort): XdsResource {
+function gatewayCluster(open: OpenPort): XdsResource {
   const message = create(ClusterSchema, {
     name: open.sni,
     altStatName: `${open.sni};`,
@@ -207,7 +207,7 @@ export type Bind = { readonly address: string; readonly port: number }
  * Where a gateway listens: as its node says; else at the gateway address that is its own (a gateway others dial without
  * a load balancer); else on every address at Istio's port.
  */
-export function gatewayBindOf(view: View, proxy: MeshProxy): Bind {
+function gatewayBindOf(view: View, proxy: MeshProxy): Bind {
   const own = view.home.gateways.find((gateway) => proxy.ips.includes(gateway.address))
   return proxy.gateway ?? (own ? { address: own.address, port: own.port } : { address: '0.0.0.0', port: 15443 })
 }

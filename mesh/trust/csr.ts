@@ -17,7 +17,7 @@ import type { SignatureAlgorithm } from '#mesh/trust/oid.ts'
 import { parsePem, toPem } from '#mesh/trust/pem.ts'
 import { isSignedBy, type PublicKey, parsePublicKey } from '#mesh/trust/public-key.ts'
 
-export const csrBytesMax = 16 * 1024
+const csrBytesMax = 16 * 1024
 
 /**
  * The public key of a PKCS#10 request (RFC 2986), PEM or DER, whose signature proves that the sender holds its private

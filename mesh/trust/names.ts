@@ -32,7 +32,7 @@ export const identityNames = (id: SpiffeId): CertificateNames => ({ uri: formatS
 /** The id of a cluster's relay, in its serving certificate and in the leaf it probes gateways with. */
 export const relayId = (trustDomain: TrustDomain): SpiffeId => spiffeId(trustDomain, 'isthmus-system', 'relay')
 
-export const relayHost = 'relay.isthmus-system.svc'
+const relayHost = 'relay.isthmus-system.svc'
 export const istiodHost = 'istiod.istio-system.svc'
 /** The DNS names that a relay may ask to be certified for. */
 export const relayHosts: readonly string[] = [relayHost, istiodHost]

@@ -20,7 +20,7 @@ export const pullRequestSchema = z.object({
 })
 export type PullRequest = z.infer<typeof pullRequestSchema>
 
-export const streamItemSchema = z.object({
+const streamItemSchema = z.object({
   k: z.string().max(300),
   /** null = gone. */
   v: z.record(z.string(), z.unknown()).nullable(),

@@ -102,7 +102,7 @@ function configOf(keys: readonly ServiceKey[], remotes: readonly ClusterName[], 
   }
 }
 
-export function importAt(key: ServiceKey, n: number, remotes: readonly ClusterName[]): ImportedService {
+function importAt(key: ServiceKey, n: number, remotes: readonly ClusterName[]): ImportedService {
   const source = (cluster: ClusterName) => ({
     cluster,
     network: cluster as string as NetworkName,

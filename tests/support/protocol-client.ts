@@ -148,7 +148,7 @@ export function sayWebSocket(to: Target, messages: readonly string[]): Promise<S
 }
 
 /** A connection whose far end speaks first: gives its greeting, and what comes back for `line`. */
-export async function sayStream(socket: Socket, line: string): Promise<{ greeting: Said; echo: string }> {
+async function sayStream(socket: Socket, line: string): Promise<{ greeting: Said; echo: string }> {
   try {
     return await new Promise((resolve, reject) => {
       const lines: string[] = []

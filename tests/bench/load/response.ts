@@ -64,7 +64,7 @@ function isMadeOf(frame: Buffer, pieces: readonly Buffer[]): boolean {
 }
 
 /** Field numbers of DeltaDiscoveryResponse and DiscoveryResponse, which agree where both have one. */
-export function parseResponse(mode: Mode, message: Buffer): Response {
+function parseResponse(mode: Mode, message: Buffer): Response {
   const said = { type: '', nonce: '', version: '' }
   const bodies: Buffer[] = []
   const removed: string[] = []
