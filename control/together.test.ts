@@ -47,3 +47,19 @@ test('a run that has ended serves nobody who asks after it', async () => {
   begun[1]?.resolve(2)
   expect(await second).toBe(2)
 })
+
+test('neither does one that others waited for, while it runs or after it', async () => {
+  const { begun, ask } = runs()
+  const asked = [ask(), ask()]
+  begun[0]?.resolve(1)
+  await expect.poll(() => begun.length).toBe(2)
+  asked.push(ask())
+  begun[1]?.resolve(2)
+  await expect.poll(() => begun.length).toBe(3)
+  begun[2]?.resolve(3)
+  expect(await Promise.all(asked)).toEqual([1, 2, 3])
+  const last = ask()
+  await expect.poll(() => begun.length).toBe(4)
+  begun[3]?.resolve(4)
+  expect(await last).toBe(4)
+})

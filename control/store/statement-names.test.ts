@@ -22,6 +22,13 @@ test('however many texts come, two hundred have names and keep them', () => {
   for (const [text, name] of given) expect(names.of(text)).toBe(name)
 })
 
+test('a flood of texts that never come again takes no memory, nor the names of those that do', () => {
+  const names = statementNames()
+  names.of('select 1')
+  for (let n = 0; n < 2000; n++) names.of(`select ${n} + 1`)
+  expect([1, 2, 3].map(() => names.of('select 1') !== undefined)).toEqual([false, false, true])
+})
+
 test('stopped, none has a name', () => {
   const names = statementNames()
   for (let n = 0; n < 5; n++) names.of('select 1')

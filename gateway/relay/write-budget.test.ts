@@ -27,5 +27,7 @@ test('an account lives as long as one of its streams', () => {
   expect(budget.open('web').mayWrite(() => undefined)).toBe(false)
   first?.gone(200)
   for (const stream of [first, second]) stream?.close()
-  expect(budget.open('web').mayWrite(() => undefined)).toBe(true)
+  const anew = budget.open('web')
+  expect(anew).not.toBe(first)
+  expect(anew.mayWrite(() => undefined)).toBe(true)
 })
