@@ -92,4 +92,25 @@ describe('files together', () => {
       { at: 'a.yaml:11', object: 'Pod default/z', reason: 'is past the bound of 2 objects' },
     ])
   })
+
+  const both = [at('a.yaml', pod('x')), at('b.yaml', pod('y'))] as const
+  const again = ([path, before]: readonly [string, FileState], ...documents: string[]): [string, FileState] => [
+    path,
+    nextFileState(before, parseFile(path, file(...documents))),
+  ]
+  test.each<readonly [string, [string, FileState][], [string, FileState][]]>([
+    ['another account', [...both], [again(both[0], pod('x', 'other')), both[1]]],
+    ['an object that says something wrong now', [...both], [again(both[0], badPod('x')), both[1]]],
+    ['a bad object beside the same good ones', [...both], [again(both[0], pod('x', 'other'), badPod('z')), both[1]]],
+    ['the loser of two moves', [both[0], at('b.yaml', pod('x'))], [both[0], at('b.yaml', pod('x', 'other'))]],
+    [
+      'the winner of two moves',
+      [both[0], at('b.yaml', pod('x'))],
+      [at('a.yaml', `# moved\n${pod('x')}`), at('b.yaml', pod('x'))],
+    ],
+  ])('what was merged before changes nothing: %s', (_, before, next) => {
+    const { objects, rejected } = mergeFiles(new Map(next), mergeFiles(new Map(before)))
+    const anew = mergeFiles(new Map(next))
+    expect({ objects, rejected }).toEqual({ objects: anew.objects, rejected: anew.rejected })
+  })
 })
