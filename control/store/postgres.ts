@@ -43,6 +43,7 @@ export function openPostgres(url: string): Engine {
       const client = await pool.connect().catch(refuse)
       client.on('error', ignore)
       let broken = false
+      let refused = false
       try {
         return await work((text, params, method) => {
           const name = params.length > 0 ? names.of(text) : undefined
@@ -53,7 +54,10 @@ export function openPostgres(url: string): Engine {
             })
             .catch((error: unknown) => {
               broken ||= !(error instanceof pg.DatabaseError)
-              if (name !== undefined && isMisnamed(error)) {
+              // What travels behind a statement that failed is not even read, so its name is unknown to the next.
+              const isFirst = !refused
+              refused = true
+              if (name !== undefined && isFirst && isMisnamed(error)) {
                 names.stop()
                 broken = true
                 throw Object.assign(new Error('named statements are not for this server', { cause: error }), again)

@@ -65,6 +65,46 @@ describe.each([
     expect(await rowsFrom(200)).toEqual([])
   })
 
+  test('what the work has left running when a statement failed is not run in the transaction of another', async () => {
+    let late: Promise<unknown> = Promise.resolve()
+    const { promise: over, resolve: end } = Promise.withResolvers<void>()
+    const failed = engine.transaction((run) => {
+      late = over.then(() => run(insert, [300, 'late', true], 'execute')).catch((error: unknown) => error)
+      return Promise.all([run('select 1 from nowhere', [], 'all'), late])
+    })
+    await expect(failed.catch(sqlStateOf)).resolves.toBe('42P01')
+    await engine.transaction(async (run) => {
+      await run(insert, [301, 'other', true], 'execute')
+      end()
+      await late
+    })
+    await expect(late).resolves.toMatchObject({ kind: 'internal' })
+    expect((await rowsFrom(300)).map((row) => (row as unknown[])[1])).toEqual(['other'])
+    await engine.run('delete from flights where n >= 300', [], 'execute')
+  })
+
+  test('a fault of a statement that nobody waits for is told, because nothing was stored', async () => {
+    const failed = engine.transaction(async (run) => {
+      await run(insert, [400, 'beside', true], 'execute')
+      run('select 1 from nowhere', [], 'all').catch(() => undefined)
+    })
+    await expect(failed.catch(sqlStateOf)).resolves.toBe('42P01')
+    expect(await rowsFrom(400)).toEqual([])
+  })
+
+  test('names outlive a transaction that fails while they are told', async () => {
+    const ask = (run: Engine['run']) => run('select $1::text as outlives', ['x'], 'all')
+    const failed = engine.transaction((run) =>
+      Promise.all([run('select 1 from nowhere', [], 'all'), ...Array.from({ length: 6 }, () => ask(run))]),
+    )
+    await expect(failed.catch(sqlStateOf)).resolves.toBe('42P01')
+    const { rows } = await engine.transaction(async (run) => {
+      for (let n = 0; n < 4; n++) await ask(run)
+      return run("select 1 from pg_prepared_statements where statement like '%as outlives%'", [], 'all')
+    })
+    expect(rows).toHaveLength(1)
+  })
+
   test('a statement that could not be read at first is read when it can be', async () => {
     const later = () => engine.run('select n from later where n = $1', [1], 'all')
     for (let round = 0; round < 5; round++) await expect(later().catch(sqlStateOf)).resolves.toBe('42P01')
