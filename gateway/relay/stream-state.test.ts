@@ -310,3 +310,24 @@ for (const mode of ['delta', 'sotw'] as const) {
     )
   })
 }
+
+test('a client that asks for one more name each time has no large set copied each time', () => {
+  const stream = openStream('delta', { ...limits, names: 10_000 }, believer)
+  const ask = (...subscribe: string[]) =>
+    onRequest(stream, { type: typeUrls.endpoint, nonce: '', subscribe, unsubscribe: [], initialVersions: [] }, 0)
+  const names = () => stream.subscriptions.get(typeUrls.endpoint)?.names
+  ask(...Array.from({ length: 5000 }, (_, n) => `${n}`))
+  ask('one more')
+  const before = names()
+  for (let n = 0; n < 10; n++) ask(`one more ${n}`)
+  expect(names()).toBe(before)
+  expect(names()?.size).toBe(5011)
+})
+
+test('a request that names the same thing over and over is refused before it is gone through', () => {
+  const stream = openStream('delta', limits, believer)
+  const subscribe = Array.from({ length: limits.names + 1 }, () => 'same')
+  expect(
+    onRequest(stream, { type: typeUrls.endpoint, nonce: '', subscribe, unsubscribe: [], initialVersions: [] }, 0),
+  ).toBe('too-many')
+})

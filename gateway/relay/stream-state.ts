@@ -98,6 +98,7 @@ const resourcesOf = (target: ResourceSet | undefined, type: string): Resources =
  * protocol, what istiod's clients were seen to send.
  */
 export function onRequest(stream: StreamState, request: AdsRequest, now: number): readonly StreamEvent[] | 'too-many' {
+  if (request.subscribe.length > stream.limits.names) return 'too-many'
   stream.atRest = false
   stream.onlyChanged = undefined
   const known = stream.subscriptions.get(request.type)
@@ -111,10 +112,17 @@ export function onRequest(stream: StreamState, request: AdsRequest, now: number)
     for (const name of stream.replaced) sub.oweAgain(s, name)
     stream.replaced.clear()
   }
-  const asks = request.subscribe.length + request.initialVersions.length > 0
-  if (asks) s.names = share(s.names)
-  return asks && namesOf(stream) > stream.limits.names ? 'too-many' : events
+  const asked = request.subscribe.length + request.initialVersions.length
+  if (asked * askedPart >= s.names.size || (asked > 0 && s.names.size <= copiedMax)) s.names = share(s.names)
+  return asked > 0 && namesOf(stream) > stream.limits.names ? 'too-many' : events
 }
+
+/**
+ * A set that is shared is copied at its next change. Larger ones than this are shared only by a request that names a good
+ * part of them: a client that asks for one more name each time would have the whole copied each time.
+ */
+const copiedMax = 1024
+const askedPart = 8
 
 const namesOf = (stream: StreamState) => stream.subscriptions.values().reduce((sum, s) => sum + s.names.size, 0)
 
