@@ -50,3 +50,14 @@ test('a report that is refused for good is a condition of its cluster until one 
   expect((await east.sync({}, { epoch, seq: taken })).status).toBe(200)
   expect(await condition()).toBeUndefined()
 })
+
+test('a cluster was last seen when its last report was taken, though the store is told once a minute only', async () => {
+  const south = await new TestRelay(centre, 'south').join()
+  const seen = async () => (await centre.admin('GET', '/v1/clusters/south')).body['lastSeenAt']
+  expect((await south.sync({ cluster: facts('net-south') }, { complete: true })).status).toBe(200)
+  centre.clock.now += 11_000
+  expect((await south.sync({})).status).toBe(200)
+  const heardAt = centre.clock.now
+  centre.clock.now += 7000
+  expect(await seen()).toBe(new Date(heardAt).toISOString())
+})

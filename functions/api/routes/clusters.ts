@@ -161,23 +161,30 @@ export function clusterRoutes(api: Api, door: Door): void {
 
 export const dryRun = z.object({ dryRun: z.enum(['true', 'false']).optional() })
 
-const clusterFrom = (row: ReportingCluster, now: number, hearing?: Hearing): z.infer<typeof clusterSchema> => ({
-  id: row.id,
-  name: row.name,
-  revision: row.revision,
-  createdAt: timeText(row.createdAt),
-  conditions: conditionsOf(row, now, hearing),
-  state: row.state,
-  generation: row.generation,
-  trustDomain: row.trustDomain,
-  network: row.network,
-  region: row.region,
-  keyId: row.keyThumbprint,
-  relayVersion: row.relayVersion,
-  meshSync: row.meshSync,
-  joinedAt: row.joinedAt === null ? null : timeText(row.joinedAt),
-  lastSeenAt: row.lastSeenAt === null ? null : timeText(row.lastSeenAt),
-})
+/** As stored, with when it was last heard from this process too: the store is told of that once a minute only. */
+const clusterFrom = (stored: ReportingCluster, now: number, hearing?: Hearing): z.infer<typeof clusterSchema> => {
+  const row = { ...stored, lastSeenAt: laterOf(stored.lastSeenAt, hearing?.takenAt) }
+  return {
+    id: row.id,
+    name: row.name,
+    revision: row.revision,
+    createdAt: timeText(row.createdAt),
+    conditions: conditionsOf(row, now, hearing),
+    state: row.state,
+    generation: row.generation,
+    trustDomain: row.trustDomain,
+    network: row.network,
+    region: row.region,
+    keyId: row.keyThumbprint,
+    relayVersion: row.relayVersion,
+    meshSync: row.meshSync,
+    joinedAt: row.joinedAt === null ? null : timeText(row.joinedAt),
+    lastSeenAt: row.lastSeenAt === null ? null : timeText(row.lastSeenAt),
+  }
+}
+
+const laterOf = (stored: number | null, heard: number | undefined): number | null =>
+  heard === undefined ? stored : Math.max(stored ?? 0, heard)
 
 function conditionsOf(row: ReportingCluster, now: number, hearing: Hearing = {}): ApiCondition[] {
   if (row.state === 'left')
