@@ -90,7 +90,7 @@ const helpOption = { long: '--help', description: 'explains the command' }
 export const pathOf = (command: Command): string =>
   command.parent ? [pathOf(command.parent), command.name()].filter((word) => word !== '').join(' ') : ''
 
-const clusterOperands = ['cluster delete', 'token create', 'cluster-config', 'clusters']
+const clusterOperands = ['cluster delete', 'token create', 'cluster-config', 'clusters', 'sandbox add']
 
 async function operandsAt(path: string, operands: readonly string[], names: Names): Promise<readonly Candidate[]> {
   const at = operands.length
@@ -98,9 +98,18 @@ async function operandsAt(path: string, operands: readonly string[], names: Name
   const isCluster =
     path === 'get' && /^cl|^cfg$/.test(operands[0] ?? '') ? at === 1 : at === 0 && clusterOperands.includes(path)
   if (isCluster) return clusters(names)
+  if (/^sandbox (kill|pause|restore|partition)$/.test(path) && at === 0) return sandboxParts(path, names)
   const isContext = /^context (use|delete|add)$/.test(path) && at === 0
   return isContext ? names.contexts().map((word) => ({ word })) : []
 }
 
 const clusters = async (names: Names): Promise<readonly Candidate[]> =>
   (await names.clusters().catch(() => [])).map((word) => ({ word }))
+
+/** What the sandbox can break: the line to the centre has no parts, all else has. */
+async function sandboxParts(path: string, names: Names): Promise<readonly Candidate[]> {
+  const whole = [...(await clusters(names)), { word: 'centre' }]
+  if (path === 'sandbox partition') return whole
+  const parts = whole.slice(0, -1).flatMap(({ word }) => [{ word: `${word}/relay` }, { word: `${word}/gateway` }])
+  return [...whole, ...parts]
+}

@@ -31,6 +31,7 @@ const programs = ['serve', 'relay', 'proxy']
 const typed: readonly Run[] = [
   ...['', 'cl', 'get cl', 'token create ', 'context use ', 'get clusters -o ', 'get clusters --output=y', 'apply -f '],
   ...['cluster-config paris', 'key create --role ', 'endpoints --', '--context ', 'endpoints --cluster o', 'nothing '],
+  ...['sandbox kill ', 'sandbox pause paris-1/', 'sandbox partition '],
 ].map((line) => ['_complete', '--', ...line.split(' ')])
 
 /** Those that see: by file, what is typed one after another. */
