@@ -254,6 +254,7 @@ const howToRead: readonly string[] = [
   '* Sustained: every single change is followed to its last stream. It is in time when that stream has read it before the change',
   '  after the next one is made: its own round, and at most one in which it was queued. Memory is looked at while nothing is',
   '  offered, at half time and five times more; `ISTHMUS_BENCH_SECONDS=600` is the long form, in which a slope means something.',
+  '  The two seconds after each such look are not judged: a forced collection throws compiled code away.',
   '* A slow reader is one of 50 that ask for everything and take nothing: no HTTP/2 credit, or a TCP socket that nobody reads.',
   '* Rows that begin with M are a larger mesh, for comparison with what others publish; there is no bar for them.',
   '',
