@@ -35,7 +35,9 @@ export function openPostgres(url: string): Engine {
   const names = statementNames()
   // A plan made while a table was small would stay when it is large. Where that cannot be forbidden, nothing has a name.
   pool.on('connect', (client) => {
-    client.query("set plan_cache_mode = 'force_custom_plan'").catch(names.stop)
+    client.query("set plan_cache_mode = 'force_custom_plan'").catch((error: unknown) => {
+      if (isRefused(error)) names.stop()
+    })
   })
   const connected = async <T>(work: (run: Run) => Promise<T>): Promise<T> => {
     const leave = await gate.enter()
@@ -107,6 +109,8 @@ function gatheringSocket(): Socket {
 /** The server knows no statement of that name, knows another, or cannot use it since the schema has changed. */
 const isMisnamed = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && ['26000', '42P05', '0A000'].includes(error.code ?? '')
+/** The server's own word, and not because it ends, or was told to end the statement (57): the next connection may do. */
+const isRefused = (error: unknown): boolean => error instanceof pg.DatabaseError && !error.code?.startsWith('57')
 /** As a lost race: the transaction runs again. */
 const again = { code: '40001' }
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Engine, sqlStateOf } from '#control/store/engine.ts'
@@ -123,5 +125,36 @@ test('a server that forgets or mixes up named statements is asked without names 
     for (let n = 0; n < 5; n++) expect(await ask(n)).toMatchObject([{ said: String(n) }])
   } finally {
     await db.close()
+  }
+})
+
+test('names outlive a connection that breaks before it is of use', async () => {
+  const at = new URL(postgres.url)
+  const port = Number(at.port)
+  let breaks = true
+  const line = createServer((near) => {
+    const far = connect(port, '127.0.0.1')
+    near.on('error', () => far.destroy()).on('close', () => far.destroy())
+    far.on('error', () => near.destroy()).on('close', () => near.destroy())
+    near.on('data', (bytes) => {
+      if (breaks && bytes.includes('plan_cache_mode')) {
+        breaks = false
+        near.destroy()
+      } else far.write(bytes)
+    })
+    far.pipe(near)
+  }).listen(0, '127.0.0.1')
+  await once(line, 'listening')
+  at.port = String((line.address() as AddressInfo).port)
+  const engine = openPostgres(at.href)
+  try {
+    const ask = () => engine.run('select $1::text as broken_line', ['x'], 'all')
+    await expect(ask()).rejects.toMatchObject({ kind: 'unavailable' })
+    for (let n = 0; n < 5; n++) await ask()
+    const { rows } = await engine.run("select 1 from pg_prepared_statements where name like 'isthmus_%'", [], 'all')
+    expect(rows).toHaveLength(1)
+  } finally {
+    await engine.close()
+    line.close()
   }
 })
