@@ -127,19 +127,24 @@ const askedPart = 8
 const namesOf = (stream: StreamState) => stream.subscriptions.values().reduce((sum, s) => sum + s.names.size, 0)
 
 function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void {
+  const brought = first && request.initialVersions.length > 0 ? new Map(request.initialVersions) : undefined
   const legacyWildcard = first && request.subscribe.length === 0 && wildcardTypes.has(s.type)
   if (legacyWildcard || request.subscribe.includes('*')) {
-    sub.subscribeAll(s)
-    if (first && request.initialVersions.length === 0) s.owesAnswer = true
+    sub.subscribeAll(s, brought)
+    if (first && !brought) s.owesAnswer = true
   }
-  for (const name of request.subscribe) if (name !== '*') sub.subscribeName(s, name)
-  if (first && !s.wildcard)
-    for (const [name] of request.initialVersions) if (!s.names.has(name)) sub.subscribeName(s, name)
+  const names = request.subscribe.includes('*') ? request.subscribe.filter((name) => name !== '*') : request.subscribe
+  if (names.length > 0) sub.subscribeNames(s, names, brought)
+  if (brought && !s.wildcard)
+    sub.subscribeNames(
+      s,
+      brought.keys().filter((name) => !s.names.has(name)),
+      brought,
+    )
   for (const name of request.unsubscribe) {
     if (name === '*') sub.unsubscribeAll(s)
     else sub.unsubscribeName(s, name)
   }
-  if (first) for (const [name, version] of request.initialVersions) sub.alreadyHolds(s, name, version)
 }
 
 function applyWhole(stream: StreamState, s: Subscription, request: AdsRequest, first: boolean): void {
@@ -150,7 +155,8 @@ function applyWhole(stream: StreamState, s: Subscription, request: AdsRequest, f
     sub.subscribeAll(s)
   } else if (s.wildcard) sub.unsubscribeAll(s)
   for (const name of [...s.names]) if (!asked.has(name)) sub.unsubscribeName(s, name)
-  for (const name of asked) if (restart || !s.names.has(name)) sub.subscribeName(s, name)
+  const fresh = restart ? [...asked] : [...asked].filter((name) => !s.names.has(name))
+  if (fresh.length > 0) sub.subscribeNames(s, fresh)
   if (!restart) return
   if (s.wildcard) {
     s.owesAnswer = true

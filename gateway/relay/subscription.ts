@@ -85,10 +85,14 @@ export const subscription = (type: string, base: Resources): Subscription => ({
 
 export const wants = (s: Subscription, name: string): boolean => s.wildcard || s.names.has(name)
 
-/** The client wants everything; what it does not want yet is owed to it. */
-export function subscribeAll(s: Subscription): void {
+/** Versions, by name, that the client holds from an earlier stream; an empty one is one that we never gave. */
+type Brought = ReadonlyMap<string, string>
+
+/** The client wants everything; what it does not want yet is owed to it, but for what it brought. */
+export function subscribeAll(s: Subscription, brought?: Brought): void {
   if (s.wildcard) return
-  for (const name of s.base.keys()) if (!s.names.has(name)) s.own.set(name, unanswered)
+  for (const name of s.base.keys()) if (!s.names.has(name)) owe(s, name, brought)
+  for (const [name, version] of brought ?? []) if (!s.base.has(name)) s.own.set(name, { version: version || unsure })
   s.wildcard = true
 }
 
@@ -106,13 +110,21 @@ export function forget(s: Subscription): void {
   s.outstanding = undefined
 }
 
-/** A name that is asked for again is answered again: the client says that it has forgotten. */
-export function subscribeName(s: Subscription, name: string): void {
-  if (!s.names.has(name)) {
-    const names = changeable(s.names)
-    s.names = names.add(s.base.get(name)?.name ?? name) // The resource's own string, so that streams share it.
+/** A name that is asked for again is answered again, but for what the client brought: it says that it has forgotten. */
+export function subscribeNames(s: Subscription, names: Iterable<string>, brought?: Brought): void {
+  const all = changeable(s.names)
+  for (const name of names) {
+    if (!all.has(name)) all.add(s.base.get(name)?.name ?? name) // The resource's own string, so that streams share it.
+    owe(s, name, brought)
   }
-  s.own.set(name, unanswered)
+  s.names = all
+}
+
+function owe(s: Subscription, name: string, brought: Brought | undefined): void {
+  const version = brought?.get(name)
+  if (version === undefined) s.own.set(name, unanswered)
+  else if (s.base.get(name)?.version === version) s.own.delete(name)
+  else s.own.set(name, { version: version || unsure })
 }
 
 export function unsubscribeName(s: Subscription, name: string): void {
@@ -127,13 +139,6 @@ export function unsubscribeName(s: Subscription, name: string): void {
 /** What the client holds is sent to it again. */
 export function oweAgain(s: Subscription, name: string): void {
   if (wants(s, name) && s.base.has(name) && !s.own.has(name)) s.own.set(name, unanswered)
-}
-
-/** The client holds `version` from an earlier stream; an empty version is one that we never gave. */
-export function alreadyHolds(s: Subscription, name: string, version: string): void {
-  if (!wants(s, name)) return
-  if (s.base.get(name)?.version === version) s.own.delete(name)
-  else s.own.set(name, { version: version || unsure })
 }
 
 /** The newest resources replace whatever was wanted before; nothing is queued. */
