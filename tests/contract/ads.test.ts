@@ -1,69 +1,12 @@
-import { connect as connectTcp } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { connect as connectTls } from 'node:tls'
-import { Client, credentials } from '@grpc/grpc-js'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { AdsServer } from '#gateway/relay/server.ts'
+import { describe, expect, test } from 'vitest'
 import { typeUrls } from '#mesh/model/resource.ts'
-import { relayServingNames } from '#mesh/trust/names.ts'
-import {
-  type AdsMode,
-  openDeaf,
-  openProxy,
-  openRaw,
-  type ProxyOptions,
-  type RawStream,
-} from '#tests/support/ads-client.ts'
-import { dialOf, nodeFor, serving, startAdsRelay, workload } from '#tests/support/ads-relay.ts'
+import { openDeaf } from '#tests/support/ads-client.ts'
+import { nodeFor, workload } from '#tests/support/ads-relay.ts'
 import { clusterOf, endpointsOf, listenerOf, routeOf, setOf } from '#tests/support/ads-resources.ts'
-import { domain, type Holder, make } from '#tests/support/authorities.ts'
-import { type FakeCluster, makeFakeCluster } from '#tests/support/fake-relay.ts'
+import { adsRig, eventually, many, small } from '#tests/support/ads-rig.ts'
 
-let pki: FakeCluster
-let shop: Holder
-let other: Holder
-const streams: RawStream[] = []
-const servers: AdsServer[] = []
-
-beforeAll(async () => {
-  pki = await makeFakeCluster('a')
-  shop = await workload(pki, 'shop', 'web')
-  other = await workload(pki, 'shop', 'api')
-})
-afterEach(async () => {
-  for (const stream of streams.splice(0)) stream.close()
-  for (const server of servers.splice(0)) await server.close()
-})
-afterAll(() => expect(servers).toEqual([]))
-
-const start = async (...args: Parameters<typeof startAdsRelay> extends [unknown, ...infer Rest] ? Rest : never) => {
-  const relay = await startAdsRelay(pki, ...args)
-  servers.push(relay.server)
-  return relay
-}
-const dial = (server: AdsServer, mode: AdsMode, holder: Holder | undefined = shop) => dialOf(pki, server, mode, holder)
-function proxy(server: AdsServer, mode: AdsMode, more: Partial<ProxyOptions> & { readonly holder?: Holder } = {}) {
-  const opened = openProxy({ ...dial(server, mode, more.holder), node: nodeFor('web-1'), ...more })
-  streams.push(opened)
-  return opened
-}
-function raw(server: AdsServer, mode: AdsMode, more: object = {}) {
-  const opened = openRaw({ ...dial(server, mode), ...more })
-  streams.push(opened)
-  return opened
-}
-
-const small = () =>
-  setOf(
-    clusterOf('a'),
-    endpointsOf('a', [1]),
-    listenerOf('in', 10_000, 'r'),
-    routeOf('r', 'a'),
-    clusterOf('b'),
-    endpointsOf('b', [2]),
-  )
-const many = (count: number) =>
-  setOf(...Array.from({ length: count }, (_, i) => [clusterOf(`c${i}`), endpointsOf(`c${i}`, [i + 1])]).flat())
+const { dial, parties, proxy, raw, start } = adsRig()
 
 /** Sixty-four clusters of 16 KiB. */
 const big = (tag: string) =>
@@ -78,11 +21,6 @@ const big = (tag: string) =>
       ]),
     })),
   )
-
-async function eventually(holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !holds(); await delay(5))
-    if (Date.now() > end) throw new Error(`never: ${holds}`)
-}
 
 describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
   test('a proxy gets ready, in the recorded order', async () => {
@@ -154,13 +92,13 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
   test('a client that refuses everything changes nothing for others', async () => {
     const { server, set } = await start({})
     proxy(server, mode, { node: nodeFor('bad'), refuses: () => 'no' })
-    const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other })
+    const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: parties().other })
     await honest.ready
     set(many(40))
     await honest.until(() => honest.names(typeUrls.endpoint).length === 40)
     await eventually(() => server.status().quarantined.length === 40)
     expect(server.status().quarantined.every((q) => !q.everywhere)).toBe(true)
-    const later = proxy(server, mode, { node: nodeFor('api-2', 'api'), holder: other })
+    const later = proxy(server, mode, { node: nodeFor('api-2', 'api'), holder: parties().other })
     await later.ready
     expect(later.names(typeUrls.cluster)).toHaveLength(40)
   })
@@ -178,11 +116,11 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
     const { server } = await start(small())
     const refuses = (_: string, name: string) => (name === 'b' ? 'bad b' : undefined)
     proxy(server, mode, { node: nodeFor('web-1'), refuses })
-    proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other, refuses })
+    proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: parties().other, refuses })
     await eventually(() => server.status().quarantined.some((q) => q.name === 'b' && q.everywhere))
     const third = proxy(server, mode, {
       node: { ...nodeFor('db-1', 'db') },
-      holder: await workload(pki, 'shop', 'db'),
+      holder: await workload(parties().pki, 'shop', 'db'),
     })
     await third.ready
     await third.until(() => third.names(typeUrls.cluster).length === 2)
@@ -208,11 +146,11 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
       type === typeUrls.cluster && bytesOf('7s').equals(Buffer.from(bytes))
         ? `Error adding cluster ${name}: no`
         : undefined
-    const holder = await workload(pki, 'shop', 'db')
+    const holder = await workload(parties().pki, 'shop', 'db')
     const third = proxy(server, mode, { node: nodeFor('db-1', 'db'), holder, refuses })
     const others = [
       proxy(server, mode, { node: nodeFor('web-1'), refuses }),
-      proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other, refuses }),
+      proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: parties().other, refuses }),
     ]
     await Promise.all([third, ...others].map((client) => client.ready))
     all.first = next('7s')
@@ -233,7 +171,7 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
 
   test('more names than a stream may have: that stream ends, others go on', async () => {
     const { server } = await start(small())
-    const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other })
+    const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: parties().other })
     await honest.ready
     const greedy = raw(server, mode)
     greedy.ask({
@@ -247,7 +185,7 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
 
   test('a client that never reads costs one response, and is closed in time', async () => {
     const { server, set } = await start(big('a'), { writeMs: 500 })
-    const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: other })
+    const honest = proxy(server, mode, { node: nodeFor('api-1', 'api'), holder: parties().other })
     await honest.until(() => honest.names(typeUrls.cluster).length === 64)
     const stuck = openDeaf(dial(server, mode), { typeUrl: typeUrls.cluster, node: nodeFor('web-1') })
     const bytes = () => server.observables().bytes[typeUrls.cluster] ?? 0
@@ -277,71 +215,6 @@ describe.each(['delta', 'sotw'] as const)('%s', (mode) => {
     for (let i = 0; i < 20; i += 1) set(many(i))
     expect(await silent.ended).toMatchObject({ code: 14 })
     expect(answers).toBe(1)
-  })
-})
-
-describe('who may connect', () => {
-  const web = 'spiffe://a.mesh1/ns/shop/sa/web'
-  const ask = (stream: RawStream, node = nodeFor('web-1')) => stream.ask({ typeUrl: typeUrls.cluster, node })
-  const endOf = async (stream: RawStream) => {
-    ask(stream)
-    stream.call.on('data', () => undefined)
-    return stream.ended
-  }
-
-  test('a token does where there is no certificate', async () => {
-    const { server } = await start(small())
-    const client = proxy(server, 'delta', { certificate: undefined, headers: { authorization: `Bearer ${web}` } })
-    await client.ready
-    expect(server.status().proxies[0]?.identity).toBe('a.mesh1/ns/shop/sa/web')
-  })
-
-  test('neither: refused, before anything is read', async () => {
-    const { server } = await start(small())
-    const stream = raw(server, 'delta', { certificate: undefined })
-    stream.call.write(Buffer.from('no message at all'))
-    stream.call.on('data', () => undefined)
-    expect(await stream.ended).toEqual({ code: 16, details: 'authentication failure' })
-  })
-
-  test('a certificate of other authorities is none', async () => {
-    const { server } = await start(small())
-    const stranger = await makeFakeCluster('a')
-    const theirs = await workload(stranger, 'shop', 'web')
-    const certificate = { chainPem: theirs.pem + stranger.issuing.pem, keyPem: theirs.key.keyPem }
-    expect(await endOf(raw(server, 'delta', { certificate }))).toMatchObject({ code: 16 })
-  })
-
-  test('a node that names another account or namespace hears one bland sentence', async () => {
-    const { server } = await start(small())
-    for (const node of [
-      nodeFor('web-1', 'api'),
-      { ...nodeFor('web-1'), metadata: { NAMESPACE: 'bank', SERVICE_ACCOUNT: 'web' } },
-      { ...nodeFor('web-1'), id: 'sidecar~10.0.0.1~web-1.bank~bank.svc.cluster.local', metadata: {} },
-    ]) {
-      const stream = raw(server, 'delta')
-      ask(stream, node as ReturnType<typeof nodeFor>)
-      stream.call.on('data', () => undefined)
-      expect(await stream.ended).toEqual({
-        code: 7,
-        details: 'authorization failed: the node does not match the identity of the connection',
-      })
-    }
-    expect(server.observables().refusedStreams).toMatchObject({ 'node-mismatch': 3, unauthenticated: 0 })
-  })
-
-  test.each([
-    ['no node', undefined],
-    ['three parts', { ...nodeFor('w'), id: 'sidecar~10.0.0.1~web' }],
-    ['an unknown kind', { ...nodeFor('w'), id: 'toaster~10.0.0.1~w.shop~shop.svc.cluster.local' }],
-    ['much metadata', { ...nodeFor('w'), metadata: { NAMESPACE: 'shop', x: 'y'.repeat(300_000) } }],
-  ])('a node that is none is refused: %s', async (_, node) => {
-    const { server } = await start(small())
-    const stream = raw(server, 'delta')
-    stream.ask({ typeUrl: typeUrls.cluster, ...(node && { node: node as ReturnType<typeof nodeFor> }) })
-    stream.call.on('data', () => undefined)
-    expect(await stream.ended).toMatchObject({ code: 3 })
-    expect(server.observables().refusedStreams).toMatchObject({ invalid: 1, 'node-mismatch': 0 })
   })
 })
 
@@ -398,9 +271,9 @@ describe('a client that comes back', () => {
       stream.close()
     }
     expect(codes).toEqual([0, 0, 0, 0, 0, 8, 8, 8])
-    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
+    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: parties().other }).ready
     // The same node id by another identity is another proxy.
-    await proxy(server, 'delta', { node: nodeFor('web-1', 'api'), holder: other }).ready
+    await proxy(server, 'delta', { node: nodeFor('web-1', 'api'), holder: parties().other }).ready
   })
 
   test('more streams than one identity may have: refused by name, until one ends; others are not', async () => {
@@ -410,7 +283,7 @@ describe('a client that comes back', () => {
     const third = raw(server, 'delta')
     third.ask({ typeUrl: typeUrls.cluster, node: nodeFor('web-3') })
     expect(await third.ended).toMatchObject({ code: 8, details: expect.stringContaining('/sa/web has its 2 streams') })
-    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
+    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: parties().other }).ready
     first?.close()
     await eventually(() => server.observables().streams === 2)
     await proxy(server, 'delta', { node: nodeFor('web-4') }).ready
@@ -433,151 +306,5 @@ describe('a client that comes back', () => {
       await eventually(() => server.observables().streams === 0)
     }
     expect(refusals).toBe(1)
-  })
-})
-
-describe('the server', () => {
-  test('response headers come before any message', async () => {
-    const { server } = await start(undefined)
-    const stream = raw(server, 'delta')
-    await new Promise((resolve) => stream.call.once('metadata', resolve))
-  })
-
-  test('types it does not serve are not answered and do not break the stream', async () => {
-    const { server } = await start(small())
-    const stream = raw(server, 'delta')
-    stream.ask({ typeUrl: 'type.googleapis.com/istio.v1.HealthInformation' })
-    stream.ask({ typeUrl: 'type.googleapis.com/istio.networking.nds.v1.NameTable', node: nodeFor('web-1') })
-    stream.ask({ typeUrl: typeUrls.cluster })
-    await new Promise((resolve) => stream.call.once('data', resolve))
-    expect(server.observables().streams).toBe(1)
-  })
-
-  test('a message that is none, or too large, ends its stream alone', async () => {
-    const { server } = await start(small(), { messageBytes: 100_000 })
-    const honest = proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other })
-    await honest.ready
-    for (const bytes of [Buffer.from([0x0a, 0xff, 0xff]), Buffer.alloc(200_000, 1)]) {
-      const stream = raw(server, 'delta')
-      stream.call.on('data', () => undefined)
-      stream.call.write(bytes)
-      expect([8, 13]).toContain((await stream.ended).code)
-    }
-    expect(server.observables().streams).toBe(1)
-  })
-
-  test('a new certificate is shown to new connections, and open streams stay', async () => {
-    const { server, set } = await start(small())
-    const client = proxy(server, 'delta')
-    await client.ready
-    const shown = () =>
-      new Promise<string>((resolve, reject) => {
-        const socket = connectTls(server.port, '127.0.0.1', { ca: pki.controlPlane.pem, ALPNProtocols: ['h2'] }, () => {
-          resolve(socket.getPeerCertificate().serialNumber)
-          socket.destroy()
-        })
-        socket.on('error', reject)
-      })
-    const before = await shown()
-    const names = relayServingNames(domain('a'), { asIstiod: false, ips: ['127.0.0.1'] })
-    const next = await make({ profile: 'relay-serving', names, by: pki.controlPlane })
-    expect(() => server.rotate({ ...serving(pki, next), key: 'no key' })).toThrow('do not make a TLS context')
-    expect(await shown()).toBe(before)
-    server.rotate(serving(pki, next))
-    expect(await shown()).not.toBe(before)
-    set(setOf(clusterOf('a'), endpointsOf('a', [5]), listenerOf('in', 10_000, 'r'), routeOf('r', 'a')))
-    await client.until(() => client.wire.includes('< eds a'))
-    await proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: other }).ready
-  })
-
-  test('new client roots hold for new connections', async () => {
-    const { server } = await start(small())
-    const next = await makeFakeCluster('a')
-    const theirs = await workload(next, 'shop', 'web')
-    const certificate = { chainPem: theirs.pem + next.issuing.pem, keyPem: theirs.key.keyPem }
-    server.rotate({ ...serving(pki), clientCas: pki.root.pem + next.root.pem })
-    await proxy(server, 'delta', { certificate }).ready
-    server.rotate({ ...serving(pki), clientCas: next.root.pem })
-    const old = raw(server, 'delta')
-    old.call.on('data', () => undefined)
-    expect(await old.ended).toMatchObject({ code: 16 })
-  })
-
-  test('a taken address is named, and a second address gets the same port', async () => {
-    const { server } = await start(
-      small(),
-      {},
-      {
-        listen: [
-          { host: '127.0.0.1', port: 0 },
-          { host: '127.0.0.9', port: 0 },
-        ],
-      },
-    )
-    expect(server.addresses).toEqual([
-      { host: '127.0.0.1', port: server.port },
-      { host: '127.0.0.9', port: server.port },
-    ])
-    const clash = start(small(), {}, { listen: [{ host: '127.0.0.9', port: server.port }] })
-    await expect(clash).rejects.toThrow(`the relay cannot listen on 127.0.0.9:${server.port}: `)
-  })
-
-  test('a connection that says nothing is closed, one per address too many is not taken', async () => {
-    const { server } = await start(small(), { silentMs: 200, connectionsPerAddress: 2 })
-    const closed = () =>
-      new Promise<void>((resolve) => {
-        connectTcp(server.port, '127.0.0.1')
-          .on('error', () => undefined)
-          .on('close', () => resolve())
-          .resume()
-      })
-    const two = [closed(), closed()]
-    await eventually(() => server.observables().connections === 2)
-    await closed()
-    expect(server.observables().connections).toBe(2)
-    await Promise.all(two)
-    await eventually(() => server.observables().connections === 0)
-  })
-
-  test('changes while a response is on its way make one more, with the newest state', async () => {
-    const { server, set, samples } = await start(many(3))
-    const client = proxy(server, 'delta')
-    await client.ready
-    const before = server.observables().pushes[typeUrls.endpoint] ?? 0
-    for (let port = 1; port <= 100; port += 1)
-      set(setOf(...[0, 1, 2].flatMap((i) => [clusterOf(`c${i}`), endpointsOf(`c${i}`, [port + 1000])])))
-    const newest = Buffer.from(endpointsOf('c1', [1100]).bytes)
-    await client.until(() =>
-      newest.equals(client.memory.held.get(typeUrls.endpoint)?.get('c1')?.bytes ?? Buffer.alloc(0)),
-    )
-    expect((server.observables().pushes[typeUrls.endpoint] ?? 0) - before).toBeLessThanOrEqual(2)
-    await eventually(() => samples.some((sample) => sample.type === typeUrls.endpoint))
-  })
-
-  test('another service answers on the same port', async () => {
-    const asIs = (bytes: Buffer) => bytes
-    const path = '/shop.Echo/Say'
-    const { server } = await start(
-      small(),
-      {},
-      { methods: { [path]: { kind: 'unary', answer: async (bytes) => bytes } } },
-    )
-    const client = new Client(`127.0.0.1:${server.port}`, credentials.createSsl(Buffer.from(pki.controlPlane.pem)))
-    const answer = await new Promise((resolve, reject) =>
-      client.makeUnaryRequest(path, asIs, asIs, Buffer.from('hello'), (e, bytes) =>
-        e ? reject(e) : resolve(`${bytes}`),
-      ),
-    )
-    client.close()
-    expect(answer).toBe('hello')
-  })
-
-  test('going down, it asks its clients to dial again', async () => {
-    const { server } = await start(small())
-    const client = proxy(server, 'delta')
-    await client.ready
-    servers.splice(servers.indexOf(server), 1)
-    await server.close()
-    expect(await client.ended).toMatchObject({ code: 14 })
   })
 })
