@@ -108,17 +108,18 @@ describe('secrets', () => {
 
 describe('listeners that alone changed', () => {
   test('wait where clusters are on their way', () => {
-    const { state, ask, send } = open('delta', setOf(resource(cluster, 'c'), resource(listener, 'l')))
+    const before = setOf(resource(cluster, 'c'), resource(listener, 'l'))
+    const { state, ask, send } = open('delta', before)
     ask(cluster)
     ask(listener)
     expect(send()).toBe('c=1')
-    onTarget(state, setOf(resource(cluster, 'c'), resource(listener, 'l', '2')), 0)
+    onTarget(state, { ...before, ...setOf(resource(listener, 'l', '2')) }, 0)
     expect(send()).toBeUndefined()
   })
 
   test('are not alone any more when the client asks for a cluster before they leave', () => {
-    const clusters = ['c', 'd'].map((name) => resource(cluster, name))
-    const { state, ask, send, answer } = open('delta', setOf(...clusters, resource(listener, 'l')))
+    const before = setOf(resource(cluster, 'c'), resource(cluster, 'd'), resource(listener, 'l'))
+    const { state, ask, send, answer } = open('delta', before)
     ask(cluster, ['c'])
     expect(send()).toBe('c=1')
     answer(cluster)
@@ -126,7 +127,7 @@ describe('listeners that alone changed', () => {
     expect(send()).toBe('l=1')
     answer(listener)
     expect(send()).toBeUndefined()
-    onTarget(state, setOf(...clusters, resource(listener, 'l', '2')), 0)
+    onTarget(state, { ...before, ...setOf(resource(listener, 'l', '2')) }, 0)
     ask(cluster, ['d'])
     expect([send(), send()]).toEqual(['d=1', undefined])
     answer(cluster)
