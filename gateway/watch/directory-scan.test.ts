@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -63,6 +63,16 @@ test('a write that keeps mtime and size is seen', async () => {
   write('a.yaml', pod('b'))
   utimesSync(join(dir, 'a.yaml'), 1000, 1000)
   expect(ids(await scan(state, 10, 'old'))).toBe('b')
+})
+
+test('a file that is read within a tick of its last write is read once more', async () => {
+  write('a.yaml', pod('a'))
+  const at = (before: DirectoryState, upMs: number, afterMs: number) =>
+    scanDirectory(before, { dir, settleMs: 5, upMs, nowMs: statSync(join(dir, 'a.yaml')).ctimeMs + afterMs })
+  const early = await at(emptyDirectory, 0, 15)
+  expect([ids(early), early.isSettled]).toEqual(['a', false])
+  const late = await at(early, 25, 40)
+  expect([ids(late), late.isSettled]).toEqual(['a', true])
 })
 
 test('nothing changed: the very same files', async () => {
