@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { pino } from 'pino'
 import { parsePassphraseSource } from '#control/keys/passphrase.ts'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
+import { logRedaction } from '#mesh/model/log-redaction.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { version } from '#mesh/model/version.ts'
 
@@ -26,20 +27,7 @@ const usage = `usage: isthmus serve [options]
   DATABASE_URL=postgres://… keeps the state in a PostgreSQL server instead of the directory.
 `
 
-/** Whatever may hold a secret, wherever it stands in a log line. */
-const secrets = [
-  'authorization',
-  'token',
-  'accessToken',
-  'assertion',
-  'key',
-  'privateKey',
-  'csr',
-  'passphrase',
-  'cookie',
-]
 const levels: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error']
-const redact = secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
 
 main().catch((error: unknown) => {
   const { code = '', syscall, message, stack } = error as NodeJS.ErrnoException
@@ -133,7 +121,7 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
     log: pino({
       level,
       base: { part: 'centre' },
-      redact: { paths: redact, censor: '[redacted]' },
+      redact: logRedaction,
     }),
   }
 }

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { pino } from 'pino'
 import { loadRelaySettings } from '#gateway/settings.ts'
 import { startRelay } from '#gateway/start-relay.ts'
+import { logRedaction } from '#mesh/model/log-redaction.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 // `isthmus relay`: one process per cluster. Reads the environment and the command line here and nowhere else.
@@ -32,7 +33,7 @@ async function main(): Promise<void> {
   const log = pino({
     level: options.level,
     base: { part: 'relay' },
-    redact: ['token', '*.token', 'authorization', '*.authorization', 'key', '*.key', 'assertion', 'bearerToken'],
+    redact: logRedaction,
   })
   const settings = loadRelaySettings(join(dir, 'isthmus.yaml'))
   const relay = await startRelay({

@@ -145,7 +145,7 @@ export function openReporter(parts: ReporterParts): Reporter {
   function noteRefused(now: readonly RefusedItem[], told: readonly { readonly k: string }[]): void {
     for (const { k } of told) refused.delete(k)
     for (const { key, reason } of now) {
-      if (refused.get(key) !== reason) log.warn({ key, reason }, 'an item of the report is not told to others')
+      if (refused.get(key) !== reason) log.warn({ item: key, reason }, 'an item of the report is not told to others')
       refused.set(key, reason)
     }
   }
