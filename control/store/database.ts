@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { count, DrizzleQueryError } from 'drizzle-orm'
 import type { PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
+import { awakeTimeout } from '#control/store/awake-timeout.ts'
 import { checkLedger, type DurableChange, keepLedger, noteStatement } from '#control/store/durable.ts'
 import { type Engine, type Run, sqlStateOf } from '#control/store/engine.ts'
 import { bringsBack, type Journal, openJournal } from '#control/store/journal.ts'
@@ -220,12 +221,12 @@ function databaseOn(engine: Engine, settings: DatabaseSettings, { journal, relea
 /** Runs `work` with a check that throws once the time is over; the caller is free then, though the engine may still end it. */
 async function withDeadline<T>(work: (live: () => void) => Promise<T>): Promise<T> {
   let over: Problem | undefined
-  let timer: NodeJS.Timeout | undefined
+  let cancel = (): void => undefined
   const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
+    cancel = awakeTimeout(transactionMsMax, () => {
       over = new Problem('unavailable', `the database did not finish within ${transactionMsMax / 1000} s`)
       reject(over)
-    }, transactionMsMax)
+    })
   })
   const live = () => {
     if (over) throw over
@@ -233,7 +234,7 @@ async function withDeadline<T>(work: (live: () => void) => Promise<T>): Promise<
   try {
     return await Promise.race([work(live), deadline])
   } finally {
-    clearTimeout(timer)
+    cancel()
   }
 }
 
