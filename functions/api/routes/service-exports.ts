@@ -125,7 +125,7 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
       request: { params, query, body: body(changeSchema) },
       responses: {
         200: json(z.union([narrowingSchema, rehearsalSchema]), 'The list, or with dryRun what it would change'),
-        201: json(narrowingSchema, 'The list is new'),
+        201: json(z.union([narrowingSchema, rehearsalSchema]), 'The list is new, or with dryRun would be'),
         ...problems,
       },
     }),
@@ -134,7 +134,10 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
       const { cluster: asked, dryRun } = c.req.valid('query')
       const name = nameOf(c.req.valid('param'), asked ?? cluster)
       const change = { ...name, consumers, expected: expectedRevision(c.req.header('if-match')) }
-      if (dryRun === 'true') return c.json({ dryRun: true as const, changes: await rehearsed(change) }, 200)
+      if (dryRun === 'true') {
+        const known = await centre.db.read((tx) => loadNarrowing(tx, centre.mesh, name))
+        return c.json({ dryRun: true as const, changes: await rehearsed(change) }, known ? 200 : 201)
+      }
       const { row, created } = await applyExport(centre, c.get('caller'), change)
       return c.json(await show(name, row), created ? 201 : 200, { etag: etagOf(row.revision) })
     },
