@@ -18,7 +18,9 @@ export function completionCommands(program: Command, tools: Tools): void {
     .addArgument(new Argument('<shell>').choices(['bash', 'zsh']))
     .addHelpText(
       'after',
-      `\nTo load it, and to have a word to complete in a clone:\n  alias isthmus='${self}'\n  source <(${self} completion bash)`,
+      `\nTo load it, and to have a word to complete in a clone (a function: zsh completes what an alias stands for):
+  isthmus() { ${self} "$@"; }
+  source <(${self} completion bash)    # zsh: autoload -U compinit; compinit; source <(${self} completion zsh)`,
     )
     .action((shell: 'bash' | 'zsh') => tools.print(scripts[shell](process.execPath, launcher)))
   program
