@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { isMap, isNode, isSeq, LineCounter, parseAllDocuments } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed, refusal } from '#cli/failure.ts'
+import { readBounded } from '#cli/read-bounded.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { shellWord } from '#mesh/model/shell-word.ts'
@@ -30,7 +30,7 @@ const invalid = (why: string, on: string, mend: string, cause?: unknown) =>
 export function readObjects(path: string): FileObject[] {
   const bytes = readInput(path)
   if (bytes.length > fileBytesMax)
-    throw invalid(`it has ${bytes.length} bytes; at most ${fileBytesMax} are taken`, path, 'split the file')
+    throw invalid(`it has more than ${fileBytesMax} bytes, which is the most that is taken`, path, 'split the file')
   if (bytes.includes(0))
     throw invalid(
       'this is not UTF-8 text (UTF-16 perhaps)',
@@ -70,7 +70,7 @@ export function readObjects(path: string): FileObject[] {
 
 function readInput(path: string): Buffer {
   try {
-    return readFileSync(path === '-' ? 0 : path)
+    return readBounded(path === '-' ? 0 : path, fileBytesMax)
   } catch (cause) {
     const why = `it cannot be read: ${fileFault(cause)}`
     throw invalid(why, path, 'give -f <file>, a YAML or JSON file, or - for standard input', cause)

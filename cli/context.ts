@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { refusal } from '#cli/failure.ts'
 import type { Environment } from '#cli/io.ts'
 import { makeDirectory } from '#cli/make-directory.ts'
+import { readBounded } from '#cli/read-bounded.ts'
 import type { Send } from '#cli/send.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 
@@ -177,9 +178,12 @@ function readCa(path: string): string {
   }
 }
 
+/** More than any bundle of roots. */
+const textBytesMax = 1 << 20
+
 function readText(path: string, what: 'CA' | 'key'): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readBounded(path, textBytesMax).toString('utf8')
   } catch (cause) {
     const flag = what === 'CA' ? '--ca-file' : '--key-file'
     throw refusal({
