@@ -18,6 +18,13 @@ test('a gateway that is down needs attention, also where its relay cannot be ask
     expect(statusText(status({ gateways: [gateway('paris', state)] }), 0)).not.toContain('Needs attention')
 })
 
+test('a relay that does not answer needs attention, one that is not there yet does not', () => {
+  const relays = { paris: null }
+  expect(statusText(status({ relays }), 0)).toMatch(/paris {2}its relay {2}Silent: does not answer/)
+  for (const state of ['expected', 'left'])
+    expect(statusText(status({ relays, clusters: [{ name: 'paris', state }] }), 0)).not.toContain('Silent')
+})
+
 test('where its relay is asked that one says it, once', () => {
   const object = 'gateway 203.0.113.9:15443'
   const relay = { conditions: [{ object, reason: 'Away', message: 'no proxy of it is connected' }] }

@@ -103,7 +103,7 @@ function clusterLine(name: string, { clusters, configs, relays }: Status, now: n
   const config = (relay?.['config'] ?? configs.find((one) => one['cluster'] === name) ?? {}) as Row
   const proxies = Array.isArray(relay?.['proxies']) ? relay['proxies'].length : undefined
   const heard = cluster?.['lastSeenAt'] ? `heard ${age(cluster['lastSeenAt'], now)} ago` : '–'
-  const isSilent = relay === null && cluster?.['state'] !== 'expected' && cluster?.['state'] !== 'left'
+  const isSilent = relay === null && isServed(cluster)
   return [
     name,
     isSilent ? 'relay does not answer' : cell(relay?.['state'] ?? cluster?.['state']),
@@ -113,6 +113,10 @@ function clusterLine(name: string, { clusters, configs, relays }: Status, now: n
     cell(proxies),
   ]
 }
+
+/** A cluster that should have a relay which answers. */
+const isServed = (cluster: Row | undefined): boolean =>
+  cluster?.['state'] !== 'expected' && cluster?.['state'] !== 'left'
 
 /** The members whose relays are not asked, because nobody said where. */
 function notAsked({ clusters, relays }: Status, context: string): string {
@@ -146,6 +150,13 @@ function attention(status: Status, paint: Paint): string {
         `${cell(one['cluster'])}  gateway ${cell(one['address'])}:${cell(one['port'])}  Down: its cluster says that it does ` +
         'not work; callers in other clusters prefer others: look at its relay',
     )
+  const ofSilent = Object.entries(status.relays)
+    .filter(([name, relay]) => relay === null && isServed(status.clusters.find((one) => one['name'] === name)))
+    .map(
+      ([name]) =>
+        `${name}  its relay  Silent: does not answer, so its proxies keep what they have and nothing more is known of ` +
+        'it here: look at its process',
+    )
   const ofRelays = Object.entries(status.relays).flatMap(([name, relay]) => [
     ...rowsOf(relay?.['rejected']).map(
       (one) => `${name}  ${cell(one['at'])}  ${cell(one['object'])}: ${cell(one['reason'])}`,
@@ -157,7 +168,7 @@ function attention(status: Status, paint: Paint): string {
     ...rowsOf(relay?.['quarantined']).map((one) => `${name}  ${refused(one)}; see: ${self} proxies --cluster ${name}`),
   ])
   const ofCentre = (status.centre.attention ?? []).map((text) => `centre  ${typeable(text)}`)
-  const lines = [...ofCentre, ...ofClusters, ...ofConfigs, ...ofGateways, ...ofRelays].map(harmless)
+  const lines = [...ofCentre, ...ofSilent, ...ofClusters, ...ofConfigs, ...ofGateways, ...ofRelays].map(harmless)
   return lines.length === 0
     ? ''
     : `\n${paint('slow', 'Needs attention')}\n${lines.map((line) => `  ${line}\n`).join('')}`
