@@ -20,9 +20,9 @@ test('a gateway that is down needs attention, also where its relay cannot be ask
 
 test('a relay that does not answer needs attention, one that is not there yet does not', () => {
   const relays = { paris: null }
-  expect(statusText(status({ relays }), 0)).toMatch(/paris {2}its relay {2}Silent: does not answer/)
+  expect(statusText(status({ relays }), 0)).toMatch(/paris {2}its relay {2}Unreachable: does not answer/)
   for (const state of ['expected', 'left'])
-    expect(statusText(status({ relays, clusters: [{ name: 'paris', state }] }), 0)).not.toContain('Silent')
+    expect(statusText(status({ relays, clusters: [{ name: 'paris', state }] }), 0)).not.toContain('Unreachable')
 })
 
 test('where its relay is asked that one says it, once', () => {

@@ -154,7 +154,7 @@ function attention(status: Status, paint: Paint): string {
     .filter(([name, relay]) => relay === null && isServed(status.clusters.find((one) => one['name'] === name)))
     .map(
       ([name]) =>
-        `${name}  its relay  Silent: does not answer, so its proxies keep what they have and nothing more is known of ` +
+        `${name}  its relay  Unreachable: does not answer, so its proxies keep what they have and nothing more is known of ` +
         'it here: look at its process',
     )
   const ofRelays = Object.entries(status.relays).flatMap(([name, relay]) => [

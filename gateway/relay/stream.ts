@@ -95,11 +95,16 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     if (again) pump()
   }
 
+  /** What goes wrong with one stream ends that one: the round goes on. */
   const refresh = (changedAt: number) => {
     if (!proxy || !state) return
-    const target = newest()
-    if (target) onTarget(state, target, changedAt)
-    pump()
+    try {
+      const target = newest()
+      if (target) onTarget(state, target, changedAt)
+      pump()
+    } catch (error) {
+      end(hub.problemOf(error, peer))
+    }
   }
 
   const onData = (request: IncomingRequest, identity: Identity) => {
