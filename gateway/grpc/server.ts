@@ -130,8 +130,12 @@ function pingOrDestroy(session: Http2Session): void {
   if (session.destroyed) return
   const late = setTimeout(() => session.destroy(), pongMs)
   late.unref()
-  session.once('close', () => clearTimeout(late))
-  session.ping(() => clearTimeout(late))
+  const answered = () => {
+    clearTimeout(late)
+    session.off('close', answered)
+  }
+  session.once('close', answered)
+  session.ping(answered)
 }
 
 function contextOf({ cert, key, clientCas }: Serving) {

@@ -94,6 +94,16 @@ export async function measureThousand(
 
 const wholeStateProxies = 200
 
+/** A number once it has stopped to move: streams that were dropped are not gone at once. */
+async function settled(read: () => Promise<number>): Promise<number> {
+  for (let last = await read(); ; ) {
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    const next = await read()
+    if (next === last) return next
+    last = next
+  }
+}
+
 /** The floor, and what opens bare clients of it. */
 export async function startBareFloor(
   generator: Generator,
@@ -107,7 +117,7 @@ export async function startBareFloor(
   return {
     floor,
     open: async (group, count) => {
-      const before = (await floor.memory()).streams
+      const before = await settled(async () => (await floor.memory()).streams)
       const members: Member[] = Array.from({ length: count }, () => ({
         ...{ dial, node: { id: '', cluster: '', metadata: {} } },
       }))
