@@ -109,7 +109,7 @@ describe('a state directory', () => {
     rmSync(join(home.dir, 'state'), { recursive: true })
     writeFileSync(join(home.dir, 'state'), 'a file')
     await expect(home.start()).rejects.toThrow(
-      /the state directory .* cannot be made: EEXIST.*; make it, or set "state" in isthmus.yaml/,
+      /the state directory .* cannot be made: a part of its path is a file; make it, or set "state" in isthmus.yaml/,
     )
   })
 })
