@@ -231,3 +231,32 @@ describe('the server', () => {
     expect(await client.ended).toMatchObject({ code: 14 })
   })
 })
+
+test('what goes wrong with one stream ends that one: the others of the round are told', async () => {
+  let round = 0
+  const faulty = {
+    get [typeUrls.cluster](): never {
+      throw new Error('no such map')
+    },
+  }
+  const { server } = await start(
+    {},
+    {},
+    {
+      resourcesFor: (connected) => () => {
+        if (round === 0) return small()
+        return connected.identity.serviceAccount === 'web' ? faulty : many(3)
+      },
+    },
+  )
+  const victim = raw(server, 'delta')
+  victim.ask({ typeUrl: typeUrls.cluster, node: nodeFor('web-1') })
+  victim.call.on('data', () => undefined)
+  const next = proxy(server, 'delta', { node: nodeFor('api-1', 'api'), holder: parties().other })
+  await next.ready
+  round = 1
+  server.changed()
+  expect(await victim.ended).toMatchObject({ code: 13 })
+  await eventually(() => server.observables().streams === 1)
+  await next.until(() => next.names(typeUrls.cluster).includes('c2'))
+})
