@@ -42,8 +42,13 @@ export async function createJoinToken(
   return centre.db.transact(async (tx) => {
     const row = await loadClusterByName(tx, centre.mesh, asked.cluster)
     if (!row) throw unknownCluster(asked.cluster)
-    if (row.state === 'left')
-      throw new Problem('conflict', `cluster "${row.name}" has left: bring it back first (isthmus cluster create)`)
+    if (row.state === 'left' || row.state === 'revoked')
+      throw new Problem(
+        'conflict',
+        row.state === 'left'
+          ? `cluster "${row.name}" has left: bring it back first (isthmus cluster create)`
+          : `cluster "${row.name}" is revoked: undo that, or remove and create it, before it can join`,
+      )
     const secret = secretFor(centre, ['join-token', callerText(caller), row.id, asked.nonce])
     const hash = sha256Hex(secret)
     const now = centre.now()
@@ -101,6 +106,7 @@ export async function joinCluster(centre: Centre, request: JoinRequest): Promise
       )
     if (centre.now() >= token.expiresAt) throw refused('has expired: it lives one hour', old.name)
     if (old.state === 'left') throw refused('is void: the cluster has left the mesh', old.name)
+    if (old.state === 'revoked') throw refused('is void: the cluster is revoked', old.name)
     if (token.redeemedThumbprint !== null || !(await redeemJoinToken(tx, hash, thumbprint, centre.now()))) {
       const spentBy = token.redeemedThumbprint ?? (await loadJoinToken(tx, hash))?.redeemedThumbprint
       if (spentBy !== thumbprint || old.keyThumbprint !== thumbprint) throw spent(old.name)

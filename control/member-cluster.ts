@@ -43,6 +43,7 @@ export async function createCluster(centre: Centre, caller: Caller, asked: NewCl
       const request = { name, ...place }
       const { id } = await once(centre, tx, { caller, action, nonce: asked.nonce, request }, async () => {
         const old = await loadClusterByName(tx, centre.mesh, name)
+        if (old?.state === 'revoked') throw revoked(name)
         if (old && old.state !== 'left') throw exists(name)
         const row = old ? await comeBack(centre, tx, old, place) : await insertNew(centre, tx, { name, ...place })
         await audited(centre, tx, caller, { action, object: `cluster ${name}` })
@@ -81,7 +82,8 @@ export async function applyCluster(
   const name = parseClusterName(asked.name)
   const old = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, name))
   if (asked.expected !== undefined && old?.revision !== asked.expected) throw old ? stale(old) : unknownCluster(name)
-  if (!old || old.state === 'left') return { row: await createCluster(centre, caller, asked), created: true }
+  if (!old || old.state === 'left' || old.state === 'revoked')
+    return { row: await createCluster(centre, caller, asked), created: true }
   const place = placeOf(asked)
   const moves = (['network', 'region'] as const).filter((field) => (place[field] ?? old[field]) !== old[field])
   const [field] = moves
@@ -114,6 +116,13 @@ class DryRun extends Error {
 const exists = (name: string): Problem =>
   new Problem('conflict', `cluster "${name}" exists already: choose another name, or make it a join token`)
 
+const revoked = (name: string): Problem =>
+  new Problem(
+    'conflict',
+    `cluster "${name}" is revoked: undo the revocation, or remove the cluster and create it again, which gives it a ` +
+      'trust domain that was never revoked',
+  )
+
 async function insertNew(
   centre: Centre,
   tx: Tx,
@@ -137,6 +146,8 @@ async function insertNew(
     joinedAt: null,
     lastSeenAt: null,
     revision: 1,
+    issuingBefore: null,
+    sharedDomain: null,
   }
   await insertCluster(tx, row)
   return row

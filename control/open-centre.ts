@@ -130,7 +130,9 @@ async function firstStart(settings: OpenSettings, mesh: MeshName, signers: Signe
     const now = settings.now()
     const id = newId(now)
     const pem = certificatePem(certificate)
-    return { mesh, id, kind, state: 'active', certificate: pem, keyRef: `file:${kind}-1.key`, createdAt: now }
+    const times = { createdAt: now, stateAt: now }
+    const own = { number: 1, chain: null, trusted: null, revision: 1 }
+    return { mesh, id, kind, state: 'active', certificate: pem, keyRef: `file:${kind}-1.key`, ...times, ...own }
   }
 }
 

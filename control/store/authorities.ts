@@ -1,7 +1,7 @@
 import { and, asc, eq, inArray } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { kept } from '#control/store/kept.ts'
-import { type AuthorityRow, authorities } from '#control/store/schema/authority.ts'
+import { type AuthorityRow, authorities, type NewAuthority } from '#control/store/schema/authority.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
 export type { AuthorityRow }
@@ -26,6 +26,6 @@ export async function loadTrustedRoots(tx: Tx, mesh: MeshName): Promise<string[]
   return rows.map((row) => row.certificate)
 }
 
-export async function insertAuthority(tx: Tx, row: AuthorityRow): Promise<void> {
+export async function insertAuthority(tx: Tx, row: NewAuthority): Promise<void> {
   kept(tx, authorities, await tx.insert(authorities).values(row).returning())
 }

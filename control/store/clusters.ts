@@ -2,7 +2,7 @@ import { and, asc, eq, gt, inArray, ne, sql } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { fixedStatement, given, rowParser } from '#control/store/fixed-statement.ts'
 import { kept } from '#control/store/kept.ts'
-import { type ClusterRow, clusters } from '#control/store/schema/cluster.ts'
+import { type ClusterRow, clusters, type NewCluster } from '#control/store/schema/cluster.ts'
 import { chunks } from '#control/store/streams.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -82,7 +82,7 @@ export const loadOnNetwork = (tx: Tx, mesh: MeshName, network: string): Promise<
     .where(and(eq(clusters.mesh, mesh), eq(clusters.network, network), ne(clusters.state, 'left')))
     .orderBy(asc(clusters.name))
 
-export async function insertCluster(tx: Tx, row: ClusterRow): Promise<void> {
+export async function insertCluster(tx: Tx, row: NewCluster): Promise<void> {
   kept(tx, clusters, await tx.insert(clusters).values(row).returning())
 }
 

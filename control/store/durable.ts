@@ -5,11 +5,13 @@ import { authorities } from '#control/store/schema/authority.ts'
 import { certificates } from '#control/store/schema/certificate.ts'
 import { clusters } from '#control/store/schema/cluster.ts'
 import { exportAges } from '#control/store/schema/export-age.ts'
+import { issuances } from '#control/store/schema/issuance.ts'
 import { joinTokens } from '#control/store/schema/join-token.ts'
 import { meshes } from '#control/store/schema/mesh.ts'
 import { operatorKeys } from '#control/store/schema/operator-key.ts'
 import { reportedFacts } from '#control/store/schema/reported-fact.ts'
 import { serviceExports } from '#control/store/schema/service-export.ts'
+import { bundleLinks, foreignDomains, revocations, rotations, trustHeads } from '#control/store/schema/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /**
@@ -32,6 +34,12 @@ export const durableTables = {
   service_exports: serviceExports,
   reported_facts: reportedFacts,
   export_ages: exportAges,
+  rotations,
+  bundle_links: bundleLinks,
+  revocations,
+  issuances,
+  trust_heads: trustHeads,
+  foreign_domains: foreignDomains,
   audit,
 } as const
 export type DurableName = keyof typeof durableTables

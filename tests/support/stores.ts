@@ -43,6 +43,8 @@ export async function joined(
     joinedAt: 1,
     lastSeenAt: null,
     revision: 1,
+    issuingBefore: null,
+    sharedDomain: null,
     ...more,
   }
   await database.transact(async (tx) => {

@@ -1,4 +1,4 @@
-import { bigint, pgTable, primaryKey, text, varchar } from 'drizzle-orm/pg-core'
+import { bigint, integer, pgTable, primaryKey, text, varchar } from 'drizzle-orm/pg-core'
 
 /** CA keys of the centre. `keyRef` names the key in `control/keys`; the key itself is never here. */
 export const authorities = pgTable(
@@ -14,7 +14,16 @@ export const authorities = pgTable(
     certificate: text('certificate').notNull(),
     keyRef: varchar('key_ref', { length: 500 }).notNull(),
     createdAt: bigint('created_at', { mode: 'number' }).notNull(),
+    // Null in rows from before there were rotations: number 1, never changed, signed by itself.
+    number: integer('number'),
+    stateAt: bigint('state_at', { mode: 'number' }),
+    /** PEM of the certificates above it, the user's root last. */
+    chain: text('chain'),
+    /** PEM that members accept instead of its own certificate. */
+    trusted: text('trusted'),
+    revision: bigint('revision', { mode: 'number' }),
   },
   (t) => [primaryKey({ name: 'authorities_key', columns: [t.mesh, t.id] })],
 )
 export type AuthorityRow = typeof authorities.$inferSelect
+export type NewAuthority = typeof authorities.$inferInsert

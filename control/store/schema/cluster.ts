@@ -1,13 +1,15 @@
-import { bigint, integer, pgTable, primaryKey, text, uniqueIndex, varchar } from 'drizzle-orm/pg-core'
+import { bigint, boolean, integer, pgTable, primaryKey, text, uniqueIndex, varchar } from 'drizzle-orm/pg-core'
 
-/** Member clusters. `expected` is announced and has not joined; `left` keeps its generation for a return. */
+/**
+ * Member clusters. `expected` is announced and has not joined; `left` and `revoked` keep their generation for a return.
+ */
 export const clusters = pgTable(
   'clusters',
   {
     mesh: varchar('mesh', { length: 63 }).notNull(),
     id: varchar('id', { length: 36 }).notNull(),
     name: varchar('name', { length: 63 }).notNull(),
-    state: varchar('state', { length: 16 }).$type<'expected' | 'joined' | 'left'>().notNull(),
+    state: varchar('state', { length: 16 }).$type<'expected' | 'joined' | 'left' | 'revoked'>().notNull(),
     generation: integer('generation').notNull(),
     trustDomain: varchar('trust_domain', { length: 127 }).notNull(),
     /** Empty until it joined; then as its relay says. */
@@ -23,6 +25,10 @@ export const clusters = pgTable(
     /** Stored at most once a minute, and not in the journal: a sighting can be had again. */
     lastSeenAt: bigint('last_seen_at', { mode: 'number' }),
     revision: bigint('revision', { mode: 'number' }).notNull(),
+    /** Unix ms: an issuing CA of before this has to be replaced. Null: none has. */
+    issuingBefore: bigint('issuing_before', { mode: 'number' }),
+    /** True where the trust domain is that of a mesh of before, which others claim too. */
+    sharedDomain: boolean('shared_domain'),
   },
   (t) => [
     primaryKey({ name: 'clusters_key', columns: [t.mesh, t.id] }),
@@ -30,3 +36,4 @@ export const clusters = pgTable(
   ],
 )
 export type ClusterRow = typeof clusters.$inferSelect
+export type NewCluster = typeof clusters.$inferInsert

@@ -25,7 +25,7 @@ import { parseEpoch, rivalMsMax } from '#mesh/wire/sync.ts'
 const clusterSchema = z
   .object({
     ...objectFields,
-    state: z.enum(['expected', 'joined', 'left']),
+    state: z.enum(['expected', 'joined', 'left', 'revoked']),
     generation: z.number().int(),
     trustDomain: z.string(),
     network: z.string(),
@@ -189,6 +189,8 @@ const laterOf = (stored: number | null, heard: number | undefined): number | nul
 function conditionsOf(row: ReportingCluster, now: number, hearing: Hearing = {}): ApiCondition[] {
   if (row.state === 'left')
     return [{ type: 'Joined', status: 'False', reason: 'Left', message: 'it was taken out of the mesh' }]
+  if (row.state === 'revoked')
+    return [{ type: 'Joined', status: 'False', reason: 'Revoked', message: 'its trust was revoked' }]
   if (row.state === 'expected')
     return [
       {
