@@ -12,6 +12,7 @@ import {
   reportLimits,
   serviceSummarySchema,
 } from '#mesh/wire/report.ts'
+import { trustReportSchema } from '#mesh/wire/trust-report.ts'
 
 /** One reported item as it is stored, and why it is refused where it is. `unkept`: the store has no room for such a key. */
 export type CheckedItem = {
@@ -27,6 +28,7 @@ const schemas = {
   export: exportSchema,
   summary: serviceSummarySchema,
   refuse: refusalSchema,
+  trust: trustReportSchema,
 } as const
 
 /**

@@ -5,7 +5,7 @@ import { caseOf } from '#mesh/translate/testdata/case.ts'
 
 const count = (zone: string, ready: number) => ({ port: 9080, region: 'r1', zone, ready, total: 3 })
 const told = new Map<string, Json>([
-  ['cluster', { network: 'n', region: 'r1', relayVersion: '0', meshSync: 'mesh-sync/1.0' }],
+  ['cluster', { network: 'n', region: 'r1', relayVersion: '0', meshSync: 'mesh-sync/1.1' }],
   ['export/shop/web', {}],
   ['summary/shop/web', { counts: [count('b', 1), count('a', 2)] }],
 ])

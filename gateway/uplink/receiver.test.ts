@@ -201,12 +201,12 @@ describe('a receiver', () => {
     const centre = new OneStream()
     centre.log.push({ key: 'a', value: 1 })
     const { receiver } = receiverOf(centre)
-    centre.proto = 'mesh-sync/1.1'
-    await receiver.pull()
     centre.proto = 'mesh-sync/1.2'
+    await receiver.pull()
+    centre.proto = 'mesh-sync/1.3'
     centre.log.push({ key: 'a', value: 2 })
     await expect(receiver.pull()).rejects.toThrow(
-      'the centre speaks mesh-sync/1.2, this relay speaks mesh-sync/1.0: upgrade the relay first',
+      'the centre speaks mesh-sync/1.3, this relay speaks mesh-sync/1.1: upgrade the relay first',
     )
     expect(items(receiver.received())).toEqual(new Map([['a', { value: 1 }]]))
   })

@@ -16,6 +16,7 @@ import {
   reportLimits,
   serviceSummarySchema,
 } from '#mesh/wire/report.ts'
+import { trustReportSchema } from '#mesh/wire/trust-report.ts'
 
 const home: Home = {
   mesh: parseMeshName('mesh1'),
@@ -69,7 +70,7 @@ const told = (given: Report): string[] => given.conditions.map((c) => `${c.type}
 test('cluster, gateways, export and summary; a Service that is not exported is not named', () => {
   const given = report(clusterOf([endpoint('10.0.0.2'), endpoint('10.0.0.1', { health: 'not-ready' })]))
   expect(Object.fromEntries(given.items)).toEqual({
-    cluster: { network: 'n1', region: 'r1', relayVersion: '0.1.0', meshSync: 'mesh-sync/1.0' },
+    cluster: { network: 'n1', region: 'r1', relayVersion: '0.1.0', meshSync: 'mesh-sync/1.1' },
     gateways: { gateways: [{ address: '127.21.0.2', port: 15443, state: 'ready' }] },
     'export/shop/web': {
       ports: [{ name: 'http', port: 80, protocol: 'http', declared: true }],
@@ -378,6 +379,7 @@ describe('whatever the cluster', () => {
       export: exportSchema,
       summary: serviceSummarySchema,
       refuse: refusalSchema,
+      trust: trustReportSchema,
     }
     for (const [key, value] of given.items) {
       const kind = parseReportKey(key)?.kind

@@ -51,6 +51,8 @@ export type ExportedService = {
   readonly consumers: readonly ClusterName[]
   /** Their trust domains, sorted: admitted at the service's own pods beside the cluster's own domain. */
   readonly admitted: readonly TrustDomain[]
+  /** The latest revocation that ends connections which are open on it; absent = none ever. */
+  readonly cut?: number
 }
 
 /** Why something the users asked for is not so: shown in status, on the object it is about. */
@@ -69,6 +71,12 @@ export type TrustFacts = {
   readonly roots: readonly string[]
   /** All members' trust domains by cluster: the relays of these may probe the gateway. */
   readonly members: readonly { readonly cluster: ClusterName; readonly trustDomain: TrustDomain }[]
+  /** Unix ms: an issuing CA of before is renewed with a new key. */
+  readonly issuingBefore?: number
+  /** Of the cluster's trust domain. */
+  readonly generation?: number
+  /** Set where other clusters issue for the same trust domain: nothing confines this one's CA. */
+  readonly shared?: true
 }
 
 /**

@@ -25,10 +25,15 @@ export type ExportNarrowing = {
   readonly consumers: readonly ClusterName[]
 }
 
+/** One revocation: its number, and what its subject could call at that moment, as `<cluster>/<namespace>/<service>`. */
+export type Cut = { readonly cut: number; readonly exports: ReadonlySet<string> }
+
 /** Everything the centre knows that config is compiled from. No endpoint counts: those flow beside it. */
 export type Fleet = {
   readonly mesh: MeshName
   readonly roots: readonly string[]
   readonly members: readonly Member[]
   readonly narrowings: readonly ExportNarrowing[]
+  /** Revocations, and the exports whose open connections each of them ends. */
+  readonly cuts?: readonly Cut[]
 }

@@ -5,6 +5,7 @@ import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from
 import type { PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import type { Service } from '#mesh/model/service.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
+import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 
 /** A service the own cluster offers: its ServiceExport object. */
 export type OwnExport = {
@@ -60,4 +61,6 @@ export type View = {
   /** PEM of the roots that the own issuing CA stands under: trusted until `config` names the roots. */
   readonly roots?: readonly string[]
   readonly summaries: Summaries
+  /** Whom the mesh trusts, verified; absent from an older centre, and until the first was heard. */
+  readonly bundle?: TrustBundle
 }

@@ -25,6 +25,14 @@ test('fields and items of a newer centre are ignored', () => {
   expect(parseClusterConfig(entries)).toEqual(config)
 })
 
+test('the facts of trust that a relay acts on travel, and an older centre says none of them', () => {
+  const trust = { ...config.trust, issuingBefore: 5, generation: 2, shared: true as const }
+  const exports = new Map([...config.exports].map(([key, service]) => [key, { ...service, cut: 7 }]))
+  const sent = JSON.parse(JSON.stringify([...entriesOf({ ...config, trust, exports })]))
+  expect(parseClusterConfig(new Map(sent))).toEqual({ ...config, trust, exports })
+  expect(JSON.stringify([...entriesOf(config)])).not.toMatch(/issuingBefore|generation|shared|cut/)
+})
+
 test('the hash moves with the content and with nothing else', () => {
   const same = compileOne(fleet([member('b'), member('a', [offer(reviews)])]), name('a'))
   const other = compileOne(fleet([member('b'), member('a', [offer(reviews, { serviceAccounts: ['x'] })])]), name('a'))

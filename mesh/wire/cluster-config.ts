@@ -5,6 +5,7 @@ import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
+import { named } from '#mesh/wire/named.ts'
 import { servicePortSchema } from '#mesh/wire/report.ts'
 
 /** The body of one item of stream `cfg/<cluster>`. */
@@ -49,7 +50,12 @@ export function parseClusterConfig(entries: ReadonlyMap<string, unknown>): Clust
 const violationsMax = 20
 
 /** Builds the body with a fixed set of fields: a field added to the model travels only once it is named here. */
-const exportBody = ({ ports, consumers, admitted }: ExportedService): ConfigEntry => ({ ports, consumers, admitted })
+const exportBody = ({ ports, consumers, admitted, cut }: ExportedService): ConfigEntry => ({
+  ports,
+  consumers,
+  admitted,
+  ...(cut === undefined ? {} : { cut }),
+})
 /** Cut below what readers accept: a long text is no reason for them to refuse. */
 const conditionBody = ({ type, reason, message, object }: Condition) => ({
   type: cut(type),
@@ -70,17 +76,6 @@ const importBody = ({ ports, sources, tiers, settings }: ImportedService): Confi
 const inOrder = <V>(map: ReadonlyMap<string, V>): [string, V][] =>
   [...map].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 
-/** A string that one of the model's own parsers accepts. */
-const named = <T>(parse: (text: string) => T) =>
-  z.string().transform((text, context): T => {
-    try {
-      return parse(text)
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) })
-      return z.NEVER
-    }
-  })
-
 const cluster = named(parseClusterName)
 const network = named(parseNetworkName)
 const trustDomain = named(parseTrustDomain)
@@ -95,6 +90,9 @@ const trustSchema = z.object({
   trustDomain,
   roots: z.array(z.string().startsWith('-----BEGIN CERTIFICATE-----').max(16_384)).max(64),
   members: z.array(z.object({ cluster, trustDomain })).max(10_000),
+  issuingBefore: z.number().int().nonnegative().exactOptional(),
+  generation: z.number().int().min(1).exactOptional(),
+  shared: z.literal(true).exactOptional(),
 })
 
 const text = z.string().max(4 * textMax)
@@ -106,6 +104,7 @@ const exportSchema = z.object({
   ports,
   consumers: z.array(cluster).max(10_000),
   admitted: z.array(trustDomain).max(10_000),
+  cut: z.number().int().min(1).exactOptional(),
 })
 
 const sourceSchema = z

@@ -59,6 +59,9 @@ export const signAnswerSchema = z.object({
   /** PEM of each root to trust (issuing), or of the control-plane CA (relay-serving). */
   roots: z.array(z.string()),
   notAfter: z.number(),
+  /** Of an issuing CA: the trust domain it may speak for, and which generation of the cluster that is. */
+  trustDomain: z.string().max(255).exactOptional(),
+  generation: z.number().int().min(1).exactOptional(),
   time: z.number(),
 })
 export type SignAnswer = z.infer<typeof signAnswerSchema>

@@ -16,9 +16,14 @@ describe('the key of a reported item', () => {
     'export//web',
     'export/shop',
     'other/shop/web',
+    'trust/shop/web',
     'export/shop/web\n',
     '',
   ])('%j is of no known shape', (key) => expect(parseReportKey(key)).toBeUndefined())
+
+  test.each(['cluster', 'gateways', 'trust'] as const)('%s stands alone', (key) =>
+    expect(parseReportKey(key)).toEqual({ key, kind: key }),
+  )
 
   test('what it accepts is a service key, and every service key is accepted', () => {
     const text = fc.stringMatching(/^[-a-z0-9A-Z./]{0,66}$/)

@@ -72,11 +72,13 @@ export const reportKeys = {
   export: (service: string) => `export/${service}`,
   summary: (service: string) => `summary/${service}`,
   refuse: (service: string) => `refuse/${service}`,
+  /** Of `trustReportSchema`. */
+  trust: 'trust',
 } as const
 
 export type ReportItem = {
   readonly key: string
-  readonly kind: 'cluster' | 'gateways' | 'export' | 'summary' | 'refuse'
+  readonly kind: 'cluster' | 'gateways' | 'export' | 'summary' | 'refuse' | 'trust'
   readonly service?: ServiceKey
 }
 
@@ -85,7 +87,7 @@ export type ReportItem = {
  * names of a service are DNS labels, by the same rule as everywhere.
  */
 export function parseReportKey(key: string): ReportItem | undefined {
-  if (key === 'cluster' || key === 'gateways') return { key, kind: key }
+  if (key === 'cluster' || key === 'gateways' || key === 'trust') return { key, kind: key }
   const [, kind, namespace, name] = /^(export|summary|refuse)\/([^/]+)\/([^/]+)$/.exec(key) ?? []
   if (namespace === undefined || name === undefined || labelFault(namespace) || labelFault(name)) return undefined
   return { key, kind: kind as 'export' | 'summary' | 'refuse', service: serviceKey(namespace, name) }

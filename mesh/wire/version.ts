@@ -1,7 +1,7 @@
 import { Problem } from '#mesh/model/problem.ts'
 
 /** The version of mesh-sync that this build speaks. A minor step adds fields; a major one may not be mixed. */
-export const meshSync = { major: 1, minor: 0 } as const
+export const meshSync = { major: 1, minor: 1 } as const
 export const meshSyncText = `mesh-sync/${meshSync.major}.${meshSync.minor}`
 
 /**

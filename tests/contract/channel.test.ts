@@ -312,18 +312,19 @@ describe('a relay that says what is not so', () => {
   test.each([
     ['mesh-sync/1.0', 200, undefined],
     ['mesh-sync/1.1', 200, undefined],
+    ['mesh-sync/1.2', 200, undefined],
     [
-      'mesh-sync/1.2',
+      'mesh-sync/1.3',
       409,
-      'the relay speaks mesh-sync/1.2, this centre speaks mesh-sync/1.0: upgrade the centre first',
+      'the relay speaks mesh-sync/1.3, this centre speaks mesh-sync/1.1: upgrade the centre first',
     ],
     [
       'mesh-sync/2.0',
       409,
-      'the relay speaks mesh-sync/2.0, this centre speaks mesh-sync/1.0: upgrade the centre first',
+      'the relay speaks mesh-sync/2.0, this centre speaks mesh-sync/1.1: upgrade the centre first',
     ],
-    ['mesh-sync/0.9', 409, 'the relay speaks mesh-sync/0.9, this centre speaks mesh-sync/1.0: upgrade the relay first'],
-    ['carrier-pigeon', 400, '"carrier-pigeon" is not a mesh-sync version; this side speaks mesh-sync/1.0'],
+    ['mesh-sync/0.9', 409, 'the relay speaks mesh-sync/0.9, this centre speaks mesh-sync/1.1: upgrade the relay first'],
+    ['carrier-pigeon', 400, '"carrier-pigeon" is not a mesh-sync version; this side speaks mesh-sync/1.1'],
   ])('version %s: %i', async (proto, status, detail) => {
     const speak = await speakAs(centre, west)
     const more = { aFieldOfTheFuture: { deep: true } }
