@@ -7,7 +7,11 @@ const ci = process.env['CI'] === 'true'
  * Fleets of real programs in which it matters when something happens: one file at a time, after all others, so that times
  * mean something on two cores. All other suites, those with real parts too, mostly wait; two at a time fill two cores.
  */
-const serial = ['tests/e2e/{outage,protocols,sandbox,tour}.test.ts', 'tests/contract/{ads-envoy,faults}.test.ts']
+const serial = [
+  'tests/e2e/{outage,protocols,sandbox,tour}.test.ts',
+  'tests/contract/{ads-envoy,faults}.test.ts',
+  'tests/rotation/*.test.ts',
+]
 
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
