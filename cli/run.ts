@@ -7,6 +7,7 @@ import { getCommands } from '#cli/commands/get.ts'
 import { keyCommands } from '#cli/commands/key.ts'
 import { sandboxCommands } from '#cli/commands/sandbox.ts'
 import { statusCommand } from '#cli/commands/status.ts'
+import { trustCommands } from '#cli/commands/trust.ts'
 import { versionCommand } from '#cli/commands/version.ts'
 import { pathOf } from '#cli/complete.ts'
 import { chooseCentre, type Target } from '#cli/context.ts'
@@ -66,6 +67,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   clusterCommands(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)
+  trustCommands(program, tools)
   contextCommands(program, tools)
   sandboxCommands(program, tools)
   versionCommand(program, tools)
