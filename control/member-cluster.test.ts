@@ -34,6 +34,29 @@ describe('a cluster that left and came back', () => {
   })
 })
 
+describe('a name that would be somebody else’s trust domain', () => {
+  test.each(['paris-g2', 'paris-g1', 'x-g-g99'])('%s is refused, however it is asked for', async (name) => {
+    const refused = { status: 400, body: { violations: [{ path: 'name', reason: expect.stringContaining('-g') }] } }
+    expect(await centre.admin('POST', '/v1/clusters', { name })).toMatchObject(refused)
+    expect(await centre.admin('POST', '/v1/clusters?dryRun=true', { name })).toMatchObject(refused)
+    expect(await centre.admin('PUT', `/v1/clusters/${name}`, {})).toMatchObject(refused)
+    expect((await centre.admin('GET', `/v1/clusters/${name}`)).status).toBe(404)
+  })
+
+  test('58 characters leave no room for a later generation, 57 do', async () => {
+    const refused = { status: 400, body: { violations: [{ reason: expect.stringContaining('at most 57') }] } }
+    expect(await centre.admin('POST', '/v1/clusters', { name: 'c'.repeat(58) })).toMatchObject(refused)
+    expect((await centre.admin('POST', '/v1/clusters', { name: 'c'.repeat(57) })).status).toBe(201)
+    expect((await centre.admin('DELETE', `/v1/clusters/${'c'.repeat(57)}`)).status).toBe(200)
+    const again = await centre.admin('POST', '/v1/clusters', { name: 'c'.repeat(57) })
+    expect(again).toMatchObject({ status: 201, body: { generation: 2 } })
+  })
+
+  test.each(['paris-g', 'paris-g2b', 'g2', 'ag2', 'paris-2'])('%s is somebody’s own', async (name) => {
+    expect((await centre.admin('POST', '/v1/clusters', { name })).status).toBe(201)
+  })
+})
+
 describe('PUT of a cluster', () => {
   const put = (name: string, body: object, headers = {}) => centre.admin('PUT', `/v1/clusters/${name}`, body, headers)
 

@@ -14,7 +14,13 @@ import { dropExportAges } from '#control/store/export-ages.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
 import { dropFacts } from '#control/store/reported-facts.ts'
 import { appendWhole } from '#control/store/stream-writes.ts'
-import { type ClusterName, parseClusterName, parseNetworkName, trustDomainOf } from '#mesh/model/id.ts'
+import {
+  type ClusterName,
+  newClusterNameFault,
+  parseClusterName,
+  parseNetworkName,
+  trustDomainOf,
+} from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
@@ -31,8 +37,8 @@ export type NewCluster = {
 
 /**
  * Announces a cluster. A name that left the mesh comes back as the same cluster, one generation higher, so that nothing
- * of its former life is trusted again. Throws `invalid` for a name that is no DNS label or makes no trust domain, and
- * `conflict` where a cluster of that name is expected or joined.
+ * of its former life is trusted again. Throws `invalid` for a name that is no DNS label, makes no trust domain, or would
+ * make that of another cluster's later generation; `conflict` where a cluster of that name is expected or joined.
  */
 export async function createCluster(centre: Centre, caller: Caller, asked: NewCluster): Promise<ClusterRow> {
   const name = parseClusterName(asked.name)
@@ -128,6 +134,11 @@ async function insertNew(
   tx: Tx,
   { name, network, region }: Place & { readonly name: ClusterName },
 ): Promise<ClusterRow> {
+  const reason = newClusterNameFault(name)
+  if (reason)
+    throw new Problem('invalid', `a new cluster cannot be called "${name}": the name ${reason}; choose another`, {
+      violations: [{ path: 'name', reason }],
+    })
   const now = centre.now()
   const row: ClusterRow = {
     mesh: centre.mesh,

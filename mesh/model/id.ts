@@ -52,6 +52,22 @@ export function trustDomainOf(cluster: ClusterName, mesh: MeshName, generation: 
   return `${parseLabel<string>('trust domain', first)}.${mesh}` as TrustDomain
 }
 
+/** Room in a label for `-g9999`: a name that leaves none could never go on to another generation. */
+const newNameMax = 57
+
+/**
+ * Why a cluster may not newly be called `name`, though it is one label; undefined where it may. `paris-g2` would be given
+ * the trust domain that `paris` has in its second generation, and so speak for it.
+ */
+export function newClusterNameFault(name: ClusterName): string | undefined {
+  const [, other, ending] = /^(.*)(-g[0-9]+)$/.exec(name) ?? []
+  if (ending !== undefined)
+    return `ends in "${ending}": so ends the trust domain of a later generation of a cluster "${other}"`
+  if (name.length > newNameMax)
+    return `has ${name.length} characters; at most ${newNameMax}, for the trust domains of later generations`
+  return undefined
+}
+
 export function serviceKey(namespace: string, name: string): ServiceKey {
   return `${parseLabel<string>('namespace', namespace)}/${parseLabel<string>('service', name)}` as ServiceKey
 }
