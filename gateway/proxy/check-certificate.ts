@@ -12,6 +12,7 @@ export type Identity = {
   readonly rootsPem: string
   readonly keyPem: string
   readonly serial: string
+  readonly notBefore: Date
   /** When the first certificate of the chain ends. */
   readonly notAfter: Date
 }
@@ -50,6 +51,7 @@ export function identityOf(answer: readonly string[], { uri, keys, now }: Expect
     rootsPem: roots.map(certificatePem).join(''),
     keyPem: keys.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     serial: Buffer.from(leaf.serial).toString('hex'),
+    notBefore: leaf.notBefore,
     notAfter: new Date(Math.min(...[...chain, issuer].map((one) => one.notAfter.getTime()))),
   }
 }

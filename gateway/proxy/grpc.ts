@@ -84,7 +84,8 @@ function faultOf(headers: IncomingHttpHeaders, first: boolean): Problem | undefi
     (one): one is ProblemKind => one in problemKinds && one !== 'too-large',
   )
   const kind = kinds.find((one) => problemKinds[one].grpc === Number(status)) ?? 'unavailable'
-  return new Problem(kind, decoded(String(headers['grpc-message'] ?? `status ${status}`)).slice(0, 1_000))
+  const said = decoded(String(headers['grpc-message'] ?? `status ${status}`)).slice(0, 1_000)
+  return new Problem(kind, said, { extra: { grpcStatus: Number(status) } })
 }
 
 function decoded(text: string): string {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
+import { type ForcedRenewal, forcedRenewal } from '#gateway/proxy/forced.ts'
 import { type Clock, type Keeping, keepCertificate, renewAt } from '#gateway/proxy/keep-certificate.ts'
 import type { Log } from '#gateway/proxy/log.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -14,7 +15,13 @@ const start = new Date('2026-03-01T00:00:00Z').getTime()
 type Line = { readonly level: string; readonly text: string; readonly atMs: number }
 
 /** A relay and a keeper under a clock that jumps: `wait` takes no time. Ends after `untilMs`. */
-async function live(untilMs: number, relayUp: (ms: number) => boolean, random = 0.5, usable = (_ms: number) => true) {
+async function live(
+  untilMs: number,
+  relayUp: (ms: number) => boolean,
+  random = 0.5,
+  onUse: (identity: Identity, atMs: number) => void = () => undefined,
+  forced?: ForcedRenewal,
+) {
   let ms = 0
   const ending = new AbortController()
   const used: { readonly identity: Identity; readonly atMs: number }[] = []
@@ -33,12 +40,13 @@ async function live(untilMs: number, relayUp: (ms: number) => boolean, random = 
   }
   const log = (level: string) => (_facts: unknown, text: string) => void lines.push({ level, text, atMs: ms })
   const keeping: Keeping = {
-    uri,
+    uri: () => uri,
     clock,
     signal: ending.signal,
+    ...(forced && { forced }),
     log: { info: log('info'), warn: log('warn'), error: log('error') } as unknown as Log,
     use: (identity) => {
-      if (!usable(ms)) throw new Error('the disk is full')
+      onUse(identity, ms)
       used.push({ identity, atMs: ms })
     },
     request: async (csr) => {
@@ -67,6 +75,32 @@ test.each([0, 0.25, 0.999])('chance %d stays inside 50 to 70 %%', (random) => {
   expect(share).toBeLessThanOrEqual(0.7)
 })
 
+test('a renewal that the relay asks for comes at its time, once for each certificate', async () => {
+  const forced = forcedRenewal()
+  const { used } = await live(
+    0.4 * day,
+    () => true,
+    0.5,
+    ({ serial }, atMs) => {
+      if (atMs === 0) forced.renew(serial, new Date(start + 7000))
+      forced.renew(serial, new Date(start + atMs + (atMs === 0 ? 100 : 3_600_000)))
+    },
+    forced,
+  )
+  expect(used.slice(0, 4).map(({ atMs }) => atMs)).toEqual([0, 7000, 3_607_000, 7_207_000])
+})
+
+test('a renewal that is asked for while nothing is due wakes the one that waits', async () => {
+  const forced = forcedRenewal()
+  const waiting = forced.onChange(() => waiting())
+  let woken = 0
+  const off = forced.onChange(() => woken++)
+  forced.renew('aa', new Date(start))
+  off()
+  forced.renew('bb', new Date(start))
+  expect([woken, forced.at('aa'), forced.at('bb')]).toEqual([1, undefined, new Date(start)])
+})
+
 test('a relay that is away at the start is asked for ever, at most 15 s apart, and heard as soon as it is back', async () => {
   const back = 2 * 3_600_000
   const { used, waits } = await live(back + 60_000, (ms) => ms >= back, 1)
@@ -93,7 +127,9 @@ test('a certificate that cannot be put to use (a full disk) is asked for again',
     60_000,
     () => true,
     0.5,
-    (ms) => ms > 20_000,
+    (_, ms) => {
+      if (ms <= 20_000) throw new Error('the disk is full')
+    },
   )
   expect(used).toHaveLength(1)
   expect(used[0]?.atMs).toBeGreaterThan(20_000)
@@ -104,7 +140,7 @@ test('an answer that cannot be used counts as none', async () => {
   let calls = 0
   const ending = new AbortController()
   const keeping = {
-    uri,
+    uri: () => uri,
     signal: ending.signal,
     clock: { now: () => new Date(), wait: async () => void (calls === 3 && ending.abort()), random: () => 0 },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined } as unknown as Log,

@@ -12,8 +12,17 @@ export type Clock = {
   readonly random: () => number
 }
 
+/** A renewal before its time, which the relay asks for. */
+export type Forced = {
+  /** When the certificate with this serial number is to be renewed; undefined = in its time. */
+  readonly at: (serial: string) => Date | undefined
+  /** Calls back once when that has changed; the result takes the listener away. */
+  readonly onChange: (listener: () => void) => () => void
+}
+
 export type Keeping = {
-  readonly uri: string
+  /** The identity to ask for; another one after the cluster got another trust domain. */
+  readonly uri: () => string
   /** One request; rejects with a Problem. */
   readonly request: (csr: string) => Promise<readonly string[]>
   /** Called with every new identity, the first included; what it throws counts as a failed attempt. */
@@ -21,6 +30,7 @@ export type Keeping = {
   readonly clock: Clock
   readonly log: Log
   readonly signal: AbortSignal
+  readonly forced?: Forced
   readonly count?: (result: 'issued' | 'failed') => void
 }
 
@@ -48,10 +58,20 @@ export async function keepCertificate(keeping: Keeping): Promise<void> {
     const due = renewAt(fresh, held.since, clock.random())
     keeping.log.info({ serial: fresh.serial, notAfter: fresh.notAfter, renewAt: due }, 'certificate in use')
     for (let left = 1; left > 0 && !signal.aborted; ) {
-      left = due.getTime() - clock.now().getTime()
-      if (left > 0) await clock.wait(Math.min(left, lookMsMax), signal)
+      const forced = keeping.forced?.at(fresh.serial)
+      left = Math.min(due.getTime(), forced?.getTime() ?? Infinity) - clock.now().getTime()
+      if (left > 0) await waitOrForced(keeping, Math.min(left, lookMsMax))
+      else if (forced && forced < due)
+        keeping.log.info({ serial: fresh.serial }, 'the relay asks for a new certificate')
     }
   }
+}
+
+async function waitOrForced({ clock, signal, forced }: Keeping, ms: number): Promise<void> {
+  const waking = new AbortController()
+  const leave = forced?.onChange(() => waking.abort())
+  await clock.wait(ms, AbortSignal.any([signal, waking.signal]))
+  leave?.()
 }
 
 /** Between 50 and 70 % of what is left of the life at `now`: a back-dated notBefore does not count. */
@@ -65,7 +85,7 @@ async function obtain(keeping: Keeping, held: Held | undefined): Promise<Identit
     try {
       const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' })
       const answer = await keeping.request(csrOf(keys))
-      const identity = identityOf(answer, { uri, keys, now: clock.now() })
+      const identity = identityOf(answer, { uri: uri(), keys, now: clock.now() })
       keeping.use(identity)
       keeping.count?.('issued')
       return identity

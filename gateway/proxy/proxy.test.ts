@@ -234,6 +234,22 @@ describe('the relay', () => {
     expect(await hello()).toBe('hello')
   })
 
+  test('under another control-plane CA: Envoy believes it once the file names that CA, and not before', async () => {
+    const other = await makeFakeCluster('cluster-a')
+    const next = { ...cluster, controlPlane: other.controlPlane, serving: other.serving }
+    const relay = await startRelay()
+    const run = await startProxy(relay.port)
+    await ready(run)
+    await relay.stop()
+    const moved = await startRelay({ port: relay.port, cluster: next })
+    await until('Envoy noticed', () => said(run, 'gRPC config stream to xds-grpc closed'))
+    expect(moved.asked).toEqual([])
+    writeFileSync(join(run.dir, '../ca.pem'), cluster.controlPlane.pem + next.controlPlane.pem)
+    await until('the file was read', () => said(run, 'other control-plane CAs'))
+    await until('Envoy is back on its line', () => moved.asked.length > 0)
+    expect((await get(run, '/metrics')).body).toMatch(/^isthmus_proxy_envoy_starts_total 1$/m)
+  })
+
   test('of another cluster: named, and Envoy is never started', async () => {
     const relay = await startRelay()
     const run = await startProxy(relay.port, { relayUri: 'spiffe://cluster-b.mesh1/ns/isthmus-system/sa/relay' })

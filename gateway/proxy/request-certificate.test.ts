@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { relayName } from '#gateway/proxy/relay-name.ts'
 import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { csrOf, keyInHand } from '#tests/support/authorities.ts'
@@ -29,7 +30,7 @@ afterAll(async () => {
 
 const from = (more: object = {}) => ({
   relay: { host: '127.0.0.1', port: relay.port },
-  relayUri: 'spiffe://cluster-a.mesh1/ns/isthmus-system/sa/relay',
+  name: relayName('spiffe://cluster-a.mesh1/ns/isthmus-system/sa/relay', 'cluster-a'),
   caFile,
   tokenFile,
   cluster: 'cluster-a',
@@ -60,7 +61,9 @@ test('a relay by name is dialled as well', async () => {
 describe('nothing is sent to a server that is not the expected relay', () => {
   test('the relay of another cluster, with a certificate of the same CA', async () => {
     const before = relay.tokens.length
-    const found = await problemOf({ relayUri: 'spiffe://cluster-b.mesh1/ns/isthmus-system/sa/relay' })
+    const found = await problemOf({
+      name: relayName('spiffe://cluster-b.mesh1/ns/isthmus-system/sa/relay', 'cluster-b'),
+    })
     expect(found.kind).toBe('forbidden')
     expect(found.message).toContain('shows a certificate for spiffe://cluster-a.mesh1/ns/isthmus-system/sa/relay')
     expect(found.message).toContain('expected is spiffe://cluster-b.mesh1/ns/isthmus-system/sa/relay')

@@ -1,80 +1,26 @@
-import { readFile } from 'node:fs/promises'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { callUnary } from '#gateway/proxy/grpc.ts'
-import { relayFault } from '#gateway/proxy/relay-identity.ts'
-import type { ProxySettings } from '#gateway/proxy/settings.ts'
+import { callRelay, type RelayLine } from '#gateway/proxy/call-relay.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '#gen/istio/ca_pb.js'
 import { Problem } from '#mesh/model/problem.ts'
-import { parseCertificates } from '#mesh/trust/certificate.ts'
 
 const lifeSeconds = 86_400
 
-type From = Pick<ProxySettings, 'relay' | 'relayUri' | 'caFile' | 'tokenFile' | 'cluster'>
-
 /**
- * The relay's answer to one certificate request: PEM texts, leaf first, roots last, unchecked. The CA and the token are
- * read from their files for every call, because both are replaced while this program runs.
- *
- * Throws `unavailable` when the relay cannot be reached, `forbidden` when it is not the expected one,
- * `unauthenticated` when it refuses the token, `invalid` for a broken file; each names the address or file.
+ * The relay's answer to one certificate request: PEM texts, leaf first, roots last, unchecked. Throws what `callRelay`
+ * throws, and `unavailable` for an answer that is no such message.
  */
-export async function requestCertificate(from: From, csr: string): Promise<readonly string[]> {
-  const ca = await readText(from.caFile, 'control-plane CA', '--ca-file')
-  parseCertificates(ca, `the control-plane CA file ${from.caFile}`)
-  const token = await readToken(from.tokenFile)
+export async function requestCertificate(line: RelayLine, csr: string): Promise<readonly string[]> {
   const request = create(IstioCertificateRequestSchema, { csr, validityDuration: BigInt(lifeSeconds) })
+  const answer = await callRelay(line, {
+    path: '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+    body: toBinary(IstioCertificateRequestSchema, request),
+    what: 'certificate request',
+    answerBytesMax: 262_144,
+  })
   try {
-    const answer = await callUnary({
-      ...from.relay,
-      path: '/istio.v1.auth.IstioCertificateService/CreateCertificate',
-      headers: { authorization: `Bearer ${token}`, clusterid: from.cluster },
-      body: toBinary(IstioCertificateRequestSchema, request),
-      tls: { ca },
-      serverFault: (der) => relayFault(der, from.relayUri),
-      deadlineMs: 10_000,
-      answerBytesMax: 262_144,
-    })
     return fromBinary(IstioCertificateResponseSchema, answer).certChain
   } catch (cause) {
-    throw named(cause, from)
-  }
-}
-
-async function readText(file: string, what: string, flag: string): Promise<string> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? cause.code : 'it cannot be read'
-    throw new Problem('unavailable', `there is no ${what} at ${file} (${reason}); mend the file, or ${flag}`, { cause })
-  }
-  if (text.length <= 1_048_576) return text
-  throw new Problem('invalid', `the ${what} file ${file} is larger than 1 MiB; mend the file, or ${flag}`)
-}
-
-async function readToken(file: string): Promise<string> {
-  const token = (await readText(file, 'token', '--token-file')).trim()
-  if (/^[A-Za-z0-9._~+/=-]{1,16384}$/.test(token)) return token
-  const reason = token === '' ? 'is empty' : 'holds something else than one token'
-  throw new Problem('invalid', `the token file ${file} ${reason}; it must hold the projected service-account token`)
-}
-
-/** The same problem with the address, and what to look at. */
-function named(cause: unknown, { relay, tokenFile, caFile }: From): Problem {
-  const at = `the relay ${relay.host}:${relay.port}`
-  if (!(cause instanceof Problem)) return new Problem('unavailable', `${at} answers something unreadable`, { cause })
-  switch (cause.kind) {
-    case 'unauthenticated':
-      return new Problem(cause.kind, `${at} refuses the token in ${tokenFile}: ${cause.message}`, { cause })
-    case 'forbidden':
-      return new Problem(cause.kind, `${at}: ${cause.message}`, { cause })
-    case 'unavailable':
-      return new Problem(
-        cause.kind,
-        `${at} cannot be reached (${cause.message}; its CA is in ${caFile}); see that it runs there, or mend --relay`,
-        { cause },
-      )
-    default:
-      return new Problem(cause.kind, `${at} refuses the certificate request: ${cause.message}`, { cause })
+    const { host, port } = line.relay
+    throw new Problem('unavailable', `the relay ${host}:${port} answers something unreadable`, { cause })
   }
 }

@@ -1,22 +1,26 @@
-import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, renameSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { makeDirectory } from '#gateway/make-directory.ts'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
+import { type ControlPlane, followControlPlane, readControlPlane } from '#gateway/proxy/control-plane.ts'
 import { drainEnvoy } from '#gateway/proxy/drain.ts'
 import { adminAt, envoyFault } from '#gateway/proxy/envoy-admin.ts'
+import { forcedRenewal } from '#gateway/proxy/forced.ts'
 import { type Clock, keepCertificate } from '#gateway/proxy/keep-certificate.ts'
 import { type Envoy, keepEnvoy } from '#gateway/proxy/keep-envoy.ts'
 import type { Log } from '#gateway/proxy/log.ts'
+import { askRelay, keepLooking } from '#gateway/proxy/look.ts'
+import { relayName } from '#gateway/proxy/relay-name.ts'
 import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
 import { serveSecrets } from '#gateway/proxy/serve-secrets.ts'
 import { type ProxySettings, socketNames } from '#gateway/proxy/settings.ts'
 import { serveStatus } from '#gateway/proxy/status.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { buildBootstrap } from '#mesh/translate/bootstrap.ts'
+import { buildBootstrap, controlPlaneName } from '#mesh/translate/bootstrap.ts'
 import { buildIdentitySecret, buildTrustSecret } from '#mesh/translate/secret.ts'
-import { certificatePem, parseCertificates } from '#mesh/trust/certificate.ts'
+import { backdateSeconds } from '#mesh/trust/profile.ts'
 
 export type RunningProxy = {
   /** Drains and ends everything; a second call cuts the drain short. Resolves when Envoy is gone. */
@@ -38,12 +42,15 @@ export async function runProxy(
   await claimDirectory(settings.dir)
   const bootstrap = join(settings.dir, 'bootstrap.json')
   const socket = join(settings.dir, socketNames.secrets)
-  const uri = `spiffe://${settings.trustDomain}/ns/${settings.namespace}/sa/${settings.serviceAccount}`
+  const name = relayName(settings.relayUri, settings.cluster)
+  const line = { ...settings, name }
+  const uri = () => `spiffe://${name.trustDomain()}/ns/${settings.namespace}/sa/${settings.serviceAccount}`
   const admin = adminAt(settings.admin)
   const counts = { issued: 0, failed: 0 }
   const ending = new AbortController()
   const hurry = new AbortController()
   let held: Identity | undefined
+  let controlPlane: ControlPlane | undefined
   let envoy: Envoy | undefined
   let stopped: Promise<void> | undefined
 
@@ -65,28 +72,58 @@ export async function runProxy(
   const status = await serveStatus(settings.status, { admin, fault, samples, quit: onQuit })
   const secrets = await serveSecrets(socket, log)
 
-  const use = (identity: Identity) => {
+  /** The first certificate waits for the CA file, since Envoy would wait for the secret made of it. */
+  const publish = (identity: Identity, authorities: ControlPlane) => {
     held = identity
+    controlPlane = authorities
     secrets.publish(
       new Map([
         ['default', buildIdentitySecret('default', identity.chainPem, identity.keyPem)],
         ['ROOTCA', buildTrustSecret('ROOTCA', identity.rootsPem)],
+        [controlPlaneName, buildTrustSecret(controlPlaneName, authorities.pem, [name.uri()])],
       ]),
     )
+  }
+  const use = (identity: Identity) => {
+    publish(identity, controlPlane ?? readControlPlane(settings.caFile))
     if (envoy || stopped) return
     writeBootstrap(bootstrap, settings, socket)
     const pidFile = join(settings.dir, 'envoy.pid')
     const { envoy: binary, concurrency, envoyLogLevel: logLevel } = settings
     envoy = keepEnvoy({ binary, bootstrap, pidFile, concurrency, logLevel }, log, clock)
   }
+  const forced = forcedRenewal()
   const keeping = keepCertificate({
     uri,
-    request: (csr) => requestCertificate(settings, csr),
+    request: (csr) => requestCertificate(line, csr),
     use,
+    forced,
     clock,
     log,
     signal: ending.signal,
     count: (result) => (counts[result] += 1),
+  })
+
+  const following = followControlPlane({
+    file: settings.caFile,
+    known: () => controlPlane,
+    onChange: (authorities) => {
+      if (held) publish(held, authorities)
+    },
+    ...{ clock, log, signal: ending.signal },
+  })
+  const looking = keepLooking({
+    ask: (question) => askRelay(line, question),
+    question: () =>
+      held && controlPlane && { serial: held.serial, controlPlaneDigest: controlPlane.digest, refusals: [] },
+    told: () => undefined,
+    heard: ({ renewBefore, spreadSeconds }, { serial }) => {
+      if (held?.serial !== serial) return
+      const isOld = held.notBefore.getTime() + backdateSeconds * 1000 < renewBefore || held.uri !== uri()
+      const spreadMs = Math.min(spreadSeconds, 20) * 1000
+      if (isOld) forced.renew(serial, new Date(clock.now().getTime() + clock.random() * spreadMs))
+    },
+    ...{ clock, log, signal: ending.signal },
   })
 
   const end = async () => {
@@ -99,7 +136,7 @@ export async function runProxy(
     secrets.close()
     status.close()
     status.closeAllConnections()
-    await keeping
+    await Promise.all([keeping, following, looking])
   }
   return {
     stop: () => {
@@ -131,8 +168,7 @@ async function claimDirectory(dir: string): Promise<void> {
 }
 
 function writeBootstrap(file: string, settings: ProxySettings, secretsSocket: string): void {
-  const caPem = parseCertificates(readFileSync(settings.caFile, 'utf8'), `the control-plane CA file ${settings.caFile}`)
-  const relay = { ...settings.relay, uri: settings.relayUri, caPem: caPem.map(certificatePem).join('') }
+  const relay = { ...settings.relay, uri: settings.relayUri }
   const json = buildBootstrap({ ...settings, relay, secretsSocket })
   writeFileSync(`${file}.new`, JSON.stringify(json, null, 1), { mode: 0o600 })
   renameSync(`${file}.new`, file)

@@ -41,10 +41,9 @@ export function generate(root) {
   const versions = ['@grpc/grpc-js-xds', '@bufbuild/protoc-gen-es', '@bufbuild/buf'].map(
     (name) => `${name}@${lock[`node_modules/${name}`].version}`,
   )
-  const own = readFileSync(join(root, 'gateway/identity/proto/istio/ca.proto'))
+  const own = ['istio/ca.proto', 'isthmus/proxy.proto'].map((file) => readFileSync(join(root, roots[0], file), 'utf8'))
   const digest = createHash('sha256')
-    .update(JSON.stringify([wanted, versions]))
-    .update(own)
+    .update(JSON.stringify([wanted, versions, own]))
     .update(readFileSync(fileURLToPath(import.meta.url)))
     .digest('hex')
   const stamp = join(root, 'gen/.digest')

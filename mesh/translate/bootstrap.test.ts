@@ -8,13 +8,12 @@ import { BootstrapSchema } from '#gen/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { UpstreamTlsContextSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
 import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { type BootstrapFacts, buildBootstrap, nodeIdOf } from '#mesh/translate/bootstrap.ts'
-import { makeControlPlaneCa } from '#tests/support/authorities.ts'
 import { envoyPath } from '#tests/support/parts.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'bootstrap-'))
 afterAll(() => rmSync(dir, { recursive: true }))
 let facts: BootstrapFacts
-beforeAll(async () => {
+beforeAll(() => {
   facts = {
     type: 'sidecar',
     pod: 'reviews-v1-x',
@@ -37,7 +36,6 @@ beforeAll(async () => {
       host: '127.21.0.1',
       port: 15012,
       uri: 'spiffe://alpha.mesh1/ns/isthmus-system/sa/relay',
-      caPem: (await makeControlPlaneCa()).pem,
     },
     secretsSocket: join(dir, 'sds.sock'),
     admin: { socket: join(dir, 'admin.sock') },
@@ -110,10 +108,9 @@ test('no private key and no session ticket key is in it', () => {
   expect(JSON.stringify(buildBootstrap(facts))).not.toMatch(/PRIVATE KEY|session_ticket_keys/)
 })
 
-test('the relay is believed by its exact URI, on TLS 1.3 only', () => {
+test('whom Envoy believes as its relay comes as a secret and is never inline, on TLS 1.3 only', () => {
   const text = JSON.stringify(buildBootstrap(facts))
-  expect(text).toContain(
-    '"match_typed_subject_alt_names":[{"san_type":"URI","matcher":{"exact":"spiffe://alpha.mesh1/ns/isthmus-system/sa/relay"}}]',
-  )
+  expect(text).toContain('"validation_context_sds_secret_config":{"name":"CONTROLPLANE"')
+  expect(text).not.toMatch(/trusted_ca|"validation_context"/)
   expect(text).toContain('"tls_minimum_protocol_version":"TLSv1_3"')
 })

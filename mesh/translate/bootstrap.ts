@@ -22,7 +22,7 @@ export type BootstrapFacts = {
   readonly plain?: PlainAddresses
   /** Where an east-west gateway listens, if the relay is not to choose: also in `ISTHMUS`. */
   readonly gateway?: { readonly host: string; readonly port: number }
-  readonly relay: { readonly host: string; readonly port: number; readonly uri: string; readonly caPem: string }
+  readonly relay: { readonly host: string; readonly port: number; readonly uri: string }
   readonly secretsSocket: string
   readonly admin: AdminAddress
   readonly connectionsMax: number
@@ -31,14 +31,18 @@ export type BootstrapFacts = {
 
 export type AdminAddress = { readonly socket: string } | { readonly host: string; readonly port: number }
 
+/** The secret of `sds-grpc` that says whom Envoy believes as its relay: control-plane CAs and the relay's exact URI. */
+export const controlPlaneName = 'CONTROLPLANE'
+
 const type = (name: string) => `type.googleapis.com/envoy.${name}`
 
 /**
  * Envoy's bootstrap as JSON: who this proxy is, how it reaches its relay and its certificate, and nothing else; all
  * listeners and clusters of the user come by ADS.
  *
- * Clusters `xds-grpc` (the relay, mTLS with secret `default`, its URI demanded exactly) and `sds-grpc` (the program
- * beside Envoy) carry the names of Istio's agent, so translation is blind to who sits there. No session ticket keys: an
+ * Clusters `xds-grpc` (the relay, mTLS with secret `default`) and `sds-grpc` (the program beside Envoy) carry the names of
+ * Istio's agent, so translation is blind to who sits there. Whom to believe as the relay is a secret too (`controlPlane`):
+ * a bootstrap lives as long as Envoy, and a control-plane CA or the relay's name may be replaced meanwhile. No session ticket keys: an
  * expired certificate would be resumed. Equal facts give equal JSON. Never throws.
  * Source: Envoy v3 bootstrap; the names are those of Istio's bootstrap template.
  */
@@ -156,10 +160,7 @@ function relayCluster({ relay }: BootstrapFacts): Json {
           alpn_protocols: ['h2'],
           tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
           tls_certificate_sds_secret_configs: [{ name: 'default', sds_config: fromSecrets }],
-          validation_context: {
-            trusted_ca: { inline_string: relay.caPem },
-            match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: relay.uri } }],
-          },
+          validation_context_sds_secret_config: { name: controlPlaneName, sds_config: fromSecrets },
         },
       },
     },

@@ -1,6 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { SubjectAltNameMatcher_SanType } from '#gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js'
 import { SecretSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js'
 import { buildIdentitySecret, buildTrustSecret } from '#mesh/translate/secret.ts'
 
@@ -18,6 +19,20 @@ test('an identity reads back, by Envoy’s own types, as its chain and its key',
       expect(text(certificate?.certificateChain)).toBe(chain)
       expect(text(certificate?.privateKey)).toBe(key)
       expect(secret.$unknown ?? []).toEqual([])
+    }),
+  )
+})
+
+test('whom a client believes reads back, by Envoy’s own types, as roots and the exact URIs', () => {
+  fc.assert(
+    fc.property(pem, fc.array(fc.string(), { maxLength: 3 }), (roots, uris) => {
+      const secret = fromBinary(SecretSchema, buildTrustSecret('CONTROLPLANE', roots, uris))
+      const context = secret.type.case === 'validationContext' ? secret.type.value : undefined
+      expect(text(context?.trustedCa)).toBe(roots)
+      expect(
+        context?.matchTypedSubjectAltNames.map(({ sanType, matcher }) => [sanType, matcher?.matchPattern]),
+      ).toEqual(uris.map((value) => [SubjectAltNameMatcher_SanType.URI, { case: 'exact', value }]))
+      expect([secret.$unknown ?? [], context?.$unknown ?? []]).toEqual([[], []])
     }),
   )
 })

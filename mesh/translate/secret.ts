@@ -15,14 +15,24 @@ export function buildIdentitySecret(name: string, chainPem: string, keyPem: stri
   return secret(name, 2, certificate)
 }
 
-/** The bytes of an Envoy Secret with trusted roots (PEM); see `buildIdentitySecret`. */
-export function buildTrustSecret(name: string, rootsPem: string): Uint8Array {
+/**
+ * The bytes of an Envoy Secret with trusted roots (PEM); with `uris` the certificate must carry one of these as well. See
+ * `buildIdentitySecret`. Source: CertificateValidationContext, fields 1 `trusted_ca`, 15 `match_typed_subject_alt_names`.
+ */
+export function buildTrustSecret(name: string, rootsPem: string, uris: readonly string[] = []): Uint8Array {
   const validation = new BinaryWriter()
   inlineText(validation, 1, rootsPem)
+  for (const uri of uris) {
+    const matcher = validation.tag(15, lengthDelimited).fork().tag(1, varint).int32(uriName)
+    matcher.tag(2, lengthDelimited).fork().tag(1, lengthDelimited).string(uri).join().join()
+  }
   return secret(name, 4, validation)
 }
 
+const varint = 0
 const lengthDelimited = 2
+/** SubjectAltNameMatcher.SanType.URI. */
+const uriName = 3
 
 /** A field of type DataSource with `inline_bytes` (2). */
 function inlineText(to: BinaryWriter, field: number, text: string): void {

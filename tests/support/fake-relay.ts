@@ -86,6 +86,10 @@ export async function startFakeRelay(options: FakeRelayOptions): Promise<FakeRel
       const token = String(headers['authorization'] ?? '').replace('Bearer ', '')
       tokens.push(token)
       onMessage(stream, (bytes) => void certify(stream, bytes, options, token))
+    } else if (!headers[':path']?.endsWith('/DeltaAggregatedResources')) {
+      // As every relay and istiod does that knows no such call.
+      const status = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }
+      stream.respond(status, { endStream: true })
     } else {
       const socket = stream.session?.socket as TLSSocket | undefined
       const uri = socket?.authorized ? (socket.getPeerCertificate().subjectaltname ?? '') : ''

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { relayName } from '#gateway/proxy/relay-name.ts'
 import { writeEndpointSlices } from '#infra/local/endpoint-slices.ts'
 import type { ServiceObject } from '#infra/local/manifests.ts'
 import {
@@ -195,7 +196,7 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     identity: (serviceAccount) =>
       workloadIdentity({
         relay: { host: relayAddress(plan), port: relayPort },
-        relayUri: `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`,
+        name: relayName(`spiffe://${trustDomain}/ns/isthmus-system/sa/relay`, name),
         caFile: parts.centre.caFile,
         tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
         cluster: name,

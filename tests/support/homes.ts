@@ -53,6 +53,7 @@ export const generated: readonly (readonly [prefix: string, rooms: readonly stri
   ['envoy/config/endpoint/v3/load_report', ['gateway/relay']],
   ['envoy/config/core/v3/base_pb', ['mesh/translate', 'gateway/relay', 'gateway/proxy']],
   ['istio/ca_pb', ['gateway/identity', 'gateway/proxy']],
+  ['isthmus/proxy_pb', ['gateway/identity', 'gateway/proxy']],
   ['google/rpc/status_pb', ['gateway/relay', 'gateway/identity', 'gateway/proxy']],
   ['', ['mesh/translate']],
 ]

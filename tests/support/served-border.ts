@@ -8,9 +8,9 @@ import { adminAt, statsOf } from '#gateway/proxy/envoy-admin.ts'
 import type { Log } from '#gateway/proxy/log.ts'
 import { serveSecrets } from '#gateway/proxy/serve-secrets.ts'
 import type { ResourceSet } from '#mesh/model/resource.ts'
-import { buildBootstrap } from '#mesh/translate/bootstrap.ts'
+import { buildBootstrap, controlPlaneName } from '#mesh/translate/bootstrap.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
-import { buildIdentitySecret } from '#mesh/translate/secret.ts'
+import { buildIdentitySecret, buildTrustSecret } from '#mesh/translate/secret.ts'
 import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
 import type { Leaf } from '#mesh/translate/testdata/real-envoy.ts'
 import { createTranslator } from '#mesh/translate/translate.ts'
@@ -160,7 +160,13 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     const secretsSocket = join(dir, `${name}.sds`)
     const secrets = await serveSecrets(secretsSocket, silent)
     const leaf = await leafOf(facts.cluster, facts.account)
-    secrets.publish(new Map([['default', buildIdentitySecret('default', leaf.chain, leaf.key)]]))
+    const relayUri = formatSpiffeId(spiffeId(domain('b'), 'isthmus-system', 'relay'))
+    secrets.publish(
+      new Map([
+        ['default', buildIdentitySecret('default', leaf.chain, leaf.key)],
+        [controlPlaneName, buildTrustSecret(controlPlaneName, pki.controlPlane.pem, [relayUri])],
+      ]),
+    )
     const adminSocket = join(dir, `${name}.admin`)
     const config = join(dir, `${name}.json`)
     const bootstrap = buildBootstrap({
@@ -177,8 +183,7 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
       relay: {
         host: '127.0.0.1',
         port: relay.server.port,
-        uri: formatSpiffeId(spiffeId(domain('b'), 'isthmus-system', 'relay')),
-        caPem: pki.controlPlane.pem,
+        uri: relayUri,
       },
       secretsSocket,
       admin: { socket: adminSocket },
