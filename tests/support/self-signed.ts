@@ -1,0 +1,92 @@
+import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
+import {
+  bitString,
+  type Der,
+  decode,
+  encode,
+  octets,
+  oid,
+  sequence,
+  setOf,
+  tagged,
+  time,
+  unsigned,
+  utf8,
+  yes,
+} from '#mesh/trust/der.ts'
+import { buildNameConstraints, type NameConstraints } from '#mesh/trust/name-constraints.ts'
+import { oids } from '#mesh/trust/oid.ts'
+
+type Pair = { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
+
+export type SelfSigned = {
+  readonly subject?: string
+  /** Named as issuer in place of its own subject. */
+  readonly issuer?: string
+  readonly key?: Pair
+  /** Signs in place of its own key. */
+  readonly signedBy?: KeyObject
+  readonly digest?: 'sha256' | 'sha1' | 'md5'
+  readonly ca?: boolean
+  readonly pathLen?: number
+  /** The first byte of keyUsage; absent: no keyUsage at all. */
+  readonly usage?: number
+  readonly extendedUsage?: readonly string[]
+  readonly constraints?: NameConstraints
+  readonly critical?: string
+  readonly notBefore?: Date
+  readonly notAfter?: Date
+  /** 0: version 1, without extensions. */
+  readonly version?: number
+}
+
+const signatureOids = {
+  rsa: { sha256: '1.2.840.113549.1.1.11', sha1: '1.2.840.113549.1.1.5', md5: '1.2.840.113549.1.1.4' },
+  ec: { sha256: '1.2.840.10045.4.3.2', sha1: '1.2.840.10045.4.1', md5: '1.2.840.10045.4.1' },
+}
+
+export const rsaPair = (modulusLength = 2048): Pair => generateKeyPairSync('rsa', { modulusLength })
+export const ecPair = (namedCurve = 'P-256'): Pair => generateKeyPairSync('ec', { namedCurve })
+
+const nameOf = (commonName: string): Der =>
+  commonName === '' ? sequence() : sequence(setOf(sequence(oid(oids.commonName), utf8(commonName))))
+const extension = (id: string, critical: boolean, value: Der): Der =>
+  sequence(oid(id), ...(critical ? [yes()] : []), octets(encode(value)))
+
+/** A root as somebody else's tool may have made it, DER: right where nothing else is said. */
+export function selfSigned(spec: SelfSigned = {}): Uint8Array {
+  const { subject = `root ${randomBytes(4).toString('hex')}`, key = ecPair(), digest = 'sha256', ca = true } = spec
+  const { usage = 0x06, version = 2, constraints } = spec
+  const kind = key.privateKey.asymmetricKeyType === 'rsa' ? 'rsa' : 'ec'
+  const nothing = kind === 'rsa' ? [decode(Uint8Array.of(5, 0), 'null')] : []
+  const algorithm = sequence(oid(signatureOids[kind][digest]), ...nothing)
+  const spki = new Uint8Array(key.publicKey.export({ type: 'spki', format: 'der' }))
+  const now = Date.now()
+  const extensions = [
+    ...(usage === 0
+      ? []
+      : [extension(oids.keyUsage, true, bitString(Uint8Array.of(usage), 31 - Math.clz32(usage & -usage)))]),
+    extension(
+      oids.basicConstraints,
+      true,
+      sequence(...(ca ? [yes()] : []), ...(spec.pathLen === undefined ? [] : [unsigned(Uint8Array.of(spec.pathLen))])),
+    ),
+    ...(spec.extendedUsage ? [extension(oids.extendedKeyUsage, false, sequence(...spec.extendedUsage.map(oid)))] : []),
+    ...(constraints ? [extension(oids.nameConstraints, true, buildNameConstraints(constraints))] : []),
+    ...(spec.critical ? [extension(spec.critical, true, sequence())] : []),
+  ]
+  const tbs = encode(
+    sequence(
+      ...(version === 0 ? [] : [tagged(0, [unsigned(Uint8Array.of(version))])]),
+      unsigned(new Uint8Array(randomBytes(16))),
+      algorithm,
+      nameOf(spec.issuer ?? subject),
+      sequence(time(spec.notBefore ?? new Date(now - 300_000)), time(spec.notAfter ?? new Date(now + 3_600_000))),
+      nameOf(subject),
+      decode(spki, 'key'),
+      ...(version === 0 ? [] : [tagged(3, [sequence(...extensions)])]),
+    ),
+  )
+  const signature = new Uint8Array(sign(digest, tbs, spec.signedBy ?? key.privateKey))
+  return encode(sequence(decode(tbs, 'tbs'), algorithm, bitString(signature)))
+}
