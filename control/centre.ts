@@ -2,8 +2,10 @@ import type { KeyObject } from 'node:crypto'
 import type { Bus } from '#control/bus.ts'
 import type { Caller } from '#control/caller.ts'
 import { callerText, centreCaller } from '#control/caller.ts'
+import type { KeyRing } from '#control/keys/open-signer.ts'
 import { newId } from '#control/new-id.ts'
 import { appendAudit } from '#control/store/audit.ts'
+import type { AuthorityRow } from '#control/store/authorities.ts'
 import type { Database, Log, Tx } from '#control/store/database.ts'
 import { appendOutbox } from '#control/store/outbox.ts'
 import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
@@ -12,16 +14,28 @@ import type { Certificate } from '#mesh/trust/certificate.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
 
 /** A CA key of the centre with its certificate. */
-export type Authority = { readonly id: string; readonly certificate: Certificate; readonly signer: Signer }
+export type Authority = {
+  readonly id: string
+  /** 1-based, among the authorities of its kind. */
+  readonly number: number
+  readonly certificate: Certificate
+  readonly signer: Signer
+  /** The certificates above it, where it is below a root of the user's own: that root last. */
+  readonly chain: readonly Certificate[]
+  /** PEM of what members accept for it: its own certificate, or the user's root. */
+  readonly trusted: readonly string[]
+}
 
-/** The keys that the centre works with; see `openCentre`. */
+/** The keys that the centre works with; see `openCentre`. Authorities come and go while it runs: ask each time. */
 export type CentreKeys = {
-  readonly root: Authority
-  readonly controlPlane: Authority
+  active(kind: AuthorityRow['kind']): Promise<Authority>
+  signerOf(row: Pick<AuthorityRow, 'kind' | 'keyRef' | 'certificate'>): Promise<Signer>
   /** Signs access tokens. */
   readonly token: { readonly signer: Signer; readonly publicKey: KeyObject; readonly kid: string }
   /** Secrets that a repeated request has to get again are derived from this, never stored. */
   readonly secret: Uint8Array
+  /** Where new keys are made. */
+  readonly ring: KeyRing
 }
 
 /** What the flows tell about themselves; a door turns it into metrics. */

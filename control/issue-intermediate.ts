@@ -1,10 +1,11 @@
 import type { ClusterCaller } from '#control/caller.ts'
-import { type Authority, audited, type Centre } from '#control/centre.ts'
+import type { Authority, Centre } from '#control/centre.ts'
 import { checkRelayAddresses } from '#control/relay-addresses.ts'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
-import { countIssued, insertCertificate } from '#control/store/certificates.ts'
+import { countIssued } from '#control/store/certificates.ts'
 import { type ClusterRow, loadCluster } from '#control/store/clusters.ts'
-import { sha256Hex } from '#mesh/model/canonical.ts'
+import { logIssued } from '#control/trust/log-issued.ts'
+import { parseClusterId, parseClusterName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type Certificate, certificatePem } from '#mesh/trust/certificate.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
@@ -29,35 +30,40 @@ export async function issueForCluster(
 ): Promise<SignAnswer> {
   const { row, roots } = await centre.db.read(async (tx) => {
     const row = await loadCluster(tx, centre.mesh, caller.id)
-    if (row?.state !== 'joined') throw new Problem('forbidden', `cluster "${caller.name}" is no member any more`)
+    if (row?.state !== 'joined') throw noMember(caller.name)
     const issued = await countIssued(tx, centre.mesh, caller.id, centre.now() - 60 * 60_000)
     if (issued >= certificatesPerHourMax) throw tooMany(caller.name)
     return { row, roots: await loadTrustedRoots(tx, centre.mesh) }
   })
-  const authority = request.kind === 'issuing' ? centre.keys.root : centre.keys.controlPlane
-  const certificate = await issueCertificate(planFor(centre, row, request), authority.signer)
-  await logged(centre, caller, { kind: request.kind, certificate, authority })
+  const authority = await centre.keys.active(request.kind === 'issuing' ? 'root' : 'control-plane')
+  const certificate = await issueCertificate(planFor(centre, row, { request, authority }), authority.signer)
+  await logged(centre, row, { kind: request.kind, certificate, authority })
   return {
-    chain: certificatePem(certificate),
+    // Below a root of the user's own stands what leads up to it, that root itself left out.
+    chain: [certificate, ...authority.chain.slice(0, -1)].map(certificatePem).join(''),
     roots: request.kind === 'issuing' ? roots : [certificatePem(authority.certificate)],
     notAfter: certificate.notAfter.getTime(),
     time: centre.now(),
+    ...(request.kind === 'issuing' ? { trustDomain: row.trustDomain, generation: row.generation } : {}),
   }
 }
 
-function planFor(centre: Centre, row: ClusterRow, request: SignRequest): IssuePlan {
+function planFor(
+  centre: Centre,
+  row: ClusterRow,
+  { request, authority }: { readonly request: SignRequest; readonly authority: Authority },
+): IssuePlan {
   const asked = {
     csr: request.csr,
     trustDomain: parseTrustDomain(row.trustDomain),
     now: new Date(centre.now()),
     serial: centre.random(16),
+    issuer: authority.certificate,
   }
-  if (request.kind === 'issuing')
-    return planIssuingCa({ ...asked, issuer: centre.keys.root.certificate, mesh: centre.mesh })
+  if (request.kind === 'issuing') return planIssuingCa({ ...asked, mesh: centre.mesh })
   checkRelayAddresses(request.ips ?? [], centre)
   return planRelayServing({
     ...asked,
-    issuer: centre.keys.controlPlane.certificate,
     dns: request.dnsNames ?? [],
     ips: request.ips ?? [],
     reserved: centre.reservedIps,
@@ -66,29 +72,23 @@ function planFor(centre: Centre, row: ClusterRow, request: SignRequest): IssuePl
 
 async function logged(
   centre: Centre,
-  caller: ClusterCaller,
+  row: ClusterRow,
   made: { readonly kind: SignRequest['kind']; readonly certificate: Certificate; readonly authority: Authority },
 ): Promise<void> {
-  const serial = Buffer.from(made.certificate.serial).toString('hex')
-  const notAfter = made.certificate.notAfter.getTime()
+  const caller = { kind: 'cluster', id: parseClusterId(row.id), name: parseClusterName(row.name) } as const
   await centre.db.transact(async (tx) => {
-    await insertCertificate(tx, {
-      mesh: centre.mesh,
-      serial,
-      clusterId: caller.id,
-      kind: made.kind,
-      spkiSha256: sha256Hex(made.certificate.publicKey.spki),
-      authorityId: made.authority.id,
-      issuedAt: centre.now(),
-      notAfter,
-    })
-    await audited(centre, tx, caller, {
-      action: 'certificate.issue',
-      object: `cluster ${caller.name}`,
-      detail: { kind: made.kind, serial, notAfter },
+    // What was true when it was signed may have ended meanwhile: one that left or was revoked is given nothing.
+    const now = await loadCluster(tx, centre.mesh, row.id)
+    if (now?.state !== 'joined' || now.trustDomain !== row.trustDomain) throw noMember(row.name)
+    await logIssued(centre, tx, {
+      ...{ caller: { ...caller, mesh: centre.mesh, expiresAt: 0 }, kind: made.kind, clusterId: row.id },
+      ...{ cluster: row.name, trustDomain: row.trustDomain },
+      ...{ authorityId: made.authority.id, certificate: made.certificate, detail: { kind: made.kind } },
     })
   })
 }
+
+const noMember = (name: string): Problem => new Problem('forbidden', `cluster "${name}" is no member any more`)
 
 const tooMany = (cluster: string): Problem =>
   new Problem(

@@ -143,13 +143,13 @@ async function forgetEpoch(tx: Tx, ref: StreamRef, now: number): Promise<void> {
   if (await loadStream(tx, ref)) await writeItems(tx, await lockStream(tx, ref, now), [], { now, set })
 }
 
-const answerOf = (centre: Centre, row: ClusterRow): JoinAnswer => ({
+const answerOf = async (centre: Centre, row: ClusterRow): Promise<JoinAnswer> => ({
   clusterId: row.id,
   cluster: row.name,
   mesh: row.mesh,
   trustDomain: row.trustDomain,
   generation: row.generation,
-  controlPlaneCa: certificatePem(centre.keys.controlPlane.certificate),
+  controlPlaneCa: certificatePem((await centre.keys.active('control-plane')).certificate),
   time: centre.now(),
 })
 

@@ -2,22 +2,24 @@ import { createPublicKey } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { centreCaller } from '#control/caller.ts'
-import { type Authority, askPublish, audited, type Centre, type CentreKeys } from '#control/centre.ts'
+import { askPublish, audited, type Centre, type CentreKeys } from '#control/centre.ts'
 import { centreSecret, firstAdminKey, passphraseOf } from '#control/first-files.ts'
+import type { KeyRing } from '#control/keys/open-signer.ts'
 import type { PassphraseSource } from '#control/keys/passphrase.ts'
 import { createSealedKey, fileSigner } from '#control/keys/sealed-file.ts'
 import { newId } from '#control/new-id.ts'
-import { type AuthorityRow, insertAuthority, loadAuthorities } from '#control/store/authorities.ts'
+import { insertAuthority, loadAuthorities } from '#control/store/authorities.ts'
 import type { Database, Tx } from '#control/store/database.ts'
 import { makeDirectory } from '#control/store/make-directory.ts'
 import { saveMesh } from '#control/store/meshes.ts'
 import { loadOperatorKeys, saveOperatorKey } from '#control/store/operator-keys.ts'
+import { authorityKeys } from '#control/trust/authority-keys.ts'
+import { ensureBundle } from '#control/trust/bundle.ts'
+import { appendIssuance, authorityIssued } from '#control/trust/issuances.ts'
+import { makeAuthority } from '#control/trust/make-authority.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
 import { type MeshName, parseMeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
-import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
-import { controlPlaneCaNames, rootNames } from '#mesh/trust/names.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
 import { centreOrigin, centreUrlFault } from '#mesh/wire/centre-url.ts'
 
@@ -49,20 +51,22 @@ export async function openCentre(settings: OpenSettings): Promise<Centre> {
   const mesh = parseMeshName(settings.mesh)
   const url = parseCentreUrl(settings.url)
   makeDirectory(settings.keysDir)
-  const passphrase = passphraseOf(settings)
-  const signer = (name: string) => signerAt(settings, join(settings.keysDir, `${name}.key`), passphrase)
-  const [root, controlPlane, token] = await Promise.all([signer('root-1'), signer('control-plane-1'), signer('token')])
-  const authorities = await firstStart(settings, mesh, { root, controlPlane })
+  const ring = ringOf(settings)
+  const { db, now, random, bus, log, measures, reservedIps } = settings
+  const token = await signerAt(join(ring.dir, 'token.key'), ring)
+  const made = await firstStart(settings, mesh, ring)
   const keys: CentreKeys = {
-    root: authorities.root,
-    controlPlane: authorities.controlPlane,
+    ...authorityKeys({ db, mesh }, ring),
     token: await tokenKey(token),
     secret: centreSecret(settings.keysDir, settings.random),
+    ring,
   }
-  const { db, now, random, bus, log, measures, reservedIps } = settings
+  // Keys that do not belong to this database are told now, not when the first relay asks.
+  await Promise.all([keys.active('root'), keys.active('control-plane')])
   const instance = newId(now())
   const centre: Centre = { db, instance, now, random, bus, log, measures, reservedIps, mesh, url, keys }
-  if (authorities.made) await centre.db.transact((tx) => tellFirstStart(centre, tx))
+  if (made) await centre.db.transact((tx) => tellFirstStart(centre, tx))
+  await ensureBundle(centre)
   await ensureAdmin(centre, settings)
   return centre
 }
@@ -78,11 +82,16 @@ export function parseCentreUrl(text: string): string {
 /** A passphrase that we made holds 256 random bits: stretching it adds nothing but seconds to each start. */
 const randomPassphraseCost = 2 ** 14
 
-function signerAt(settings: OpenSettings, path: string, passphrase: Uint8Array): Promise<Signer> {
-  if (existsSync(path)) return fileSigner({ path, passphrase })
+function ringOf(settings: OpenSettings): KeyRing {
+  const { keysDir: dir, random } = settings
+  const passphrase = passphraseOf(settings)
   const scryptCost = settings.scryptCost ?? (settings.passphrase ? undefined : randomPassphraseCost)
-  const cost = scryptCost === undefined ? {} : { scryptCost }
-  return createSealedKey({ path, passphrase, random: settings.random, ...cost })
+  return { dir, passphrase, random, ...(scryptCost === undefined ? {} : { scryptCost }) }
+}
+
+function signerAt(path: string, { passphrase, random, scryptCost }: KeyRing): Promise<Signer> {
+  if (existsSync(path)) return fileSigner({ path, passphrase })
+  return createSealedKey({ path, passphrase, random, ...(scryptCost === undefined ? {} : { scryptCost }) })
 }
 
 async function tokenKey(signer: Signer): Promise<CentreKeys['token']> {
@@ -91,66 +100,24 @@ async function tokenKey(signer: Signer): Promise<CentreKeys['token']> {
   return { signer, publicKey, kid: sha256Hex(spki).slice(0, 16) }
 }
 
-type Signers = { readonly root: Signer; readonly controlPlane: Signer }
-type Found = { readonly root: Authority; readonly controlPlane: Authority; readonly made: boolean }
-
-async function firstStart(settings: OpenSettings, mesh: MeshName, signers: Signers): Promise<Found> {
-  const made = {
-    root: await selfSigned('root', mesh, signers.root),
-    controlPlane: await selfSigned('control-plane', mesh, signers.controlPlane),
-  }
-  const { rows, isFirst } = await settings.db.transact(async (tx) => {
+/** True where the authorities were made just now: their keys are on disk before the rows that name them. */
+async function firstStart(settings: OpenSettings, mesh: MeshName, ring: KeyRing): Promise<boolean> {
+  if ((await settings.db.read((tx) => loadAuthorities(tx, mesh))).length > 0) return false
+  const moment = { mesh, now: settings.now(), random: settings.random }
+  const made = await Promise.all([
+    makeAuthority({ ...moment, kind: 'root', number: 1 }, ring),
+    makeAuthority({ ...moment, kind: 'control-plane', number: 1 }, ring),
+  ])
+  return settings.db.transact(async (tx) => {
     // The first writer of the mesh row makes the authorities; whoever raced it waits here and then finds them.
-    await saveMesh(tx, mesh, settings.now())
-    const found = await loadAuthorities(tx, mesh)
-    if (found.length > 0) return { rows: found, isFirst: false }
-    const rows = [made.root, made.controlPlane]
-    for (const row of rows) await insertAuthority(tx, row)
-    return { rows, isFirst: true }
+    await saveMesh(tx, mesh, moment.now)
+    if ((await loadAuthorities(tx, mesh)).length > 0) return false
+    for (const { row, certificate } of made) {
+      await insertAuthority(tx, { ...row, state: 'active' })
+      await appendIssuance(tx, mesh, authorityIssued({ row, certificate, by: centreCaller, at: moment.now }))
+    }
+    return true
   })
-  return {
-    root: await authorityFrom(rows, 'root', signers.root),
-    controlPlane: await authorityFrom(rows, 'control-plane', signers.controlPlane),
-    made: isFirst,
-  }
-
-  async function selfSigned(kind: AuthorityRow['kind'], mesh: MeshName, signer: Signer): Promise<AuthorityRow> {
-    const isRoot = kind === 'root'
-    const certificate = await issueCertificate(
-      {
-        profile: isRoot ? 'root' : 'control-plane-ca',
-        names: isRoot ? rootNames(mesh, 1) : controlPlaneCaNames(mesh, 1),
-        publicKey: await signer.publicKeySpki(),
-        issuer: 'self',
-        now: new Date(settings.now()),
-        serial: settings.random(16),
-      },
-      signer,
-    )
-    const now = settings.now()
-    const id = newId(now)
-    const pem = certificatePem(certificate)
-    const times = { createdAt: now, stateAt: now }
-    const own = { number: 1, chain: null, trusted: null, revision: 1 }
-    return { mesh, id, kind, state: 'active', certificate: pem, keyRef: `file:${kind}-1.key`, ...times, ...own }
-  }
-}
-
-async function authorityFrom(
-  rows: readonly AuthorityRow[],
-  kind: AuthorityRow['kind'],
-  signer: Signer,
-): Promise<Authority> {
-  const row = rows.find((r) => r.kind === kind && r.state === 'active')
-  if (!row) throw new Problem('conflict', `the database holds no active ${kind} authority`)
-  const certificate = parseCertificate(row.certificate, `${kind} certificate`)
-  if (!Buffer.from(certificate.publicKey.spki).equals(await signer.publicKeySpki()))
-    throw new Problem(
-      'conflict',
-      `the sealed ${kind} key is not the one that the database's ${kind} certificate was made with: ` +
-        'start with the data directory (or DATABASE_URL) that belongs to these keys',
-    )
-  return { id: row.id, certificate, signer }
 }
 
 async function tellFirstStart(centre: Centre, tx: Tx): Promise<void> {

@@ -9,14 +9,15 @@ import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.
 import { appendWhole, lockStream } from '#control/store/stream-writes.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
+import { writeTrustStream } from '#control/trust/bundle.ts'
 import { compile } from '#mesh/compile/compile.ts'
-import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type ConfigEntry, clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { emptyRoot } from '#mesh/wire/root.ts'
-import { cfgStream, trustStream } from '#mesh/wire/stream.ts'
+import { cfgStream } from '#mesh/wire/stream.ts'
 
 /** What a publisher remembers between rounds, only to read and write less: losing it costs nothing but that. */
 export type PublishMemo = { readonly reports: ReportMemo; readonly hashes: Map<string, string>; neighbourhood: string }
@@ -46,7 +47,7 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   // First away, then there: whoever is shut out loses the summary before anybody is told of a new road.
   await project(centre, fleet, { memo, always })
   const published = await writeConfigs(centre, fleet, { memo, why, always })
-  await writeTrust(centre, fleet)
+  await publishTrust(centre)
   await centre.db.transact((tx) =>
     deleteOutbox(
       tx,
@@ -195,12 +196,8 @@ async function gone(centre: Centre, members: ReadonlySet<string>): Promise<strin
   })
 }
 
-/** `root/<digest>` for each root to accept, `member/<cluster>` with its trust domain. */
-async function writeTrust(centre: Centre, fleet: Fleet): Promise<void> {
-  const entries = new Map<string, Json>(fleet.roots.map((pem) => [`root/${sha256Hex(pem).slice(0, 16)}`, { pem }]))
-  for (const { name, trustDomain } of fleet.members) entries.set(`member/${name}`, { trustDomain })
-  const ref = { mesh: centre.mesh, stream: trustStream(centre.mesh) }
-  const delta = await asLeader(centre, (tx) => appendWhole(tx, ref, entries, centre.now()))
+async function publishTrust(centre: Centre): Promise<void> {
+  const delta = await asLeader(centre, (tx) => writeTrustStream(centre, tx))
   if (delta) tell(centre, [changeOf(delta)])
 }
 

@@ -11,6 +11,7 @@ import { sharedBus } from '#control/shared-bus.ts'
 import { type Database, type Log, openDatabase } from '#control/store/database.ts'
 import { makeDirectory } from '#control/store/make-directory.ts'
 import { noticeBytesMax, openNoticeLine } from '#control/store/notice-line.ts'
+import { controlPlanePems } from '#control/trust/bundle.ts'
 import { openApi } from '#functions/api/app.ts'
 import type { Door } from '#functions/api/door.ts'
 import { listenerOf } from '#functions/api/listener.ts'
@@ -24,7 +25,6 @@ import { openWatch } from '#functions/watch/watch.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { certificatePem } from '#mesh/trust/certificate.ts'
 
 export type ServeSettings = {
   /** Port 0 takes a free one. */
@@ -97,13 +97,14 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
       adminKeyHash: settings.adminKeyHash,
       ...(settings.scryptCost === undefined ? {} : { scryptCost: settings.scryptCost }),
     })
-    tellEarlierClock(centre, now())
+    await tellEarlierClock(centre, now())
     const tls: ServerTls = settings.tls
       ? serveUserTls(server, centre, settings.tls)
       : await serveOwnTls(server, centre, hosts)
     undo.push(() => tls.stop())
     const caFile = join(settings.data, 'control-plane-ca.pem')
-    replaceFile(caFile, certificatePem(centre.keys.controlPlane.certificate) + (tls.ownCa ?? ''))
+    const writeCaFile = async () => replaceFile(caFile, (await controlPlanePems(centre)).join('') + (tls.ownCa ?? ''))
+    await writeCaFile()
     const publisher = openPublisher(centre)
     undo.push(() => publisher.stop())
     const sweeper = openSweeper(centre)
@@ -144,8 +145,8 @@ function checkSettings({ listen, url, mesh, tls }: ServeSettings): void {
 }
 
 /** A clock that was set back since the first start: relays and operators refuse such a centre, each in its own words. */
-function tellEarlierClock({ log, keys }: Centre, now: number): void {
-  const { notBefore } = keys.controlPlane.certificate
+async function tellEarlierClock({ log, keys }: Centre, now: number): Promise<void> {
+  const { notBefore } = (await keys.active('control-plane')).certificate
   if (notBefore.getTime() > now)
     log.error(
       { notBefore, now: new Date(now) },

@@ -8,10 +8,13 @@ import { issueServing } from '#control/serving-certificate.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { dueAt } from '#mesh/trust/due.ts'
+import { trustStream } from '#mesh/wire/stream.ts'
 
 /** What the centre's door shows, and what a relay has to be told to trust it. */
 export type ServerTls = {
-  readonly caSha256?: string | undefined
+  readonly caSha256: () => string | undefined
+  /** The control-plane CA (SHA-256 of its DER) that vouches for the door; absent where the user's own certificate does. */
+  readonly authority: () => string | undefined
   /** PEM of a CA that the user's certificate chain ends in. */
   readonly ownCa?: string | undefined
   readonly notAfter: () => Date
@@ -19,6 +22,8 @@ export type ServerTls = {
 }
 
 const lookMs = 60_000
+/** How soon another control-plane CA is noticed that another process of this centre has put to use. */
+const lookAuthorityMs = 5000
 const lookUserFilesMs = 10_000
 
 /**
@@ -27,19 +32,39 @@ const lookUserFilesMs = 10_000
  */
 export async function serveOwnTls(server: Server, centre: Centre, hosts: readonly string[]): Promise<ServerTls> {
   let current = await renew()
-  const timer = setInterval(() => {
-    if (new Date(centre.now()) < dueAt(current.notBefore, current.notAfter, 0.5)) return
-    renew().then(
-      (next) => {
-        current = next
-        centre.log.info({ notAfter: next.notAfter }, "the centre's certificate was renewed")
-      },
-      (err: unknown) => centre.log.error({ err }, "the centre's certificate could not be renewed; tried again"),
-    )
-  }, lookMs)
+  let looking = false
+  let failedAt = Number.NEGATIVE_INFINITY
+  const look = async (): Promise<void> => {
+    // Each try is a signature: one that failed is not tried again before the next minute.
+    if (looking || performance.now() - failedAt < lookMs) return
+    looking = true
+    try {
+      const due = new Date(centre.now()) >= dueAt(current.notBefore, current.notAfter, 0.5)
+      const active = sha256Hex((await centre.keys.active('control-plane')).certificate.der)
+      if (!due && active === current.authority) return
+      current = await renew()
+      centre.log.info({ notAfter: current.notAfter }, "the centre's certificate was renewed")
+    } catch (err) {
+      failedAt = performance.now()
+      centre.log.error({ err }, "the centre's certificate could not be renewed; tried again")
+    } finally {
+      looking = false
+    }
+  }
+  const timer = setInterval(() => void look(), lookAuthorityMs)
   timer.unref()
-  const caSha256 = sha256Hex(centre.keys.controlPlane.certificate.der)
-  return { caSha256, notAfter: () => current.notAfter, stop: () => clearInterval(timer) }
+  const unlisten = centre.bus.listen((note) => {
+    if (note.kind === 'streams' && note.changes.some(({ stream }) => stream === trustStream(centre.mesh))) void look()
+  })
+  return {
+    caSha256: () => current.authority,
+    authority: () => current.authority,
+    notAfter: () => current.notAfter,
+    stop: () => {
+      clearInterval(timer)
+      unlisten()
+    },
+  }
 
   async function renew() {
     const made = await issueServing(centre, hosts)
@@ -71,7 +96,9 @@ export function serveUserTls(
   timer.unref()
   const root = chain.at(-1)
   return {
-    ...(root?.checkIssued(root) ? { caSha256: sha256Hex(root.raw), ownCa: root.toString() } : {}),
+    caSha256: () => (root?.checkIssued(root) ? sha256Hex(root.raw) : undefined),
+    authority: () => undefined,
+    ...(root?.checkIssued(root) ? { ownCa: root.toString() } : {}),
     notAfter: () => new Date(chain[0]?.validTo ?? 0),
     stop: () => clearInterval(timer),
   }

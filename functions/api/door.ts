@@ -11,7 +11,7 @@ export type Door = {
   readonly metrics: Metrics
   readonly version: string
   /** SHA-256 of the CA that relays are told to trust in their join token; absent with a publicly trusted certificate. */
-  readonly caSha256?: string | undefined
+  readonly caSha256: () => string | undefined
   /** PEM of a CA of the user's own above the centre's certificate: joined relays have to trust it as well. */
   readonly ownCa?: string | undefined
   readonly limits: Limits

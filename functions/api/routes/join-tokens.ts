@@ -30,7 +30,7 @@ export function joinTokenRoutes(api: Api, door: Door): void {
     async (c) => {
       const made = await createJoinToken(door.centre, c.get('caller'), {
         cluster: c.req.valid('param').name,
-        caSha256: door.caSha256,
+        caSha256: door.caSha256(),
         nonce: c.req.valid('header')['idempotency-key'],
       })
       return c.json({ ...made, expiresAt: timeText(made.expiresAt) }, 201)
