@@ -392,3 +392,13 @@ describe('conditions are bounded, and say what they leave out', () => {
     expect(configOf(fleet([member('a', [], { setAside })]), 'a').conditions).toHaveLength(100)
   })
 })
+
+test('an export carries the latest revocation that ends what is open on it, and no other does', () => {
+  const cuts = [
+    { cut: 2, exports: new Set([`a/${reviews}`, `b/${reviews}`]) },
+    { cut: 5, exports: new Set([`a/${reviews}`]) },
+  ]
+  const given = { ...fleet([member('a', [offer(reviews), offer(ratings)]), member('b', [offer(reviews)])]), cuts }
+  const cutOf = (cluster: string, key: ServiceKey) => compileOne(given, name(cluster)).exports.get(key)?.cut
+  expect([cutOf('a', reviews), cutOf('b', reviews), cutOf('a', ratings)]).toEqual([5, 2, undefined])
+})

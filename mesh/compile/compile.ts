@@ -86,14 +86,20 @@ function exportedService(market: Market, offer: Offer): ExportedService {
   const { member, export: offered } = offer
   const consumers = market.names.filter((name) => name !== member.name && mayUse(name, member.name, offer.consumers))
   const domains = consumers.flatMap((name) => market.members.get(name)?.trustDomain ?? [])
+  const cut = cutOf(market.fleet, `${member.name}/${offered.key}`)
   return {
     key: offered.key,
     host: hostOf(offered.key),
     ports: settlePorts(member.name, [offer]).ports,
     consumers,
     admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
+    ...(cut > 0 ? { cut } : {}),
   }
 }
+
+/** The latest revocation that ends what is open on an export; 0 = none ever. */
+const cutOf = ({ cuts = [] }: Fleet, exported: string): number =>
+  Math.max(0, ...cuts.filter(({ exports }) => exports.has(exported)).map(({ cut }) => cut))
 
 const setAside = ({ key, reason }: SetAside): Condition => ({
   type: 'SetAside',

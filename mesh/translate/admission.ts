@@ -4,7 +4,7 @@ import { RBACPerRouteSchema } from '#gen/envoy/extensions/filters/http/rbac/v3/r
 import type { XdsResource } from '#mesh/model/resource.ts'
 import { any, type Fields, ownerOf } from '#mesh/translate/encode.ts'
 import type { InboundPort } from '#mesh/translate/inbound-ports.ts'
-import { idsOf } from '#mesh/translate/tls.ts'
+import { idsOf, orNobody } from '#mesh/translate/tls.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
 /**
@@ -12,14 +12,14 @@ import { validationSecret } from '#mesh/translate/validation.ts'
  * new connections, the rule in the routes judges every request, on old connections too. So a withdrawn domain gets 403
  * within milliseconds, and nobody else notices: neither touches a filter chain.
  *
- * What has no requests keeps the connection it has: a TCP stream, a WebSocket, a response on its way. To end these the
- * chain would have to be renamed, which ends everybody's after the drain time, and only on a withdrawal. What stands
- * here is rendered from the present alone and cannot tell a withdrawal from an admission, so chains are never renamed.
+ * What has no requests keeps the connection it has: a TCP stream, a WebSocket, a response on its way. Only a revocation
+ * ends these: it has a number, which stands in the chain's name (`cutName`), and a chain of another name ends everybody's
+ * connections on that port after the drain time.
  */
 export const admissionSecret = (name: string, inbound: Admits, roots: string): XdsResource =>
   validationSecret(
     { name, ...(inbound.service === undefined ? {} : { owner: ownerOf(inbound.service) }) },
-    { roots, names: inbound.admitted.map(idsOf) },
+    { roots, names: orNobody(inbound.admitted.map(idsOf)) },
   )
 
 export type Admits = Pick<InboundPort, 'admitted'> & { readonly service?: string }
@@ -27,12 +27,9 @@ export type Admits = Pick<InboundPort, 'admitted'> & { readonly service?: string
 /** The rule of a virtual host: the admitted trust domains, and without TLS whoever the port's mode lets in. */
 export function admissionRule({ mode, admitted }: Pick<InboundPort, 'mode' | 'admitted'>): Record<string, Any> {
   if (mode === 'DISABLE') return {}
-  const domains = admitted.map(
-    (domain): Principal => ({
-      identifier: {
-        case: 'authenticated',
-        value: { principalName: { matchPattern: { case: 'prefix', value: idsOf(domain).text } } },
-      },
+  const domains = orNobody(admitted.map(idsOf)).map(
+    ({ kind, text }): Principal => ({
+      identifier: { case: 'authenticated', value: { principalName: { matchPattern: { case: kind, value: text } } } },
     }),
   )
   const principals = mode === 'PERMISSIVE' ? [...domains, withoutTls] : domains

@@ -1,3 +1,4 @@
+import type { ExportedService } from '#mesh/model/cluster-config.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode } from '#mesh/model/pod.ts'
@@ -7,7 +8,7 @@ import type { View } from '#mesh/model/view.ts'
 import { compareText, isAddress } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
-import { ownTrustDomains } from '#mesh/translate/trust.ts'
+import { ownCutOf, ownTrustDomains } from '#mesh/translate/trust.ts'
 
 /** One port at which a pod is called, whatever the number of services that lead there. */
 export type InboundPort = {
@@ -21,6 +22,8 @@ export type InboundPort = {
   readonly mode: MutualTlsMode
   /** Trust domains whose workloads may connect, sorted: the own, and those that an export behind this port admits. */
   readonly admitted: readonly string[]
+  /** The latest revocation that ends what is open here; 0 = none ever. */
+  readonly cut: number
 }
 
 /** What a listener may know of a port: whom it admits changes too often to stand there. */
@@ -63,10 +66,8 @@ export function inboundPortsOf(view: View, proxy: MeshProxy, members: readonly M
       const number = member.endpoint.ports[port.name]
       if (number === undefined || !isAddress(member.endpoint.address)) continue
       const before = ports.get(number)
-      const admitted = new Set([
-        ...(before?.admitted ?? ownTrustDomains(view)),
-        ...admittedBy(view, member.key, port.port),
-      ])
+      const exported = exportedAt(view, member.key, port.port)
+      const admitted = new Set([...(before?.admitted ?? ownTrustDomains(view)), ...(exported?.admitted ?? [])])
       ports.set(number, {
         ...(before ?? {
           port: number,
@@ -76,16 +77,17 @@ export function inboundPortsOf(view: View, proxy: MeshProxy, members: readonly M
           mode: modeOf(view, proxy, number),
         }),
         admitted: [...admitted].sort(),
+        cut: Math.max(before?.cut ?? ownCutOf(view), exported?.cut ?? 0),
       })
     }
   }
   return [...ports.values()].toSorted((a, b) => a.port - b.port)
 }
 
-/** Whom an export lets in at one of its ports: both the centre's word and the own cluster's must stand. */
-function admittedBy(view: View, key: ServiceKey, port: number): readonly string[] {
+/** The export that lets others in at a port: both the centre's word and the own cluster's must stand. */
+function exportedAt(view: View, key: ServiceKey, port: number): ExportedService | undefined {
   const exported = view.own.exports.has(key) ? view.config?.exports.get(key) : undefined
-  return exported?.ports.some((p) => p.port === port) ? exported.admitted : []
+  return exported?.ports.some((p) => p.port === port) ? exported : undefined
 }
 
 /** What the pod's ports behind no service take. */

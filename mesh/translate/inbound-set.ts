@@ -14,7 +14,7 @@ import {
 } from '#mesh/translate/inbound-ports.ts'
 import { type Memo, serialOf } from '#mesh/translate/memo.ts'
 import { redirectedInboundCluster, virtualInbound, virtualInboundName } from '#mesh/translate/redirect.ts'
-import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import { ownCutOf, ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 
 export type InboundSet = {
   readonly clusters: readonly XdsResource[]
@@ -28,11 +28,11 @@ export const inboundShared = ({ own, config }: View, trust: InboundTrust): reado
   ...[trust, own.services, own.exports, own.pods, own.peerAuthentications, config?.exports],
 ]
 
-export type InboundTrust = { readonly roots: string | undefined; readonly own: readonly string[] }
+export type InboundTrust = { readonly roots: string | undefined; readonly own: readonly string[]; readonly cut: number }
 
 export const inboundTrust = (view: View, memo: Memo): InboundTrust =>
-  memo.data('inbound trust', [view.config?.trust, view.roots, view.home], () => ({
-    ...{ roots: rootsOf(view), own: ownTrustDomains(view) },
+  memo.data('inbound trust', [view.config?.trust, view.roots, view.home, view.bundle], () => ({
+    ...{ roots: rootsOf(view), own: ownTrustDomains(view), cut: ownCutOf(view) },
   }))
 
 /**
@@ -80,6 +80,7 @@ function listenersOf(view: View, proxy: MeshProxy, ports: readonly InboundPort[]
   const facts = {
     ports: shapes.map((shape) => ({ ...shape, address: '' })),
     restMode: restModeOf(view, proxy),
+    restCut: ownCutOf(view),
     transparent: proxy.interception === 'TPROXY',
   }
   return [memo.resource(`inbound ${JSON.stringify(facts)}`, [], () => virtualInbound(facts))]

@@ -20,6 +20,12 @@ type Chain = Fields<typeof FilterChainSchema>
 /** Envoy cluster, route configuration, secret and chains of one inbound port. Source: istiod. */
 export const inboundNameOf = (port: number): string => `inbound|${port}||`
 
+/**
+ * The name of a filter chain that a revocation replaces: Envoy ends what is open on the one before within the drain time.
+ * Only the chain is renamed; secrets, routes and Envoy clusters keep their names, and so are not replaced.
+ */
+export const cutName = (name: string, cut: number): string => (cut === 0 ? name : `${name}#${cut}`)
+
 export const tlsInspector = extension('envoy.filters.listener.tls_inspector', TlsInspectorSchema, {})
 
 /** Without redirection: the listener at the pod's own address for one port. */
@@ -55,7 +61,7 @@ export function inboundChains(inbound: InboundShape): Chain[] {
       : tcpTo(name),
   ]
   const mutual: Chain = {
-    name,
+    name: cutName(name, inbound.cut),
     filters,
     transportSocketConnectTimeout: duration(15_000),
     transportSocket: serverTls(name, http ? ['h2', 'http/1.1'] : ['istio', 'h2', 'http/1.1']),

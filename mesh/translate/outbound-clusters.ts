@@ -20,7 +20,7 @@ import type { View } from '#mesh/model/view.ts'
 import type { Callable, Road } from '#mesh/translate/callable.ts'
 import { any, duration, encode, type Fields, fromAds, ownerOf } from '#mesh/translate/encode.ts'
 import { accountsOf, ownPodsOf } from '#mesh/translate/own-pods.ts'
-import { clientTls, idExactly, idsOf, type Name, nobody, plainSocket } from '#mesh/translate/tls.ts'
+import { clientTls, idExactly, idsOf, type Name, nobody, orNobody, plainSocket } from '#mesh/translate/tls.ts'
 import { ownTrustDomains } from '#mesh/translate/trust.ts'
 
 type ClusterInit = Fields<typeof ClusterSchema>
@@ -106,7 +106,7 @@ function federatedShape(view: View, callable: Callable, road: Road): ClusterInit
     return {
       name: source.cluster,
       match: { cluster: source.cluster },
-      transportSocket: clientTls({ sni, names: names.length === 0 ? [nobody] : names }),
+      transportSocket: clientTls({ sni, names: orNobody(names) }),
     }
   })
   const isMixed = hasPlainPods(view, callable, road)
@@ -171,7 +171,7 @@ export const httpOptions = (options: Fields<typeof HttpProtocolOptionsSchema>): 
 /** Any id of the own trust domain where no pod was ever seen: a local service has no other list of accounts. */
 const ownNames = (view: View, callable: Callable): readonly Name[] => {
   const ids = ownIds(view, callable)
-  return ids.length > 0 ? ids : ownTrustDomains(view).map(idsOf)
+  return ids.length > 0 ? ids : orNobody(ownTrustDomains(view).map(idsOf))
 }
 
 /** The ids of the own pods, from what is seen here: acts at once, before the centre has compiled it. */

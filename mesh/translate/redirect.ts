@@ -11,7 +11,7 @@ import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { Callable } from '#mesh/translate/callable.ts'
 import { duration, encode, extension, type Fields, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { connectionLog, outboundHttp, tcpTo } from '#mesh/translate/http.ts'
-import { applicationProtocol, inboundChains, inboundNameOf, tlsInspector } from '#mesh/translate/inbound.ts'
+import { applicationProtocol, cutName, inboundChains, inboundNameOf, tlsInspector } from '#mesh/translate/inbound.ts'
 import type { InboundShape } from '#mesh/translate/inbound-ports.ts'
 import { httpOptions, noLimits } from '#mesh/translate/outbound-clusters.ts'
 import { serverTls } from '#mesh/translate/tls.ts'
@@ -91,9 +91,11 @@ export function virtualInbound(facts: {
   readonly ports: readonly InboundShape[]
   /** What ports behind no service take. */
   readonly restMode: MutualTlsMode
+  /** The latest revocation that ends what is open on them; 0 = none ever. */
+  readonly restCut: number
   readonly transparent: boolean
 }): XdsResource {
-  const { ports, restMode, transparent } = facts
+  const { ports, restMode, restCut, transparent } = facts
   return listenerResource({
     name: virtualInboundName,
     address: socketAddress('0.0.0.0', inboundPort),
@@ -104,8 +106,8 @@ export function virtualInbound(facts: {
     continueOnListenerFiltersTimeout: true,
     filterChains: [
       blackHole('virtualInbound-blackhole', inboundPort),
-      ...ports.flatMap((port) => inboundChains(port).map((chain) => atPort(port.port, chain))),
-      ...restChains(restMode),
+      ...ports.flatMap((port) => inboundChains(port).map((chain) => atPort(port, chain))),
+      ...restChains(restMode, restCut),
     ],
     accessLog: [connectionLog],
   })
@@ -114,9 +116,9 @@ export function virtualInbound(facts: {
 const plainPorts = (ports: readonly InboundShape[]): readonly number[] =>
   ports.filter((p) => p.mode === 'DISABLE').map((p) => p.port)
 
-const atPort = (port: number, chain: Chain): Chain => ({
+const atPort = ({ port, cut }: InboundShape, chain: Chain): Chain => ({
   ...chain,
-  name: `0.0.0.0_${port}`,
+  name: cutName(`0.0.0.0_${port}`, chain.transportSocket ? cut : 0),
   filterChainMatch: {
     ...(chain.transportSocket ? { transportProtocol: 'tls' } : {}),
     ...chain.filterChainMatch,
@@ -124,12 +126,12 @@ const atPort = (port: number, chain: Chain): Chain => ({
   },
 })
 
-function restChains(mode: MutualTlsMode): Chain[] {
+function restChains(mode: MutualTlsMode, cut: number): Chain[] {
   const name = virtualInboundName
   const filters = [tcpTo('InboundPassthroughCluster')]
   const plain: Chain = { name, filters, filterChainMatch: { transportProtocol: 'raw_buffer' } }
   const mutual: Chain = {
-    name,
+    name: cutName(name, cut),
     filters,
     filterChainMatch: { transportProtocol: 'tls' },
     transportSocketConnectTimeout: duration(15_000),

@@ -19,7 +19,7 @@ import type { Memo } from '#mesh/translate/memo.ts'
 import { localOriginOnly, noLimits } from '#mesh/translate/outbound-clusters.ts'
 import { headlessPods, type OwnPod, ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { emptyMap, named } from '#mesh/translate/resource-maps.ts'
-import { idExactly, meshAlpn, serverTls } from '#mesh/translate/tls.ts'
+import { idExactly, meshAlpn, orNobody, serverTls } from '#mesh/translate/tls.ts'
 import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
@@ -140,7 +140,7 @@ function probeSecrets(view: View, memo: Memo): readonly XdsResource[] {
   const name = probeSniOf(view.home.cluster, view.home.mesh)
   return [
     memo.resource('probe secret', [name, roots, JSON.stringify(names)], () =>
-      validationSecret({ name }, { roots, names }),
+      validationSecret({ name }, { roots, names: orNobody(names) }),
     ),
   ]
 }

@@ -26,6 +26,9 @@ export const idExactly = (id: string): Name => ({ kind: 'exact', text: id })
 /** Nobody's id: a socket that must never carry a byte demands it. */
 export const nobody: Name = idExactly('spiffe://nobody.invalid/')
 
+/** No matcher at all would accept everybody under the roots. */
+export const orNobody = (names: readonly Name[]): readonly Name[] => (names.length === 0 ? [nobody] : names)
+
 /** ALPN values that say "a mesh proxy calls": a gateway and a permissive port tell mutual TLS by them. Source: Istio. */
 export const meshAlpn = ['istio', 'istio-peer-exchange', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2'] as const
 

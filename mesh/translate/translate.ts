@@ -4,6 +4,7 @@ import type { View } from '#mesh/model/view.ts'
 import { createMemo } from '#mesh/translate/memo.ts'
 import { routerSet } from '#mesh/translate/router.ts'
 import { sidecar } from '#mesh/translate/sidecar.ts'
+import { trustedView } from '#mesh/translate/trusted-view.ts'
 
 export type Translator = {
   /**
@@ -20,12 +21,16 @@ export type Translator = {
 export function createTranslator(): Translator {
   const memo = createMemo()
   let last: View | undefined
+  let trusted: View | undefined
   const serving: Translator['serving'] = (proxy) => {
     const set = proxy.kind === 'router' ? (view: View) => routerSet(view, proxy, memo) : sidecar(proxy, memo)
     return (view) => {
-      if (view !== last) memo.turn()
+      if (view !== last || trusted === undefined) {
+        memo.turn()
+        trusted = trustedView(view, memo)
+      }
       last = view
-      return set(view)
+      return set(trusted)
     }
   }
   const known = new WeakMap<MeshProxy, (view: View) => ResourceSet>()

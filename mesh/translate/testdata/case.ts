@@ -17,6 +17,7 @@ import type { PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { Protocol, ServicePort } from '#mesh/model/service.ts'
 import type { PortCount, ServiceSummary } from '#mesh/model/summary.ts'
+import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
 
@@ -33,6 +34,7 @@ export type CaseText = {
   readonly refused?: readonly string[]
   readonly peerAuthentications?: readonly Partial<PeerAuthentication>[]
   readonly config?: ConfigText
+  readonly bundle?: BundleText
   readonly summaries?: Readonly<Record<string, SummaryText>>
   readonly proxy: ProxyText
 }
@@ -72,8 +74,19 @@ type ConfigText = {
     >
   >
   readonly exports?: Readonly<
-    Record<string, { readonly ports: readonly string[]; readonly consumers: readonly string[] }>
+    Record<string, { readonly ports: readonly string[]; readonly consumers: readonly string[]; readonly cut?: number }>
   >
+}
+
+type BundleText = {
+  /** PEM; one test root unless said. */
+  readonly roots?: readonly string[]
+  /** `c.mesh1 c 3`: domain, cluster, cut. */
+  readonly revoked?: readonly string[]
+  /** `spiffe://c.mesh1/ns/shop/sa/web 4`: id, cut. */
+  readonly denied?: readonly string[]
+  /** Trust domain → PEM. */
+  readonly foreign?: Readonly<Record<string, readonly string[]>>
 }
 
 type SummaryText = {
@@ -168,6 +181,7 @@ function viewOf(text: CaseText): View {
     },
     roots: [rootPem],
     ...(text.config ? { config: configOf(text, text.config, network) } : {}),
+    ...(text.bundle ? { bundle: bundleOf(text.bundle) } : {}),
     summaries: {
       services: new Map(
         Object.entries(text.summaries ?? {}).map(([cluster, s]) => [
@@ -219,10 +233,24 @@ function configOf(text: CaseText, config: ConfigText, network: NetworkName): Clu
           ports: e.ports.map(portOf),
           consumers: e.consumers as ClusterName[],
           admitted: e.consumers.map(domainOf),
+          ...(e.cut === undefined ? {} : { cut: e.cut }),
         },
       ]),
     ),
     conditions: [],
+  }
+}
+
+function bundleOf({ roots = [rootPem], revoked = [], denied = [], foreign = {} }: BundleText): TrustBundle {
+  return {
+    ...{ mesh: 'mesh1' as MeshName, seq: 1, at: 1, controlPlane: [] },
+    roots: roots.map((pem, at) => ({ pem, state: at === 0 ? 'active' : 'published' })),
+    revoked: revoked.map((line) => {
+      const [trustDomain, cluster, cut] = line.split(' ')
+      return { trustDomain: trustDomain as TrustDomain, cluster: cluster as ClusterName, cut: Number(cut), at: 1 }
+    }),
+    denied: denied.map((line) => ({ id: line.split(' ')[0] ?? '', cut: Number(line.split(' ')[1]) })),
+    foreign: Object.entries(foreign).map(([name, pems]) => ({ trustDomain: name as TrustDomain, roots: pems })),
   }
 }
 

@@ -75,7 +75,10 @@ export function goldenText(set: ResourceSet, type: TypeUrl): string | undefined 
   if (resources.length === 0) return undefined
   const body = resources.map((r) => ({ ...(r.owner ? { '#owner': r.owner } : {}), ...jsonOf(r) }))
   return stringify(body, { lineWidth: 0, aliasDuplicateObjects: false }).replaceAll(
-    /inline_string: \|\n(\s+-----BEGIN CERTIFICATE[\s\S]*?END CERTIFICATE-----\n)/g,
-    'inline_string: "<roots>"\n',
+    /inline_string: \|\n((?:\s+-----BEGIN CERTIFICATE[\s\S]*?END CERTIFICATE-----\n)+)/g,
+    (_, pems: string) => {
+      const count = pems.split('BEGIN CERTIFICATE').length - 1
+      return `inline_string: "<${count === 1 ? '' : `${count} `}roots>"\n`
+    },
   )
 }

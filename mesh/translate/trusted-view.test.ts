@@ -1,0 +1,169 @@
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { ClusterName, TrustDomain } from '#mesh/model/id.ts'
+import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
+import { createMemo } from '#mesh/translate/memo.ts'
+import { fleet, kinds } from '#mesh/translate/testdata/any-case.ts'
+import { type CaseText, caseOf, readCase } from '#mesh/translate/testdata/case.ts'
+import { jsonOf, type PlainJson } from '#mesh/translate/testdata/golden.ts'
+import { createTranslator } from '#mesh/translate/translate.ts'
+import { trustedView } from '#mesh/translate/trusted-view.ts'
+
+const render = ({ view, proxy }: ReturnType<typeof caseOf>) => createTranslator().resourcesFor(view, proxy)
+const all = (set: ResourceSet): readonly XdsResource[] =>
+  Object.values(typeUrls).flatMap((type) => [...(set[type]?.values() ?? [])])
+const versions = (set: ResourceSet) => all(set).map((r) => `${r.type} ${r.name} ${r.version} ${r.owner ?? ''}`)
+const given = (text: CaseText, bundle: CaseText['bundle'] | undefined, kind: Partial<CaseText['proxy']> = {}) =>
+  caseOf({ ...text, ...(bundle ? { bundle } : {}), proxy: { ...text.proxy, ...kind } })
+
+const anyRevoked = fc.uniqueArray(
+  fc.record({ cluster: fc.constantFrom('a', 'b', 'c', 'd'), cut: fc.integer({ min: 1, max: 9 }) }),
+  { selector: ({ cluster }) => cluster },
+)
+const linesOf = (revoked: readonly { readonly cluster: string; readonly cut: number }[]) =>
+  revoked.map(({ cluster, cut }) => `${cluster}.mesh1 ${cluster} ${cut}`)
+
+/** What each validation secret and each inbound rule lets in, as `kind text`, by the resource's name. */
+function admissions(set: ResourceSet): Map<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>()
+  for (const resource of all(set)) {
+    if (resource.type !== typeUrls.secret && !resource.name.startsWith('inbound|')) continue
+    const matches = [...JSON.stringify(jsonOf(resource)).matchAll(/"(exact|prefix)":"(spiffe:[^"]*)"/g)]
+    found.set(
+      `${resource.type} ${resource.name}`,
+      matches.map(([, kind, text]) => `${kind} ${text}`),
+    )
+  }
+  return found
+}
+const nobody = 'exact spiffe://nobody.invalid/'
+
+describe('a view pruned by what the bundle says', () => {
+  test('is the view itself where the bundle has no news', () => {
+    fc.assert(
+      fc.property(fleet, (text) => {
+        const { view } = given(text, { revoked: ['other.mesh1 other 3'] })
+        expect(trustedView(view, createMemo())).toBe(view)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('without a bundle nothing is asked at all', () => {
+    const { view } = readCase(join(import.meta.dirname, 'testdata', 'caller'))
+    expect(trustedView(view, createMemo())).toBe(view)
+  })
+
+  test('an empty bundle gives the bytes of none: a first bundle replaces nothing', () => {
+    fc.assert(
+      fc.property(fleet, fc.constantFrom(...kinds), (text, kind) => {
+        expect(versions(render(given(text, {}, kind)))).toEqual(versions(render(given(text, undefined, kind))))
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('whatever is revoked: whoever is let in was let in before, nobody revoked is, and never everybody', () => {
+    fc.assert(
+      fc.property(fleet, anyRevoked, fc.constantFrom(...kinds), (text, revoked, kind) => {
+        const before = admissions(render(given(text, undefined, kind)))
+        const set = render(given(text, { revoked: linesOf(revoked) }, kind))
+        for (const [name, lets] of admissions(set)) {
+          const old = before.get(name) ?? []
+          expect([name, lets.filter((one) => one !== nobody && !old.includes(one))]).toEqual([name, []])
+          expect([name, lets.length > 0]).toEqual([name, old.length > 0])
+        }
+        const said = all(set)
+          .map((r) => JSON.stringify(jsonOf(r)))
+          .join('\n')
+        for (const { cluster } of revoked) expect(said).not.toContain(`spiffe://${cluster}.mesh1/`)
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test('a translator that remembers gives what a new one gives, whatever was revoked and undone before', () => {
+    fc.assert(
+      fc.property(fleet, fc.array(anyRevoked, { minLength: 2, maxLength: 5 }), (text, steps) => {
+        const translator = createTranslator()
+        const { proxy } = caseOf(text)
+        for (const revoked of steps) {
+          const { view } = given(text, { revoked: linesOf(revoked) })
+          expect(versions(translator.resourcesFor(view, proxy))).toEqual(versions(render({ view, proxy })))
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('parts that lose nothing keep their identity', () => {
+    const { view } = readCase(join(import.meta.dirname, 'testdata', 'revoked'))
+    const { config } = trustedView(view, createMemo())
+    if (!view.config || !config) throw new Error('no config')
+    expect([...config.imports.keys()]).toEqual(['bookinfo/details'])
+    expect([...config.imports.values()][0]?.tiers).toEqual([{ members: [{ cluster: 'a', weight: 1 }] }])
+    expect(config.conditions).toBe(view.config.conditions)
+    const only = { ...view, bundle: { ...bundleOf(view.bundle), revoked: [revokedA] } }
+    const pruned = trustedView(only, createMemo()).config
+    expect(pruned?.imports.get('bookinfo/ratings' as never)).toBe(view.config.imports.get('bookinfo/ratings' as never))
+    expect(pruned?.exports.get('bookinfo/feed' as never)).toBe(view.config.exports.get('bookinfo/feed' as never))
+  })
+})
+
+const revokedA = { trustDomain: 'a.mesh1' as TrustDomain, cluster: 'a' as ClusterName, cut: 2, at: 1 }
+
+function bundleOf(bundle: TrustBundle | undefined): TrustBundle {
+  if (!bundle) throw new Error('no bundle')
+  return bundle
+}
+
+describe('what is open when a domain is revoked', () => {
+  const chainsOf = (set: ResourceSet): readonly string[] =>
+    [...(set[typeUrls.listener]?.values() ?? [])].flatMap((r) =>
+      ((jsonOf(r)['filter_chains'] ?? []) as { [key: string]: PlainJson }[]).map((chain) => String(chain['name'])),
+    )
+  const revoked = () => readCase(join(import.meta.dirname, 'testdata', 'revoked'))
+
+  test('only chains of ports that admitted it are renamed, by the number of the revocation', () => {
+    const { view, proxy } = revoked()
+    const { bundle: _, ...before } = view
+    const names = chainsOf(render({ view: before, proxy }))
+    expect(names.filter((name) => name.includes('#'))).toEqual(['0.0.0.0_7000#1'])
+    const after = chainsOf(render({ view, proxy }))
+    expect(after.filter((name) => name.includes('#'))).toEqual(['0.0.0.0_7000#3', '0.0.0.0_8080#3'])
+  })
+
+  test('the config that the centre compiles afterwards renames nothing again', () => {
+    const { view, proxy } = revoked()
+    const { config } = trustedView(view, createMemo())
+    if (!config) throw new Error('no config')
+    const first = render({ view, proxy })
+    expect(versions(render({ view: { ...view, config }, proxy }))).toEqual(versions(first))
+    const { bundle: _, ...compiled } = { ...view, config }
+    expect(chainsOf(render({ view: compiled, proxy }))).toEqual(chainsOf(first))
+  })
+
+  test('undone: the chains stay as they are, and the domain is let in again', () => {
+    const { view, proxy } = revoked()
+    const { config } = trustedView(view, createMemo())
+    if (!config || !view.config) throw new Error('no config')
+    const exports = new Map(
+      [...view.config.exports].map(([key, one]) => [key, { ...one, cut: config.exports.get(key)?.cut ?? 0 }]),
+    )
+    const undone = { ...view, config: { ...view.config, exports }, bundle: { ...bundleOf(view.bundle), revoked: [] } }
+    expect(chainsOf(render({ view: undone, proxy }))).toEqual(chainsOf(render({ view, proxy })))
+    expect(admissions(render({ view: undone, proxy })).get(`${typeUrls.secret} inbound|7000||`)).toContain(
+      'prefix spiffe://c.mesh1/',
+    )
+  })
+
+  test('an own domain is revoked: every port takes its number, those behind no service too', () => {
+    const { view, proxy } = revoked()
+    const own = { trustDomain: view.home.trustDomain, cluster: view.home.cluster, cut: 7, at: 1 }
+    const names = chainsOf(render({ view: { ...view, bundle: { ...bundleOf(view.bundle), revoked: [own] } }, proxy }))
+    const mutual = ['0.0.0.0_7000#7', '0.0.0.0_7001#7', '0.0.0.0_8080#7', 'virtualInbound#7']
+    expect(names.filter((name) => name.includes('#')).toSorted()).toEqual(mutual)
+  })
+})

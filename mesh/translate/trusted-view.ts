@@ -1,0 +1,99 @@
+import type { ClusterConfig, ExportedService, ImportedService, Source, TrustFacts } from '#mesh/model/cluster-config.ts'
+import type { ClusterName } from '#mesh/model/id.ts'
+import type { RevokedDomain, TrustBundle } from '#mesh/model/trust-bundle.ts'
+import type { View } from '#mesh/model/view.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
+
+/**
+ * The view without whom the bundle says nobody may trust any more: a revocation acts as soon as it was heard, and the
+ * config that the centre compiles afterwards says the same. Members, sources and admitted domains go; an import without
+ * a source goes; an export that admitted a revoked domain takes the number of that revocation as its `cut`.
+ *
+ * A bundle takes away and never adds: what it says nothing about keeps its identity.
+ */
+export function trustedView(view: View, memo: Memo): View {
+  const { bundle } = view
+  if (bundle === undefined) return view
+  return memo.keep('trusted view', [view], () => {
+    const news = memo.data<News>('news of trust', [bundle], () => ({ revoked: bundle.revoked, denied: bundle.denied }))
+    const { config } = view
+    if (config === undefined) return view
+    const pruned = memo.keep('trusted config', [config, news], () => trusted(config, news))
+    return pruned === config ? view : { ...view, config: pruned }
+  })
+}
+
+type News = Pick<TrustBundle, 'revoked' | 'denied'>
+
+function trusted(config: ClusterConfig, { revoked, denied }: News): ClusterConfig {
+  if (revoked.length === 0 && denied.length === 0) return config
+  const gone = new Map<string, RevokedDomain>(revoked.map((one) => [one.trustDomain, one]))
+  const refused = new Set(denied.map(({ id }) => id))
+  const trust = trustWithout(config.trust, gone)
+  const lost = new Set(config.trust.members.filter((m) => gone.has(m.trustDomain)).map((m) => m.cluster))
+  const imports = eachOf(config.imports, (service) => importWithout(service, gone, refused))
+  const exports = eachOf(config.exports, (service) => exportWithout(service, gone, lost))
+  const isSame = trust === config.trust && imports === config.imports && exports === config.exports
+  return isSame ? config : { ...config, trust, imports, exports }
+}
+
+type Gone = ReadonlyMap<string, RevokedDomain>
+
+function trustWithout(trust: TrustFacts, gone: Gone): TrustFacts {
+  const members = without(trust.members, (member) => gone.has(member.trustDomain))
+  return members === trust.members ? trust : { ...trust, members }
+}
+
+function importWithout(
+  service: ImportedService,
+  gone: Gone,
+  refused: ReadonlySet<string>,
+): ImportedService | undefined {
+  const sources = eachIn(service.sources, (source) => sourceWithout(source, gone, refused))
+  if (sources === service.sources) return service
+  const left = new Set(sources.map((source) => source.cluster))
+  const tiers = service.tiers
+    .map((tier) => ({ members: tier.members.filter((member) => left.has(member.cluster)) }))
+    .filter((tier) => tier.members.length > 0)
+  return sources.length === 0 ? undefined : { ...service, sources, tiers }
+}
+
+/** A server that is denied answers for nobody; where no other identity stands behind a source, neither does the source. */
+function sourceWithout(source: Source, gone: Gone, refused: ReadonlySet<string>): Source | undefined {
+  if (gone.has(source.trustDomain)) return undefined
+  const identities = without(source.identities, (id) => refused.has(id))
+  if (identities === source.identities) return source
+  return identities.length === 0 ? undefined : { ...source, identities }
+}
+
+function exportWithout(service: ExportedService, gone: Gone, lost: ReadonlySet<ClusterName>): ExportedService {
+  const admitted = without(service.admitted, (domain) => gone.has(domain))
+  const consumers = without(service.consumers, (cluster) => lost.has(cluster))
+  if (admitted === service.admitted && consumers === service.consumers) return service
+  const cuts = service.admitted.map((domain) => gone.get(domain)?.cut ?? 0)
+  const cut = Math.max(service.cut ?? 0, ...cuts)
+  return { ...service, consumers, admitted, ...(cut > 0 ? { cut } : {}) }
+}
+
+/** The same list where nothing is taken out. */
+function without<T>(list: readonly T[], isOut: (item: T) => boolean): readonly T[] {
+  return list.some(isOut) ? list.filter((item) => !isOut(item)) : list
+}
+
+/** The same list where every item stays the same. */
+function eachIn<T>(list: readonly T[], change: (item: T) => T | undefined): readonly T[] {
+  const next = list.flatMap((item) => change(item) ?? [])
+  return next.length === list.length && next.every((item, at) => item === list[at]) ? list : next
+}
+
+/** The same map where every value stays the same. */
+function eachOf<K, V>(map: ReadonlyMap<K, V>, change: (value: V) => V | undefined): ReadonlyMap<K, V> {
+  const next = new Map<K, V>()
+  let isSame = true
+  for (const [key, value] of map) {
+    const changed = change(value)
+    if (changed !== value) isSame = false
+    if (changed !== undefined) next.set(key, changed)
+  }
+  return isSame ? map : next
+}
