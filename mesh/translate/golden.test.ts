@@ -38,3 +38,28 @@ test('no golden file is left over', () => {
   })
   expect(strays).toEqual([])
 })
+
+test('no golden file lets a session be resumed, or a chain in that leads to no root', () => {
+  let [servers, clients] = [0, 0]
+  for (const { name } of cases) {
+    const out = join(testdata, name, 'out')
+    const texts = existsSync(out) ? readdirSync(out).map((file) => readFileSync(join(out, file), 'utf8')) : []
+    for (const text of texts) expect(text).not.toMatch(/session_ticket_keys|ACCEPT_UNTRUSTED|trust_chain_verification/)
+    const count = (what: string) => texts.join('\n').split(what).length - 1
+    const asking = count('tls.v3.DownstreamTlsContext')
+    for (const said of [
+      'require_client_certificate: true',
+      'disable_stateless_session_resumption: true',
+      'disable_stateful_session_resumption: true',
+    ])
+      expect([name, said, count(said)]).toEqual([name, said, asking])
+    expect([name, count('max_session_keys: 0')]).toEqual([name, count('tls.v3.UpstreamTlsContext')])
+    expect([name, count('tls_minimum_protocol_version: TLSv1_3')]).toEqual([
+      name,
+      asking + count('tls.v3.UpstreamTlsContext'),
+    ])
+    servers += asking
+    clients += count('tls.v3.UpstreamTlsContext')
+  }
+  expect(Math.min(servers, clients), 'the files hold both sides').toBeGreaterThan(10)
+})

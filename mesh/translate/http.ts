@@ -96,6 +96,8 @@ export const connectionLog: Fields<typeof AccessLogSchema> = stdout({
   bytes: '%BYTES_RECEIVED%',
   cause: '%DOWNSTREAM_TRANSPORT_FAILURE_REASON%',
   local: '%DOWNSTREAM_LOCAL_ADDRESS%',
+  name: '%FILTER_CHAIN_NAME%',
   peer: '%DOWNSTREAM_PEER_URI_SAN%',
+  sni: '%REQUESTED_SERVER_NAME%',
   time: '%START_TIME%',
 })
