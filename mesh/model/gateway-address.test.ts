@@ -66,6 +66,7 @@ describe('the address of a gateway', () => {
         expect(gatewayAddressOf(spelled)).toBe(spelled)
         if (gatewayAddressFault(said) === undefined) expect(spelled).toBe(said)
       }),
+      { examples: [['..'], ['.'], ['a..']] },
     )
   })
 })

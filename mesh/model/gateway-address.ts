@@ -2,7 +2,7 @@ import { BlockList, isIP, isIPv4, SocketAddress } from 'node:net'
 
 /** One spelling for each address, so that whoever compares texts compares addresses: lower case, no last dot, short IPv6. */
 export function gatewayAddressOf(text: string): string {
-  const plain = text.toLowerCase().replace(/\.$/, '')
+  const plain = text.toLowerCase().replace(/(?<=[^.])\.$/, '')
   return isIP(plain) === 6 && !plain.includes('%')
     ? new SocketAddress({ address: plain, family: 'ipv6' }).address
     : plain
