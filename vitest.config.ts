@@ -10,8 +10,11 @@ const ci = process.env['CI'] === 'true'
 const serial = [
   'tests/e2e/{outage,protocols,sandbox,tour}.test.ts',
   'tests/contract/{ads-envoy,faults}.test.ts',
-  'tests/rotation/*.test.ts',
+  'tests/rotation/short.test.ts',
 ]
+
+/** A quarter of an hour by itself: `npm run test:rotation`. */
+const long = 'tests/rotation/rotation.test.ts'
 
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
@@ -34,7 +37,7 @@ export default defineConfig({
         test: {
           name: 'rooms',
           include: ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', ...serial],
+          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, ...serial],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
@@ -43,7 +46,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'serial',
-          include: serial,
+          include: process.env['ISTHMUS_ROTATION'] ? [...serial, long] : serial,
           maxWorkers: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },

@@ -24,6 +24,11 @@ const tasks = {
     command: ['vitest', 'run', 'tests/contract/faults.test.ts', 'tests/contract/channel.test.ts'],
     env: { ISTHMUS_FAULTS: process.env.ISTHMUS_FAULTS ?? '300' },
   },
+  'test:rotation': {
+    command: ['vitest', 'run', 'tests/rotation'],
+    envoy: true,
+    env: { ISTHMUS_ROTATION: '1' },
+  },
   golden: {
     command: ['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts'],
     env: { UPDATE_GOLDEN: '1' },

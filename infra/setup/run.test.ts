@@ -31,7 +31,9 @@ test('passes arguments and the exit code through, and prints nothing of its own 
 test('an unknown task is named, with those there are', async () => {
   const { code, stderr } = await run('tset')
   expect(code).toBe(1)
-  expect(stderr).toBe('isthmus: "tset" is no task: say one of start, test, test:faults, golden, bench, lint, types.\n')
+  expect(stderr).toBe(
+    'isthmus: "tset" is no task: say one of start, test, test:faults, test:rotation, golden, bench, lint, types.\n',
+  )
 })
 
 test('a task that a signal ends gives the code a shell would give', () => {
