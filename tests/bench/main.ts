@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type CentreOptions, measureCentre } from '#tests/bench/centre.ts'
 import { centreTables } from '#tests/bench/centre-table.ts'
+import { measureIssuance } from '#tests/bench/issuance.ts'
 import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
 import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
 import { measureRestart } from '#tests/bench/restart.ts'
@@ -12,12 +13,12 @@ import { measureWorkloadM, shapeOfM } from '#tests/bench/workload-m.ts'
 
 // `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
 // form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
-// times, and fails on none of them. `--only` measures one part (restart, thousand, centre, m) or one of the thousand's
+// times, and fails on none of them. `--only` measures one part (restart, issuance, thousand, centre, m) or one of the thousand's
 // (fan-out, sustained, sotw, hostile, remotes), and may stand several times; `--page` writes docs/performance.md.
 // ISTHMUS_BENCH_ … PROXIES, ROUNDS, HONEST: how many; SECONDS, CHANGES: how long changes go on, and how many a second;
 // ENGINE (postgres or embedded), MEMBERS (20 or 100): only those points of the centre;
 // ACK_MS, SEED: the latest answer, and what answers are drawn from; M_ROUNDS: rounds of the larger mesh.
-const parts = ['restart', 'thousand', 'centre', 'm'] as const
+const parts = ['restart', 'issuance', 'thousand', 'centre', 'm'] as const
 const all: readonly string[] = [...parts, ...thousandParts]
 const { values } = parseArgs({
   options: {
@@ -52,14 +53,15 @@ mkdirSync(join(root, 'test-output'), { recursive: true })
 writeFileSync(join(root, 'test-output/bench.json'), JSON.stringify(bench, null, 2))
 if (values.page) writeFileSync(join(root, 'docs/performance.md'), pageOf(bench))
 
-async function long(): Promise<Pick<Bench, 'restart' | 'thousand' | 'centre' | 'm'>> {
+async function long(): Promise<Omit<Bench, 'machine' | 'pushes'>> {
   const wants = (part: (typeof parts)[number]) => values.only.includes(part)
   const restart = wants('restart') ? { restart: await measureRestart() } : {}
+  const issuance = wants('issuance') ? { issuance: await measureIssuance() } : {}
   const some = (part: ThousandPart) => wants('thousand') || values.only.includes(part)
   const thousand = thousandParts.some(some) ? { thousand: await measureThousand(thousandScale(), some, say) } : {}
   const centre = wants('centre') ? { centre: await measureCentre(centreOptions()) } : {}
   const m = wants('m') ? await workloadM() : {}
-  return { ...restart, ...thousand, ...centre, ...m }
+  return { ...restart, ...issuance, ...thousand, ...centre, ...m }
 }
 
 /** Each engine with twenty members takes about a minute and a half, with a hundred about three. */

@@ -33,7 +33,7 @@ import { type Program, startProgram } from '#tests/support/fleet-program.ts'
 import { answers, type FleetProxy, startFleetProxy } from '#tests/support/fleet-proxy.ts'
 import { appPorts, type PortName } from '#tests/support/protocols.ts'
 import { eventually } from '#tests/support/until.ts'
-import { type WorkloadIdentity, workloadIdentity } from '#tests/support/workload-identity.ts'
+import { type RelayCaller, type WorkloadIdentity, workloadIdentity } from '#tests/support/workload-identity.ts'
 
 export type ClusterParts = {
   readonly plan: ClusterPlan
@@ -69,6 +69,8 @@ export type FleetCluster = {
   relayPid(): number
   /** SIGKILL; the directory stays. */
   killRelay(): Promise<void>
+  /** What a pod of a service account, which need not be there, asks this cluster's relay with. */
+  caller(serviceAccount: string): RelayCaller
   /** A real workload certificate of this cluster, signed by its relay for a service account. */
   identity(serviceAccount: string): Promise<WorkloadIdentity>
   /** SIGKILL of everything. */
@@ -132,6 +134,13 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     ...{ pod, cluster: name, network: plan.network, mesh, region: plan.region, zone: plan.zone },
     ...{ namespace: inNamespace, 'service-account': serviceAccount },
   })
+  const caller = (serviceAccount: string): RelayCaller => ({
+    relay: { host: relayAddress(plan), port: relayPort },
+    name: relayName(`spiffe://${trustDomain}/ns/isthmus-system/sa/relay`, name),
+    caFile: parts.centre.caFile,
+    tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
+    cluster: name,
+  })
   const gateway = startFleetProxy({
     name: `${name}/gateway`,
     type: 'router',
@@ -193,14 +202,8 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
       if (pid === undefined) throw new Error(`the relay of ${name} does not run`)
       return pid
     },
-    identity: (serviceAccount) =>
-      workloadIdentity({
-        relay: { host: relayAddress(plan), port: relayPort },
-        name: relayName(`spiffe://${trustDomain}/ns/isthmus-system/sa/relay`, name),
-        caFile: parts.centre.caFile,
-        tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
-        cluster: name,
-      }),
+    caller,
+    identity: (serviceAccount) => workloadIdentity(caller(serviceAccount)),
     kill: async () => {
       await Promise.all([relay?.kill(), gateway.kill(), ...[...pods.values()].map((pod) => pod.kill())])
     },
