@@ -4,6 +4,7 @@ import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts
 import { openIssuingKey, openServingKey, planRenewal, renewIfDue } from '#gateway/identity/issuing-key.ts'
 import { copyOf } from '#gateway/identity/vault.ts'
 import { setAside } from '#gateway/set-aside.ts'
+import { issuingFault, servingFault, type Wanted } from '#gateway/wanted-authority.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { Home } from '#mesh/model/view.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
@@ -14,6 +15,7 @@ import type { SignAnswer, SignRequest } from '#mesh/wire/join.ts'
 export type Certificates = {
   /** Without a current one where that is of another trust domain. */
   readonly issuing: CertifiedKey
+  readonly serving: Pick<CertifiedKey, 'current'>
   /** What the relay listens with; undefined until both are there and neither has ended. */
   listener(): { readonly cert: string; readonly key: string; readonly clientCas: string } | undefined
   /** Renews what is due. Gives whether anything changed. Throws what the centre or the check said; nothing is lost then. */
@@ -29,6 +31,8 @@ export type CertificateParts = {
   /** When this cluster became a member, by the centre's clock. */
   readonly since?: Date
   readonly clock: () => Date
+  /** Authorities that both are to stand under: what stands under others is due at once. */
+  readonly wanted?: () => Wanted
   readonly warn: (text: string) => void
 }
 
@@ -40,7 +44,7 @@ export type CertificateParts = {
  * due at once; an issuing CA of another trust domain (the cluster left the mesh and came back) is not used at all.
  */
 export async function openCertificates(parts: CertificateParts): Promise<Certificates> {
-  const { stateDir, home, ips, clock, warn } = parts
+  const { stateDir, home, ips, clock, warn, wanted = () => ({}) } = parts
   // Certificates tell whole seconds.
   const since = parts.since && new Date(Math.floor(parts.since.getTime() / 1000) * 1000)
   const issuing = await opened(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir), warn)
@@ -52,8 +56,10 @@ export async function openCertificates(parts: CertificateParts): Promise<Certifi
   }
   const inTime = (current: Certified | undefined): Certified | undefined =>
     current && planRenewal(current, clock()).standing !== 'ended' ? current : undefined
+  const forced = { issuing: oncePer(clock), serving: oncePer(clock) }
   return {
     issuing: { ...issuing, current: own },
+    serving,
     listener: () => {
       const shown = inTime(serving.current())
       const authority = inTime(own())
@@ -61,18 +67,23 @@ export async function openCertificates(parts: CertificateParts): Promise<Certifi
       return {
         cert: shown.chain.map(certificatePem).join(''),
         key: shown.keyPem,
-        clientCas: authority.roots.map(certificatePem).join(''),
+        clientCas: clientCasOf(authority, wanted()),
       }
     },
     renew: async (sign) => {
       const before = [issuing.current(), serving.current()]
       // Each by itself: a refusal of the one must not let the other run out.
       const results = await Promise.allSettled([
-        renewIfDue({ key: issuing, names, clock, since, certify: (csr) => sign({ kind: 'issuing', csr }) }),
+        renewIfDue({
+          ...{ key: issuing, names, clock, since },
+          fault: (current) => forced.issuing(current, issuingFault(current, wanted())),
+          certify: (csr) => sign({ kind: 'issuing', csr }),
+        }),
         renewIfDue({
           key: serving,
           names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
           ...{ clock, since },
+          fault: (current) => forced.serving(current, servingFault(current, wanted())),
           certify: (csr) => sign({ kind: 'relay-serving', csr, ips: [...ips] }),
         }),
       ])
@@ -85,6 +96,31 @@ export async function openCertificates(parts: CertificateParts): Promise<Certifi
       const [one, two] = [ends(issuing), ends(serving)]
       return { ...(one === undefined ? {} : { issuing: one }), ...(two === undefined ? {} : { serving: two }) }
     },
+  }
+}
+
+/** Whoever shows a leaf of this mesh is known at the port: those of the root before, and of the one to come. */
+function clientCasOf({ roots }: Certified, { bundle }: Wanted): string {
+  const all = [...roots.map(certificatePem), ...(bundle?.roots.map(({ pem }) => withEnd(pem)) ?? [])]
+  return [...new Set(all)].join('')
+}
+
+const withEnd = (pem: string): string => (pem.endsWith('\n') ? pem : `${pem}\n`)
+
+const forcedMs = 5 * 60_000
+
+/**
+ * Lets a fault through once for each certificate: where the next one has the same fault, the centre certifies as before,
+ * and is not asked again before some minutes have passed.
+ */
+function oncePer(clock: () => Date): (current: Certified, fault: string | undefined) => string | undefined {
+  let last: { readonly made: Certified; readonly fault: string; readonly at: number } | undefined
+  return (current, fault) => {
+    if (fault === undefined) return undefined
+    const now = clock().getTime()
+    if (last && last.fault === fault && last.made !== current && now - last.at < forcedMs) return undefined
+    last = { made: current, fault, at: now }
+    return fault
   }
 }
 

@@ -66,7 +66,7 @@ async function live(days: number, centreUp: (day: number) => boolean) {
   const faults: unknown[] = []
   const looked = () => new Promise<void>((resolve) => queue.push(resolve))
   let work: (() => void) | undefined
-  await keepCertificates({
+  const { first } = keepCertificates({
     ...{ certificates, log: { info: () => undefined, warn: () => undefined }, onFatal: (error) => faults.push(error) },
     sign: (request) => (centreUp(ms / day) ? sign(request) : Promise.reject(new Problem('unavailable', 'away'))),
     pauses: {
@@ -85,6 +85,7 @@ async function live(days: number, centreUp: (day: number) => boolean) {
       return shown !== undefined
     },
   })
+  await first
   while (ms < days * day) {
     ms += stepMs
     const done = looked()

@@ -15,22 +15,55 @@ export type CertificateKeeping = {
   readonly log: Pick<Logger, 'info' | 'warn'>
   /** Shows what is newest; opens the port with the first certificates. Gives whether proxies are served. */
   readonly show: () => Promise<boolean>
+  /** From 0 to 1. */
+  readonly random?: () => number
   /** Nothing can be served, and waiting does not help. */
   readonly onFatal: (error: unknown) => void
 }
 
+export type KeptCertificates = {
+  /** The end of the first look. Rejects with the `conflict` that keeps a relay from serving at all. */
+  readonly first: Promise<void>
+  /** What is wanted of certificates may have changed: looks now, or once more after the look that is under way. */
+  look(): void
+}
+
 /**
  * Looks each minute, as long as the relay runs, whether a certificate is due, and renews it; sooner while nothing can be
- * served without. Resolves after the first look. Rejects with the `conflict` that keeps a relay from serving at all.
+ * served without, and after the time that a centre with too much to do asks for, give or take half of it: a fleet that
+ * was refused together does not come back together.
  */
-export async function keepCertificates(keeping: CertificateKeeping): Promise<void> {
-  const { certificates, sign, pauses, log, show, onFatal } = keeping
+export function keepCertificates(keeping: CertificateKeeping): KeptCertificates {
+  const { certificates, sign, pauses, log, show, onFatal, random = Math.random } = keeping
   let lastFault: string | undefined
   let retryMs = retryMsMin
-  await look()
+  let looking = true
+  let again = false
+  // Only the newest of the pauses leads to a look.
+  let turn = 0
+  const next = () => {
+    if (looking) again = true
+    else begin().catch(onFatal)
+  }
+  return { first: begin(), look: next }
 
-  async function look(): Promise<void> {
+  async function begin(): Promise<void> {
+    looking = true
+    again = false
+    turn++
+    const waitMs = await look().finally(() => {
+      looking = false
+    })
+    const mine = turn
+    pauses.later(again ? 0 : waitMs, () => {
+      if (mine === turn) next()
+    })
+  }
+
+  /** Gives how long to wait for the next look. */
+  async function look(): Promise<number> {
     let serves = false
+    let waitMs: number | undefined
     try {
       const renewed = await certificates.renew(sign).finally(async () => {
         serves = await show()
@@ -44,8 +77,20 @@ export async function keepCertificates(keeping: CertificateKeeping): Promise<voi
         log.warn({ err, expiry: certificates.expiry() }, 'certificates could not be renewed yet')
       lastFault = err
       if (error instanceof Problem && error.kind === 'conflict' && !serves) throw error
+      waitMs = askedFor(error, random)
     }
-    pauses.later(serves ? lookMs : retryMs, () => void look().catch(onFatal))
-    if (!serves) retryMs = Math.min(retryMs * 1.5, retryMsMax)
+    const isWell = serves && lastFault === undefined
+    waitMs ??= isWell ? lookMs : retryMs
+    if (!isWell) retryMs = Math.min(retryMs * 1.5, serves ? lookMs : retryMsMax)
+    return waitMs
   }
+}
+
+const askedSecondsMax = 600
+
+/** How long the centre asks to be left alone, spread; undefined where it does not. */
+function askedFor(error: unknown, random: () => number): number | undefined {
+  const seconds = error instanceof Problem ? error.extra['retryAfterSeconds'] : undefined
+  if (typeof seconds !== 'number' || !(seconds > 0)) return undefined
+  return Math.min(seconds, askedSecondsMax) * 1000 * (0.5 + random())
 }

@@ -1,8 +1,9 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
-import { keepCertificates } from '#gateway/keep-certificates.ts'
+import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
 import { openPauses } from '#gateway/pauses.ts'
@@ -10,15 +11,17 @@ import { openProxyDoor } from '#gateway/proxy-door.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
+import { openTrustKeeper, type TrustKeeper } from '#gateway/trust-keeper.ts'
 import { noLine } from '#gateway/uplink/no-line.ts'
 import { type Report, reportOf } from '#gateway/uplink/report.ts'
 import type { Rival } from '#gateway/uplink/reporter.ts'
 import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/uplink.ts'
 import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
+import type { Wanted } from '#gateway/wanted-authority.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
-import type { Home } from '#mesh/model/view.ts'
+import type { Home, View } from '#mesh/model/view.ts'
 
 export type ClusterParts = {
   readonly self: Self
@@ -57,7 +60,9 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const ips = ipsOf(settings.relay)
   const since = 'membership' in self ? { since: new Date(self.membership.time) } : {}
   const warn = (text: string) => log.warn(text)
-  const certificates = await openCertificates({ stateDir, home, ips, clock, warn, ...since })
+  const trust = openTrustKeeper({ stateDir, membership: 'membership' in self ? self.membership : undefined, log })
+  const wanted = () => wantedBy(keeper.view())
+  const certificates = await openCertificates({ stateDir, home, ips, clock, warn, wanted, ...since })
   const cluster = directoryWatch({ dir: resolve(dir, settings.manifests), home, log })
   await cluster.start()
   const gateways = openGateways({
@@ -67,13 +72,16 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
     onOwn: () => report(),
   })
-  const keeper = viewKeeper(home, cluster.current(), log, gateways.dialled)
-  const line = openLine(parts, (received) => {
+  const keeper = viewKeeper({ home, own: cluster.current(), log, dial: gateways.dialled, trust })
+  const line = openLine(parts, trust, (received) => {
+    const before = wanted()
     if (keeper.received(received)) door.changed()
+    if (!isDeepStrictEqual(before, wanted())) kept?.look()
     report()
   })
   keeper.received(line.received())
   let told: Report | undefined
+  let kept: KeptCertificates | undefined
   const report = () => {
     const { config } = keeper.view()
     told = reportOf({
@@ -102,9 +110,9 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       line.start()
       const keeping = { certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal }
       // With a certificate in hand nothing waits for the centre.
-      const first = keepCertificates(keeping)
-      if (serves) first.catch(parts.onFatal)
-      else await first
+      kept = keepCertificates(keeping)
+      if (serves) kept.first.catch(parts.onFatal)
+      else await kept.first
     },
     serves: door.isOpen,
     status: () => ({
@@ -119,6 +127,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...notAMember(),
         ...twoRelays(home, line.status().rival),
         ...gateways.conditions(),
+        ...trust.conditions(),
         ...(told?.conditions ?? []),
         ...(keeper.view().config?.conditions ?? []),
       ],
@@ -170,12 +179,19 @@ function twoRelays({ cluster }: Home, rival: Rival | undefined): Condition[] {
   return [{ type: 'TwoRelays', reason: 'EpochReplaced', message, object: `cluster ${cluster}` }]
 }
 
-function openLine(parts: ClusterParts, onReceived: UplinkSettings['onReceived']): Uplink {
+/** Equal where the same is wanted. */
+const wantedBy = ({ bundle, config }: View): Wanted => ({
+  ...(bundle ? { bundle } : {}),
+  ...(config?.trust.issuingBefore === undefined ? {} : { issuingBefore: config.trust.issuingBefore }),
+})
+
+function openLine(parts: ClusterParts, trust: TrustKeeper, onReceived: UplinkSettings['onReceived']): Uplink {
   const { self, stateDir, log, onRefused } = parts
   const now = parts.now ? { now: parts.now } : {}
   if ('fault' in self) return noLine({ dir: stateDir, reason: self.fault, log, onRefused, ...now })
   const { membership, key } = self
-  return openUplink({ membership, key, dir: stateDir, version: relayVersion, log, onReceived, onRefused, ...now })
+  const about = { membership, key, dir: stateDir, version: relayVersion, controlPlane: trust.controlPlane }
+  return openUplink({ ...about, log, onReceived, onRefused, ...now })
 }
 
 /** The addresses that proxies dial, for the certificate. */

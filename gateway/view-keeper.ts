@@ -1,9 +1,10 @@
 import type { Json } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
+import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { Home, OwnCluster, View } from '#mesh/model/view.ts'
 import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
-import { cfgStream, sourceOf } from '#mesh/wire/stream.ts'
+import { cfgStream, sourceOf, trustStream } from '#mesh/wire/stream.ts'
 import { parseSummaries } from '#mesh/wire/summaries.ts'
 
 type Stream = { readonly epoch: string; readonly rev: number; readonly items: ReadonlyMap<string, Json> }
@@ -30,9 +31,21 @@ export type ViewKeeper = {
 /** Other clusters' gateways as addresses to dial. What did not change keeps its identity. */
 type Dial = (said: Summaries['gateways']) => Summaries['gateways']
 
-export function viewKeeper(home: Home, first: OwnCluster, log: Log, dial: Dial = (said) => said): ViewKeeper {
+export type ViewKeeperParts = {
+  readonly home: Home
+  readonly own: OwnCluster
+  readonly log: Log
+  readonly dial?: Dial
+  /** Whom the mesh trusts: what of it was verified. */
+  readonly trust?: Trust
+}
+
+type Trust = { take(items: ReadonlyMap<string, Json>): boolean; bundle(): TrustBundle | undefined }
+
+export function viewKeeper(parts: ViewKeeperParts): ViewKeeper {
+  const { home, log, trust, dial = (said) => said } = parts
   let heard: Summaries = { services: new Map(), gateways: new Map() }
-  let view: View = { home, own: first, summaries: heard }
+  let view: View = withBundle({ home, own: parts.own, summaries: heard }, trust?.bundle())
   let seen: ReadonlyMap<string, Stream> = new Map()
   let revision: { rev: number; epoch: string } | undefined
   let fault: string | undefined
@@ -70,8 +83,16 @@ export function viewKeeper(home: Home, first: OwnCluster, log: Log, dial: Dial =
         view = { ...view, summaries: { ...heard, gateways: dial(heard.gateways) } }
       }
       if (config) view = { ...view, config }
-      return moved || config !== undefined
+      const trusted = bundleTaken(streams, before)
+      if (trusted) view = withBundle(view, trust?.bundle())
+      return moved || config !== undefined || trusted
     },
+  }
+
+  function bundleTaken(streams: ReadonlyMap<string, Stream>, before: ReadonlyMap<string, Stream>): boolean {
+    const name = trustStream(home.mesh)
+    const items = streams.get(name)?.items
+    return items !== undefined && items !== before.get(name)?.items && trust?.take(items) === true
   }
 
   function configFrom(
@@ -96,3 +117,5 @@ export function viewKeeper(home: Home, first: OwnCluster, log: Log, dial: Dial =
     }
   }
 }
+
+const withBundle = (view: View, bundle: TrustBundle | undefined): View => (bundle ? { ...view, bundle } : view)

@@ -41,6 +41,8 @@ export type Renewal = {
   readonly certify: (csr: string) => Promise<Certification>
   /** When this cluster became a member: what was certified before that may be of another centre. */
   readonly since?: Date | undefined
+  /** Why the one in use is to go before its time; undefined = it need not. */
+  readonly fault?: (current: Certified) => string | undefined
 }
 
 /**
@@ -52,12 +54,16 @@ export async function renew({ key, names, clock, certify }: Renewal): Promise<Ce
   return await key.accept(answer, { names, now: clock() })
 }
 
-/** `renew`, if it is due or not what is wanted now: of another trust domain, for other addresses, of a former membership. */
+/**
+ * `renew`, if it is due or not what is wanted now: of another trust domain, for other addresses, of a former membership,
+ * or by `fault`.
+ */
 export async function renewIfDue(renewal: Renewal): Promise<Certified> {
-  const { key, names, clock, since } = renewal
+  const { key, names, clock, since, fault } = renewal
   const current = key.current()
   const now = clock()
   const fits = current && checkCertificate(current.chain[0], key.profile, { names, now }).length === 0
   const former = current && since && current.chain[0].notBefore.getTime() + backdateSeconds * 1000 < since.getTime()
-  return fits && !former && !planRenewal(current, now).due ? current : await renew(renewal)
+  const stays = fits && !former && fault?.(current) === undefined && !planRenewal(current, now).due
+  return stays ? current : await renew(renewal)
 }

@@ -29,21 +29,18 @@ const knockMsMax = 1500
 const callMsMax = 60_000
 
 /**
- * A client that trusts only `ca` (PEM), or the public roots where `ca` is absent. Throws `unavailable` where the centre
+ * A client that trusts only what `ca` gives (PEM), asked for each call because a control-plane CA may be replaced; the
+ * public roots where `ca` is absent. Throws `unavailable` where the centre
  * cannot be reached or is not the one that `ca` vouches for (the reason says which), and the centre's own problem otherwise.
  */
 export function centreClient(settings: {
   readonly url: string
-  readonly ca?: string
+  readonly ca?: () => string
   readonly version: string
 }): CentreClient {
   const base = new URL(settings.url)
-  const agent = new Agent({
-    keepAlive: true,
-    maxSockets: 4,
-    ...(settings.ca ? { ca: settings.ca } : {}),
-    minVersion: 'TLSv1.2',
-  })
+  let trusted = settings.ca?.()
+  let agent = agentOf(trusted)
   const agentName = { 'user-agent': `isthmus-relay/${settings.version}` }
   return {
     call: async (call) => parse(call, await send(call)),
@@ -51,6 +48,16 @@ export function centreClient(settings: {
       await exchange({ path: '/healthz', method: 'GET', headers: agentName, silentMs: knockMsMax, totalMs: knockMsMax })
     },
     close: () => agent.destroy(),
+  }
+
+  /** What is on its way over the agent before ends as it began; nothing new goes there. */
+  function agentNow(): Agent {
+    const ca = settings.ca?.()
+    if (ca === trusted) return agent
+    for (const idle of Object.values(agent.freeSockets).flat()) idle?.destroy()
+    trusted = ca
+    agent = agentOf(ca)
+    return agent
   }
 
   function send<T>(call: Call<T>): Promise<Answer> {
@@ -69,6 +76,7 @@ export function centreClient(settings: {
   }
 
   function exchange({ path, method, headers, body, silentMs, totalMs }: Exchange): Promise<Answer> {
+    const agent = agentNow()
     return new Promise((resolve, reject) => {
       const outgoing = request(new URL(path, base), { agent, method, headers }, (answer) =>
         collect(answer, path)
@@ -90,6 +98,9 @@ export function centreClient(settings: {
     })
   }
 }
+
+const agentOf = (ca: string | undefined): Agent =>
+  new Agent({ keepAlive: true, maxSockets: 4, minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) })
 
 type Answer = { readonly status: number; readonly body: Buffer }
 type Exchange = {

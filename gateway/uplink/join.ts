@@ -34,7 +34,7 @@ export async function joinCentre(settings: JoinSettings): Promise<Membership> {
     )
   const ca = token.caSha256 === undefined ? undefined : await fetchCa(token, token.caSha256)
   const key = loadOrMakeRelayKey(settings.dir)
-  const client = centreClient({ url: token.url, version: settings.version, ...(ca ? { ca } : {}) })
+  const client = centreClient({ url: token.url, version: settings.version, ...(ca ? { ca: () => ca } : {}) })
   try {
     const answer = await client.call({
       path: '/v1/join',

@@ -34,6 +34,8 @@ const uplinkTimes = {
 export type UplinkSettings = {
   readonly membership: Membership
   readonly key: RelayKey
+  /** The control-plane CAs to believe the centre by, PEM; those of the membership where absent. */
+  readonly controlPlane?: () => string
   /** State directory; `received.json` lives here. */
   readonly dir: string
   readonly version: string
@@ -85,10 +87,11 @@ export type Uplink = {
 export function openUplink(settings: UplinkSettings): Uplink {
   const { membership, log, now = Date.now } = settings
   const { url, clusterId } = membership
-  const trust = membership.publiclyTrusted ? {} : { ca: membership.controlPlaneCa }
+  const ca = settings.controlPlane ?? (() => membership.controlPlaneCa)
+  const trusted = () => (membership.publiclyTrusted ? {} : { ca: ca() })
   const stopping = new AbortController()
   const { signal } = stopping
-  const client = centreClient({ url, version: settings.version, ...trust })
+  const client = centreClient({ url, version: settings.version, ...(membership.publiclyTrusted ? {} : { ca }) })
   const session = openSession({ client, membership, key: settings.key, now, log, randomId: randomUUID })
   const standing = openStanding({ centre: url, now, log })
   const call = callCentre({ client, session, standing })
@@ -108,7 +111,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
   })
   const hints = openHintLine({
     ...{ now, log, token: session.token, forget: session.forget, onGap: receiver.ask },
-    open: (token, events) => openHints({ url, token, ...trust }, events),
+    open: (token, events) => openHints({ url, token, ...trusted() }, events),
     onHint: (hint, deltas) => {
       if (signal.aborted) return
       standing.heard()

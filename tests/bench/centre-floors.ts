@@ -29,7 +29,7 @@ export async function measureHttpFloor({ callers, request, answer, duration }: F
     child.send({ answer })
     const { port, ca } = await answerOf<{ port: number; ca: string }>(child)
     const calls = Array.from({ length: callers }, () => {
-      const client = centreClient({ url: `https://127.0.0.1:${port}`, ca, version: '0.1.0' })
+      const client = centreClient({ url: `https://127.0.0.1:${port}`, ca: () => ca, version: '0.1.0' })
       clients.push(client)
       const body = request
       return () => client.call({ path: '/v1/clusters/x/sync', body, schema: syncAnswerSchema, token: 'x'.repeat(500) })

@@ -47,7 +47,7 @@ export async function joinBenchMember(plan: MemberPlan): Promise<BenchMember> {
     }),
   )
   const token = await tokenOf(membership, plan)
-  const client = centreClient({ url: membership.url, ca: membership.controlPlaneCa, version })
+  const client = centreClient({ url: membership.url, ca: () => membership.controlPlaneCa, version })
   const path = `/v1/clusters/${membership.clusterId}/sync`
   const report = reportOf(plan)
   const send = async (sync: SyncRequest): Promise<SyncAnswer> => {
