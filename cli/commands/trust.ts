@@ -1,5 +1,8 @@
 import { Argument, type Command, Option } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
+import { logCommand } from '#cli/commands/trust-log.ts'
+import { revokeCommands } from '#cli/commands/trust-revoke.ts'
+import { verifyCommand } from '#cli/commands/trust-verify.ts'
 import { refusal } from '#cli/failure.ts'
 import { type Format, render } from '#cli/output.ts'
 import { outputOption, type Shape, type Tools, watchOption } from '#cli/tools.ts'
@@ -17,6 +20,9 @@ export function trustCommands(program: Command, tools: Tools): void {
     .helpGroup('To change:')
   showCommand(trust, tools)
   rotateCommands(trust, tools)
+  revokeCommands(trust, tools)
+  verifyCommand(trust, tools)
+  logCommand(trust, tools)
 }
 
 function showCommand(trust: Command, tools: Tools): void {

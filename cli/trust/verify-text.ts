@@ -1,0 +1,27 @@
+import { harmless } from '#cli/output.ts'
+import { type Paint, plain } from '#cli/paint.ts'
+import { endsIn } from '#cli/trust/show.ts'
+import type { Verified } from '#cli/trust/verify.ts'
+import type { Certificate } from '#mesh/trust/certificate.ts'
+
+/** What was looked at, a line for each rule, and how many do not hold. */
+export function verifiedText(
+  own: Certificate,
+  { profile, verdicts }: Verified,
+  { now, from, paint = plain }: { readonly now: number; readonly from: string; readonly paint?: Paint },
+): string {
+  const names = own.names.map((name) => (name.kind === 'uri' || name.kind === 'dns' ? name.text : name.kind))
+  const serial = Buffer.from(own.serial).toString('hex')
+  const failed = verdicts.filter(({ faults }) => faults.length > 0).length
+  const lines = verdicts.flatMap(({ rule, faults }) => [
+    `${faults.length === 0 ? paint('good', 'PASS') : paint('bad', 'FAIL')}  ${harmless(rule)}\n`,
+    ...faults.map((fault) => `      ${harmless(fault)}\n`),
+  ])
+  return [
+    `${harmless(`${from}: judged as ${profile}`)}\n`,
+    `${harmless(`  ${names.join(', ') || own.attributes.map(({ text }) => text).join(', ')}`)}\n`,
+    `  serial ${serial}, ends ${endsIn(own.notAfter.toISOString(), now)}\n\n`,
+    ...lines,
+    failed === 0 ? `\n${verdicts.length} rules, all hold\n` : `\n${failed} of ${verdicts.length} rules do not hold\n`,
+  ].join('')
+}
