@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { type KeyLog, type KmsAccess, kmsClient, kmsSigner, openKmsKey } from '#control/keys/kms.ts'
 import { createSealedKey, fileSigner } from '#control/keys/sealed-file.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { parsePublicKey } from '#mesh/trust/public-key.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
 
 /** Where the centre's keys are, and what opens them. */
@@ -11,23 +13,38 @@ export type KeyRing = {
   readonly passphrase: Uint8Array
   readonly random: (bytes: number) => Uint8Array
   readonly scryptCost?: number
+  readonly log?: KeyLog
+  /** How KMS is reached; absent: as AWS's own tools reach it. */
+  readonly kms?: KmsAccess
 }
 
-export type KeyWish = { readonly where: 'file'; readonly curve: 'P-256' | 'P-384' }
+/** A key to be made as a sealed file, or one that is with KMS already: `kms:<ARN>`. Its curve is then told, not chosen. */
+export type KeyWish =
+  | { readonly where: 'file'; readonly curve: 'P-256' | 'P-384' }
+  | { readonly where: `kms:${string}`; readonly curve?: 'P-256' | 'P-384' }
 export type MadeKey = { readonly keyRef: string; readonly signer: Signer }
 
-/** The signer that `keyRef` (`file:root-2.key`) names. Throws what `fileSigner` throws, `conflict` for a name of no known kind. */
+/**
+ * The signer that `keyRef` (`file:root-2.key`, `kms:arn:aws:kms:…`) names. Throws what `fileSigner` or `kmsSigner` throws,
+ * `conflict` for a name of no known kind.
+ */
 export async function openSigner(keyRef: string, ring: KeyRing): Promise<Signer> {
+  const arn = arnOf(keyRef)
+  if (arn !== undefined) return kmsSigner({ client: await kmsClient(arn, ring.kms), arn, log: ring.log })
   const name = /^file:([a-z0-9-]+\.key)$/.exec(keyRef)?.[1]
   if (name === undefined) throw new Problem('conflict', `this isthmus opens no key named "${keyRef}"`)
   return fileSigner({ path: join(ring.dir, name), passphrase: ring.passphrase })
 }
 
+const arnOf = (text: string): string | undefined => (text.startsWith('kms:') ? text.slice('kms:'.length) : undefined)
+
 /**
  * A key for the `number`th authority of a kind: made, or the one of an earlier attempt that ended before anything spoke of
- * it. Throws what `createSealedKey` and `fileSigner` throw.
+ * it; with KMS the one that is named, which the centre never makes and so needs no right to make. Throws what
+ * `createSealedKey`, `fileSigner` and `openKmsKey` throw, `conflict` where the key in KMS is of another curve than asked.
  */
 export async function makeSigner(kind: string, number: number, wish: KeyWish, ring: KeyRing): Promise<MadeKey> {
+  if (wish.where !== 'file') return kmsKey(wish, ring)
   const name = `${kind}-${number}.key`
   const path = join(ring.dir, name)
   const { passphrase, random, scryptCost } = ring
@@ -36,4 +53,16 @@ export async function makeSigner(kind: string, number: number, wish: KeyWish, ri
     ? await fileSigner({ path, passphrase })
     : await createSealedKey({ path, passphrase, random, curve: wish.curve, ...cost })
   return { keyRef: `file:${name}`, signer }
+}
+
+async function kmsKey({ where, curve }: Exclude<KeyWish, { where: 'file' }>, ring: KeyRing): Promise<MadeKey> {
+  const asked = arnOf(where) ?? ''
+  const { arn, signer } = await openKmsKey({ client: await kmsClient(asked, ring.kms), arn: asked, log: ring.log })
+  const { kind } = parsePublicKey(await signer.publicKeySpki())
+  if (curve !== undefined && curve !== kind)
+    throw new Problem(
+      'conflict',
+      `the KMS key ${arn} is ${kind}, and ${curve} was asked for: name another key, or no curve`,
+    )
+  return { keyRef: `kms:${arn}`, signer }
 }
