@@ -7,11 +7,14 @@ import { gatewaySight } from '#gateway/gateway-sight.ts'
 import { type CertificateCounters, certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { fileJwks } from '#gateway/identity/jwks.ts'
+import { lookService } from '#gateway/identity/look.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
+import type { Issued } from '#gateway/issued.ts'
 import type { Sight } from '#gateway/plan-own-gateways.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
-import { type AdsObservables, type AdsServer, type AdsStatus, serveAds } from '#gateway/relay/server.ts'
+import { type AdsClient, type AdsObservables, type AdsServer, type AdsStatus, serveAds } from '#gateway/relay/server.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
+import type { ServedBundles } from '#gateway/trust-sight.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { Home, View } from '#mesh/model/view.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
@@ -23,6 +26,8 @@ export type ProxyDoorParts = {
   readonly settings: RelaySettings
   readonly home: Home
   readonly certificates: Certificates
+  readonly issued: Issued
+  readonly served: Pick<ServedBundles, 'refreshed'>
   readonly view: () => View
   readonly clock: () => Date
   readonly log: Logger
@@ -40,6 +45,8 @@ export type ProxyDoor = {
   observables(): Partial<AdsObservables>
   /** Who is connected; undefined while it is closed. */
   sight(): Sight | undefined
+  /** All that are connected, and what each has of each type; undefined while it is closed. */
+  clients(): readonly AdsClient[] | undefined
   certified(): CertificateCounters
   close(): Promise<void>
 }
@@ -60,7 +67,10 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     clock,
     warn: (fault, message) => log.warn({ fault }, message),
   })
-  const issuing = certificateService({ issuer, verifyToken, clock, log, cluster: home.cluster })
+  const { issued } = parts
+  const known = { issuer, verifyToken, clock, cluster: home.cluster }
+  const issuing = certificateService({ ...known, log, checkKey: issued.checkKey, onIssued: issued.onIssued })
+  const looking = lookService({ ...known, log, onLook: issued.looked, proxies: () => ads?.clients().length ?? 0 })
   const translator = createTranslator()
   const rooted = withRoots(() => certificates.issuing.current()?.roots.map(certificatePem))
   const proxyOf = parsedOnce()
@@ -83,6 +93,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     status: () => ads?.status() ?? { proxies: [], quarantined: [] },
     observables: () => ads?.observables() ?? {},
     sight: () => ads && sightOf(ads),
+    clients: () => ads?.clients(),
     certified: issuing.counters,
     close: async () => {
       closed = true
@@ -95,11 +106,16 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     const server = await serveAds({
       listen: [{ host: address, port }],
       serving,
-      methods: issuing.methods,
+      methods: { ...issuing.methods, ...looking },
       authenticate: authenticator(home.trustDomain, verifyToken),
       resourcesFor: (connected) => {
         const serve = translator.serving(proxyOf(connected))
-        return () => serve(rooted(parts.view()))
+        return () => {
+          const view = parts.view()
+          const resources = serve(rooted(view))
+          parts.served.refreshed(connected, view.bundle?.seq ?? 0)
+          return resources
+        }
       },
       log,
       onAcknowledged: ({ type, ms }) => parts.onAcknowledged(type, ms),

@@ -3,15 +3,18 @@ import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
+import { openIssued } from '#gateway/issued.ts'
 import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
+import { paced } from '#gateway/paced.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import { openTrustKeeper, type TrustKeeper } from '#gateway/trust-keeper.ts'
+import { servedBundles, trustReport } from '#gateway/trust-sight.ts'
 import { noLine } from '#gateway/uplink/no-line.ts'
 import { type Report, reportOf } from '#gateway/uplink/report.ts'
 import type { Rival } from '#gateway/uplink/reporter.ts'
@@ -20,8 +23,12 @@ import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
 import type { Wanted } from '#gateway/wanted-authority.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
+import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
+import { typeUrls } from '#mesh/model/resource.ts'
 import type { Home, View } from '#mesh/model/view.ts'
+import { reportKeys } from '#mesh/wire/report.ts'
+import type { TrustReport } from '#mesh/wire/trust-report.ts'
 
 export type ClusterParts = {
   readonly self: Self
@@ -77,14 +84,33 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     const before = wanted()
     if (keeper.received(received)) door.changed()
     if (!isDeepStrictEqual(before, wanted())) kept?.look()
+    tellTrust.soon()
     report()
   })
   keeper.received(line.received())
-  let told: Report | undefined
+  let told: Told | undefined
   let kept: KeptCertificates | undefined
+  const served = servedBundles(() => line.now())
+  const sight = () =>
+    trustReport({
+      ...{ trustDomain: home.trustDomain, trust, certificates, issued, served, own: cluster.current },
+      ...{ clients: door.clients, cuts: () => [], now: () => line.now() },
+    })
+  const tellTrust = paced(pauses, trustTellMs, () => {
+    const trusted = sight()
+    if (!told || isDeepStrictEqual(told.trust, trusted)) return
+    told = { ...told, ...(trusted ? { trust: trusted } : {}) }
+    line.report(itemsOf(told))
+  })
+  const issued = openIssued({
+    ...{ stateDir, trustDomain: home.trustDomain, issuing: certificates.issuing, wanted, clock, warn },
+    onNews: tellTrust.soon,
+  })
   const report = () => {
     const { config } = keeper.view()
-    told = reportOf({
+    // A look at every stream: it has its own pace.
+    const trusted = told ? told.trust : sight()
+    const { items, conditions } = reportOf({
       own: cluster.current(),
       home: gateways.home(),
       relayVersion,
@@ -92,16 +118,27 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       ...(told ? { previous: told.items } : {}),
       ...(config ? { config } : {}),
     })
-    line.report(told.items)
+    told = { items, conditions, ...(trusted ? { trust: trusted } : {}) }
+    line.report(itemsOf(told))
   }
-  const { onAcknowledged } = parts
-  const door = openProxyDoor({ dir, settings, home, certificates, view: keeper.view, clock, log, onAcknowledged })
+  const onAcknowledged = (type: string, ms: number) => {
+    parts.onAcknowledged(type, ms)
+    if (type === typeUrls.secret) tellTrust.soon()
+  }
+  const door = openProxyDoor({
+    ...{ dir, settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
+  })
   cluster.onChange(() => {
     keeper.own(cluster.current())
     door.changed()
     // The own proxies first: the round above begins when this is through.
     setImmediate(report)
   })
+  /** What no event says: a stream that went, a leaf that ended. */
+  const keepTelling = () => {
+    tellTrust.soon()
+    pauses.later(trustLookMs, keepTelling)
+  }
   const notAMember = () => (line.status().state === 'connected' ? [] : parts.conditions())
   return {
     start: async () => {
@@ -110,6 +147,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       line.start()
       const keeping = { certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal }
       // With a certificate in hand nothing waits for the centre.
+      keepTelling()
       kept = keepCertificates(keeping)
       if (serves) kept.first.catch(parts.onFatal)
       else await kept.first
@@ -132,6 +170,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...(keeper.view().config?.conditions ?? []),
       ],
       certificates: certificates.expiry(),
+      ...((trusted) => trusted && { trust: trusted })(sight()),
       ...door.status(),
     }),
     served: {
@@ -165,9 +204,19 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       gateways.stop()
       line.stop()
       await door.close()
+      issued.close()
     },
   }
 }
+
+/** What the centre is told, and what of it is about trust: that moves by itself. */
+type Told = Report & { readonly trust?: TrustReport }
+
+const trustTellMs = 1000
+const trustLookMs = 5000
+
+const itemsOf = ({ items, trust }: Told): ReadonlyMap<string, Json> =>
+  trust ? new Map<string, Json>([...items, [reportKeys.trust, trust as unknown as Json]]) : items
 
 /** Said on both of them: neither can know which one is meant to be there. */
 function twoRelays({ cluster }: Home, rival: Rival | undefined): Condition[] {

@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Caller as GrpcCaller } from '#gateway/grpc/call.ts'
 import type { Method } from '#gateway/grpc/server.ts'
+import type { Certified } from '#gateway/identity/certified-key.ts'
 import type { Holder, Issuer } from '#gateway/identity/issuer.ts'
 import { type RateSettings, rateLimit } from '#gateway/identity/rate.ts'
 import { refusedSentence, type VerifyToken } from '#gateway/identity/token.ts'
@@ -9,19 +10,43 @@ import {
   IstioCertificateRequestSchema,
   IstioCertificateResponseSchema,
 } from '#gen/istio/ca_pb.js'
+import { sha256Hex } from '#mesh/model/canonical.ts'
 import { Problem, type ProblemKind } from '#mesh/model/problem.ts'
+import type { Certificate } from '#mesh/trust/certificate.ts'
 import { parseCsr } from '#mesh/trust/csr.ts'
 import { profileOf } from '#mesh/trust/profile.ts'
+import type { PublicKey } from '#mesh/trust/public-key.ts'
 
 export type Log = Readonly<Record<'info' | 'warn', (facts: object, message: string) => void>>
 
-export type CertificateServiceParts = {
-  readonly issuer: Issuer
+/** By what a caller is known. */
+export type CallerParts = {
+  readonly issuer: Pick<Issuer, 'peerOf'>
   readonly verifyToken: VerifyToken
   readonly clock: () => Date
-  readonly log: Log
   /** This cluster's name: what a client's `clusterid` header must be, where it sends one. */
   readonly cluster: string
+}
+
+/** A certificate that is about to leave, and who gets it. */
+export type Given = {
+  readonly certificate: Certificate
+  readonly authority: Certified
+  readonly keySha256: string
+  readonly holder: Holder
+  /** `<namespace>/<pod>`; empty where a certificate said who asks. */
+  readonly pod: string
+  /** As `checkKey` was told. */
+  readonly asker: string
+}
+
+export type CertificateServiceParts = CallerParts & {
+  readonly issuer: Issuer
+  readonly log: Log
+  /** Throws `invalid` for a key that was certified before. */
+  readonly checkKey?: (keySha256: string, asker: string) => void
+  /** Called with every certificate before it leaves. */
+  readonly onIssued?: (given: Given) => void
   readonly limits?: Partial<RateSettings & { readonly inFlightMax: number }>
 }
 
@@ -65,9 +90,15 @@ export function certificateService(parts: CertificateServiceParts): CertificateS
       throw new Problem('too-many', 'too many certificate requests at once; try again')
     inFlight += 1
     try {
-      const caller = await callerOf(request, from, parts)
+      if (request.metadata?.['ImpersonatedIdentity']) throw unknown('it asks for somebody else, which nobody may')
+      const caller = await callerOf(from, parts)
       take(caller.bucket)
-      const { chain, certificate } = await issueFor(request, caller.holder, parts.issuer)
+      const asked = askedIn(request)
+      const keySha256 = sha256Hex(asked.key.spki)
+      const asker = caller.pod || caller.bucket
+      parts.checkKey?.(keySha256, asker)
+      const { chain, certificate, authority } = await parts.issuer.issue(asked.key, caller.holder, asked.lifeSeconds)
+      parts.onIssued?.({ certificate, authority, keySha256, asker, ...caller })
       issued += 1
       lastNotAfter = certificate.notAfter
       const serial = Buffer.from(certificate.serial).toString('hex')
@@ -106,22 +137,26 @@ function requestIn(message: Uint8Array): IstioCertificateRequest {
   }
 }
 
-type Caller = { readonly holder: Holder; readonly bucket: string; readonly facts: object }
+export type Caller = {
+  readonly holder: Holder
+  /** Who it is to rate limits. */
+  readonly bucket: string
+  /** `<namespace>/<pod>`, where a token said so. */
+  readonly pod: string
+  readonly facts: object
+}
 
-async function callerOf(
-  request: IstioCertificateRequest,
-  from: GrpcCaller,
-  parts: CertificateServiceParts,
-): Promise<Caller> {
+/** Who calls: by the token it shows, else by its client certificate. Throws `unauthenticated`, the reason as its cause. */
+export async function callerOf(from: GrpcCaller, parts: CallerParts): Promise<Caller> {
   const cluster = soleValue(from, 'clusterid')
   if (cluster !== undefined && cluster !== '' && cluster !== parts.cluster) throw unknown(`clusterid is "${cluster}"`)
-  if (request.metadata?.['ImpersonatedIdentity']) throw unknown('it asks for somebody else, which nobody may')
   const authorization = soleValue(from, 'authorization')
   if (authorization !== undefined) {
     const [, token] = /^Bearer (\S+)$/i.exec(authorization) ?? []
     if (token === undefined) throw unknown('the authorization header is not "Bearer <token>"')
     const { namespace, serviceAccount, pod } = await parts.verifyToken(token)
-    return { holder: { namespace, serviceAccount }, bucket: `pod ${pod.uid}`, facts: { pod: pod.name } }
+    const holder = { namespace, serviceAccount }
+    return { holder, bucket: `pod ${pod.uid}`, pod: `${namespace}/${pod.name}`, facts: { pod: pod.name } }
   }
   const peer = from.certificate()?.raw
   if (!peer) throw unknown('neither a token nor a client certificate')
@@ -129,6 +164,7 @@ async function callerOf(
   return {
     holder: { namespace, serviceAccount },
     bucket: `id ${namespace}/${serviceAccount}`,
+    pod: '',
     facts: { by: 'certificate' },
   }
 }
@@ -140,7 +176,7 @@ function soleValue(from: GrpcCaller, name: string): string | undefined {
   return only
 }
 
-async function issueFor({ csr, validityDuration }: IstioCertificateRequest, holder: Holder, issuer: Issuer) {
+function askedIn({ csr, validityDuration }: IstioCertificateRequest): { key: PublicKey; lifeSeconds: number } {
   if (validityDuration < 0n) {
     throw new Problem('invalid', 'the asked life is negative', {
       violations: [{ path: 'validity_duration', reason: 'is negative' }],
@@ -148,7 +184,7 @@ async function issueFor({ csr, validityDuration }: IstioCertificateRequest, hold
   }
   const asked = validityDuration === 0n ? BigInt(lifeSecondsMax) : validityDuration
   const lifeSeconds = asked > BigInt(lifeSecondsMax) ? lifeSecondsMax : Number(asked)
-  return await issuer.issue(parseCsr(csr), holder, lifeSeconds)
+  return { key: parseCsr(csr), lifeSeconds }
 }
 
 /** istiod says Internal where its CA is not ready, and agents try again on it. */
@@ -158,7 +194,7 @@ const told = (problem: Problem): Problem =>
 const unknown = (cause: string): Problem => new Problem('unauthenticated', refusedSentence, { cause })
 
 /** Never the token, never the CSR: messages only. */
-function reasonOf(problem: Problem): string {
+export function reasonOf(problem: Problem): string {
   const { cause } = problem
   const reason = cause instanceof Error ? cause.message : typeof cause === 'string' ? cause : undefined
   return reason ? `${problem.message}: ${reason}` : problem.message

@@ -15,6 +15,7 @@ export type Issued = {
   readonly certificate: Certificate
   /** PEM: leaf, issuing CA, and all roots in one text as the last element, as Istio's agents expect it. */
   readonly chain: readonly string[]
+  readonly authority: Certified
 }
 
 /** The cluster's certificate authority for its own workloads. */
@@ -72,7 +73,7 @@ async function issue({ key, trustDomain, clock, random, roots }: IssuerParts, as
   const anchors = roots?.() ?? []
   const bundle = anchors.length > 0 ? anchors : authority.roots.map(certificatePem)
   const last = bundle.map((pem) => (pem.endsWith('\n') ? pem : `${pem}\n`)).join('')
-  return { certificate, chain: [certificatePem(certificate), ...authority.chain.map(certificatePem), last] }
+  return { certificate, chain: [certificatePem(certificate), ...authority.chain.map(certificatePem), last], authority }
 }
 
 function authorityAt(certified: Certified | undefined, now: Date): Certified {

@@ -53,8 +53,8 @@ export type AdsServer = {
   /** Replaces certificate and client roots for new handshakes; streams stay. Throws `invalid` when they are not usable. */
   readonly rotate: (serving: Serving) => void
   readonly status: () => AdsStatus
-  /** The connected proxies of one kind (`router`), and what each has of each type. */
-  readonly clients: (kind: string) => readonly AdsClient[]
+  /** The connected proxies, or those of one kind (`router`), and what each has of each type. */
+  readonly clients: (kind?: string) => readonly AdsClient[]
   readonly observables: () => AdsObservables
   /** Ends every stream with UNAVAILABLE; the port stays open for those that dial again. */
   readonly cut: () => void
@@ -106,7 +106,7 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
     clients: (kind) =>
       [...hub.streams].flatMap((stream) => {
         const proxy = stream.proxy()
-        return proxy?.kind === kind ? [{ proxy, types: typesOf(stream.state()) }] : []
+        return proxy && (kind === undefined || proxy.kind === kind) ? [{ proxy, types: typesOf(stream.state()) }] : []
       }),
     observables: () => ({
       ...hub.counts(),

@@ -13,7 +13,7 @@ import { seedCluster } from './seed.ts'
 import { tokenIssuer } from './token-issuer.ts'
 import { until } from './until.ts'
 
-export type MemberParts = Omit<KubeletParts, 'cluster' | 'issuer' | 'trustDomain' | 'mesh'> & {
+export type MemberParts = Omit<KubeletParts, 'cluster' | 'caFile' | 'issuer' | 'trustDomain' | 'mesh'> & {
   readonly relayCommand: readonly string[]
   /** `<host>:<port>` of the centre, for the relay's line to it. */
   readonly centre: string
@@ -65,6 +65,8 @@ export function member(plan: ClusterPlan, parts: MemberParts): Member {
   const paused = new Set<MemberPart>()
   let shopAddresses: readonly string[] = []
   const membership = join(plan.dir, 'state/membership.json')
+  // The relay keeps it: the centre's own file says nothing to a cluster elsewhere.
+  const controlPlaneCa = join(plan.dir, 'state/control-plane-ca.pem')
   const relayLog = join(parts.logDir, 'relay.log')
   const cutFile = join(parts.runDir, 'cut')
 
@@ -99,7 +101,7 @@ export function member(plan: ClusterPlan, parts: MemberParts): Member {
       relay ??= startRelay(token)
       const { mesh, trustDomain } = await membershipOnceThere()
       parts.signal.throwIfAborted()
-      kubelet ??= startKubelet({ ...parts, cluster: plan, issuer, mesh, trustDomain })
+      kubelet ??= startKubelet({ ...parts, cluster: plan, caFile: controlPlaneCa, issuer, mesh, trustDomain })
       kubelet.startGateway()
     },
     stop: async () => {

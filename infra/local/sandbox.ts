@@ -68,7 +68,6 @@ export function openSandbox({ root, plan, envoy, say }: SandboxParts): Sandbox {
   let line: CentreApi | undefined
   const memberOf = (cluster: ClusterPlan): Member =>
     member(cluster, {
-      caFile: caFileOf(plan),
       centre: `${plan.centre.host}:${plan.centre.port}`,
       runDir: join(runDir, cluster.name),
       logDir: join(logDir, cluster.name),

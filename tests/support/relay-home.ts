@@ -18,6 +18,7 @@ export type RelayStatus = {
   readonly state: string
   readonly trustDomain?: string
   readonly config: { readonly revision?: number }
+  readonly trust?: unknown
   readonly conditions: readonly { readonly type: string; readonly message: string }[]
   readonly centre?: {
     readonly state: string
