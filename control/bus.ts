@@ -5,6 +5,8 @@ export type Note =
   | { readonly kind: 'streams'; readonly changes: readonly StreamChange[]; readonly urgent?: boolean }
   /** The outbox has rows. */
   | { readonly kind: 'outbox' }
+  /** A cluster has said what it holds of trust: a rotation may wait for it. */
+  | { readonly kind: 'trust'; readonly clusterId: string }
   /** The cluster left or has another key: its tokens are void. */
   | { readonly kind: 'cluster-void'; readonly clusterId: string }
 

@@ -5,6 +5,7 @@ import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
+import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
@@ -42,7 +43,14 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     roots: await loadTrustedRoots(tx, mesh),
     members: full,
     narrowings: (await loadAllNarrowings(tx, mesh)).map(narrowingFrom),
+    ...cutsFrom(await loadRevocations(tx, mesh)),
   }
+}
+
+/** Also of those that were taken back: a name that went on to a cut never goes back, or it would be renamed twice. */
+function cutsFrom(rows: readonly RevocationRow[]): Pick<Fleet, 'cuts'> {
+  if (rows.length === 0) return {}
+  return { cuts: rows.map(({ cut, exports }) => ({ cut, exports: new Set(JSON.parse(exports) as string[]) })) }
 }
 
 async function memberFrom(
@@ -62,6 +70,9 @@ async function memberFrom(
     network: parseNetworkName(row.network),
     region: row.region,
     trustDomain: parseTrustDomain(row.trustDomain),
+    ...(row.generation > 1 ? { generation: row.generation } : {}),
+    ...(row.issuingBefore === null ? {} : { issuingBefore: row.issuingBefore }),
+    ...(row.sharedDomain === true ? { shared: true as const } : {}),
     ...reported,
   }
 }

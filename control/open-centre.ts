@@ -104,10 +104,8 @@ async function tokenKey(signer: Signer): Promise<CentreKeys['token']> {
 async function firstStart(settings: OpenSettings, mesh: MeshName, ring: KeyRing): Promise<boolean> {
   if ((await settings.db.read((tx) => loadAuthorities(tx, mesh))).length > 0) return false
   const moment = { mesh, now: settings.now(), random: settings.random }
-  const made = await Promise.all([
-    makeAuthority({ ...moment, kind: 'root', number: 1 }, ring),
-    makeAuthority({ ...moment, kind: 'control-plane', number: 1 }, ring),
-  ])
+  const root = await makeAuthority({ ...moment, kind: 'root', number: 1 }, ring)
+  const made = [root, await makeAuthority({ ...moment, kind: 'control-plane', number: 1 }, ring)]
   return settings.db.transact(async (tx) => {
     // The first writer of the mesh row makes the authorities; whoever raced it waits here and then finds them.
     await saveMesh(tx, mesh, moment.now)

@@ -19,6 +19,7 @@ import { openMetrics } from '#functions/api/metrics.ts'
 import { RateLimit } from '#functions/api/rate-limit.ts'
 import { portOwner } from '#functions/port-owner.ts'
 import { openPublisher } from '#functions/publish/publisher.ts'
+import { openRotator } from '#functions/rotate/rotator.ts'
 import { openSweeper } from '#functions/sweep/sweeper.ts'
 import { readPem, type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
 import { openWatch } from '#functions/watch/watch.ts'
@@ -105,6 +106,8 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     const caFile = join(settings.data, 'control-plane-ca.pem')
     const writeCaFile = async () => replaceFile(caFile, (await controlPlanePems(centre)).join('') + (tls.ownCa ?? ''))
     await writeCaFile()
+    const rotator = openRotator(centre, { here: () => ({ door: tls.authority() }), onBundle: writeCaFile })
+    undo.push(() => rotator.stop())
     const publisher = openPublisher(centre)
     undo.push(() => publisher.stop())
     const sweeper = openSweeper(centre)
@@ -113,8 +116,9 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
       ...{ centre, metrics, version: settings.version, caSha256: tls.caSha256, ownCa: tls.ownCa },
       limits: { ...limits(), ...settings.rates },
       servingEnd: tls.notAfter,
+      authority: tls.authority,
       ready: publisher.ready,
-      attention: publisher.attention,
+      attention: () => [...publisher.attention(), ...rotator.attention()],
     }
     const watch = openWatch(door)
     undo.push(() => watch.close())

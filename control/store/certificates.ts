@@ -1,4 +1,4 @@
-import { and, count, eq, gt, inArray, lt } from 'drizzle-orm'
+import { and, count, desc, eq, gt, inArray, lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { dropped, kept } from '#control/store/kept.ts'
 import { type CertificateRow, certificates } from '#control/store/schema/certificate.ts'
@@ -8,6 +8,18 @@ export type { CertificateRow }
 
 export async function insertCertificate(tx: Tx, row: CertificateRow): Promise<void> {
   kept(tx, certificates, await tx.insert(certificates).values(row).returning())
+}
+
+/** The issuing CA that a cluster was given last. */
+export async function loadLastIssuing(tx: Tx, mesh: MeshName, clusterId: string): Promise<CertificateRow | undefined> {
+  const isTheirs = and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId))
+  const [row] = await tx
+    .select()
+    .from(certificates)
+    .where(and(isTheirs, eq(certificates.kind, 'issuing')))
+    .orderBy(desc(certificates.issuedAt), desc(certificates.notAfter))
+    .limit(1)
+  return row
 }
 
 /** How many certificates a cluster was given since `since`. */

@@ -13,6 +13,7 @@ import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import { type MeshName, parseClusterName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type BundleLink, type BundleRoot, bundleLimits, digestOf, type TrustBundle } from '#mesh/model/trust-bundle.ts'
+import { fingerprintOf } from '#mesh/trust/authority-digest.ts'
 import { certificatePem, parseCertificate, parseCertificates } from '#mesh/trust/certificate.ts'
 import { keptLinks } from '#mesh/trust/check-bundle.ts'
 import { signLink } from '#mesh/trust/sign-link.ts'
@@ -74,6 +75,19 @@ export async function changeTrust<T>(
 /** A bundle is there from the first start on; a centre of before there were any makes its first. */
 export async function ensureBundle(centre: Centre): Promise<void> {
   if (!(await centre.db.read((tx) => loadLastLink(tx, centre.mesh)))) await changeTrust(centre, async () => undefined)
+}
+
+/**
+ * The newest link is always signed by the control-plane CA that is active: a relay that joins believes that one alone, and
+ * finds its way into the chain by a link of it. The one that puts a new one to use was signed by the old.
+ */
+export async function ensureCountersigned(centre: Centre): Promise<void> {
+  const { inForce, active } = await centre.db.read(async (tx) => ({
+    inForce: await loadBundle(tx, centre.mesh),
+    active: (await loadAuthorities(tx, centre.mesh)).find((r) => r.kind === 'control-plane' && r.state === 'active'),
+  }))
+  if (!active || inForce?.link.signer === fingerprintOf(parseCertificate(active.certificate))) return
+  await changeTrust(centre, async () => undefined, 'always')
 }
 
 /** PEM of the control-plane CAs that vouch for the centre and its relays now, those on their way out too. */

@@ -9,12 +9,15 @@ import { clusterConfigRoutes } from '#functions/api/routes/cluster-configs.ts'
 import { clusterRoutes } from '#functions/api/routes/clusters.ts'
 import { docsRoutes } from '#functions/api/routes/docs.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
+import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
 import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
 import { meshRoutes } from '#functions/api/routes/meshes.ts'
 import { metricsRoutes } from '#functions/api/routes/metrics.ts'
 import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
+import { revocationRoutes } from '#functions/api/routes/revocations.ts'
+import { rotationRoutes } from '#functions/api/routes/rotations.ts'
 import { serviceExportRoutes } from '#functions/api/routes/service-exports.ts'
 import { syncRoutes } from '#functions/api/routes/sync.ts'
 import { trustRoutes } from '#functions/api/routes/trust.ts'
@@ -77,6 +80,9 @@ export function openApi(door: Door): Api {
   catalogueRoutes(api, door, catalogue)
   serviceExportRoutes(api, door, catalogue)
   trustRoutes(api, door)
+  rotationRoutes(api, door)
+  revocationRoutes(api, door)
+  issuanceRoutes(api, door)
   clusterConfigRoutes(api, door)
   operatorKeyRoutes(api, door)
   auditRoutes(api, door)

@@ -15,6 +15,8 @@ export type Door = {
   /** PEM of a CA of the user's own above the centre's certificate: joined relays have to trust it as well. */
   readonly ownCa?: string | undefined
   readonly limits: Limits
+  /** The control-plane CA (SHA-256 of its DER) under which this process serves; absent with the user's own certificate. */
+  readonly authority: () => string | undefined
   /** When the certificate that the centre serves with ends. */
   readonly servingEnd: () => Date
   /** True once the centre has published what it knew at its start. */

@@ -52,7 +52,12 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
       network: member.network,
       region: member.region,
       ...(onNetwork(member.network) > 1 ? { networkShared: true as const } : {}),
-      trust: { trustDomain: member.trustDomain, roots, members },
+      trust: {
+        ...{ trustDomain: member.trustDomain, roots, members },
+        ...(member.issuingBefore === undefined ? {} : { issuingBefore: member.issuingBefore }),
+        ...(member.generation === undefined ? {} : { generation: member.generation }),
+        ...(member.shared ? { shared: true as const } : {}),
+      },
       imports: importsOf(market, member, importOf),
       exports: new Map(own.map((offer) => [offer.export.key, exportedService(market, offer)])),
       conditions: bounded(conditions),

@@ -11,6 +11,12 @@ export type Member = {
   readonly network: NetworkName
   readonly region: string
   readonly trustDomain: TrustDomain
+  /** Of its trust domain; absent = the first. */
+  readonly generation?: number
+  /** Unix ms: its issuing CA of before is to be replaced. */
+  readonly issuingBefore?: number
+  /** Set where others issue for the same trust domain. */
+  readonly shared?: true
   readonly exports: ReadonlyMap<ServiceKey, ServiceExport>
   /** Services this member refuses to import. */
   readonly refused: ReadonlySet<ServiceKey>

@@ -72,6 +72,7 @@ export async function openTestCentre(
   const wide = () => new RateLimit({ perSecond: 1000, burst: 10_000 })
   const door: Door = {
     ...{ centre, metrics, version: '0.1.0', caSha256: () => 'ab'.repeat(32), ready: () => true, attention: () => [] },
+    authority: () => undefined,
     servingEnd: () => new Date(clock.now),
     limits: { operators: wide(), clusters: wide(), strangers: wide(), ...more.limits },
   }

@@ -6,12 +6,12 @@ export const rotations = pgTable(
   {
     mesh: varchar('mesh', { length: 63 }).notNull(),
     id: varchar('id', { length: 36 }).notNull(),
-    kind: varchar('kind', { length: 16 }).$type<'root' | 'control-plane'>().notNull(),
+    kind: varchar('kind', { length: 16 }).$type<'root' | 'control-plane' | 'issuing'>().notNull(),
     slot: varchar('slot', { length: 63 }).notNull(),
     step: varchar('step', { length: 16 })
       .$type<'prepared' | 'published' | 'active' | 'tainted' | 'revoked' | 'aborted'>()
       .notNull(),
-    /** Authorities: the one that goes, the one that comes. */
+    /** Authorities: the one that goes, the one that comes. Of kind `issuing`: nothing, and the cluster's id. */
     fromId: varchar('from_id', { length: 36 }).notNull(),
     toId: varchar('to_id', { length: 36 }).notNull(),
     startedAt: bigint('started_at', { mode: 'number' }).notNull(),

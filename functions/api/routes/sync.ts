@@ -8,6 +8,7 @@ import type { Api, Door } from '#functions/api/door.ts'
 import { hearingsOf } from '#functions/api/hearings.ts'
 import { body, clusterSecurity, json, problems, wire } from '#functions/api/schemas.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { reportKeys } from '#mesh/wire/report.ts'
 import { syncAnswerSchema, syncRequestSchema } from '#mesh/wire/sync.ts'
 import { checkVersion } from '#mesh/wire/version.ts'
 
@@ -35,6 +36,8 @@ export function syncRoutes(api: Api, door: Door): void {
         // The hint leaves before the answer: a crash between them is mended by the relay's own repetition.
         if (changed.length > 0)
           centre.bus.announce({ kind: 'streams', changes: changed, ...(request.urgent ? { urgent: true } : {}) })
+        if (request.items.some(({ k }) => k === reportKeys.trust))
+          centre.bus.announce({ kind: 'trust', clusterId: caller.id })
         if (factsChanged) centre.bus.announce({ kind: 'outbox' })
         hearingsOf(centre).set(caller.id, { takenAt: centre.now() })
         metrics.syncs.inc({ outcome: 'taken' })

@@ -1,0 +1,111 @@
+import type { Centre } from '#control/centre.ts'
+import { takeLease } from '#control/store/leases.ts'
+import { loadOpenRotations } from '#control/store/rotations.ts'
+import { type Here, stepRotations } from '#control/trust/rotate.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { trustStream } from '#mesh/wire/stream.ts'
+
+export type Rotator = {
+  /** Waits for a round under way. */
+  stop(): Promise<void>
+  /** What needs a hand: one line each. */
+  attention(): readonly string[]
+}
+
+export type RotatorSettings = {
+  readonly here: () => Here
+  /** Called with every bundle that may be new, at the start too: what stands beside the store follows it. */
+  readonly onBundle: () => Promise<void>
+}
+
+const lookMs = 60_000
+const runningMs = 1000
+/** Words of many relays come at once: they are looked at together. */
+const windowMs = 100
+const leaseMs = 30_000
+
+/**
+ * Takes rotations on: at once when a relay says what it holds, each second while one runs, else each minute. One process
+ * of a centre does it at a time. A step that fails (a key service that is away) changes nothing, is told, and tried again.
+ */
+export function openRotator(centre: Centre, { here, onBundle }: RotatorSettings): Rotator {
+  let stopped = false
+  let woken = true
+  let bundleMoved = true
+  let wake: () => void = () => undefined
+  const failing = { times: 0, since: 0, why: '' }
+  const unlisten = centre.bus.listen((note) => {
+    const moved = note.kind === 'streams' && note.changes.some(({ stream }) => stream === trustStream(centre.mesh))
+    if (note.kind !== 'trust' && !moved) return
+    bundleMoved ||= moved
+    woken = true
+    wake()
+  })
+  const pause = (ms: number, interruptible: boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      timer.unref()
+      wake = interruptible ? done : () => undefined
+      if (stopped) done()
+      function done(): void {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  const running = loop()
+  return {
+    attention: () => {
+      if (failing.times === 0) return []
+      const since = new Date(failing.since).toISOString()
+      return [
+        `a rotation stands still since ${since}: ${failing.why}; what is trusted stays as it is, and it is tried again`,
+      ]
+    },
+    stop: async () => {
+      stopped = true
+      unlisten()
+      wake()
+      await running
+    },
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopped) {
+      woken = false
+      const open = await round().then(
+        (count) => {
+          failing.times = 0
+          return count
+        },
+        (error: unknown) => {
+          centre.log.error({ err: error }, 'a rotation could not go on; nothing was changed, and it is tried again')
+          if (failing.times++ === 0) failing.since = centre.now()
+          failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
+          return 1
+        },
+      )
+      await pause(windowMs, false)
+      if (!woken && !stopped) await pause(open > 0 ? runningMs : lookMs, true)
+    }
+  }
+
+  /** How many rotations run. */
+  async function round(): Promise<number> {
+    if (bundleMoved) {
+      bundleMoved = false
+      await onBundle()
+    }
+    const open = await centre.db.read((tx) => loadOpenRotations(tx, centre.mesh))
+    if (open.length > 0 && (await leads())) await stepRotations(centre, here())
+    return open.length
+  }
+
+  /** The embedded database has one process, which its lock file sees to. */
+  async function leads(): Promise<boolean> {
+    if (centre.db.kind === 'embedded') return true
+    const now = centre.now()
+    const asked = { holder: centre.instance, now, until: now + leaseMs }
+    const lease = { mesh: centre.mesh, name: 'rotate' }
+    return (await centre.db.transact((tx) => takeLease(tx, lease, asked))) !== undefined
+  }
+}
