@@ -64,7 +64,9 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     words('completion fish'),
     ...typed,
   ],
-  trust: ['', 'show ', 'rotate ', 'rotate-root ', 'revoke ', 'undo ', 'verify ', 'log '].map((one) => words(`trust ${one}--help`)),
+  trust: ['', 'show ', 'rotate ', 'rotate-root ', 'revoke ', 'undo ', 'verify ', 'log '].map((one) =>
+    words(`trust ${one}--help`),
+  ),
   proxies: [
     ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
     ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],

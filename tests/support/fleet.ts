@@ -25,6 +25,8 @@ export type FleetSpec = Readonly<Record<string, ClusterSpec>>
 
 /** A running federation of real programs: a centre and its clusters, on loopback addresses of their own. */
 export type Fleet = {
+  /** Where everything of it lies: state, logs, manifests. */
+  readonly dir: string
   readonly centre: FleetCentre
   cluster(name: string): FleetCluster
   /** The last lines of every log. */
@@ -53,6 +55,7 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
   })
   const clusters = new Map<string, FleetCluster>()
   const fleet: Fleet = {
+    dir,
     centre,
     cluster: (name) => {
       const one = clusters.get(name)
