@@ -158,9 +158,13 @@ export function parseCentreUrl(text: string | undefined): string {
       ...{ kind: 'invalid', why: 'no centre is chosen', on: 'the command line: no --url, ISTHMUS_URL or context' },
       mend: 'start the sandbox (npm start), or name a centre: isthmus context add <name> --url https://<host>:<port>',
     })
-  if (URL.canParse(text) && new URL(text).protocol === 'https:') return text
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const open = url && (url.username || url.password) ? new URL(url.pathname, `${url.protocol}//${url.host}`).href : text
+  if (url?.protocol === 'https:' && open === text) return text
   throw refusal({
-    ...{ kind: 'invalid', why: 'this is not an https URL of a centre', on: text || 'an empty URL' },
+    ...(open === text
+      ? { kind: 'invalid', why: 'this is not an https URL of a centre', on: text || 'an empty URL' }
+      : { kind: 'invalid', why: 'a URL is no place for a user or password: keys are in files', on: open }),
     mend: 'give one such as --url https://127.0.0.1:7400',
   })
 }
