@@ -32,6 +32,11 @@ export type Word = {
   readonly roots: readonly string[]
   readonly consumers: { readonly reviews: readonly string[]; readonly db: readonly string[] }
   readonly others: readonly string[]
+  /** What its bundle says, where it has one: `c.mesh1 c 3` = domain, cluster, number; an id and a number. */
+  readonly revoked?: readonly string[]
+  readonly denied?: readonly string[]
+  /** Clusters that are not told: a revoked one hears nothing any more. */
+  readonly deaf?: readonly string[]
 }
 
 export type Border = {
@@ -77,6 +82,11 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     others: [],
     ...first,
   }
+  const bundleFor = (cluster: string): Pick<CaseText, 'bundle'> => {
+    const { roots, revoked = [], denied = [], deaf = [] } = word
+    const isHeard = !deaf.includes(cluster) && (word.revoked || word.denied)
+    return isHeard ? { bundle: { roots, revoked, denied } } : {}
+  }
   const caller = (cluster: 'a' | 'c', others: readonly string[]): CaseText => ({
     cluster,
     region: 'r1',
@@ -93,6 +103,7 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
         ]),
       ),
     },
+    ...bundleFor(cluster),
     summaries: { b: { gateways: [`${gateway}:15443`], services: {} } },
     proxy: { id: `sidecar~${self[cluster]}~web-1.bookinfo~bookinfo.svc.cluster.local`, account: 'web', metadata: {} },
   })
@@ -116,6 +127,7 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
         'bookinfo/db': { ports: [ports['bookinfo/db']], consumers: word.consumers.db },
       },
     },
+    ...bundleFor('b'),
     proxy: { id: 'router~~x.x~x', account: '', metadata: {} },
   })
   const viewsNow = () => ({

@@ -22,7 +22,7 @@ const callerIn = address(1)
 export const out = address(2)
 export const outTcp = address(3)
 /** The addresses of a serving cluster: its pod, the application in it, its gateway. */
-const placesOf = (cluster: 'b' | 'c') => {
+export const placesOf = (cluster: 'b' | 'c') => {
   const first = cluster === 'b' ? 4 : 7
   return { server: address(first), app: address(first + 1), gateway: address(first + 2), out: `${net}${first}.3` }
 }
@@ -33,14 +33,30 @@ const dir = mkdtempSync(join(tmpdir(), 'isthmus-traffic-'))
 const running = new Map<string, Running>()
 const servers: (Server | Http2Server)[] = []
 const issuing: Record<string, Holder> = {}
+let root: Holder | undefined
 let roots = ''
+let consumers: readonly string[] = ['a']
 
 /** PEM of the roots that everybody here trusts. */
 export const trustedRoots = (): string => roots
 
-/** Starts all of it; resolves once every Envoy listens. */
-export async function startBorder(envoy: string): Promise<void> {
-  const root = await makeRoot()
+/** The root above every cluster's authority. */
+export function meshRoot(): Holder {
+  if (!root) throw new Error('the border has not begun')
+  return root
+}
+
+/** The authority of a cluster, as whoever stole its key has it; `a`, `b` or `c`. */
+export function authorityOf(cluster: string): Holder {
+  const holder = issuing[cluster]
+  if (!holder) throw new Error(`no authority for ${cluster}`)
+  return holder
+}
+
+/** Starts all of it; resolves once every Envoy listens. `consumers`: who may call what b and c export. */
+export async function startBorder(envoy: string, more: { readonly consumers?: readonly string[] } = {}): Promise<void> {
+  consumers = more.consumers ?? consumers
+  root = await makeRoot()
   roots = root.pem
   for (const cluster of ['a', 'b', 'c']) issuing[cluster] = await makeIssuing(root, cluster)
   await Promise.all([serveApplications('b'), serveApplications('c')])
@@ -126,7 +142,7 @@ const serving = (cluster: 'b' | 'c'): Omit<CaseText, 'proxy'> => ({
   config: {
     members: ['a', 'b', 'c'],
     roots: [roots],
-    exports: each((_, port) => ({ ports: [port], consumers: ['a'] })),
+    exports: each((_, port) => ({ ports: [port], consumers })),
   },
 })
 
@@ -154,8 +170,7 @@ const gatewayCase = (cluster: 'b' | 'c'): CaseText => ({
 /** A workload's certificate, by its cluster's own authority; account `relay` is the relay's. */
 export async function leafOf(cluster: string, namespace: string, account: string): Promise<Leaf> {
   const id = account === 'relay' ? relayId(domain(cluster)) : spiffeId(domain(cluster), namespace, account)
-  const by = issuing[cluster]
-  if (!by) throw new Error(`no authority for ${cluster}`)
+  const by = authorityOf(cluster)
   const leaf = await make({ profile: 'workload', names: identityNames(id), by })
   return { chain: `${leaf.pem}${by.pem}`, key: leaf.key.keyPem }
 }
