@@ -7,14 +7,14 @@ import { openIssued } from '#gateway/issued.ts'
 import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
-import { paced } from '#gateway/paced.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import { openTrustKeeper, type TrustKeeper } from '#gateway/trust-keeper.ts'
-import { servedBundles, trustReport } from '#gateway/trust-sight.ts'
+import { servedBundles } from '#gateway/trust-sight.ts'
+import { openTrustTelling } from '#gateway/trust-telling.ts'
 import { noLine } from '#gateway/uplink/no-line.ts'
 import { type Report, reportOf } from '#gateway/uplink/report.ts'
 import type { Rival } from '#gateway/uplink/reporter.ts'
@@ -25,10 +25,8 @@ import type { Wanted } from '#gateway/wanted-authority.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
-import { typeUrls } from '#mesh/model/resource.ts'
 import type { Home, View } from '#mesh/model/view.ts'
 import { reportKeys } from '#mesh/wire/report.ts'
-import type { TrustReport } from '#mesh/wire/trust-report.ts'
 
 export type ClusterParts = {
   readonly self: Self
@@ -83,34 +81,31 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const line = openLine(parts, trust, (received) => {
     const before = wanted()
     if (keeper.received(received)) door.changed()
-    if (!isDeepStrictEqual(before, wanted())) kept?.look()
-    tellTrust.soon()
+    const after = wanted()
+    if (after.bundle !== before.bundle) telling.taken()
+    if (!isDeepStrictEqual(before, after)) kept?.look()
     report()
   })
   keeper.received(line.received())
-  let told: Told | undefined
+  let told: Report | undefined
   let kept: KeptCertificates | undefined
   const served = servedBundles(() => line.now())
-  const sight = () =>
-    trustReport({
-      ...{ trustDomain: home.trustDomain, trust, certificates, issued, served, own: cluster.current },
-      ...{ clients: door.clients, cuts: () => [], now: () => line.now() },
-    })
-  const tellTrust = paced(pauses, trustTellMs, () => {
-    const trusted = sight()
-    if (!told || isDeepStrictEqual(told.trust, trusted)) return
-    told = { ...told, ...(trusted ? { trust: trusted } : {}) }
-    line.report(itemsOf(told))
+  const telling = openTrustTelling({
+    ...{ trustDomain: home.trustDomain, trust, certificates, served, own: cluster.current, pauses },
+    issued: {
+      leaves: (exists) => issued.leaves(exists),
+      head: () => issued.head(),
+      controlPlaneOf: (pod) => issued.controlPlaneOf(pod),
+    },
+    ...{ clients: () => door.clients(), now: () => line.now(), onNews: () => report() },
   })
   const issued = openIssued({
     ...{ stateDir, trustDomain: home.trustDomain, issuing: certificates.issuing, wanted, clock, warn },
-    onNews: tellTrust.soon,
+    onNews: telling.soon,
   })
   const report = () => {
     const { config } = keeper.view()
-    // A look at every stream: it has its own pace.
-    const trusted = told ? told.trust : sight()
-    const { items, conditions } = reportOf({
+    told = reportOf({
       own: cluster.current(),
       home: gateways.home(),
       relayVersion,
@@ -118,12 +113,12 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       ...(told ? { previous: told.items } : {}),
       ...(config ? { config } : {}),
     })
-    told = { items, conditions, ...(trusted ? { trust: trusted } : {}) }
-    line.report(itemsOf(told))
+    const trusted = telling.told()
+    line.report(trusted ? new Map<string, Json>([...told.items, [reportKeys.trust, trusted as Json]]) : told.items)
   }
   const onAcknowledged = (type: string, ms: number) => {
     parts.onAcknowledged(type, ms)
-    if (type === typeUrls.secret) tellTrust.soon()
+    telling.acknowledged(type)
   }
   const door = openProxyDoor({
     ...{ dir, settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
@@ -134,11 +129,6 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     // The own proxies first: the round above begins when this is through.
     setImmediate(report)
   })
-  /** What no event says: a stream that went, a leaf that ended. */
-  const keepTelling = () => {
-    tellTrust.soon()
-    pauses.later(trustLookMs, keepTelling)
-  }
   const notAMember = () => (line.status().state === 'connected' ? [] : parts.conditions())
   return {
     start: async () => {
@@ -147,7 +137,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       line.start()
       const keeping = { certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal }
       // With a certificate in hand nothing waits for the centre.
-      keepTelling()
+      telling.start()
       kept = keepCertificates(keeping)
       if (serves) kept.first.catch(parts.onFatal)
       else await kept.first
@@ -170,7 +160,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...(keeper.view().config?.conditions ?? []),
       ],
       certificates: certificates.expiry(),
-      ...((trusted) => trusted && { trust: trusted })(sight()),
+      ...((trusted) => trusted && { trust: trusted })(telling.now()),
       ...door.status(),
     }),
     served: {
@@ -208,15 +198,6 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
   }
 }
-
-/** What the centre is told, and what of it is about trust: that moves by itself. */
-type Told = Report & { readonly trust?: TrustReport }
-
-const trustTellMs = 1000
-const trustLookMs = 5000
-
-const itemsOf = ({ items, trust }: Told): ReadonlyMap<string, Json> =>
-  trust ? new Map<string, Json>([...items, [reportKeys.trust, trust as unknown as Json]]) : items
 
 /** Said on both of them: neither can know which one is meant to be there. */
 function twoRelays({ cluster }: Home, rival: Rival | undefined): Condition[] {

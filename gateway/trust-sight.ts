@@ -88,6 +88,15 @@ export function trustReport(parts: TrustSightParts): TrustReport | undefined {
   }
 }
 
+/** Whether every connected proxy has acknowledged what the bundle in force takes away: routes, secrets, filter chains. */
+export function allRefuse(parts: Omit<TrustSightParts, 'cuts'>): boolean {
+  const { seq } = parts.trust.pin()
+  return (parts.clients() ?? []).every(
+    ({ proxy, types: { route, secret, listener } }) =>
+      parts.served.of(proxy)?.seq === seq && [route, secret, listener].every((one) => !one || one.state === 'SYNCED'),
+  )
+}
+
 /** `<namespace>/<pod>` of a stream whose node says `<pod>.<namespace>`. */
 function podOf({ name, identity }: ConnectedProxy): string {
   const end = `.${identity.namespace}`
@@ -110,7 +119,11 @@ function existing(own: OwnCluster, connected: ReadonlySet<string>): (pod: string
 }
 
 /** Why a stream does not count as acknowledged. */
-function faultOf({ proxy, types }: AdsClient, seq: number, { served, now }: TrustSightParts): string | undefined {
+function faultOf(
+  { proxy, types }: AdsClient,
+  seq: number,
+  { served, now }: Pick<TrustSightParts, 'served' | 'now'>,
+): string | undefined {
   const last = served.of(proxy)
   const { secret } = types
   if (!last || last.seq !== seq) return 'not acknowledged'
