@@ -2,7 +2,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { beforeAll, expect, test } from 'vitest'
 import { useFleet } from '#tests/support/fleet.ts'
 import { startHandshakes } from '#tests/support/handshake-load.ts'
-import { borderCounts, pairsOf, rotationSpec, untilAllReach } from '#tests/support/rotation-fleet.ts'
+import {
+  borderCounts,
+  expectReplaced,
+  heldByAll,
+  pairsOf,
+  rotationSpec,
+  untilAllReach,
+} from '#tests/support/rotation-fleet.ts'
 import { beginRotation, forceOn, rotationOf, untilDone, untilStep } from '#tests/support/rotations.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -16,6 +23,7 @@ beforeAll(() => untilAllReach(fleet()), 60_000)
 
 test('the root is replaced: every connection is a full handshake, none is resumed, none fails', async () => {
   const before = await borderCounts(fleet())
+  const held = await heldByAll(fleet())
   const load = startHandshakes(pairsOf(fleet()), perSecond)
   const { id } = await beginRotation(fleet(), { kind: 'root' })
   await untilDone(fleet(), id, rotationMs)
@@ -26,6 +34,7 @@ test('the root is replaced: every connection is a full handshake, none is resume
   expect(after.handshakes - before.handshakes).toBe(begun)
   expect(after.passed - before.passed).toBe(begun)
   expect(after.resumed).toBe(0)
+  expectReplaced(held, await heldByAll(fleet()))
 })
 
 test('a cluster that has not heard is waited for; without waiting, its calls fail until it hears', async () => {

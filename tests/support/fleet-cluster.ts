@@ -126,10 +126,11 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     readonly trustDomain: string
   }
 
+  const controlPlaneCa = join(dir, 'state/control-plane-ca.pem')
   const proxySettings = (pod: string, serviceAccount: string, inNamespace = namespace) => ({
     relay: `${relayAddress(plan)}:${relayPort}`,
     'relay-uri': `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`,
-    'ca-file': parts.centre.caFile,
+    'ca-file': controlPlaneCa,
     'token-file': tokenFor(pod, serviceAccount, inNamespace),
     ...{ pod, cluster: name, network: plan.network, mesh, region: plan.region, zone: plan.zone },
     ...{ namespace: inNamespace, 'service-account': serviceAccount },
@@ -137,7 +138,7 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
   const caller = (serviceAccount: string): RelayCaller => ({
     relay: { host: relayAddress(plan), port: relayPort },
     name: relayName(`spiffe://${trustDomain}/ns/isthmus-system/sa/relay`, name),
-    caFile: parts.centre.caFile,
+    caFile: controlPlaneCa,
     tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
     cluster: name,
   })

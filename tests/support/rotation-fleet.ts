@@ -1,5 +1,8 @@
+import { expect } from 'vitest'
+import { z } from 'zod'
 import type { Fleet, FleetSpec } from '#tests/support/fleet.ts'
 import { sniOfApp } from '#tests/support/fleet-cluster.ts'
+import type { FleetProxy } from '#tests/support/fleet-proxy.ts'
 import type { Pair } from '#tests/support/handshake-load.ts'
 import { sayTcp } from '#tests/support/protocol-client.ts'
 import { eventually } from '#tests/support/until.ts'
@@ -58,4 +61,38 @@ export async function borderCounts(fleet: Fleet): Promise<BorderCounts> {
     resumed: a.resumed + b.resumed,
     passed: a.passed + b.passed,
   }))
+}
+
+/** Serial numbers of what one Envoy holds: its certificate, and the mesh roots by which it judges others. */
+export type Held = { readonly own: readonly string[]; readonly roots: readonly string[] }
+
+/** Of every Envoy of the fleet, the pods' and the gateways', by name. */
+export async function heldByAll(fleet: Fleet): Promise<ReadonlyMap<string, Held>> {
+  const proxies = members.flatMap((name) => [
+    [`pod of ${name}`, podOf(fleet, name)] as const,
+    [`gateway of ${name}`, fleet.cluster(name).gateway] as const,
+  ])
+  return new Map(await Promise.all(proxies.map(async ([name, proxy]) => [name, await heldBy(proxy)] as const)))
+}
+
+async function heldBy(proxy: FleetProxy): Promise<Held> {
+  const { certificates } = certsSchema.parse(JSON.parse(await proxy.admin('/certs')))
+  const serials = (of: 'ca_cert' | 'cert_chain') =>
+    [...new Set(certificates.flatMap((one) => one[of].map(({ serial_number: serial }) => serial)))].sort()
+  return { own: serials('cert_chain'), roots: serials('ca_cert') }
+}
+
+const numbered = z.array(z.object({ serial_number: z.string() })).default([])
+const certsSchema = z.object({ certificates: z.array(z.object({ ca_cert: numbered, cert_chain: numbered })) })
+
+/** Every Envoy has another certificate and another root: of the roots, that of the relay's own line may have stayed. */
+export function expectReplaced(before: ReadonlyMap<string, Held>, after: ReadonlyMap<string, Held>): void {
+  for (const [name, { own, roots }] of before) {
+    const now = after.get(name)
+    expect(now?.own, `the certificate of the ${name}`).toHaveLength(1)
+    expect(now?.own, `the certificate of the ${name}`).not.toEqual(own)
+    expect(now?.roots, `the roots of the ${name}`).toHaveLength(roots.length)
+    const gone = roots.filter((serial) => !now?.roots.includes(serial))
+    expect(gone, `roots of before at the ${name}`).toHaveLength(1)
+  }
 }
