@@ -1,8 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { listAll } from '#cli/call-centre.ts'
+import { callCentre } from '#cli/call-centre.ts'
 import { mended } from '#cli/commands/cluster.ts'
 import type { Centre } from '#cli/context.ts'
-import { refusal } from '#cli/failure.ts'
 import { harmless } from '#cli/output.ts'
 import { parseRevocation, type Revocation } from '#cli/trust/shapes.ts'
 
@@ -16,14 +15,8 @@ export async function beginRevocation(centre: Centre, body: Shut): Promise<Revoc
 }
 
 /** Throws `not-found`. */
-async function revocationOf(centre: Centre, cut: number): Promise<Revocation> {
-  const found = (await listAll(centre, path)).map(parseRevocation).find((one) => one.cut === cut)
-  if (found) return found
-  throw refusal({
-    ...{ kind: 'not-found', why: `there is no revocation ${cut}`, on: new URL(path, centre.url).href },
-    mend: 'isthmus trust show',
-  })
-}
+const revocationOf = async (centre: Centre, cut: number): Promise<Revocation> =>
+  parseRevocation((await callCentre(centre, { method: 'GET', path: `${path}/${cut}` })).body)
 
 export async function undoRevocation(centre: Centre, cut: number, reason: string): Promise<Revocation> {
   const call = { method: 'POST', path: `${path}/${cut}/undo`, body: { reason } }

@@ -17,6 +17,8 @@ export type HandshakeCounts = {
   /** The first failures, and how many there were of each pair. */
   readonly first: readonly Refusal[]
   readonly failedOf: ReadonlyMap<string, number>
+  /** Of each pair, when the youngest connection that was answered was begun, by `performance.now()`. */
+  readonly answeredAt: ReadonlyMap<string, number>
 }
 
 export type HandshakeLoad = {
@@ -32,6 +34,8 @@ const tickMs = 10
 /** A machine that stood still is not made up for all at once. */
 const burstMax = 20
 const keptMax = 30
+/** Late is not failed: a whole machine may stand still for a while. */
+const silentMs = 90_000
 
 /**
  * New connections at a steady rate, in turn over all pairs, each with one full handshake at the border and one answered
@@ -40,19 +44,22 @@ const keptMax = 30
 export function startHandshakes(pairs: readonly Pair[], perSecond: number): HandshakeLoad {
   const first: Refusal[] = []
   const failedOf = new Map<string, number>()
+  const answeredAt = new Map<string, number>()
   const open = new Set<Promise<void>>()
   const started = performance.now()
   let [begun, answered, failed] = [0, 0, 0]
   let given = 0
 
   const dial = (pair: Pair, number: number): void => {
-    const atMs = Math.round(performance.now() - started)
+    const begunAt = performance.now()
+    const atMs = Math.round(begunAt - started)
     const line = `${pair.name} ${number}`
-    const one = sayTcp(pair.target, line)
+    const one = sayTcp(pair.target, line, silentMs)
       .then(({ greeting, echo }) => {
         if (greeting.pod !== pair.answers) throw new Error(`${greeting.pod} answered`)
         if (echo !== line) throw new Error(`"${echo}" came back`)
         answered++
+        answeredAt.set(pair.name, Math.max(begunAt, answeredAt.get(pair.name) ?? 0))
       })
       .catch((fault: Error) => {
         failed++
@@ -70,7 +77,14 @@ export function startHandshakes(pairs: readonly Pair[], perSecond: number): Hand
       if (pair) dial(pair, begun++)
     }
   }, tickMs)
-  const counts = (): HandshakeCounts => ({ begun, answered, failed, first: [...first], failedOf: new Map(failedOf) })
+  const counts = (): HandshakeCounts => ({
+    begun,
+    answered,
+    failed,
+    first: [...first],
+    failedOf: new Map(failedOf),
+    answeredAt: new Map(answeredAt),
+  })
   const settled = async () => {
     await Promise.all([...open])
     return counts()

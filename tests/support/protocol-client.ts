@@ -148,11 +148,15 @@ export function sayWebSocket(to: Target, messages: readonly string[]): Promise<S
 }
 
 /** A connection whose far end speaks first: gives its greeting, and what comes back for `line`. */
-async function sayStream(socket: Socket, line: string): Promise<{ greeting: Said; echo: string }> {
+async function sayStream(
+  socket: Socket,
+  line: string,
+  silentMs = timeoutMs,
+): Promise<{ greeting: Said; echo: string }> {
   try {
     return await new Promise((resolve, reject) => {
       const lines: string[] = []
-      socket.setTimeout(timeoutMs, () => reject(new Error('the connection fell silent')))
+      socket.setTimeout(silentMs, () => reject(new Error('the connection fell silent')))
       socket.on('error', reject)
       socket.on('close', () => reject(new Error(`the connection was closed after ${lines.length} lines`)))
       createInterface({ input: socket })
@@ -168,7 +172,8 @@ async function sayStream(socket: Socket, line: string): Promise<{ greeting: Said
   }
 }
 
-export const sayTcp = (to: Target, line: string) => sayStream(connect(to.port, to.address), line)
+export const sayTcp = (to: Target, line: string, silentMs = timeoutMs) =>
+  sayStream(connect(to.port, to.address), line, silentMs)
 
 /** A connection that stays open. */
 export type OpenStream = {
