@@ -1,10 +1,12 @@
 import type { Any } from '@bufbuild/protobuf/wkt'
 import { type PrincipalSchema, RBAC_Action } from '#gen/envoy/config/rbac/v3/rbac_pb.js'
 import { RBACPerRouteSchema } from '#gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js'
+import { RBACSchema } from '#gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.js'
 import type { XdsResource } from '#mesh/model/resource.ts'
-import { any, type Fields, ownerOf } from '#mesh/translate/encode.ts'
+import { any, extension, type Fields, ownerOf } from '#mesh/translate/encode.ts'
+import type { NetworkFilter } from '#mesh/translate/http.ts'
 import type { InboundPort } from '#mesh/translate/inbound-ports.ts'
-import { idsOf, orNobody } from '#mesh/translate/tls.ts'
+import { idExactly, idsOf, type Name, orNobody } from '#mesh/translate/tls.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
 /**
@@ -24,24 +26,55 @@ export const admissionSecret = (name: string, inbound: Admits, roots: string): X
 
 export type Admits = Pick<InboundPort, 'admitted'> & { readonly service?: string }
 
-/** The rule of a virtual host: the admitted trust domains, and without TLS whoever the port's mode lets in. */
-export function admissionRule({ mode, admitted }: Pick<InboundPort, 'mode' | 'admitted'>): Record<string, Any> {
+/** The rule of a virtual host: the admitted trust domains without who is denied, and without TLS whoever the mode lets in. */
+export function admissionRule({
+  mode,
+  admitted,
+  denied,
+}: Pick<InboundPort, 'mode' | 'admitted' | 'denied'>): Record<string, Any> {
   if (mode === 'DISABLE') return {}
-  const domains = orNobody(admitted.map(idsOf)).map(
-    ({ kind, text }): Principal => ({
-      identifier: { case: 'authenticated', value: { principalName: { matchPattern: { case: kind, value: text } } } },
-    }),
-  )
+  const domains = orNobody(admitted.map(idsOf)).map((domain) => {
+    const out = denied.filter((id) => id.startsWith(domain.text)).map(idExactly)
+    return out.length === 0 ? named(domain) : butNot(named(domain), out.map(named))
+  })
   const principals = mode === 'PERMISSIVE' ? [...domains, withoutTls] : domains
-  const policies = {
-    admitted: { permissions: [{ rule: { case: 'any' as const, value: true } }], principals },
-  }
+  const policies = { admitted: { permissions, principals } }
   return {
     'envoy.filters.http.rbac': any(RBACPerRouteSchema, { rbac: { rules: { action: RBAC_Action.ALLOW, policies } } }),
   }
 }
 
+/**
+ * Ends a stream of somebody who is denied at its first byte: what has no requests has no route that could refuse them, and
+ * a handshake knows prefixes only. It stands in the chain, so a denial replaces the chain, and what is open ends as well.
+ */
+export function denialOf(denied: readonly string[]): NetworkFilter[] {
+  if (denied.length === 0) return []
+  const policies = { denied: { permissions, principals: denied.map(idExactly).map(named) } }
+  return [
+    extension('envoy.filters.network.rbac', RBACSchema, {
+      statPrefix: 'denied.',
+      rules: { action: RBAC_Action.DENY, policies },
+    }),
+  ]
+}
+
 type Principal = Fields<typeof PrincipalSchema>
+
+const permissions = [{ rule: { case: 'any' as const, value: true } }]
+
+const named = ({ kind, text }: Name): Principal => ({
+  identifier: { case: 'authenticated', value: { principalName: { matchPattern: { case: kind, value: text } } } },
+})
+
+const butNot = (all: Principal, out: readonly Principal[]): Principal => ({
+  identifier: {
+    case: 'andIds',
+    value: {
+      ids: [all, { identifier: { case: 'notId', value: { identifier: { case: 'orIds', value: { ids: [...out] } } } } }],
+    },
+  },
+})
 
 const withoutTls: Principal = {
   identifier: { case: 'notId', value: { identifier: { case: 'authenticated', value: {} } } },

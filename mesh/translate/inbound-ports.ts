@@ -3,12 +3,12 @@ import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode } from '#mesh/model/pod.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
-import type { Protocol } from '#mesh/model/service.ts'
+import { isHttp, type Protocol } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
 import { compareText, isAddress } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
-import { ownCutOf, ownTrustDomains } from '#mesh/translate/trust.ts'
+import { deniedOf, ownCutOf, ownTrustDomains } from '#mesh/translate/trust.ts'
 
 /** One port at which a pod is called, whatever the number of services that lead there. */
 export type InboundPort = {
@@ -22,12 +22,22 @@ export type InboundPort = {
   readonly mode: MutualTlsMode
   /** Trust domains whose workloads may connect, sorted: the own, and those that an export behind this port admits. */
   readonly admitted: readonly string[]
+  /** Ids of these domains that nobody admits any more, sorted. */
+  readonly denied: readonly string[]
   /** The latest revocation that ends what is open here; 0 = none ever. */
   readonly cut: number
 }
 
-/** What a listener may know of a port: whom it admits changes too often to stand there. */
+/**
+ * What a listener may know of a port: whom it admits changes too often to stand there. `denied`: only where there are no
+ * requests to refuse, so at stream ports.
+ */
 export type InboundShape = Omit<InboundPort, 'admitted'>
+
+export const shapeOf = ({ admitted: _, denied, ...shape }: InboundPort): InboundShape => ({
+  ...shape,
+  denied: isHttp(shape.protocol) ? [] : denied,
+})
 
 /** The services behind which each pod stands. */
 export const behindPods = (view: View, memo: Memo): Behind =>
@@ -68,6 +78,7 @@ export function inboundPortsOf(view: View, proxy: MeshProxy, members: readonly M
       const before = ports.get(number)
       const exported = exportedAt(view, member.key, port.port)
       const admitted = new Set([...(before?.admitted ?? ownTrustDomains(view)), ...(exported?.admitted ?? [])])
+      const denied = deniedOf(view, [...admitted])
       ports.set(number, {
         ...(before ?? {
           port: number,
@@ -77,7 +88,8 @@ export function inboundPortsOf(view: View, proxy: MeshProxy, members: readonly M
           mode: modeOf(view, proxy, number),
         }),
         admitted: [...admitted].sort(),
-        cut: Math.max(before?.cut ?? ownCutOf(view), exported?.cut ?? 0),
+        denied: denied.map(({ id }) => id),
+        cut: Math.max(before?.cut ?? ownCutOf(view), exported?.cut ?? 0, ...denied.map(({ cut }) => cut)),
       })
     }
   }

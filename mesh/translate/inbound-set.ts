@@ -1,20 +1,26 @@
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 import { isHttp } from '#mesh/model/service.ts'
+import type { DeniedId } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import { admissionSecret } from '#mesh/translate/admission.ts'
 import { inboundNameOf, inboundRoutes, plainInboundCluster, plainInboundListener } from '#mesh/translate/inbound.ts'
 import {
   type InboundPort,
-  type InboundShape,
   inboundInputs,
   inboundPortsOf,
   type Member,
   restModeOf,
+  shapeOf,
 } from '#mesh/translate/inbound-ports.ts'
 import { type Memo, serialOf } from '#mesh/translate/memo.ts'
-import { redirectedInboundCluster, virtualInbound, virtualInboundName } from '#mesh/translate/redirect.ts'
-import { ownCutOf, ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import {
+  type RestPorts,
+  redirectedInboundCluster,
+  virtualInbound,
+  virtualInboundName,
+} from '#mesh/translate/redirect.ts'
+import { deniedOf, ownCutOf, ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 
 export type InboundSet = {
   readonly clusters: readonly XdsResource[]
@@ -28,11 +34,17 @@ export const inboundShared = ({ own, config }: View, trust: InboundTrust): reado
   ...[trust, own.services, own.exports, own.pods, own.peerAuthentications, config?.exports],
 ]
 
-export type InboundTrust = { readonly roots: string | undefined; readonly own: readonly string[]; readonly cut: number }
+export type InboundTrust = {
+  readonly roots: string | undefined
+  readonly own: readonly string[]
+  readonly cut: number
+  readonly denied: readonly DeniedId[]
+}
 
 export const inboundTrust = (view: View, memo: Memo): InboundTrust =>
   memo.data('inbound trust', [view.config?.trust, view.roots, view.home, view.bundle], () => ({
     ...{ roots: rootsOf(view), own: ownTrustDomains(view), cut: ownCutOf(view) },
+    denied: view.bundle?.denied ?? [],
   }))
 
 /**
@@ -59,7 +71,7 @@ function inboundSetOf(
   const routes = ports
     .filter((port) => isHttp(port.protocol))
     .map((port) => {
-      const key = `inbound routes ${port.port} ${port.protocol} ${port.service} ${port.mode} ${port.admitted}`
+      const key = `inbound routes ${port.port} ${port.protocol} ${port.service} ${port.mode} ${port.admitted} ${port.denied}`
       return memo.resource(key, [], () => inboundRoutes(port))
     })
   return { clusters, listeners, routes, secrets: secretsOf(view, proxy, ports, memo) }
@@ -72,18 +84,23 @@ function clusterOf(proxy: MeshProxy, port: InboundPort, memo: Memo): XdsResource
 }
 
 function listenersOf(view: View, proxy: MeshProxy, ports: readonly InboundPort[], memo: Memo): readonly XdsResource[] {
-  const shapes = ports.map(({ admitted: _, ...shape }): InboundShape => shape)
+  const shapes = ports.map(shapeOf)
   if (proxy.plain)
     return shapes.map((shape) =>
       memo.resource(`inbound ${JSON.stringify(shape)}`, [], () => plainInboundListener(shape)),
     )
   const facts = {
     ports: shapes.map((shape) => ({ ...shape, address: '' })),
-    restMode: restModeOf(view, proxy),
-    restCut: ownCutOf(view),
+    rest: restOf(view, proxy),
     transparent: proxy.interception === 'TPROXY',
   }
   return [memo.resource(`inbound ${JSON.stringify(facts)}`, [], () => virtualInbound(facts))]
+}
+
+function restOf(view: View, proxy: MeshProxy): RestPorts {
+  const denied = deniedOf(view, ownTrustDomains(view))
+  const cut = Math.max(ownCutOf(view), ...denied.map((one) => one.cut))
+  return { mode: restModeOf(view, proxy), denied: denied.map(({ id }) => id), cut }
 }
 
 function secretsOf(view: View, proxy: MeshProxy, ports: readonly InboundPort[], memo: Memo): readonly XdsResource[] {

@@ -8,7 +8,7 @@ import { TlsInspectorSchema } from '#gen/envoy/extensions/filters/listener/tls_i
 import type { PlainAddresses } from '#mesh/model/proxy.ts'
 import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import { isHttp } from '#mesh/model/service.ts'
-import { admissionRule } from '#mesh/translate/admission.ts'
+import { admissionRule, denialOf } from '#mesh/translate/admission.ts'
 import { duration, encode, extension, type Fields, fromAds, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { connectionLog, inboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import type { InboundPort, InboundShape } from '#mesh/translate/inbound-ports.ts'
@@ -62,7 +62,7 @@ export function inboundChains(inbound: InboundShape): Chain[] {
   ]
   const mutual: Chain = {
     name: cutName(name, inbound.cut),
-    filters,
+    filters: [...denialOf(inbound.denied), ...filters],
     transportSocketConnectTimeout: duration(15_000),
     transportSocket: serverTls(name, http ? ['h2', 'http/1.1'] : ['istio', 'h2', 'http/1.1']),
   }

@@ -21,7 +21,7 @@ import type { Callable, Road } from '#mesh/translate/callable.ts'
 import { any, duration, encode, type Fields, fromAds, ownerOf } from '#mesh/translate/encode.ts'
 import { accountsOf, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { clientTls, idExactly, idsOf, type Name, nobody, orNobody, plainSocket } from '#mesh/translate/tls.ts'
-import { ownTrustDomains } from '#mesh/translate/trust.ts'
+import { deniedOf, ownTrustDomains } from '#mesh/translate/trust.ts'
 
 type ClusterInit = Fields<typeof ClusterSchema>
 
@@ -169,18 +169,23 @@ export const httpOptions = (options: Fields<typeof HttpProtocolOptionsSchema>): 
 })
 
 /** Any id of the own trust domain where no pod was ever seen: a local service has no other list of accounts. */
-const ownNames = (view: View, callable: Callable): readonly Name[] => {
-  const ids = ownIds(view, callable)
-  return ids.length > 0 ? ids : orNobody(ownTrustDomains(view).map(idsOf))
-}
+const ownNames = (view: View, callable: Callable): readonly Name[] =>
+  accountsOf(view, callable.key).length > 0
+    ? orNobody(ownIds(view, callable))
+    : orNobody(ownTrustDomains(view).map(idsOf))
 
-/** The ids of the own pods, from what is seen here: acts at once, before the centre has compiled it. */
-const ownIds = (view: View, callable: Callable): readonly Name[] =>
-  ownTrustDomains(view).flatMap((domain) =>
-    accountsOf(view, callable.key).map((account) =>
-      idExactly(`spiffe://${domain}/ns/${partsOf(callable.key).namespace}/sa/${account}`),
-    ),
-  )
+/** The ids of the own pods, from what is seen here: acts at once, before the centre has compiled it. Denied ones answer for nobody. */
+function ownIds(view: View, callable: Callable): readonly Name[] {
+  const domains = ownTrustDomains(view)
+  const denied = new Set(deniedOf(view, domains).map(({ id }) => id))
+  const { namespace } = partsOf(callable.key)
+  return domains
+    .flatMap((domain) =>
+      accountsOf(view, callable.key).map((account) => `spiffe://${domain}/ns/${namespace}/sa/${account}`),
+    )
+    .filter((id) => !denied.has(id))
+    .map(idExactly)
+}
 
 const uniqueNames = (names: readonly Name[]): readonly Name[] => [...new Map(names.map((n) => [n.text, n])).values()]
 

@@ -6,8 +6,8 @@ import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js'
 import { HttpInspectorSchema } from '#gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js'
 import { OriginalDstSchema } from '#gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { outboundNameOf } from '#mesh/model/host.ts'
-import type { MutualTlsMode } from '#mesh/model/pod.ts'
 import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
+import { denialOf } from '#mesh/translate/admission.ts'
 import type { Callable } from '#mesh/translate/callable.ts'
 import { duration, encode, extension, type Fields, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { connectionLog, outboundHttp, tcpTo } from '#mesh/translate/http.ts'
@@ -83,19 +83,19 @@ export const redirectedTcpListener = (address: string, callable: Callable, port 
 /** Names listener and chains of all ports, and the secret of those behind no service: the own trust domain may call them. */
 export const virtualInboundName = 'virtualInbound'
 
+/** What ports behind no service take: whom they deny, and the latest revocation that ends what is open on them. */
+export type RestPorts = Pick<InboundShape, 'mode' | 'denied' | 'cut'>
+
 /**
  * Takes every redirected incoming connection, by the port it was meant for. The listener looks for TLS except at ports
  * that take none: a server that speaks first would wait there for the time-out.
  */
 export function virtualInbound(facts: {
   readonly ports: readonly InboundShape[]
-  /** What ports behind no service take. */
-  readonly restMode: MutualTlsMode
-  /** The latest revocation that ends what is open on them; 0 = none ever. */
-  readonly restCut: number
+  readonly rest: RestPorts
   readonly transparent: boolean
 }): XdsResource {
-  const { ports, restMode, restCut, transparent } = facts
+  const { ports, rest, transparent } = facts
   return listenerResource({
     name: virtualInboundName,
     address: socketAddress('0.0.0.0', inboundPort),
@@ -107,7 +107,7 @@ export function virtualInbound(facts: {
     filterChains: [
       blackHole('virtualInbound-blackhole', inboundPort),
       ...ports.flatMap((port) => inboundChains(port).map((chain) => atPort(port, chain))),
-      ...restChains(restMode, restCut),
+      ...restChains(rest),
     ],
     accessLog: [connectionLog],
   })
@@ -126,13 +126,13 @@ const atPort = ({ port, cut }: InboundShape, chain: Chain): Chain => ({
   },
 })
 
-function restChains(mode: MutualTlsMode, cut: number): Chain[] {
+function restChains({ mode, denied, cut }: RestPorts): Chain[] {
   const name = virtualInboundName
   const filters = [tcpTo('InboundPassthroughCluster')]
   const plain: Chain = { name, filters, filterChainMatch: { transportProtocol: 'raw_buffer' } }
   const mutual: Chain = {
     name: cutName(name, cut),
-    filters,
+    filters: [...denialOf(denied), ...filters],
     filterChainMatch: { transportProtocol: 'tls' },
     transportSocketConnectTimeout: duration(15_000),
     transportSocket: serverTls(name, ['istio', 'h2', 'http/1.1']),

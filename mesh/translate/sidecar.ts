@@ -21,7 +21,7 @@ import {
 import { joined, named, type ResourceMap } from '#mesh/translate/resource-maps.ts'
 import { tierInputs } from '#mesh/translate/tiers.ts'
 import { rootsName } from '#mesh/translate/tls.ts'
-import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import { deniedOf, ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
 /**
@@ -130,9 +130,10 @@ function outboundClusters(
   { unknown, memo }: { readonly unknown: Unknown; readonly memo: Memo },
 ): readonly XdsResource[] {
   const { home } = view
-  const domains = ownTrustDomains(view).join()
+  const domains = ownTrustDomains(view)
+  const own = JSON.stringify([domains, deniedOf(view, domains).map(({ id }) => id)])
   return memo.each(`outbound clusters ${unknown}`, callables, {
-    shared: [domains, home.cluster],
+    shared: [own, home.cluster],
     inputs: ({ key }) => ownPodInputs(view, key),
     build: (callable) => {
       const ownView = viewOfPod(view, callable)

@@ -1,3 +1,4 @@
+import type { DeniedId } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 
 /**
@@ -19,5 +20,11 @@ export function ownTrustDomains(view: View): readonly string[] {
 /** The latest revocation of an own trust domain: it ends what is open on every port of the cluster. 0 = none ever. */
 export const ownCutOf = ({ bundle, home }: View): number =>
   Math.max(0, ...(bundle?.revoked ?? []).filter(({ cluster }) => cluster === home.cluster).map(({ cut }) => cut))
+
+/** The denied ids of some trust domains, sorted. */
+export const deniedOf = ({ bundle }: View, domains: readonly string[]): readonly DeniedId[] =>
+  (bundle?.denied ?? [])
+    .filter(({ id }) => domains.some((domain) => id.startsWith(`spiffe://${domain}/`)))
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
 
 const withEnd = (pem: string): string => (pem.endsWith('\n') ? pem : `${pem}\n`)

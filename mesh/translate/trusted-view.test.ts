@@ -25,6 +25,10 @@ const anyRevoked = fc.uniqueArray(
 const linesOf = (revoked: readonly { readonly cluster: string; readonly cut: number }[]) =>
   revoked.map(({ cluster, cut }) => `${cluster}.mesh1 ${cluster} ${cut}`)
 
+const anyDenied = fc.subarray(
+  ['a', 'b', 'c'].flatMap((c) => [1, 2, 3].map((n) => `spiffe://${c}.mesh1/ns/shop/sa/svc${n} ${n}`)),
+)
+
 /** What each validation secret and each inbound rule lets in, as `kind text`, by the resource's name. */
 function admissions(set: ResourceSet): Map<string, readonly string[]> {
   const found = new Map<string, readonly string[]>()
@@ -86,11 +90,11 @@ describe('a view pruned by what the bundle says', () => {
 
   test('a translator that remembers gives what a new one gives, whatever was revoked and undone before', () => {
     fc.assert(
-      fc.property(fleet, fc.array(anyRevoked, { minLength: 2, maxLength: 5 }), (text, steps) => {
+      fc.property(fleet, fc.array(fc.tuple(anyRevoked, anyDenied), { minLength: 2, maxLength: 5 }), (text, steps) => {
         const translator = createTranslator()
         const { proxy } = caseOf(text)
-        for (const revoked of steps) {
-          const { view } = given(text, { revoked: linesOf(revoked) })
+        for (const [revoked, denied] of steps) {
+          const { view } = given(text, { revoked: linesOf(revoked), denied })
           expect(versions(translator.resourcesFor(view, proxy))).toEqual(versions(render({ view, proxy })))
         }
       }),
@@ -165,5 +169,55 @@ describe('what is open when a domain is revoked', () => {
     const names = chainsOf(render({ view: { ...view, bundle: { ...bundleOf(view.bundle), revoked: [own] } }, proxy }))
     const mutual = ['0.0.0.0_7000#7', '0.0.0.0_7001#7', '0.0.0.0_8080#7', 'virtualInbound#7']
     expect(names.filter((name) => name.includes('#')).toSorted()).toEqual(mutual)
+  })
+})
+
+describe('a denied workload', () => {
+  const { view, proxy } = readCase(join(import.meta.dirname, 'testdata', 'denied'))
+  const thief = 'spiffe://a.mesh1/ns/bookinfo/sa/thief'
+  const reviews = 'spiffe://b.mesh1/ns/bookinfo/sa/reviews'
+  const textOf = (type: 'listener' | 'route' | 'cluster', name: string, of = view) => {
+    const resource = render({ view: of, proxy })[typeUrls[type]]?.get(name)
+    return resource ? JSON.stringify(jsonOf(resource)) : ''
+  }
+
+  test('is left out of the rule of every HTTP port that admits its domain, and of no other', () => {
+    const rule = textOf('route', 'inbound|8080||')
+    for (const id of [thief, reviews]) expect(rule).toContain(`{"exact":"${id}"}`)
+    expect(rule).not.toContain('d.mesh1')
+    expect(rule.match(/not_id/g)).toHaveLength(2)
+  })
+
+  test('a stream port ends it at its first byte; only ports that admit its domain are replaced', () => {
+    const text = textOf('listener', 'virtualInbound')
+    expect(text).toContain('"name":"0.0.0.0_8080#4"')
+    expect(text).toContain('"name":"0.0.0.0_7000#4"')
+    expect(text).toContain('"name":"virtualInbound#4"')
+    expect(text.match(/envoy.filters.network.rbac"/g)).toHaveLength(2)
+    expect(text).not.toContain(thief)
+  })
+
+  test('answers for nobody: a source is left with its other identities, or goes', () => {
+    const details = textOf('cluster', 'outbound|9080||details.bookinfo.svc.cluster.local')
+    expect(details).toContain('spiffe://a.mesh1/ns/bookinfo/sa/details')
+    const clusters = [...(render({ view, proxy })[typeUrls.cluster]?.values() ?? [])].map((r) =>
+      JSON.stringify(jsonOf(r)),
+    )
+    expect(clusters.join()).not.toContain(thief)
+    expect(clusters.join()).not.toContain(reviews)
+    expect(textOf('cluster', 'outbound|9080||ratings.bookinfo.svc.cluster.local')).not.toContain('a.mesh1')
+    // All of whose own pods are denied: nobody, not everybody of the domain.
+    const own = textOf('cluster', 'outbound|7000||feed.bookinfo.svc.cluster.local')
+    expect(own).toContain('spiffe://nobody.invalid/')
+    expect(own).not.toContain('b.mesh1/')
+  })
+
+  test('undone: nothing of it is left', () => {
+    const text = JSON.stringify(
+      all(render({ view: { ...view, bundle: { ...bundleOf(view.bundle), denied: [] } }, proxy })).map(jsonOf),
+    )
+    expect(text).not.toContain('not_id":{"or_ids')
+    expect(text).not.toContain('envoy.filters.network.rbac')
+    expect(text).toContain(thief)
   })
 })
