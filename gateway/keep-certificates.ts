@@ -13,6 +13,8 @@ export type CertificateKeeping = {
   readonly sign: (request: SignRequest) => Promise<SignAnswer>
   readonly pauses: Pick<Pauses, 'later' | 'ended'>
   readonly log: Pick<Logger, 'info' | 'warn'>
+  /** Told of each renewal that failed. */
+  readonly onFailed?: () => void
   /** Shows what is newest; opens the port with the first certificates. Gives whether proxies are served. */
   readonly show: () => Promise<boolean>
   /** From 0 to 1. */
@@ -26,6 +28,8 @@ export type KeptCertificates = {
   readonly first: Promise<void>
   /** What is wanted of certificates may have changed: looks now, or once more after the look that is under way. */
   look(): void
+  /** Why the last renewal failed; undefined where it did not. */
+  fault(): string | undefined
 }
 
 /**
@@ -45,7 +49,7 @@ export function keepCertificates(keeping: CertificateKeeping): KeptCertificates 
     if (looking) again = true
     else begin().catch(onFatal)
   }
-  return { first: begin(), look: next }
+  return { first: begin(), look: next, fault: () => lastFault }
 
   async function begin(): Promise<void> {
     looking = true
@@ -76,6 +80,7 @@ export function keepCertificates(keeping: CertificateKeeping): KeptCertificates 
       if (err !== lastFault && !pauses.ended())
         log.warn({ err, expiry: certificates.expiry() }, 'certificates could not be renewed yet')
       lastFault = err
+      keeping.onFailed?.()
       if (error instanceof Problem && error.kind === 'conflict' && !serves) throw error
       waitMs = askedFor(error, random)
     }

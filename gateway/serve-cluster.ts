@@ -5,7 +5,9 @@ import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
 import { openIssued } from '#gateway/issued.ts'
 import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
+import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
 import type { Observed } from '#gateway/metrics.ts'
+import { type Generation, laterGeneration } from '#gateway/new-generation.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
@@ -39,6 +41,8 @@ export type ClusterParts = {
   readonly onAcknowledged: (type: string, ms: number) => void
   /** The centre does not take this relay for a member. May be called often. */
   readonly onRefused: (reason: string) => void
+  /** The centre gave the cluster a later trust domain. */
+  readonly onGeneration: (next: Generation) => void
   /** What else a person should know. */
   readonly conditions: () => readonly Condition[]
   readonly onFatal: (error: unknown) => void
@@ -84,6 +88,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     const after = wanted()
     if (after.bundle !== before.bundle) telling.taken()
     if (!isDeepStrictEqual(before, after)) kept?.look()
+    noteGeneration()
     report()
   })
   keeper.received(line.received())
@@ -129,15 +134,24 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     // The own proxies first: the round above begins when this is through.
     setImmediate(report)
   })
+  function noteGeneration(): void {
+    const next = laterGeneration(self, keeper.view().config?.trust)
+    if (next) parts.onGeneration(next)
+  }
   const notAMember = () => (line.status().state === 'connected' ? [] : parts.conditions())
   return {
     start: async () => {
       report()
       const serves = await door.show()
       line.start()
-      const keeping = { certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal }
+      const warnOfEnd = lifeWarner('the issuing CA', log)
+      const keeping = {
+        ...{ certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal },
+        onFailed: () => warnOfEnd(certificates.issuing.current()?.chain[0], clock()),
+      }
       // With a certificate in hand nothing waits for the centre.
       telling.start()
+      noteGeneration()
       kept = keepCertificates(keeping)
       if (serves) kept.first.catch(parts.onFatal)
       else await kept.first
@@ -156,6 +170,9 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...twoRelays(home, line.status().rival),
         ...gateways.conditions(),
         ...trust.conditions(),
+        ...issuingEnds(certificates.issuing.current()?.chain[0], {
+          ...{ now: clock(), fault: kept?.fault(), cluster: home.cluster },
+        }),
         ...(told?.conditions ?? []),
         ...(keeper.view().config?.conditions ?? []),
       ],

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { joinUntilMember } from '#gateway/join-until-member.ts'
 import { nothingYet, relayMetrics } from '#gateway/metrics.ts'
+import { adoptGeneration, type Generation } from '#gateway/new-generation.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openRejoin } from '#gateway/rejoin.ts'
 import { loadSelf, type Self } from '#gateway/self.ts'
@@ -9,6 +10,7 @@ import { openCluster, type ServedCluster } from '#gateway/serve-cluster.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { takeState } from '#gateway/state-lock.ts'
 import { serveStatus } from '#gateway/status/status-server.ts'
+import { loadMembership } from '#gateway/uplink/membership.ts'
 import { relayVersion } from '#gateway/version.ts'
 
 export type RelayParts = {
@@ -50,12 +52,32 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
     void stop()
   }
   const joining = { dir, stateDir, settings, token, log }
-  const rejoin = openRejoin(joining, pauses, async () => {
+  const serveAnew = async () => {
     await starting
     await served?.stop()
     served = undefined
     await serve().catch(fatal)
-  })
+  }
+  const rejoin = openRejoin(joining, pauses, serveAnew)
+  let adopting = false
+  const adopt = async (next: Generation) => {
+    if (adopting || pauses.ended()) return
+    adopting = true
+    try {
+      const membership = loadMembership(stateDir)
+      if (!membership) return
+      log.warn(
+        { ...next, before: membership.trustDomain },
+        'this cluster has another trust domain: all is certified anew',
+      )
+      adoptGeneration(stateDir, membership, next)
+      await serveAnew()
+    } catch (error) {
+      log.warn({ err: (error as Error).message, ...next }, 'the new trust domain could not be taken up yet')
+    } finally {
+      adopting = false
+    }
+  }
   try {
     statusServer = await serveStatus(
       { host: settings.relay.statusAddress, port: settings.relay.statusPort },
@@ -90,6 +112,7 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
       ...{ self, dir, stateDir, settings, log, now },
       onAcknowledged: metrics.acknowledged,
       onRefused: rejoin.refused,
+      onGeneration: (next) => void adopt(next),
       conditions: rejoin.conditions,
       onFatal: fatal,
     })

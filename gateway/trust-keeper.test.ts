@@ -52,7 +52,10 @@ async function historyOf(root: Holder, what: string) {
 const itemsAt = (seq: number, of = history): Map<string, Json> => {
   const bundle = of[seq - 1]?.bundle
   const links = of.slice(0, seq).map(({ link }) => [bundleKeys.link(link.seq), link] as const)
-  return new Map([[bundleKeys.bundle, bundle], ...links]) as unknown as Map<string, Json>
+  return new Map(Object.entries({ [bundleKeys.bundle]: bundle, ...Object.fromEntries(links) })) as unknown as Map<
+    string,
+    Json
+  >
 }
 
 let stateDir = ''

@@ -39,3 +39,41 @@ describe('the trust bundle of a relay', () => {
     proxy.close()
   })
 })
+
+describe('a revocation', () => {
+  test('of another cluster: told with the time after which the last proxy refused it', async () => {
+    await home.start()
+    const proxy = home.dial('sidecar')
+    await proxy.ready
+    await joined.withCentre(async () => {
+      const made = await revoke('cluster', 'east')
+      await eventually(10_000, 'it acts', async () => (await trustOf(home)).cuts.length === 1)
+      const [cut] = (await trustOf(home)).cuts
+      expect(cut).toMatchObject({ cut: made, oldMs: null })
+      expect(cut?.newMs).toBeLessThan(2000)
+    })
+    proxy.close()
+  })
+
+  test('of this cluster’s issuer: it goes on in the next generation of its trust domain, and remembers', async () => {
+    await home.start()
+    await joined.withCentre(async () => {
+      await eventually(10_000, 'it is connected', async () => (await home.status()).centre?.state === 'connected')
+      await revoke('issuer', 'west')
+      await eventually(15_000, 'it serves the next generation', async () => {
+        const { state, trustDomain, trust } = await home.status()
+        const { issuing } = trustReportSchema.parse(trust)
+        return state === 'serving' && trustDomain === 'west-g2.mesh1' && issuing?.trustDomain === trustDomain
+      })
+    })
+    await home.stop()
+    await home.start()
+    expect(await home.status()).toMatchObject({ state: 'serving', trustDomain: 'west-g2.mesh1' })
+  })
+})
+
+async function revoke(kind: string, subject: string): Promise<number> {
+  const { status, body } = await joined.centre.api('POST', '/v1/revocations', { kind, subject, reason: 'a test' })
+  if (status >= 300) throw new Error(`not revoked: ${JSON.stringify(body)}`)
+  return Number(body['cut'])
+}
