@@ -22,6 +22,16 @@ export async function loadLastIssuing(tx: Tx, mesh: MeshName, clusterId: string)
   return row
 }
 
+/** How many certificates that have not ended stand under each authority, by its id. */
+export async function countIssuedUnder(tx: Tx, mesh: MeshName, now: number): Promise<ReadonlyMap<string, number>> {
+  const rows = await tx
+    .select({ authorityId: certificates.authorityId, n: count() })
+    .from(certificates)
+    .where(and(eq(certificates.mesh, mesh), gt(certificates.notAfter, now)))
+    .groupBy(certificates.authorityId)
+  return new Map(rows.map(({ authorityId, n }) => [authorityId, n]))
+}
+
 /** How many certificates a cluster was given since `since`. */
 export async function countIssued(tx: Tx, mesh: MeshName, clusterId: string, since: number): Promise<number> {
   const [row] = await tx

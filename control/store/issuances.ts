@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, lte } from 'drizzle-orm'
+import { and, asc, eq, gt, lte } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { dropped, kept } from '#control/store/kept.ts'
 import { type IssuanceRow, issuances } from '#control/store/schema/issuance.ts'
@@ -17,15 +17,6 @@ export const loadIssuances = (tx: Tx, mesh: MeshName, after: number, limit: numb
     .from(issuances)
     .where(and(eq(issuances.mesh, mesh), gt(issuances.seq, after)))
     .orderBy(asc(issuances.seq))
-    .limit(limit)
-
-/** The newest rows before a number, newest first. */
-export const loadIssuancesBefore = (tx: Tx, mesh: MeshName, before: number, limit: number): Promise<IssuanceRow[]> =>
-  tx
-    .select()
-    .from(issuances)
-    .where(and(eq(issuances.mesh, mesh), lte(issuances.seq, before - 1)))
-    .orderBy(desc(issuances.seq))
     .limit(limit)
 
 /** Forgets the rows up to a number; gives back how many. */

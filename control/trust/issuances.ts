@@ -139,10 +139,10 @@ export async function pruneIssuances(
   const oldest = await loadIssuances(tx, mesh, 0, limit)
   const first = oldest[0]
   if (!first) return 0
-  const past = oldest.filter((row) => row.at < before || head.seq - row.seq >= max)
-  const last = past.filter((row, n) => row.seq === first.seq + n).at(-1)
   // The last entry stays: the head speaks of it.
-  if (!last || last.seq >= head.seq) return 0
+  const past = oldest.filter(({ seq, at }) => seq < head.seq && (at < before || head.seq - seq >= max))
+  const last = past.filter((row, n) => row.seq === first.seq + n).at(-1)
+  if (!last) return 0
   await appendBody(tx, mesh, { at: now, body: { kind: 'checkpoint', upTo: last.seq, hash: last.hash } })
   return dropIssuances(tx, mesh, last.seq)
 }

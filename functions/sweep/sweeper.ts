@@ -5,6 +5,7 @@ import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
 import { batch, inBatches, sweep } from '#control/store/sweep.ts'
+import { pruneIssuances } from '#control/trust/issuances.ts'
 
 /** Sweeps now and then; `stop` waits for a sweep under way. */
 export type Sweeper = { stop(): Promise<void> }
@@ -19,6 +20,8 @@ export const keptMs = {
   joinTokens: 7 * dayMs,
   audit: 90 * dayMs,
   certificatesEnded: 30 * dayMs,
+  /** Longer than anything lives that a relay was given. */
+  issuances: 400 * dayMs,
 } as const
 /**
  * How many are kept at most, however young: a relay that restarts over and over writes sixty events an hour, and an
@@ -28,6 +31,7 @@ export const keptMax = {
   compiled: 1000,
   audit: { inAll: 100_000, perCluster: 5000 },
   certificates: 1000,
+  issuances: 200_000,
 } as const
 export type KeptMax = {
   readonly compiled: number
@@ -46,6 +50,8 @@ export async function sweepCentre(centre: Centre, max: KeptMax = keptMax): Promi
   await inBatches(() =>
     centre.db.transact((tx) => pruneCertificates(tx, centre.mesh, now - keptMs.certificatesEnded, batch)),
   )
+  const log = { now, before: now - keptMs.issuances, max: keptMax.issuances, limit: batch }
+  await inBatches(() => centre.db.transact((tx) => pruneIssuances(tx, centre.mesh, log)))
   for (let after = ''; ; ) {
     const page = await centre.db.read((tx) => loadClusters(tx, centre.mesh, after, 100))
     for (const { name, id } of page) {

@@ -17,7 +17,7 @@ const missingSchema = z.object({ cluster: z.string(), what: z.string(), detail: 
 const partySchema = z
   .object({ id: z.string(), number: z.number().int().nullable(), sha256: z.string().nullable() })
   .openapi('RotationParty')
-const rotationSchema = z
+export const rotationSchema = z
   .object({
     id: z.string(),
     kind: z.enum(['root', 'control-plane', 'issuing']),
@@ -65,7 +65,7 @@ export function rotationRoutes(api: Api, door: Door): void {
   const { centre } = door
   const shared = { tags: ['trust'], security: operatorSecurity }
   const here = () => ({ door: door.authority() })
-  const shown = async (row: RotationRow) => itemFrom(await showRotation(centre, row, here()))
+  const shown = async (row: RotationRow) => rotationFrom(await showRotation(centre, row, here()))
   const answer = json(rotationSchema, 'The rotation')
 
   api.openapi(
@@ -85,12 +85,12 @@ export function rotationRoutes(api: Api, door: Door): void {
       const { kind, cluster, reason } = asked
       if (kind === 'issuing') {
         if (cluster === undefined) throw missing('cluster', 'name the cluster whose issuing CA is rotated')
-        if (asked.dryRun) return c.json(itemFrom(await rehearseRotation(centre, { kind, cluster })), 200)
+        if (asked.dryRun) return c.json(rotationFrom(await rehearseRotation(centre, { kind, cluster })), 200)
         const row = await startIssuingRotation(centre, c.get('caller'), { cluster, reason, nonce })
         return c.json(await shown(row), 201)
       }
       if (cluster !== undefined) throw missing('cluster', `is only of kind issuing: a ${kind} is of the whole mesh`)
-      if (asked.dryRun) return c.json(itemFrom(await rehearseRotation(centre, { kind })), 200)
+      if (asked.dryRun) return c.json(rotationFrom(await rehearseRotation(centre, { kind })), 200)
       const wish = wishFrom(asked)
       const row = await startRotation(centre, c.get('caller'), { kind, wish, reason, nonce })
       await stepRotations(centre, here()).catch((err: unknown) =>
@@ -177,7 +177,7 @@ function wishFrom({ where = 'file', curve }: { where?: string | undefined; curve
 const missing = (path: string, reason: string): Problem =>
   new Problem('invalid', `${path}: ${reason}`, { violations: [{ path, reason }] })
 
-const itemFrom = (one: ShownRotation): z.infer<typeof rotationSchema> => ({
+export const rotationFrom = (one: ShownRotation): z.infer<typeof rotationSchema> => ({
   ...one,
   waitsFor: one.waitsFor.map((wait) => ({ ...wait })),
   startedAt: timeText(one.startedAt),
