@@ -1,26 +1,28 @@
-import type { ServerHttp2Stream } from 'node:http2'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { grpcCall } from '#gateway/grpc/call.ts'
+import type { Http2Stream } from '#gateway/grpc/http2-stream.ts'
 
-type Written = { readonly piece: Buffer; readonly left: () => void }
+type Written = { readonly pieces: readonly Buffer[]; readonly left: () => void }
 
 /** The little of a stream that a write touches; nothing leaves before the test says so. */
 function heldStream() {
   const written: Written[] = []
-  const state = { writableEnded: false, destroyed: false, closed: false }
-  const stream = Object.assign(state, {
-    on: () => undefined,
-    respond: () => undefined,
-    write: (piece: Buffer, left: () => void) => void written.push({ piece, left }),
-    end: () => {
-      state.writableEnded = true
+  let isOpen = true
+  const nothing = () => undefined
+  const stream: Http2Stream = {
+    headers: [],
+    ...{ read: nothing, pause: nothing, resume: nothing, onEnd: nothing, onClose: nothing },
+    ...{ respond: nothing, reset: nothing, isOpen: () => isOpen },
+    write: (pieces, left) => {
+      if (isOpen) written.push({ pieces, left })
     },
-    removeAllListeners: () => undefined,
-    resume: () => undefined,
-  })
+    finish: () => {
+      isOpen = false
+    },
+  }
   const caller = { address: '127.0.0.1:1', certificate: () => undefined, values: () => [] }
-  return { written, call: grpcCall(stream as unknown as ServerHttp2Stream, caller, 100) }
+  return { written, call: grpcCall(stream, caller, 100) }
 }
 
 test('a message leaves in pieces of at most 16 kB, each when the one before has left, and whole in the end', () => {
@@ -33,11 +35,11 @@ test('a message leaves in pieces of at most 16 kB, each when the one before has 
       for (let at = 0; at < written.length; at++) {
         expect(written).toHaveLength(at + 1)
         expect(taken).toBe(0)
-        expect(written[at]?.piece.length).toBeLessThanOrEqual(16 << 10)
+        expect(Buffer.concat(written[at]?.pieces ?? []).length).toBeLessThanOrEqual(16 << 10)
         written[at]?.left()
       }
       expect(taken).toBe(1)
-      expect(Buffer.concat(written.map(({ piece }) => piece)).equals(Buffer.concat(message))).toBe(true)
+      expect(Buffer.concat(written.flatMap(({ pieces }) => pieces)).equals(Buffer.concat(message))).toBe(true)
     }),
   )
 })

@@ -1,7 +1,9 @@
 import type { X509Certificate } from 'node:crypto'
-import type { ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
-import { onMessages } from '#gateway/grpc/frames.ts'
+import { messagesFrom } from '#gateway/grpc/frames.ts'
+import { type Header, headerBlock } from '#gateway/grpc/hpack.ts'
+import { errorCodes } from '#gateway/grpc/http2-frames.ts'
+import type { Http2Stream } from '#gateway/grpc/http2-stream.ts'
 import { type Problem, problemKinds } from '#mesh/model/problem.ts'
 
 /** Who calls, and the headers of the call. */
@@ -40,53 +42,51 @@ export type GrpcCall = {
  * So much of a message is given to the connection at a time. TLS keeps, for the life of a connection, as much memory as
  * ever waited on it: a client that was once sent 400 kB at once costs 400 kB from then on (measured, Node 24).
  */
-const chunkBytes = 16 << 10
+const chunkBytes = (16 << 10) - 64
 
-const answerHeaders = { ':status': 200, 'content-type': 'application/grpc' }
+const answerHeaders: readonly Header[] = [
+  [':status', '200'],
+  ['content-type', 'application/grpc'],
+]
+const answerBlock = headerBlock(answerHeaders)
 
-export function grpcCall(stream: ServerHttp2Stream, caller: Caller, messageBytes: number): GrpcCall {
-  let isOpen = false
-  let fault: Problem | undefined
+export function grpcCall(stream: Http2Stream, caller: Caller, messageBytes: number): GrpcCall {
+  let isHeard = false
 
   const open = () => {
-    if (isOpen || stream.destroyed || stream.closed) return
-    isOpen = true
-    stream.on('wantTrailers', () => stream.sendTrailers(statusOf(fault)))
-    stream.respond(answerHeaders, { waitForTrailers: true })
+    if (isHeard) return
+    isHeard = true
+    stream.respond(answerBlock)
   }
-  const give = (bytes: Buffer, taken: () => void) => {
-    if (!stream.writableEnded && !stream.destroyed) stream.write(bytes, (error) => error ?? taken())
-  }
-  const end = (problem?: Problem) => {
-    if (stream.destroyed || stream.closed) return
-    fault = problem
-    if (isOpen) stream.end()
-    else stream.respond({ ...answerHeaders, ...statusOf(fault) }, { endStream: true })
-    // The client may go on talking; nobody listens.
-    stream.removeAllListeners('data')
-    stream.resume()
-  }
+  const end = (problem?: Problem) =>
+    stream.finish(headerBlock(isHeard ? statusOf(problem) : [...answerHeaders, ...statusOf(problem)]))
 
   return {
     caller,
     open,
-    onMessage: (take) =>
-      onMessages(stream, messageBytes, (message) => {
-        if (!stream.writableEnded) take(message)
-      }),
-    pause: () => void stream.pause(),
-    resume: () => void stream.resume(),
-    onEnd: (listener) => void stream.on('end', listener),
-    onClose: (listener) => void stream.on('close', listener),
+    onMessage: (take) => {
+      const onPart = messagesFrom(messageBytes, (message) => {
+        if (stream.isOpen()) take(message)
+      })
+      stream.read((part) => {
+        try {
+          onPart(part)
+        } catch {
+          stream.reset(errorCodes.internal)
+        }
+      })
+    },
+    pause: stream.pause,
+    resume: stream.resume,
+    onEnd: stream.onEnd,
+    onClose: stream.onClose,
     write: (framed, taken) => {
       open()
-      const [only] = framed
-      if (only && framed.length === 1 && only.length <= chunkBytes) return give(only, taken)
       const chunks = chunksOf(framed)
       const next = (): void => {
         const { value, done } = chunks.next()
         if (done) taken()
-        else give(value, next)
+        else stream.write(value, next)
       }
       next()
     },
@@ -95,41 +95,37 @@ export function grpcCall(stream: ServerHttp2Stream, caller: Caller, messageBytes
 }
 
 /** The message again, in parts that may be given to a connection. */
-function* chunksOf(pieces: readonly Buffer[]): Generator<Buffer, undefined> {
+function* chunksOf(pieces: readonly Buffer[]): Generator<readonly Buffer[], undefined> {
   let waiting: Buffer[] = []
   let size = 0
   for (const piece of pieces)
     for (let at = 0; at < piece.length; ) {
-      const part = piece.subarray(at, at + chunkBytes - size)
+      const isWhole = at === 0 && piece.length <= chunkBytes - size
+      const part = isWhole ? piece : piece.subarray(at, at + chunkBytes - size)
       waiting.push(part)
       at += part.length
       size += part.length
       if (size < chunkBytes) continue
-      yield whole(waiting)
+      yield waiting
       waiting = []
       size = 0
     }
-  if (size > 0) yield whole(waiting)
+  if (size > 0) yield waiting
   return undefined
 }
 
-const whole = (parts: readonly Buffer[]): Buffer => (parts.length === 1 && parts[0]) || Buffer.concat(parts)
-
 /** Trailers. The text travels percent-encoded. */
-const statusOf = (problem: Problem | undefined) =>
+const statusOf = (problem: Problem | undefined): readonly Header[] =>
   problem === undefined
-    ? { 'grpc-status': '0' }
-    : {
-        'grpc-status': String(problemKinds[problem.kind].grpc),
-        'grpc-message': encodeURI(problem.message.toWellFormed()),
-      }
+    ? [['grpc-status', '0']]
+    : [
+        ['grpc-status', String(problemKinds[problem.kind].grpc)],
+        ['grpc-message', encodeURI(problem.message.toWellFormed())],
+      ]
 
 /** The caller behind a stream: the headers as they came, each value by itself. */
-export function callerOf(stream: ServerHttp2Stream, rawHeaders: readonly string[], address: string): Caller {
-  const socket = stream.session?.socket as TLSSocket | undefined
-  return {
-    address,
-    certificate: () => (socket?.authorized ? socket.getPeerX509Certificate() : undefined),
-    values: (name) => rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name),
-  }
-}
+export const callerOf = (stream: Http2Stream, socket: TLSSocket, address: string): Caller => ({
+  address,
+  certificate: () => (socket.authorized ? socket.getPeerX509Certificate() : undefined),
+  values: (name) => stream.headers.flatMap(([header, value]) => (header === name ? [value] : [])),
+})

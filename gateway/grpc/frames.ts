@@ -13,31 +13,53 @@ export function frameHead(length: number): Buffer {
   return head
 }
 
-/** Calls `take` for each message; a stream with a compressed or too long one, or on which `take` throws, is reset. */
-export function onMessages(stream: Readable, bytesMax: number, take: (message: Uint8Array) => void): void {
+/** Where messages that came in parts are put together, one at a time: fresh memory for each costs as much as reading it. */
+const bench = Buffer.allocUnsafeSlow(256 << 10)
+
+/**
+ * Takes bytes as they come and calls `take` for each message, whose bytes are its own only until it returns. Throws
+ * `invalid` at a message that is compressed or too long.
+ */
+export function messagesFrom(bytesMax: number, take: (message: Uint8Array) => void): (part: Buffer) => void {
   let parts: Buffer[] = []
   let size = 0
   let wanted = headBytes
-  stream.on('data', (part: Buffer) => {
+  return (part) => {
     parts.push(part)
     size += part.length
     if (size < wanted) return
-    let pending = parts.length === 1 ? part : Buffer.concat(parts)
+    let pending = parts.length === 1 ? part : joined(parts, size)
+    parts = []
+    for (wanted = headBytes; pending.length >= wanted; wanted = headBytes) {
+      const length = pending.readUInt32BE(1)
+      if (pending[0] !== 0 || length > bytesMax)
+        throw new Problem('invalid', `a compressed message, or one of ${length} bytes`)
+      wanted = headBytes + length
+      if (pending.length < wanted) break
+      const message = pending.subarray(headBytes, wanted)
+      pending = pending.subarray(wanted)
+      take(message)
+    }
+    size = pending.length
+    if (size > 0) parts = [pending.buffer === bench.buffer ? Buffer.from(pending) : pending]
+  }
+}
+
+function joined(parts: readonly Buffer[], size: number): Buffer {
+  if (size > bench.length) return Buffer.concat(parts)
+  let at = 0
+  for (const part of parts) at += part.copy(bench, at)
+  return bench.subarray(0, size)
+}
+
+/** Calls `take` for each message; a stream with a compressed or too long one, or on which `take` throws, is destroyed. */
+export function onMessages(stream: Readable, bytesMax: number, take: (message: Uint8Array) => void): void {
+  const onPart = messagesFrom(bytesMax, (message) => take(Buffer.from(message)))
+  stream.on('data', (part: Buffer) => {
     try {
-      for (wanted = headBytes; pending.length >= wanted; wanted = headBytes) {
-        const length = pending.readUInt32BE(1)
-        if (pending[0] !== 0 || length > bytesMax)
-          throw new Problem('invalid', `a compressed message, or one of ${length} bytes`)
-        wanted = headBytes + length
-        if (pending.length < wanted) break
-        const message = pending.subarray(headBytes, wanted)
-        pending = pending.subarray(wanted)
-        take(message)
-      }
+      onPart(part)
     } catch (cause) {
       stream.destroy(cause instanceof Error ? cause : new Error(String(cause)))
     }
-    parts = pending.length === 0 ? [] : [pending]
-    size = pending.length
   })
 }

@@ -1,14 +1,10 @@
-import {
-  createSecureServer,
-  type Http2Session,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2'
 import type { Socket } from 'node:net'
-import { createSecureContext } from 'node:tls'
+import { createSecureContext, createServer, DEFAULT_CIPHERS, type TLSSocket } from 'node:tls'
 import { type Caller, callerOf, type GrpcCall, grpcCall } from '#gateway/grpc/call.ts'
 import { frame } from '#gateway/grpc/frames.ts'
+import { headerBlock } from '#gateway/grpc/hpack.ts'
+import { type Http2Connection, serveHttp2 } from '#gateway/grpc/http2.ts'
+import type { Http2Stream } from '#gateway/grpc/http2-stream.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** What a listener shows and whom it believes, as PEM. */
@@ -36,54 +32,53 @@ export type GrpcServer = {
   readonly close: () => void
 }
 
+/** Envoy's own first choice: the one with the larger key costs more and protects nothing better here. */
+const ciphers = `TLS_AES_128_GCM_SHA256:${DEFAULT_CIPHERS.replace('TLS_AES_128_GCM_SHA256:', '')}`
+
 const pingMs = 30_000
 const pongMs = 10_000
 
 /**
- * gRPC on node:http2 and TLS: a client certificate is asked for, and a connection without one, or with one that does not
+ * gRPC on HTTP/2 and TLS: a client certificate is asked for, and a connection without one, or with one that does not
  * verify, is taken all the same: its client must show a token, or is refused by whoever serves the call.
  *
- * By hand, because a relay lives by its streams: a library in between costs a quarter more work per message, twice the
- * memory per stream, and writes a message whole, which a TLS connection never gives back. Source: gRPC over HTTP/2.
+ * By hand, because a relay lives by its streams (docs/decisions/grpc-on-http2.md). Source: gRPC over HTTP/2.
  */
 export function grpcServer(options: GrpcServerOptions): GrpcServer {
-  const server = createSecureServer({
-    ...contextOf(options.serving),
-    ALPNProtocols: ['h2'],
-    // The hybrid groups that OpenSSL would choose first cost 10 to 20 kB more for the life of each connection.
-    ecdhCurve: 'X25519:P-256:P-384',
-    requestCert: true,
-    rejectUnauthorized: false,
-    maxSessionMemory: 64,
-    // What a client may send ahead is memory that its connection keeps from then on.
-    settings: { maxConcurrentStreams: 100, initialWindowSize: 16 << 10, enablePush: false },
-  })
-  const sessions = new Set<ServerHttp2Session>()
-  const quiet = () => undefined
-  server.on('sessionError', quiet)
-  server.on('tlsClientError', quiet)
-  server.on('session', (session) => {
-    sessions.add(session)
-    session.on('error', quiet)
-    session.once('close', () => sessions.delete(session))
-  })
-  server.on('stream', (...[stream, headers, , rawHeaders]: OnStream) => {
-    stream.on('error', quiet)
-    const refusal = refusalOf(headers)
-    if (refusal !== undefined) return stream.respond({ ':status': refusal }, { endStream: true })
-    const { remoteAddress = '', remotePort = 0 } = stream.session?.socket ?? {}
-    const address = `${remoteAddress}:${remotePort}`
-    const call = grpcCall(stream, callerOf(stream, rawHeaders, address), options.messageBytes)
+  const connections = new Set<Http2Connection>()
+  const server = createServer(
+    {
+      ...contextOf(options.serving),
+      ALPNProtocols: ['h2'],
+      // The hybrid groups that OpenSSL would choose first cost 10 to 20 kB more for the life of each connection.
+      ecdhCurve: 'X25519:P-256:P-384',
+      ciphers,
+      requestCert: true,
+      rejectUnauthorized: false,
+    },
+    (socket) => {
+      const address = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
+      const connection = serveHttp2(socket, (stream) => serveCall(stream, socket, address))
+      connections.add(connection)
+      socket.once('close', () => connections.delete(connection))
+    },
+  )
+  server.on('tlsClientError', () => undefined)
+
+  const serveCall = (stream: Http2Stream, socket: TLSSocket, address: string) => {
+    const caller = callerOf(stream, socket, address)
+    const headerOf = (name: string) => caller.values(name)[0] ?? ''
+    const refusal = refusalOf(headerOf(':method'), headerOf('content-type'))
+    if (refusal) return stream.finish(headerBlock([[':status', refusal]]))
     options.onCall(address)
-    const path = headers[':path'] ?? ''
+    const path = headerOf(':path')
     const method = Object.hasOwn(options.methods, path) ? options.methods[path] : undefined
-    if (!method) return stream.respond(unimplemented, { endStream: true })
+    if (!method) return stream.finish(unimplemented)
+    const call = grpcCall(stream, caller, options.messageBytes)
     if (method.kind === 'stream') method.serve(call)
     else answerOne(call, method.answer)
-  })
-  const timer = setInterval(() => {
-    for (const session of sessions) pingOrDestroy(session)
-  }, pingMs)
+  }
+  const timer = setInterval(() => pingAll(connections), pingMs)
   timer.unref()
 
   return {
@@ -91,7 +86,7 @@ export function grpcServer(options: GrpcServerOptions): GrpcServer {
     rotate: (serving) => server.setSecureContext(contextOf(serving)),
     close: () => {
       clearInterval(timer)
-      for (const session of sessions) session.destroy()
+      for (const connection of connections) connection.destroy()
     },
   }
 }
@@ -100,7 +95,7 @@ function answerOne(call: GrpcCall, answer: (message: Uint8Array, caller: Caller)
   let asked = 0
   call.onMessage((message) => {
     if (++asked > 1) return
-    answer(message, call.caller).then(
+    answer(new Uint8Array(message), call.caller).then(
       (bytes) => call.write([frame(bytes)], () => call.end()),
       (error: unknown) =>
         call.end(error instanceof Problem ? error : new Problem('internal', 'the call failed', { cause: error })),
@@ -111,31 +106,28 @@ function answerOne(call: GrpcCall, answer: (message: Uint8Array, caller: Caller)
   })
 }
 
-type OnStream = [stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]]
-
 /** Status 12, which no problem of ours stands for: nobody serves the path. */
-const unimplemented = {
-  ...{ ':status': 200, 'content-type': 'application/grpc' },
-  ...{ 'grpc-status': '12', 'grpc-message': 'nobody serves this method here' },
-}
+const unimplemented = headerBlock([
+  [':status', '200'],
+  ['content-type', 'application/grpc'],
+  ['grpc-status', '12'],
+  ['grpc-message', 'nobody serves this method here'],
+])
 
 /** The HTTP status for what is not a gRPC call at all. */
-const refusalOf = (headers: { readonly [name: string]: unknown }): number | undefined => {
-  if (headers[':method'] !== 'POST') return 405
-  return /^application\/grpc($|[+;])/.test(String(headers['content-type'] ?? '')) ? undefined : 415
+const refusalOf = (method: string, contentType: string): string | undefined => {
+  if (method !== 'POST') return '405'
+  return /^application\/grpc($|[+;])/.test(contentType) ? undefined : '415'
 }
 
-/** A far end that vanished without a word is found by this; a session that is busy answers all the same. */
-function pingOrDestroy(session: Http2Session): void {
-  if (session.destroyed) return
-  const late = setTimeout(() => session.destroy(), pongMs)
+/** A far end that vanished without a word is found by this; one that is busy answers all the same. */
+function pingAll(connections: ReadonlySet<Http2Connection>): void {
+  const asked = [...connections]
+  for (const connection of asked) connection.ping()
+  const late = setTimeout(() => {
+    for (const connection of asked) if (!connection.isAlive()) connection.destroy()
+  }, pongMs)
   late.unref()
-  const answered = () => {
-    clearTimeout(late)
-    session.off('close', answered)
-  }
-  session.once('close', answered)
-  session.ping(answered)
 }
 
 function contextOf({ cert, key, clientCas }: Serving) {

@@ -80,7 +80,7 @@ export async function listen(
 const listenOn = (server: Server, host: string, port: number): Promise<number> =>
   new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ host, port }, () => {
+    server.listen({ host, port, backlog: 4096 }, () => {
       server.removeListener('error', reject)
       const bound = server.address()
       resolve(typeof bound === 'object' && bound ? bound.port : port)

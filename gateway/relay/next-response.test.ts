@@ -31,7 +31,7 @@ function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly
   return {
     state,
     ask: (type: string, subscribe: readonly string[] = [], more: object = {}) =>
-      onRequest(state, { type, nonce: '', subscribe, unsubscribe: [], initialVersions: [], ...more }, 0),
+      onRequest(state, { type, nonce: '', subscribe, unsubscribe: [], initialVersions: new Map(), ...more }, 0),
     /** What may leave at `now`, as text. */
     send: (now = 0) => {
       const plan = nextResponse(state, now)
@@ -44,7 +44,12 @@ function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly
       onRequest(
         state,
         {
-          ...{ type, nonce: state.subscriptions.get(type)?.lastNonce ?? '', unsubscribe: [], initialVersions: [] },
+          ...{
+            type,
+            nonce: state.subscriptions.get(type)?.lastNonce ?? '',
+            unsubscribe: [],
+            initialVersions: new Map(),
+          },
           subscribe: mode === 'sotw' ? [...(state.subscriptions.get(type)?.names ?? [])] : [],
           ...(error !== undefined && { error }),
         },

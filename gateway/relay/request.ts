@@ -15,7 +15,7 @@ export function parseRequest(mode: Mode, bytes: Uint8Array): IncomingRequest {
       ...common(request),
       subscribe: request.resourceNames,
       unsubscribe: [],
-      initialVersions: [],
+      initialVersions: none,
     }
   }
   const request = readDeltaRequest(bytes)
@@ -26,6 +26,8 @@ export function parseRequest(mode: Mode, bytes: Uint8Array): IncomingRequest {
     initialVersions: request.initialResourceVersions,
   }
 }
+
+const none: ReadonlyMap<string, string> = new Map()
 
 type Common = {
   readonly typeUrl: string

@@ -127,11 +127,11 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
 }
 
 /**
- * Streams are brought up to date for so long, or until so much is to be written, before anything else gets the processor.
- * What is written leaves when the slice ends, and only then are answers read: to take them up in between would keep
- * those waiting who have not been told. Large responses travel in parts, which need the processor in between.
+ * Streams are brought up to date and written to for so long, or until so much is to be written, before anything else
+ * gets the processor: to read answers in between would keep those waiting who have not been told. A thousand streams
+ * take about 50 ms. Large responses travel in parts, which need the processor in between.
  */
-const slice = { ms: 40, bytes: 4 << 20 } as const
+const slice = { ms: 100, bytes: 4 << 20 } as const
 
 /** Rounds over all streams: one at a time, and one more after it when anything changed meanwhile. */
 function pushRounds(hub: Hub) {

@@ -15,7 +15,8 @@ export type AdsRequest = {
   /** Delta: names added and removed. State of the world: `subscribe` is the whole list. */
   readonly subscribe: readonly string[]
   readonly unsubscribe: readonly string[]
-  readonly initialVersions: readonly (readonly [name: string, version: string])[]
+  /** Delta: versions that the client holds from an earlier stream, by name; an empty one is one that we never gave. */
+  readonly initialVersions: ReadonlyMap<string, string>
 }
 
 export type StreamEvent =
@@ -112,7 +113,7 @@ export function onRequest(stream: StreamState, request: AdsRequest, now: number)
     for (const name of stream.replaced) sub.oweAgain(s, name)
     stream.replaced.clear()
   }
-  const asked = request.subscribe.length + request.initialVersions.length
+  const asked = request.subscribe.length + request.initialVersions.size
   if (asked * askedPart >= s.names.size || (asked > 0 && s.names.size <= copiedMax)) s.names = share(s.names)
   return asked > 0 && namesOf(stream) > stream.limits.names ? 'too-many' : events
 }
@@ -127,7 +128,7 @@ const askedPart = 8
 const namesOf = (stream: StreamState) => stream.subscriptions.values().reduce((sum, s) => sum + s.names.size, 0)
 
 function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void {
-  const brought = first && request.initialVersions.length > 0 ? new Map(request.initialVersions) : undefined
+  const brought = first && request.initialVersions.size > 0 ? request.initialVersions : undefined
   const legacyWildcard = first && request.subscribe.length === 0 && wildcardTypes.has(s.type)
   if (legacyWildcard || request.subscribe.includes('*')) {
     sub.subscribeAll(s, brought)
@@ -135,12 +136,10 @@ function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void 
   }
   const names = request.subscribe.includes('*') ? request.subscribe.filter((name) => name !== '*') : request.subscribe
   if (names.length > 0) sub.subscribeNames(s, names, brought)
-  if (brought && !s.wildcard)
-    sub.subscribeNames(
-      s,
-      brought.keys().filter((name) => !s.names.has(name)),
-      brought,
-    )
+  if (brought && !s.wildcard) {
+    const unsaid = brought.keys().filter((name) => !s.names.has(name))
+    sub.subscribeNames(s, [...unsaid], brought)
+  }
   for (const name of request.unsubscribe) {
     if (name === '*') sub.unsubscribeAll(s)
     else sub.unsubscribeName(s, name)

@@ -85,13 +85,12 @@ export const subscription = (type: string, base: Resources): Subscription => ({
 
 export const wants = (s: Subscription, name: string): boolean => s.wildcard || s.names.has(name)
 
-/** Versions, by name, that the client holds from an earlier stream; an empty one is one that we never gave. */
 type Brought = ReadonlyMap<string, string>
 
 /** The client wants everything; what it does not want yet is owed to it, but for what it brought. */
 export function subscribeAll(s: Subscription, brought?: Brought): void {
   if (s.wildcard) return
-  for (const name of s.base.keys()) if (!s.names.has(name)) owe(s, name, brought)
+  for (const [name, resource] of s.base) if (!s.names.has(name)) owe(s, name, { resource, version: brought?.get(name) })
   for (const [name, version] of brought ?? []) if (!s.base.has(name)) s.own.set(name, { version: version || unsure })
   s.wildcard = true
 }
@@ -111,20 +110,23 @@ export function forget(s: Subscription): void {
 }
 
 /** A name that is asked for again is answered again, but for what the client brought: it says that it has forgotten. */
-export function subscribeNames(s: Subscription, names: Iterable<string>, brought?: Brought): void {
+export function subscribeNames(s: Subscription, names: readonly string[], brought?: Brought): void {
+  if (names.length === 0) return
   const all = changeable(s.names)
   for (const name of names) {
-    if (!all.has(name)) all.add(s.base.get(name)?.name ?? name) // The resource's own string, so that streams share it.
-    owe(s, name, brought)
+    const resource = s.base.get(name)
+    all.add(resource?.name ?? name) // The resource's own string, so that streams share it.
+    owe(s, name, { resource, version: brought?.get(name) })
   }
   s.names = all
 }
 
-function owe(s: Subscription, name: string, brought: Brought | undefined): void {
-  const version = brought?.get(name)
+type Known = { readonly resource: XdsResource | undefined; readonly version: string | undefined }
+
+function owe(s: Subscription, name: string, { resource, version }: Known): void {
   if (version === undefined) s.own.set(name, unanswered)
-  else if (s.base.get(name)?.version === version) s.own.delete(name)
-  else s.own.set(name, { version: version || unsure })
+  else if (resource?.version !== version) s.own.set(name, { version: version || unsure })
+  else if (s.own.size > 0) s.own.delete(name)
 }
 
 export function unsubscribeName(s: Subscription, name: string): void {
