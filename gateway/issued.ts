@@ -5,6 +5,7 @@ import { type IssuedLeaf, type LogHead, openIssuanceLog } from '#gateway/identit
 import { type CurrentAuthority, leavesInUse } from '#gateway/identity/leaves.ts'
 import type { Look } from '#gateway/identity/look.ts'
 import { usedKeys } from '#gateway/identity/used-keys.ts'
+import type { Refusals } from '#gateway/refusals.ts'
 import { authorityOver, madeAt, type Wanted } from '#gateway/wanted-authority.ts'
 import { signerOf } from '#mesh/trust/check-bundle.ts'
 import type { TrustReport } from '#mesh/wire/trust-report.ts'
@@ -27,6 +28,7 @@ export type IssuedParts = {
   readonly wanted: () => Wanted
   readonly clock: () => Date
   readonly warn: (text: string) => void
+  readonly refusals: Pick<Refusals, 'told'>
   /** A proxy said something, or got a certificate. */
   readonly onNews: () => void
 }
@@ -62,8 +64,9 @@ export function openIssued(parts: IssuedParts): Issued {
       keys.add(leaf.keySha256, given.asker, leaf.at)
       onNews()
     },
-    looked: ({ pod, serial, controlPlaneDigest }) => {
+    looked: ({ pod, serial, controlPlaneDigest, refusals }) => {
       if (pod === '') return 0
+      parts.refusals.told(pod, refusals)
       leaves.looked(pod, serial)
       controlPlanes.delete(pod)
       controlPlanes.set(pod, controlPlaneDigest)

@@ -31,7 +31,14 @@ export type Observed = {
   readonly ownGateways: Readonly<Record<string, number>>
   /** Names of gateways that this relay resolves, by what is wrong with them. */
   readonly gatewayNames: Readonly<Record<string, number>>
-  readonly expiry: { readonly issuing?: number; readonly serving?: number }
+  readonly expiry: Readonly<Record<string, number>>
+  /** What stands of the mesh's trust: closed sets of causes and reasons. */
+  readonly trust: {
+    readonly bundleSeq: number
+    readonly bundleFaults: Readonly<Record<string, number>>
+    readonly oldLeaves: number
+    readonly refusedHandshakes: Readonly<Record<string, number>>
+  }
 }
 
 /** Before the relay has joined. */
@@ -57,6 +64,7 @@ export const nothingYet: Observed = {
   ownGateways: {},
   gatewayNames: {},
   expiry: {},
+  trust: { bundleSeq: 0, bundleFaults: {}, oldLeaves: 0, refusedHandshakes: {} },
 }
 
 export type RelayMetrics = {
@@ -101,6 +109,11 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
       'Host names of gateways: all, without any address, served from an older answer, leading to another cluster.',
       ['kind'],
     ),
+    bundleSeq: gauge('isthmus_relay_bundle_seq', 'Number of the trust bundle in force; 0 = none.'),
+    oldLeaves: gauge(
+      'isthmus_relay_old_leaves',
+      'Workload certificates in use that are of an authority before the present one.',
+    ),
     expiry: gauge('isthmus_relay_certificate_expiry_seconds', 'End of a certificate, Unix time.', ['certificate']),
   }
   const rising = {
@@ -110,6 +123,10 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     refused: counter('isthmus_relay_refused_streams_total', 'Streams refused.', ['reason']),
     uncertified: counter('isthmus_relay_refused_certificates_total', 'Workload certificates refused.', ['reason']),
     mismatches: counter('isthmus_relay_stream_mismatches_total', 'Streams of the centre that did not add up.'),
+    bundleFaults: counter('isthmus_relay_bundle_faults_total', 'Trust bundles refused.', ['reason']),
+    handshakes: counter('isthmus_relay_refused_handshakes_total', 'Handshakes that proxies refused, or were refused.', [
+      'cause',
+    ]),
     issued: counter('isthmus_relay_certificates_issued_total', 'Workload certificates issued.'),
   }
   return {
@@ -144,5 +161,9 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     for (const [reason, count] of Object.entries(now.refusedCertificates)) rising.uncertified.inc({ reason }, count)
     rising.mismatches.inc(now.mismatches)
     rising.issued.inc(now.issued)
+    plain.bundleSeq.set(now.trust.bundleSeq)
+    plain.oldLeaves.set(now.trust.oldLeaves)
+    for (const [reason, count] of Object.entries(now.trust.bundleFaults)) rising.bundleFaults.inc({ reason }, count)
+    for (const [cause, count] of Object.entries(now.trust.refusedHandshakes)) rising.handshakes.inc({ cause }, count)
   }
 }

@@ -11,6 +11,7 @@ import { type Generation, laterGeneration } from '#gateway/new-generation.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
+import { openRefusals } from '#gateway/refusals.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
@@ -104,8 +105,9 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
     ...{ clients: () => door.clients(), now: () => line.now(), onNews: () => report() },
   })
+  const refusals = openRefusals()
   const issued = openIssued({
-    ...{ stateDir, trustDomain: home.trustDomain, issuing: certificates.issuing, wanted, clock, warn },
+    ...{ stateDir, trustDomain: home.trustDomain, issuing: certificates.issuing, wanted, clock, warn, refusals },
     onNews: telling.soon,
   })
   const report = () => {
@@ -179,6 +181,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       certificates: certificates.expiry(),
       ...((trusted) => trusted && { trust: trusted })(telling.now()),
       ...door.status(),
+      refusals: refusals.list(),
     }),
     served: {
       endpoints: () => ({
@@ -202,7 +205,13 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         mismatches: centre.mismatches,
         hasRival: centre.rival !== undefined,
         stateFaults: centre.faults.length,
-        expiry: certificates.expiry(),
+        expiry: { ...certificates.expiry(), ...trust.expiry() },
+        trust: {
+          bundleSeq: trust.pin().seq,
+          bundleFaults: trust.faultCounts(),
+          oldLeaves: telling.told()?.leaves.old ?? 0,
+          refusedHandshakes: refusals.counts(),
+        },
       }
     },
     stop: async () => {

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { loadKept, saveKept } from '#gateway/kept-file.ts'
 import type { Membership } from '#gateway/uplink/membership.ts'
 import { replaceFile } from '#gateway/uplink/replace-file.ts'
+import { authoritiesIn } from '#gateway/wanted-authority.ts'
 import { hashOf, type Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import { type BundleLink, digestOf, type TrustBundle } from '#mesh/model/trust-bundle.ts'
@@ -28,6 +29,10 @@ export type TrustKeeper = {
   /** The same, as SHA-256 of their DER. */
   pinned(): readonly string[]
   conditions(): readonly Condition[]
+  /** When the authorities that are active end; Unix ms. */
+  expiry(): { readonly root?: number; readonly 'control-plane'?: number }
+  /** How often a bundle was refused since the start, by reason. */
+  faultCounts(): Readonly<Partial<Record<TrustFault['reason'], number>>>
 }
 
 export type TrustKeeperParts = {
@@ -64,6 +69,7 @@ export function openTrustKeeper({ stateDir, membership, log }: TrustKeeperParts)
   const joinedWith = membership ? [parseCertificate(membership.controlPlaneCa, 'control-plane CA')] : []
   let fault: TrustFault | undefined
   let shown: string | undefined
+  const faultCounts: Partial<Record<TrustFault['reason'], number>> = {}
   showControlPlane()
 
   return {
@@ -74,6 +80,7 @@ export function openTrustKeeper({ stateDir, membership, log }: TrustKeeperParts)
       if ('reason' in after) {
         if (fault?.reason !== after.reason || fault.detail !== after.detail)
           log.warn({ ...after }, 'the trust bundle from the centre is refused; the one before stays in force')
+        faultCounts[after.reason] = (faultCounts[after.reason] ?? 0) + 1
         fault = after
         return false
       }
@@ -91,6 +98,14 @@ export function openTrustKeeper({ stateDir, membership, log }: TrustKeeperParts)
     proof: () => (held && fault?.reason === 'RolledBack' ? { bundle: held.bundle, link: held.link } : undefined),
     controlPlane,
     pinned: () => pinNow().keys.map(signerOf),
+    expiry: () => {
+      const [root, controlPlaneEnd] = [endOf(held?.bundle.roots), endOf(held?.bundle.controlPlane)]
+      return {
+        ...(root === undefined ? {} : { root }),
+        ...(controlPlaneEnd === undefined ? {} : { 'control-plane': controlPlaneEnd }),
+      }
+    },
+    faultCounts: () => ({ ...faultCounts }),
     conditions: () =>
       fault
         ? [{ type: 'BundleRefused', reason: fault.reason, message: fault.detail, object: `mesh ${membership?.mesh}` }]
@@ -130,6 +145,12 @@ export function openTrustKeeper({ stateDir, membership, log }: TrustKeeperParts)
       warn(`${controlPlaneFile(stateDir)} could not be written: ${(error as Error).message}`)
     }
   }
+}
+
+/** The first end among those that are active. */
+function endOf(roots: TrustBundle['roots'] | undefined): number | undefined {
+  const active = authoritiesIn(roots?.filter(({ state }) => state === 'active') ?? [])
+  return active.length === 0 ? undefined : Math.min(...active.map(({ notAfter }) => notAfter.getTime()))
 }
 
 /** A cluster that joined anew begins a chain of its own: its new token vouches for the centre as it is then. */

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { envoyLog, envoyLogFormat } from '#gateway/proxy/envoy-log.ts'
 import type { Clock } from '#gateway/proxy/keep-certificate.ts'
 import { forgetEnvoy, killLeftOver, noteEnvoy } from '#gateway/proxy/left-over.ts'
@@ -11,6 +12,8 @@ export type EnvoyCommand = {
   readonly pidFile: string
   readonly concurrency: number
   readonly logLevel: string
+  /** Takes Envoy's access log; it goes where this program's own goes where absent. */
+  readonly follow?: (stdout: Readable) => void
 }
 
 export type Envoy = {
@@ -54,10 +57,11 @@ export function keepEnvoy(command: EnvoyCommand, log: Log, clock: Clock): Envoy 
       child = spawn(program, words, {
         detached: true,
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-        stdio: ['ignore', 'inherit', 'pipe'],
+        stdio: ['ignore', command.follow ? 'pipe' : 'inherit', 'pipe'],
       })
       child.on('error', (error) => done(`cannot be started: ${error.message}`))
       child.on('close', (code, signal) => done(signal ? `was ended by ${signal}` : `ended with code ${code}`))
+      if (child.stdout) command.follow?.(child.stdout)
       if (child.stderr) createInterface({ input: child.stderr }).on('line', envoyLog(log))
       if (child.pid === undefined) return
       try {

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { makeDirectory } from '#gateway/make-directory.ts'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
+import { connectionLog } from '#gateway/proxy/connection-log.ts'
 import { type ControlPlane, followControlPlane, readControlPlane } from '#gateway/proxy/control-plane.ts'
 import { drainEnvoy } from '#gateway/proxy/drain.ts'
 import { adminAt, envoyFault } from '#gateway/proxy/envoy-admin.ts'
@@ -90,9 +91,11 @@ export async function runProxy(
     writeBootstrap(bootstrap, settings, socket)
     const pidFile = join(settings.dir, 'envoy.pid')
     const { envoy: binary, concurrency, envoyLogLevel: logLevel } = settings
-    envoy = keepEnvoy({ binary, bootstrap, pidFile, concurrency, logLevel }, log, clock)
+    const { follow } = accessLog
+    envoy = keepEnvoy({ binary, bootstrap, pidFile, concurrency, logLevel, follow }, log, clock)
   }
   const forced = forcedRenewal()
+  const accessLog = connectionLog(process.stdout, clock.now)
   const keeping = keepCertificate({
     uri,
     request: (csr) => requestCertificate(line, csr),
@@ -115,8 +118,12 @@ export async function runProxy(
   const looking = keepLooking({
     ask: (question) => askRelay(line, question),
     question: () =>
-      held && controlPlane && { serial: held.serial, controlPlaneDigest: controlPlane.digest, refusals: [] },
-    told: () => undefined,
+      held &&
+      controlPlane && {
+        ...{ serial: held.serial, controlPlaneDigest: controlPlane.digest },
+        refusals: accessLog.refusals(),
+      },
+    told: ({ refusals }) => accessLog.told(refusals),
     heard: ({ renewBefore, spreadSeconds }, { serial }) => {
       if (held?.serial !== serial) return
       const isOld = held.notBefore.getTime() + backdateSeconds * 1000 < renewBefore || held.uri !== uri()

@@ -30,7 +30,10 @@ const tasks = {
     env: { ISTHMUS_ROTATION: '1' },
   },
   golden: {
-    command: ['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts'],
+    command: [
+      ...['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts'],
+      'tests/contract/trust-envoy-matrix.test.ts',
+    ],
     env: { UPDATE_GOLDEN: '1' },
   },
   bench: { command: ['node', 'tests/bench/main.ts'], bundles: true },

@@ -1,12 +1,8 @@
-import { request } from 'node:http'
-import { connect } from 'node:net'
-import type { Duplex, Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { typeUrls } from '#mesh/model/resource.ts'
-import type { Leaf } from '#mesh/translate/testdata/real-envoy.ts'
 import { makeRoot } from '#tests/support/authorities.ts'
+import { knock, knockOnce, type Line, openLines } from '#tests/support/border-lines.ts'
 import { type Border, drainSeconds, type EnvoyName, startServedBorder } from '#tests/support/served-border.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -15,111 +11,6 @@ beforeAll(async () => {
   border = await startServedBorder({ consumers: { reviews: ['a'], db: ['a'] } })
 }, 30_000)
 afterAll(() => border?.stop())
-
-/** Something that is open from the caller in cluster a to the application in cluster b. */
-type Line = { readonly what: string; readonly say: (text: string) => Promise<void>; readonly end: () => void }
-
-/** Says a text and waits until the same comes back; throws when the line was cut meanwhile. */
-function echoing(what: string, line: Duplex | Readable, write: (text: string) => void): Line {
-  let heard = ''
-  let cut: string | undefined
-  let look = (): void => undefined
-  line.on('data', (data: Buffer) => {
-    heard += data.toString()
-    look()
-  })
-  for (const event of ['error', 'end', 'close'])
-    line.on(event, () => {
-      cut ??= event
-      look()
-    })
-  return {
-    what,
-    end: () => line.destroy(),
-    say: (text) =>
-      new Promise((done, fail) => {
-        const timer = setTimeout(() => fail(new Error(`${what}: no echo of ${text} in 3 s`)), 3000)
-        look = () => {
-          if (!heard.includes(text) && cut === undefined) return
-          clearTimeout(timer)
-          if (cut === undefined) done()
-          else fail(new Error(`${what} was cut (${cut})`))
-        }
-        if (cut === undefined) write(text)
-        look()
-      }),
-  }
-}
-
-const openTcp = async (host: string): Promise<Line> => {
-  const socket = connect({ host, port: 7000 })
-  return echoing('a TCP connection', socket, (text) => socket.write(text))
-}
-
-const openPost = (host: string): Promise<Line> =>
-  new Promise((done, fail) => {
-    const call = request({ host, port: 9080, method: 'POST', headers: { host: 'reviews' }, agent: false })
-    call.on('response', (answer) => {
-      if (answer.statusCode === 200) done(echoing('a slow POST', answer, (text) => call.write(text)))
-      else fail(new Error(`answered ${answer.statusCode}`))
-    })
-    call.on('error', fail)
-    call.write('begin')
-  })
-
-const openWebSocket = (host: string): Promise<Line> =>
-  new Promise((done, fail) => {
-    const headers = { host: 'reviews', connection: 'Upgrade', upgrade: 'websocket' }
-    const call = request({ host, port: 9080, headers, agent: false })
-    call.on('upgrade', (_, socket) => done(echoing('a WebSocket', socket, (text) => socket.write(text))))
-    call.on('response', (answer) => fail(new Error(`answered ${answer.statusCode}`)))
-    call.on('error', fail)
-    call.end()
-  })
-
-const openLines = async (cluster: 'a' | 'c'): Promise<readonly Line[]> => {
-  const { http, tcp } = border.at.out[cluster]
-  const lines = [await openTcp(tcp), await openPost(http), await openWebSocket(http)]
-  for (const line of lines) await line.say('first')
-  return lines
-}
-
-/** Requests on one TLS connection of its own to the pod in b: the status of each, or why there is none. */
-async function knock(leaf: Leaf): Promise<{ readonly ask: () => Promise<string>; readonly end: () => void }> {
-  const socket: TLSSocket = connectTls({
-    host: border.at.server,
-    port: 9080,
-    ca: border.root,
-    checkServerIdentity: () => undefined,
-    cert: leaf.chain,
-    key: leaf.key,
-    minVersion: 'TLSv1.3',
-  })
-  let fault: string | undefined
-  let told: ((text: string) => void) | undefined
-  const tell = (text: string) => told?.(text)
-  socket.on('data', (data: Buffer) => tell(data.toString().slice(9, 12)))
-  for (const event of ['error', 'close'])
-    socket.on(event, () => {
-      fault = 'refused'
-      tell(fault)
-    })
-  return {
-    end: () => socket.destroy(),
-    ask: () =>
-      new Promise((done) => {
-        told = done
-        if (fault) done(fault)
-        else socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
-      }),
-  }
-}
-const knockOnce = async (leaf: Leaf): Promise<string> => {
-  const line = await knock(leaf)
-  const said = await line.ask()
-  line.end()
-  return said
-}
 
 /** Every line is used until well past the drain time, and not one is cut. */
 async function goOn(lines: readonly Line[]): Promise<void> {
@@ -159,13 +50,13 @@ test('admission of one more cluster to one TCP port is one resource, a secret, t
 })
 
 test('what is open goes on while a cluster is admitted and the roots change, past the drain time', async () => {
-  const lines = await openLines('a')
+  const lines = await openLines(border, 'a')
   const leaf = await border.leafOf('c', 'web')
-  expect(await knockOnce(leaf)).toBe('refused')
+  expect(await knockOnce(border, leaf)).toBe('refused')
   const admitted = await sentBy(async () => {
     border.say({ consumers: { reviews: ['a', 'c'], db: ['a', 'c'] } })
     let said = 'refused'
-    while (said === 'refused') said = await knockOnce(leaf)
+    while (said === 'refused') said = await knockOnce(border, leaf)
     expect(said, 'whoever passes the handshake is answered').toBe('200')
   })
   expect(admitted).toEqual({ route: 1, secret: 1 })
@@ -180,8 +71,11 @@ test('what is open goes on while a cluster is admitted and the roots change, pas
 })
 
 test('a withdrawn domain: its requests get 403 on an old connection, its handshakes are refused, nobody else notices', async () => {
-  const lines = await openLines('a')
-  const [old, bystander] = [await knock(await border.leafOf('c', 'web')), await knock(await border.leafOf('a', 'web'))]
+  const lines = await openLines(border, 'a')
+  const [old, bystander] = [
+    await knock(border, await border.leafOf('c', 'web')),
+    await knock(border, await border.leafOf('a', 'web')),
+  ]
   expect([await old.ask(), await bystander.ask()]).toEqual(['200', '200'])
   const withdrawnAt = performance.now()
   border.say({ consumers: { reviews: ['a'], db: ['a'] } })
@@ -192,9 +86,9 @@ test('a withdrawn domain: its requests get 403 on an old connection, its handsha
   expect(deniedAt).toBeGreaterThan(0)
   expect(deniedAt - withdrawnAt).toBeLessThan(1000)
   expect(await old.ask()).toBe('403')
-  expect(await knockOnce(await border.leafOf('c', 'web'))).toBe('refused')
+  expect(await knockOnce(border, await border.leafOf('c', 'web'))).toBe('refused')
   expect(await bystander.ask()).toBe('200')
-  expect(await knockOnce(await border.leafOf('a', 'web'))).toBe('200')
+  expect(await knockOnce(border, await border.leafOf('a', 'web'))).toBe('200')
   await goOn(lines)
   expect([await old.ask(), await bystander.ask()]).toEqual(['403', '200'])
   for (const line of [old, bystander]) line.end()
@@ -215,7 +109,7 @@ test('Envoys that come back to a relay are sent nothing', async () => {
 })
 
 test('one more exporter replaces the caller’s clusters, and what is open on them goes on', async () => {
-  const lines = await openLines('a')
+  const lines = await openLines(border, 'a')
   expect(await sentBy(() => border.say({ others: ['d'] }))).toMatchObject({ cluster: 2 })
   await goOn(lines)
   expect(await replaced('caller-a')).toEqual([['cluster_manager.cluster_modified', 2]])

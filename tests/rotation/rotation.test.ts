@@ -86,8 +86,9 @@ test('a relay dies in the middle of a rotation', { timeout: 2 * rotationMs }, as
 test(`${handshakesMin} full handshakes, none of them resumed, none failed`, { timeout: 600_000 }, async () => {
   await eventually(600_000, 'so many', () => load.counts().begun >= handshakesMin)
   const rate = load.rate()
-  const { begun, answered, failed } = await load.stop()
+  const { begun, answered, failed, first } = await load.stop()
   const after = await borderCounts(fleet())
+  expect(first).toEqual([])
   expect({ answered, failed }).toEqual({ answered: begun, failed: 0 })
   expect(rate).toBeGreaterThanOrEqual(100)
   expect(after.handshakes - before.handshakes).toBe(begun)

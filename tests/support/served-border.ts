@@ -35,6 +35,8 @@ export type Word = {
   /** What its bundle says, where it has one: `c.mesh1 c 3` = domain, cluster, number; an id and a number. */
   readonly revoked?: readonly string[]
   readonly denied?: readonly string[]
+  /** The number that the centre says of b's exports. */
+  readonly cut?: number
   /** Clusters that are not told: a revoked one hears nothing any more. */
   readonly deaf?: readonly string[]
 }
@@ -87,6 +89,7 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     const isHeard = !deaf.includes(cluster) && (word.revoked || word.denied)
     return isHeard ? { bundle: { roots, revoked, denied } } : {}
   }
+  const cut = () => (word.cut === undefined ? {} : { cut: word.cut })
   const caller = (cluster: 'a' | 'c', others: readonly string[]): CaseText => ({
     cluster,
     region: 'r1',
@@ -123,8 +126,8 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     config: {
       ...word,
       exports: {
-        'bookinfo/reviews': { ports: [ports['bookinfo/reviews']], consumers: word.consumers.reviews },
-        'bookinfo/db': { ports: [ports['bookinfo/db']], consumers: word.consumers.db },
+        'bookinfo/reviews': { ports: [ports['bookinfo/reviews']], consumers: word.consumers.reviews, ...cut() },
+        'bookinfo/db': { ports: [ports['bookinfo/db']], consumers: word.consumers.db, ...cut() },
       },
     },
     ...bundleFor('b'),
