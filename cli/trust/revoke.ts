@@ -54,8 +54,9 @@ export function revocationText(seen: Revocation): string {
       ? `  ${what}: no relay has told yet (0 of ${relays.length})\n`
       : `  ${what} after ${secondsOf(Math.max(...times))} (${times.length} of ${relays.length} relays)\n`
   const silent = relays.filter(({ newMs, oldMs }) => !isNumber(newMs) || !isNumber(oldMs))
+  if (undoneAt) return harmless(`${kind} ${subject} is let in again: revocation ${cut} was undone`).concat('\n')
   return [
-    harmless(`${kind} ${subject} is revoked${undoneAt ? ', and that was undone' : ''}: revocation ${cut}`),
+    harmless(`${kind} ${subject} is revoked: revocation ${cut}`),
     '\n',
     line('new handshakes refused', told('newMs')),
     line('old connections closed', told('oldMs')),

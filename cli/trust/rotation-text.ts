@@ -4,9 +4,9 @@ import type { Rotation, Waiting } from '#cli/trust/shapes.ts'
 
 /** What a rotation is doing, and by whom it is kept waiting. */
 export function rotationText(rotation: Rotation, now: number, paint: Paint = plain): string {
-  const { kind, step, state, startedAt, stepAt, waitsFor, progress, forced } = rotation
+  const { step, state, startedAt, stepAt, waitsFor, progress, forced } = rotation
   const since = stepAt ? ` for ${age(stepAt, now)}` : ''
-  const head = `rotation of ${kind}${startedAt ? `, begun ${age(startedAt, now)} ago` : ''}: ${standing(state, step, since, paint)}`
+  const head = `rotation of ${whatOf(rotation)}${startedAt ? `, begun ${age(startedAt, now)} ago` : ''}: ${standing(state, step, since, paint)}`
   const done = state === 'running' && progress ? ` (${progress.done} of ${progress.of})` : ''
   return [
     `${head}${done}\n`,
@@ -17,11 +17,15 @@ export function rotationText(rotation: Rotation, now: number, paint: Paint = pla
 
 const standing = (state: string, step: string, since: string, paint: Paint): string => {
   if (state === 'running') return `${paint('slow', step)}${since}`
-  return state === 'done' ? paint('good', 'done') : `${paint('bad', state)} in ${step}`
+  return paint(state === 'done' ? 'good' : 'bad', state)
 }
 
-export const waitingText = ({ cluster, what, detail }: Waiting): string =>
-  harmless(`${cluster}  ${words[what] ?? what}${detail === '' ? '' : `: ${detail}`}`)
+const whatOf = ({ kind, cluster }: Rotation): string =>
+  harmless(kind === 'issuing' ? `the issuing CA of ${cluster ?? 'a cluster'}` : `the ${names[kind] ?? kind}`)
+const names: Readonly<Record<string, string>> = { 'control-plane': 'control-plane CA' }
+
+const waitingText = ({ cluster, what, detail }: Waiting): string =>
+  harmless(`${cluster}: ${words[what] ?? what}${detail === '' ? '' : `: ${detail}`}`)
 
 const words: Readonly<Record<string, string>> = {
   unreachable: 'its relay, which is silent',
@@ -33,24 +37,23 @@ const words: Readonly<Record<string, string>> = {
   pinned: 'its relay to believe the new CA',
 }
 
-/** What each step does, in the order that they come. */
-const deeds: readonly (readonly [step: string, does: string])[] = [
-  ['prepared', 'the new key and certificate are made and checked; nobody is told yet'],
-  ['published', 'everybody is told to accept the new beside the old; waits for every proxy’s acknowledgement'],
-  ['active', 'the new one signs; every issuing CA and certificate is made anew; waits until none of the old is in use'],
-  ['tainted', 'nothing of the old is in use any more'],
-  ['revoked', 'nobody accepts the old one any more'],
-]
+/** What each step does. */
+const deeds: Readonly<Record<string, string>> = {
+  prepared: 'the new key and certificate are made and checked; nobody is told yet',
+  published: 'everybody is told to accept the new beside the old; waits for every proxy’s acknowledgement',
+  active: 'the new one signs; every issuing CA and certificate is made anew; waits until none of the old is in use',
+  tainted: 'nothing of the old is in use any more',
+  revoked: 'nobody accepts the old one any more',
+}
+
+const issuingDeed = 'its relay asks for the new one; the root is the same, so nobody has to be told'
 
 /** A rehearsal: the steps to come, and who would keep each waiting if it were now. */
 export function planText(rotation: Rotation): string {
-  const steps = rotation.steps ?? []
-  const lines = deeds.flatMap(([step, does]) => {
-    const waits = steps.find((one) => one.step === step)?.waitsFor ?? []
-    return [
-      `  ${step.padEnd(10)} ${does}\n`,
-      ...waits.map((one) => `             now it would wait for ${waitingText(one)}\n`),
-    ]
-  })
-  return `rotation of ${rotation.kind}, if it began now; nothing was changed:\n${lines.join('')}`
+  const { kind, steps = [] } = rotation
+  const lines = steps.flatMap(({ step, waitsFor }) => [
+    `  ${step.padEnd(10)} ${kind === 'issuing' ? issuingDeed : (deeds[step] ?? '')}\n`,
+    ...waitsFor.map((one) => `             now it would wait for ${waitingText(one)}\n`),
+  ])
+  return `rotation of ${whatOf(rotation)}, if it began now; nothing was changed:\n${lines.join('')}`
 }

@@ -21,14 +21,17 @@ const clusterTrust = z.looseObject({
   generation: z.number().default(1),
   confined: z.boolean().default(true),
   /** Identities that its issuing CA could make itself believed as; of interest where it is not confined. */
-  claims: z.looseObject({ identities: z.number(), clusters: z.number() }).or(z.number()).nullish(),
+  claims: z.looseObject({ identities: z.number(), clusters: z.number() }).nullish(),
   issuing: z.looseObject({ root: z.string(), notAfter: time, standing: z.string().optional() }).nullish(),
   bundle: z
     .looseObject({
       ...{ seq: z.number(), acked: z.number().default(0), proxies: z.number().default(0) },
       missing: z.array(z.string()).default([]),
+      fault: z.looseObject({ reason: z.string(), detail: z.string() }).optional(),
     })
     .nullish(),
+  /** Why what it said may not stand any more. */
+  silent: z.string().nullish(),
 })
 export type ClusterTrust = z.infer<typeof clusterTrust>
 
@@ -37,6 +40,7 @@ export type Waiting = z.infer<typeof waiting>
 
 const rotation = z.looseObject({
   ...{ id: z.string().default(''), kind: z.string(), step: z.string(), state: z.string().default('running') },
+  cluster: z.string().optional(),
   from: z.unknown(),
   to: z.unknown(),
   startedAt: time.optional(),
@@ -61,12 +65,16 @@ const revocation = z.looseObject({
 })
 export type Revocation = z.infer<typeof revocation>
 
+const revokedSchema = z.looseObject({
+  ...{ cut: z.number(), kind: z.string(), subject: z.string(), trustDomain: z.string(), at: time, reason: z.string() },
+})
+
 const trust = z.looseObject({
   bundle: z.looseObject({ seq: z.number(), digest, at: time }).nullish(),
   authorities: z.array(authority),
   clusters: z.array(clusterTrust).default([]),
   foreign: z.array(z.looseObject({ trustDomain: z.string() })).default([]),
-  revoked: z.array(z.looseObject({})).default([]),
+  revoked: z.array(revokedSchema).default([]),
   rotations: z.array(rotation).default([]),
 })
 export type Trust = z.infer<typeof trust>

@@ -21,7 +21,7 @@ export function trustText(trust: Trust, now: number, paint: Paint = plain): stri
     clusters.length === 0 ? '' : `\n${table([heading, ...clusters.map((one) => clusterLine(one, trust, now))], paint)}`,
     ...clusters.flatMap((one) => missingOf(one)),
     ...running.map((one) => `\n${rotationText(one, now, paint)}`),
-    revoked.length === 0 ? '' : `\nRevoked: ${revoked.map(revokedName).join(', ')}\n`,
+    revoked.length === 0 ? '' : `\n${table([revokedHeading, ...revoked.map((one) => revokedLine(one, now))], paint)}`,
     foreign.length === 0
       ? ''
       : `\nForeign trust domains: ${foreign.map((one) => harmless(one.trustDomain)).join(', ')}\n`,
@@ -41,23 +41,28 @@ function clusterLine(one: ClusterTrust, { bundle }: Trust, now: number): string[
 
 function confinement({ confined, claims }: ClusterTrust): string {
   if (confined) return 'yes'
-  if (claims === null || claims === undefined) return 'UNCONFINED'
-  const [identities, of] =
-    typeof claims === 'number' ? [claims, ''] : [claims.identities, ` of ${claims.clusters} clusters`]
-  return `UNCONFINED: can claim ${identities} identities${of}`
+  return claims ? `UNCONFINED: can claim ${claims.identities} identities of ${claims.clusters} clusters` : 'UNCONFINED'
 }
 
 const isWhole = ({ bundle }: ClusterTrust): boolean => bundle?.acked === bundle?.proxies && bundle?.missing.length === 0
 
-function missingOf({ cluster, bundle }: ClusterTrust): string[] {
-  return (bundle?.missing ?? []).map((one) => `  ${harmless(`${cluster}  ${one}`)}\n`)
+/** What is wrong with a cluster's word: it is old, its relay refused the bundle, proxies have not acknowledged it. */
+function missingOf({ cluster, bundle, silent }: ClusterTrust): string[] {
+  const { fault, missing = [] } = bundle ?? {}
+  const lines = [
+    ...(silent ? [silent] : []),
+    ...(fault ? [`its relay refuses the bundle: ${fault.detail}`] : []),
+    ...missing,
+  ]
+  return lines.map((line) => `  ${harmless(`${cluster}  ${line}`)}\n`)
 }
 
 const authorityLine = (one: Authority, now: number, paint: Paint): string => {
   const tone = one.state === 'active' ? 'good' : one.state === 'revoked' ? 'bad' : 'slow'
   const key = `${one.keyKind} in ${one.signer === 'kms' ? 'KMS' : 'a sealed file'}`
   const state = `${paint(tone, one.state)}${one.stateAt ? ` for ${age(one.stateAt, now)}` : ''}`
-  return `${one.kind} ${one.number}  ${state}, ${key}, ends ${endsIn(one.notAfter, now)}, ${one.sha256.slice(0, 12)}\n`
+  const issued = one.issuedUnder === undefined ? '' : `, ${one.issuedUnder} certificates under it`
+  return `${one.kind} ${one.number}  ${state}, ${key}, ends ${endsIn(one.notAfter, now)}${issued}, ${one.sha256.slice(0, 12)}\n`
 }
 
 /** The issuing CAs that a root signed. */
@@ -80,8 +85,10 @@ function withoutCa(clusters: readonly ClusterTrust[], roots: readonly Authority[
     : `issuing CA not known of: ${harmless(lost.map(({ cluster }) => cluster).join(', '))}\n`
 }
 
-const revokedName = (one: Readonly<Record<string, unknown>>): string =>
-  harmless(String(one['subject'] ?? one['cluster'] ?? one['trustDomain'] ?? ''))
+const revokedHeading = ['REVOCATION', 'REVOKED', 'SUBJECT', 'TRUST DOMAIN', 'AGE', 'REASON']
+const revokedLine = ({ cut, kind, subject, trustDomain, at, reason }: Trust['revoked'][number], now: number) => [
+  ...[String(cut), kind, subject, trustDomain, age(at, now), reason],
+]
 
 /** `in 23 d`, or that it is over. */
 export function endsIn(at: string | undefined, now: number): string {

@@ -64,9 +64,24 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     words('completion fish'),
     ...typed,
   ],
-  trust: ['', 'show ', 'rotate ', 'rotate-root ', 'revoke ', 'undo ', 'verify ', 'log '].map((one) =>
-    words(`trust ${one}--help`),
-  ),
+  trust: [
+    ...['', 'show ', 'rotate ', 'rotate-root ', 'revoke ', 'undo ', 'verify ', 'log '].map((one) =>
+      words(`trust ${one}--help`),
+    ),
+    ...['show', 'rotate-root --plan', 'rotate issuing paris-1 --plan', 'rotate issuing', 'rotate root paris-1'].map(
+      (one) => words(`trust ${one}`),
+    ),
+    ...['rotate-root --status', 'rotate-root --continue', 'rotate-root --abort', 'rotate-root --plan --abort'].map(
+      (one) => words(`trust ${one}`),
+    ),
+    ...['revoke cluster paris-1', 'revoke king paris-1 --reason x', 'revoke cluster nobody --reason x'].map((one) =>
+      words(`trust ${one}`),
+    ),
+    ...['undo x --reason y', 'undo 7 --reason y', 'log', 'log --verify', 'verify nowhere.pem'].map((one) =>
+      words(`trust ${one}`),
+    ),
+    away('trust', 'show'),
+  ],
   proxies: [
     ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
     ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],
@@ -134,6 +149,16 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
     ]),
     ...['good', 'good', 'mixed', 'utf16', 'nothing'].map((name) => ['apply', '-f', file(`${name}.yaml`)]),
     ['apply'],
+  ],
+  'trust-changing': () => [
+    ...['rotate-root --no-follow --reason x', 'rotate-root --no-follow', 'rotate-root --status', 'show'].map((one) =>
+      words(`trust ${one}`),
+    ),
+    ...['rotate-root --force', 'rotate-root --abort --reason x', 'rotate-root --status'].map((one) =>
+      words(`trust ${one}`),
+    ),
+    words('trust revoke workload spiffe://paris-1.mesh1/ns/shop/sa/web --reason stolen --no-follow'),
+    ...['show', 'undo 1 --reason found', 'undo 1 --reason found', 'log --verify'].map((one) => words(`trust ${one}`)),
   ],
   delete: () => [
     words('delete --help'),
