@@ -7,6 +7,7 @@ import {
   type Der,
   decode,
   encode,
+  flagOf,
   flagsOf,
   isBoolean,
   isInteger,
@@ -15,6 +16,8 @@ import {
   membersOf,
   octetsOf,
   oidOf,
+  onlyOf,
+  partsOf,
   smallNumberOf,
   textOf,
   timeOf,
@@ -84,13 +87,14 @@ function fromDer(der: Uint8Array, what: string): Certificate {
   const [tbs, outerAlgorithm, signature, ...rest] = itemsOf(decode(der, what), what)
   if (!tbs || rest.length > 0) throw invalid(what, 'it is not a certificate')
   const [version, serial, algorithm, issuer, validity, subject, publicKey, extensions, ...more] = itemsOf(tbs, what)
-  if (!isTag(version, 0) || smallNumberOf(childrenOf(version, what)[0], what) !== 2)
-    throw invalid(what, 'not version 3')
+  if (!isTag(version, 0) || smallNumberOf(onlyOf(version, what), what) !== 2) throw invalid(what, 'not version 3')
   if (!issuer || !validity || !subject || !publicKey || more.length > 0) throw invalid(what, 'it is not a certificate')
   if (!algorithm || !outerAlgorithm || !same(encode(algorithm), encode(outerAlgorithm))) {
     throw invalid(what, 'its two signature algorithms differ')
   }
-  const [notBefore, notAfter] = itemsOf(validity, what)
+  const [notBefore, notAfter] = partsOf(validity, 2, what)
+  if (extensions && !isTag(extensions, 3)) throw invalid(what, 'it is not a certificate')
+  readName(issuer, what)
   return {
     der,
     tbs: encode(tbs),
@@ -103,7 +107,7 @@ function fromDer(der: Uint8Array, what: string): Certificate {
     notBefore: timeOf(notBefore, what),
     notAfter: timeOf(notAfter, what),
     publicKey: parsePublicKey(encode(publicKey)),
-    ...readExtensions(extensions, what),
+    ...readExtensions(extensions && onlyOf(extensions, what), what),
   }
 }
 
@@ -120,13 +124,16 @@ export function readAlgorithm(node: Der | undefined, what: string): AnySignature
   return algorithm
 }
 
-function readName(node: Der, what: string): Certificate['attributes'] {
-  return itemsOf(node, what).flatMap((rdn) =>
-    membersOf(rdn, what).map((attribute) => {
-      const [id, value] = itemsOf(attribute, what)
-      return { oid: oidOf(id, what), text: value && textOf(value) }
-    }),
-  )
+/** A Name (RFC 5280 §4.1.2.4), attribute by attribute. */
+export function readName(node: Der, what: string): Certificate['attributes'] {
+  return itemsOf(node, what).flatMap((rdn) => {
+    const members = membersOf(rdn, what)
+    if (members.length === 0) throw invalid(what, 'a part of a name is empty')
+    return members.map((attribute) => {
+      const [id, value] = partsOf(attribute, 2, what)
+      return { oid: oidOf(id, what), text: textOf(value, what) }
+    })
+  })
 }
 
 type Extensions = Pick<
@@ -142,16 +149,20 @@ type Extensions = Pick<
   | 'authorityKeyId'
 >
 
-function readExtensions(node: Der | undefined, what: string): Extensions {
+/** The extensions of a list (of a certificate, or that a request asks for), each as strictly as others read it. */
+export function readExtensions(list: Der | undefined, what: string): Extensions {
   const found = new Map<string, { critical: boolean; value: Der | undefined; bytes: Uint8Array }>()
-  for (const extension of node && isTag(node, 3) ? itemsOf(childrenOf(node, what)[0], what) : []) {
+  for (const extension of list ? someOf(list, 'list of extensions', what) : []) {
     const [id, ...rest] = itemsOf(extension, what)
     const dotted = oidOf(id, what)
     const critical = isBoolean(rest[0])
     if (found.has(dotted)) throw invalid(what, `its extension ${dotted} is there twice`)
     if (rest.length !== (critical ? 2 : 1)) throw invalid(what, `its extension ${dotted} is broken`)
-    if (critical && contentOf(rest[0], what)[0] !== 0xff) throw invalid(what, `its extension ${dotted} is not DER`)
+    if (critical && !flagOf(rest[0], what)) throw invalid(what, `its extension ${dotted} is not DER`)
+    if (unread.has(dotted))
+      throw invalid(what, `its extension ${dotted} restricts its use in a way that is not understood`)
     const bytes = octetsOf(rest.at(-1), what)
+    if (told.has(dotted)) for (const item of someOf(decode(bytes, what), dotted, what)) itemsOf(item, what)
     found.set(dotted, { critical, bytes, value: known.has(dotted) ? decode(bytes, `${what} ${dotted}`) : undefined })
   }
   const of = (dotted: string): Der | undefined => found.get(dotted)?.value
@@ -163,8 +174,8 @@ function readExtensions(node: Der | undefined, what: string): Extensions {
     extensions: new Map([...found].map(([dotted, { critical }]) => [dotted, { critical }])),
     ...readBasicConstraints(of(oids.basicConstraints), what),
     usage: readUsage(of(oids.keyUsage), what),
-    extendedUsage: extended && itemsOf(extended, what).map((item) => oidOf(item, what)),
-    names: names ? itemsOf(names, what).map((name) => readGeneralName(name, `${what} subjectAltName`)) : [],
+    extendedUsage: extended && someOf(extended, 'extendedKeyUsage', what).map((item) => oidOf(item, what)),
+    names: names ? someOf(names, 'subjectAltName', what).map((name) => readAlternativeName(name, what)) : [],
     nameConstraints: constraints && readNameConstraints(constraints),
     subjectKeyId: keyId && octetsOf(keyId, what),
     authorityKeyId: readAuthorityKeyId(of(oids.authorityKeyIdentifier), what),
@@ -172,12 +183,59 @@ function readExtensions(node: Der | undefined, what: string): Extensions {
 }
 
 const known = new Set<string>(Object.values(oids))
+/**
+ * Extensions that restrict what a certificate may be used for, and that nothing here evaluates: to pass over one, though
+ * it is not critical, would be to take what others refuse. Policy constraints, inhibited policies, proxy certificates,
+ * addresses and numbers of networks, Netscape's types.
+ */
+const unread = new Set([
+  ...['2.5.29.36', '2.5.29.54', '1.3.6.1.5.5.7.1.14', '1.3.6.1.5.5.7.1.7', '1.3.6.1.5.5.7.1.8'],
+  '2.16.840.1.113730.1.1',
+])
+
+/**
+ * Extensions that only tell something (where lists of the revoked are, policies, where issuers are found), but that others
+ * read and refuse a certificate for where they are broken: lists of sequences.
+ */
+const told = new Set(['2.5.29.31', '2.5.29.32', '2.5.29.33', '2.5.29.46', '1.3.6.1.5.5.7.1.1', '1.3.6.1.5.5.7.1.11'])
+
+function someOf(node: Der, name: string, what: string): readonly Der[] {
+  const items = itemsOf(node, what)
+  if (items.length === 0) throw invalid(what, `its ${name} is empty`)
+  return items
+}
+
+/** A name beside the subject; those of kinds that we never issue must at least be well formed, or others refuse all. */
+function readAlternativeName(node: Der, what: string): GeneralName {
+  const name = readGeneralName(node, `${what} subjectAltName`)
+  if (name.kind === 'ip' && ![4, 16].includes(name.bytes.length)) throw invalid(what, 'an address has the wrong length')
+  if (name.kind === 'uri' && !isUri(name.text)) throw invalid(what, 'a URI in it is none')
+  if (name.kind !== 'other') return name
+  if (name.tag === 0) {
+    const [id, value, ...rest] = childrenOf(node, what)
+    oidOf(id, what)
+    if (!value || !isTag(value, 0) || rest.length > 0) throw invalid(what, 'a name of another kind is broken')
+    onlyOf(value, what)
+    return name
+  }
+  if (name.tag !== 4) throw invalid(what, 'it holds a name of a kind that is not understood')
+  readName(onlyOf(node, what), what)
+  return name
+}
+
+/** RFC 3986 in its characters and escapes, and a host, where there is one, without empty labels. */
+function isUri(text: string): boolean {
+  const [, authority] = /^[a-z][a-z0-9+.-]*:(?:\/\/([^/?#]*))?/i.exec(text) ?? []
+  const host = authority?.replace(/^.*@/, '').replace(/:[0-9]*$/, '') ?? ''
+  const isHost = host === '' || /^(\[[0-9a-f:.]+\]|[a-z0-9_~!$&'()*+,;=-]+(\.[a-z0-9_~!$&'()*+,;=-]+)*)$/i.test(host)
+  return isHost && /^[a-z][a-z0-9+.-]*:([a-z0-9._~:/?#[\]@!$&'()*+,;=-]|%[0-9a-f]{2})*$/i.test(text)
+}
 
 function readBasicConstraints(node: Der | undefined, what: string): Pick<Certificate, 'ca' | 'pathLen'> {
   if (!node) return { ca: false, pathLen: undefined }
   const items = itemsOf(node, what)
   const ca = isBoolean(items[0])
-  if (ca && contentOf(items[0], what)[0] !== 0xff) throw invalid(what, 'its basicConstraints are not DER')
+  if (ca && !flagOf(items[0], what)) throw invalid(what, 'its basicConstraints are not DER')
   const [pathLen, ...rest] = ca ? items.slice(1) : items
   if (rest.length > 0 || (pathLen && !isInteger(pathLen))) throw invalid(what, 'its basicConstraints are broken')
   if (pathLen && !ca) throw invalid(what, 'it has a path length without being an authority')
@@ -187,11 +245,19 @@ function readBasicConstraints(node: Der | undefined, what: string): Pick<Certifi
 function readUsage(node: Der | undefined, what: string): readonly KeyUsage[] | undefined {
   if (!node) return undefined
   const { bytes } = flagsOf(node, what)
+  if (bytes.every((byte) => byte === 0)) throw invalid(what, 'its keyUsage is empty')
   return keyUsages.filter((_, bit) => ((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0)
 }
 
 function readAuthorityKeyId(node: Der | undefined, what: string): Uint8Array | undefined {
-  const id = node && itemsOf(node, what).find((item) => isTag(item, 0))
+  const items = node ? itemsOf(node, what) : []
+  const tags = items.map((item) => [0, 1, 2].find((tag) => isTag(item, tag)))
+  const [id, names, serial] = [0, 1, 2].map((tag) => items[tags.indexOf(tag)])
+  const isOrdered = tags.every((tag, i) => tag !== undefined && tag > (tags[i - 1] ?? -1))
+  if (!isOrdered || (names === undefined) !== (serial === undefined))
+    throw invalid(what, 'its authorityKeyIdentifier is broken')
+  if (names) for (const name of childrenOf(names, what)) readAlternativeName(name, what)
+  if (serial) contentOf(serial, what)
   return id && contentOf(id, what)
 }
 

@@ -1,5 +1,6 @@
 import type { Violation } from '#mesh/model/problem.ts'
 import { type Certificate, same, verifyKeyOf } from '#mesh/trust/certificate.ts'
+import type { GeneralName } from '#mesh/trust/general-name.ts'
 import { constraintFault } from '#mesh/trust/name-constraints.ts'
 import { type ExtendedUsage, extendedUsages, oids } from '#mesh/trust/oid.ts'
 import { isSignedBy } from '#mesh/trust/public-key.ts'
@@ -44,8 +45,12 @@ function pathFaults(path: readonly Certificate[], now: Date, usage: ExtendedUsag
       ...dateFaults(certificate, now, at),
       ...(i > 0 ? authorityFaults(certificate, i - 1, at) : []),
       ...usageFaults(certificate, usage, at),
+      ...(i === 0 ? signingFaults(certificate, usage, at) : []),
       ...unknownFaults(certificate, at),
-      ...nameFaults(certificate, path.slice(i + 1), at),
+      ...nameFaults(i === 0 ? [...certificate.names, ...hostsInSubject(certificate)] : certificate.names, {
+        above: path.slice(i + 1),
+        path: at,
+      }),
     ]
   })
 }
@@ -83,18 +88,43 @@ function usageFaults(certificate: Certificate, usage: ExtendedUsage | undefined,
     : []
 }
 
+/** In TLS 1.3 whoever shows a certificate signs with its key, client and server alike. */
+const signingFaults = ({ usage }: Certificate, wanted: ExtendedUsage | undefined, path: string): Violation[] =>
+  wanted && usage && !usage.includes('digitalSignature') ? [{ path, reason: 'is not for signatures (keyUsage)' }] : []
+
 const understood = new Set<string>(Object.values(oids))
 
-const unknownFaults = (certificate: Certificate, path: string): Violation[] =>
-  [...certificate.extensions]
-    .filter(([id, { critical }]) => critical && !understood.has(id))
-    .map(([id]) => ({ path, reason: `has the critical extension ${id}, which is not understood` }))
+function unknownFaults({ extensions, names, nameConstraints }: Certificate, path: string): Violation[] {
+  const unknown = [...extensions].filter(([id, { critical }]) => critical && !understood.has(id))
+  const isRead = !extensions.get(oids.subjectAltName)?.critical || names.some(({ kind }) => kind !== 'other')
+  const bases = [...(nameConstraints?.permitted ?? []), ...(nameConstraints?.excluded ?? [])]
+  const isOdd = bases.some(({ kind }) => kind === 'other')
+  return [
+    ...unknown.map(([id]) => ({ path, reason: `has the critical extension ${id}, which is not understood` })),
+    ...(isRead ? [] : [{ path, reason: 'has critical names, none of them of a kind that is understood' }]),
+    ...(isOdd ? [{ path, reason: 'has name constraints of a kind that is not understood' }] : []),
+  ]
+}
 
-function nameFaults(certificate: Certificate, above: readonly Certificate[], path: string): Violation[] {
+/**
+ * A common name that reads as a host, in a certificate without DNS names: OpenSSL holds it against the constraints too,
+ * because clients of old dialled by it.
+ */
+function hostsInSubject({ names, attributes }: Certificate): readonly GeneralName[] {
+  if (names.some(({ kind }) => kind === 'dns')) return []
+  return attributes.flatMap(({ oid, text = '' }) =>
+    oid === oids.commonName && /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$/.test(text) ? [{ kind: 'dns', text } as const] : [],
+  )
+}
+
+function nameFaults(
+  names: readonly GeneralName[],
+  { above, path }: { readonly above: readonly Certificate[]; readonly path: string },
+): Violation[] {
   return above.flatMap(({ nameConstraints }) =>
     nameConstraints === undefined
       ? []
-      : certificate.names.flatMap((name) => {
+      : names.flatMap((name) => {
           const fault = constraintFault(nameConstraints, name)
           return fault ? [{ path, reason: `its ${name.kind} name ${fault}` }] : []
         }),

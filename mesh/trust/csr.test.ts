@@ -18,6 +18,7 @@ import {
 } from '#mesh/trust/der.ts'
 import { buildGeneralName } from '#mesh/trust/general-name.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
+import { buildNameConstraints, shutInto } from '#mesh/trust/name-constraints.ts'
 import { identityNames } from '#mesh/trust/names.ts'
 import { oids } from '#mesh/trust/oid.ts'
 import { toPem } from '#mesh/trust/pem.ts'
@@ -68,7 +69,10 @@ describe('a request that asks for more', () => {
       ]),
     ],
     ['another subject', greedy([], subjectOf('root 1 of mesh1'))],
-    ['constraints of its own', greedy([extension(oids.nameConstraints, true, sequence())])],
+    [
+      'constraints of its own',
+      greedy([extension(oids.nameConstraints, true, buildNameConstraints(shutInto(domain('cluster-b'))))]),
+    ],
     ['what nobody knows', greedy([extension('1.2.3.4', true, utf8('x'))], subjectOf('x'.repeat(4000)))],
   ]
 

@@ -1,13 +1,18 @@
 import { Problem } from '#mesh/model/problem.ts'
 import { algorithmOf } from '#mesh/trust/build-certificate.ts'
-import { readAlgorithm } from '#mesh/trust/certificate.ts'
+import { readAlgorithm, readExtensions, readName } from '#mesh/trust/certificate.ts'
 import {
   bitString,
   bitsOf,
+  childrenOf,
+  type Der,
   decode,
   encode,
   isTag,
   itemsOf,
+  membersOf,
+  oidOf,
+  partsOf,
   sequence,
   smallNumberOf,
   tagged,
@@ -21,7 +26,7 @@ const csrBytesMax = 16 * 1024
 
 /**
  * The public key of a PKCS#10 request (RFC 2986), PEM or DER, whose signature proves that the sender holds its private
- * half. Nothing else of a request counts: subject and extensions are neither returned nor looked at.
+ * half. Nothing else of a request counts: of subject and extensions it is only seen that they are well formed.
  *
  * Throws `invalid`: more than 16 KiB, not one well-formed request, a weak or unknown key, a signature by another key or
  * with a weak digest.
@@ -34,13 +39,30 @@ export function parseCsr(input: string | Uint8Array): PublicKey {
   if (smallNumberOf(version, what) !== 0 || !subject || !publicKey || more.length > 0) {
     throw invalid('it is not a PKCS#10 request of version 1')
   }
-  if (attributes !== undefined && !isTag(attributes, 0)) throw invalid('its attributes are broken')
+  readName(subject, what)
+  if (attributes !== undefined) readAttributes(attributes)
   const key = parsePublicKey(encode(publicKey))
   const signed = { data: encode(request), signature: bitsOf(signature, what) }
   if (!isSignedBy(key.key, readAlgorithm(algorithm, what), signed)) {
     throw invalid('its signature was not made by its key: the sender does not prove that it holds the private key')
   }
   return key
+}
+
+const extensionRequest = '1.2.840.113549.1.9.14'
+
+/** That no reader of requests would stumble over them: what they ask for is not looked at. */
+function readAttributes(node: Der): void {
+  if (!isTag(node, 0)) throw invalid('its attributes are broken')
+  let asked = 0
+  for (const attribute of childrenOf(node, what)) {
+    const [id, values] = partsOf(attribute, 2, what)
+    const [value, ...rest] = membersOf(values, what)
+    if (oidOf(id, what) !== extensionRequest) continue
+    asked += 1
+    if (!value || rest.length > 0 || asked > 1) throw invalid('its extension request is broken')
+    if (itemsOf(value, what).length > 0) readExtensions(value, what)
+  }
 }
 
 function derOf(input: string | Uint8Array): Uint8Array {

@@ -104,6 +104,18 @@ function need(node: Der | undefined, type: forge.asn1.Type, what: string, name: 
 
 export const itemsOf = (node: Der | undefined, what: string): readonly Der[] =>
   childrenOf(need(node, Type.SEQUENCE, what, 'SEQUENCE'), what)
+/** Exactly `count` children of a SEQUENCE: one more than the form has would be read by nobody, and refused by others. */
+export function partsOf(node: Der | undefined, count: number, what: string): readonly Der[] {
+  const items = itemsOf(node, what)
+  if (items.length !== count) throw malformed(what, `a sequence of ${count} is expected`)
+  return items
+}
+/** The one child of an explicit tag. */
+export function onlyOf(node: Der | undefined, what: string): Der {
+  const [only, ...rest] = childrenOf(node, what)
+  if (!only || rest.length > 0) throw malformed(what, 'one value is expected')
+  return only
+}
 export const membersOf = (node: Der | undefined, what: string): readonly Der[] =>
   childrenOf(need(node, Type.SET, what, 'SET'), what)
 export const octetsOf = (node: Der | undefined, what: string): Uint8Array =>
@@ -111,10 +123,19 @@ export const octetsOf = (node: Der | undefined, what: string): Uint8Array =>
 
 export function oidOf(node: Der | undefined, what: string): string {
   const content = contentOf(need(node, Type.OID, what, 'OBJECT IDENTIFIER'), what)
-  const dotted = content.length === 0 ? '' : asn1.derToOid(binary(content))
-  if (!/^[0-9]+(\.[0-9]+)+$/.test(dotted) || binary(bytesOf(asn1.oidToDer(dotted).getBytes())) !== binary(content))
-    throw malformed(what, 'an object identifier is broken')
+  const dotted = dottedOf(content)
+  if (!/^[0-9]+(\.[0-9]+)+$/.test(dotted)) throw malformed(what, 'an object identifier is broken')
   return dotted
+}
+
+/** Empty for what is no identifier in its one form; forge throws for a number past 32 bits. */
+function dottedOf(content: Uint8Array): string {
+  try {
+    const dotted = content.length === 0 ? '' : asn1.derToOid(binary(content))
+    return binary(bytesOf(asn1.oidToDer(dotted).getBytes())) === binary(content) ? dotted : ''
+  } catch {
+    return ''
+  }
 }
 
 /** Whole bytes of a BIT STRING (signatures, keys): unused bits are refused. */
@@ -127,7 +148,9 @@ export function bitsOf(node: Der | undefined, what: string): Uint8Array {
 export function flagsOf(node: Der | undefined, what: string): { bytes: Uint8Array; unusedBits: number } {
   const content = contentOf(need(node, Type.BITSTRING, what, 'BIT STRING'), what)
   const unusedBits = content[0]
-  if (unusedBits === undefined || unusedBits > 7) throw malformed(what, 'a bit string is broken')
+  const last = content.length > 1 ? (content.at(-1) ?? 0) : 0
+  const isPadded = (last & ((1 << (unusedBits ?? 0)) - 1)) === 0 && (content.length > 1 || unusedBits === 0)
+  if (unusedBits === undefined || unusedBits > 7 || !isPadded) throw malformed(what, 'a bit string is broken')
   return { bytes: content.subarray(1), unusedBits }
 }
 
@@ -162,10 +185,37 @@ export function timeOf(node: Der | undefined, what: string): Date {
   return at
 }
 
-/** A string of any of the types that occur in names; undefined for another type or bad UTF-8. */
-export function textOf(node: Der): string | undefined {
-  const plain = [Type.UTF8, Type.PRINTABLESTRING, Type.IA5STRING].some((type) => isUniversal(node, type))
-  if (!plain || typeof node.value !== 'string') return undefined
-  const text = Buffer.from(node.value, 'latin1').toString('utf8')
-  return text.includes('\uFFFD') ? undefined : text
+const numericString = 18 as forge.asn1.Type
+const teletexString = 20 as forge.asn1.Type
+/** What may stand in a string of each type; those without an entry are UTF-8. */
+const characters = new Map<forge.asn1.Type, RegExp>([
+  [Type.PRINTABLESTRING, /^[A-Za-z0-9 '()+,./:=?&*-]*$/],
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: IA5 is ASCII, control characters among it.
+  [Type.IA5STRING, /^[\x00-\x7f]*$/],
+  [numericString, /^[0-9 ]*$/],
+])
+
+/** True or false in the one byte that DER allows. */
+export function flagOf(node: Der | undefined, what: string): boolean {
+  const content = contentOf(need(node, Type.BOOLEAN, what, 'BOOLEAN'), what)
+  if (content.length !== 1 || (content[0] !== 0xff && content[0] !== 0)) throw malformed(what, 'a flag is not DER')
+  return content[0] === 0xff
+}
+
+/**
+ * The text of an attribute in a name; undefined for the two types of old that are no Unicode (Teletex, BMP). Throws
+ * `invalid` for a value of a type that names do not have, or with what its type cannot hold: others refuse the whole
+ * certificate for it.
+ */
+export function textOf(node: Der | undefined, what: string): string | undefined {
+  const content = contentOf(node, what)
+  if (isUniversal(node, teletexString)) return undefined
+  if (isUniversal(node, Type.BMPSTRING) && content.length % 2 === 0) return undefined
+  const types = [Type.UTF8, ...characters.keys()]
+  const type = types.find((one) => isUniversal(node, one))
+  if (type === undefined) throw malformed(what, 'a name holds what is no text')
+  const text = Buffer.from(content).toString('utf8')
+  const isWhole = Buffer.from(text).equals(content) && (characters.get(type)?.test(text) ?? true)
+  if (!isWhole) throw malformed(what, 'a name holds a text with what its type cannot hold')
+  return text
 }

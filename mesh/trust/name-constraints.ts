@@ -38,20 +38,47 @@ export function buildNameConstraints({ permitted, excluded }: NameConstraints): 
   )
 }
 
-/** Throws `invalid` where the extension is not well formed, or uses minimum and maximum, which RFC 5280 forbids. */
+/**
+ * Throws `invalid` where the extension is not well formed, is empty, uses minimum and maximum, which RFC 5280 forbids, or
+ * holds a base that is none of its kind (a mask with holes, say).
+ */
 export function readNameConstraints(node: Der): NameConstraints {
   const what = 'nameConstraints'
   const out: Record<'permitted' | 'excluded', GeneralName[]> = { permitted: [], excluded: [] }
-  for (const part of itemsOf(node, what)) {
+  const parts = itemsOf(node, what)
+  const isOrdered = parts.length === 1 || (parts.length === 2 && isTag(parts[0], 0))
+  for (const part of parts) {
     const list = isTag(part, 0) ? out.permitted : isTag(part, 1) ? out.excluded : undefined
-    if (!list) throw new Problem('invalid', `${what} holds an unknown part`)
+    if (!list || !isOrdered || list.length > 0) throw new Problem('invalid', `${what} holds an unknown part`)
     for (const subtree of childrenOf(part, what)) {
       const [base, ...rest] = itemsOf(subtree, what)
       if (!base || rest.length > 0) throw new Problem('invalid', `${what} holds a subtree with a range`)
-      list.push(readGeneralName(base, what))
+      const name = readGeneralName(base, what)
+      if (!isBase(name)) throw new Problem('invalid', `${what} holds what is no base of its kind`)
+      list.push(name)
     }
+    if (list.length === 0) throw new Problem('invalid', `${what} holds an empty part`)
   }
+  if (parts.length === 0) throw new Problem('invalid', `${what} is empty`)
   return out
+}
+
+const isHost = (text: string): boolean => text.split('.').every((label) => /^[A-Za-z0-9_-]{1,63}$/.test(label))
+const isBelow = (text: string): boolean => isHost(text.replace(/^\./, ''))
+
+/** Whether a name may be the base of a constraint: a host, with a dot before it all below it; an address with its mask. */
+function isBase(name: GeneralName): boolean {
+  if (name.kind === 'ip') return (name.bytes.length === 8 || name.bytes.length === 32) && isMask(name.bytes)
+  if (name.kind === 'uri') return isBelow(name.text) && !/^[0-9.]+$/.test(name.text)
+  if (name.kind === 'dns') return name.text === '' || isBelow(name.text)
+  if (name.kind === 'email') return name.text === '' || isBelow(name.text.replace(/^[!-?A-~]+@/, ''))
+  return true
+}
+
+/** Ones and then zeros: the second half of an address constraint. */
+function isMask(range: Uint8Array): boolean {
+  const bits = [...range.subarray(range.length / 2)].map((byte) => byte.toString(2).padStart(8, '0')).join('')
+  return /^1*0*$/.test(bits)
 }
 
 /**
@@ -73,7 +100,8 @@ export function constraintFault({ permitted, excluded }: NameConstraints, name: 
   return undefined
 }
 
-const hostOf = (uri: string): string => /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(uri)?.[1] ?? ''
+/** All up to the first slash: OpenSSL reads `a.b?x` as a host, others `a.b`, and what two read differently nobody takes. */
+const hostOf = (uri: string): string => /^[a-z][a-z0-9+.-]*:\/\/([^/]*)/i.exec(uri)?.[1] ?? ''
 
 function unreadable(name: GeneralName): string | undefined {
   if (name.kind === 'other') return 'is of a kind that constraints cannot be checked for'
