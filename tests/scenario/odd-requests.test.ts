@@ -52,6 +52,11 @@ const bodyOf = ({ method, path }: Route): Record<string, unknown> | undefined =>
   if (path.endsWith('/sync')) return { ...new Reporter(epochOf(++epochs)).batch({ 'summary/shop/web': summary(1) }) }
   if (path === '/v1/pull') return { proto: 'mesh-sync/1.0', have: [['cfg/east', 'e', 1]], next: { 'cfg/east': 'x' } }
   if (path.endsWith('/certificates')) return { kind: 'relay-serving', csr: 'x'.repeat(100), ips: ['10.0.0.1'] }
+  if (path === '/v1/rotations') return { kind: 'issuing', cluster: 'east', where: 'file', reason: 'r', dryRun: true }
+  if (path.endsWith('/continue')) return { force: { reason: 'r' } }
+  if (path.endsWith('/abort') || path.endsWith('/undo')) return { reason: 'r' }
+  if (path === '/v1/revocations')
+    return { kind: 'workload', subject: 'spiffe://elsewhere.org/ns/a/sa/b', reason: 'r' }
   return {}
 }
 
