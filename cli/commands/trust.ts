@@ -53,6 +53,8 @@ type RotateOptions = {
   readonly abort?: true
   readonly force?: true
   readonly reason?: string
+  readonly where?: string
+  readonly curve?: string
   readonly follow: boolean
   readonly output: Format
 }
@@ -82,10 +84,14 @@ const withOptions = (command: Command): Command =>
       new Option('--force', 'does not wait for those it waits for; they will refuse calls').conflicts(exclusive),
     )
     .option('--reason <text>', 'why; stands in the audit log')
+    .addOption(new Option('--where <place>', 'where the new key is to lie: file, or kms:<key ARN>').conflicts(later))
+    .addOption(new Option('--curve <curve>', 'of the new key').choices(['P-256', 'P-384']).conflicts(later))
     .option('--no-follow', 'ends at once; the centre goes on by itself')
     .addOption(outputOption())
 
 const exclusive = ['plan', 'status']
+/** What is said of one that runs already. */
+const later = ['status', 'continue', 'abort', 'force']
 
 function subjectOf(kind: string, cluster: string | undefined): Subject {
   if ((kind === 'issuing') === (cluster !== undefined)) return cluster === undefined ? { kind } : { kind, cluster }
@@ -114,14 +120,15 @@ async function rotate(tools: Tools, subject: Subject, options: RotateOptions): P
     const planned = await planRotation(to, subject)
     return tell(planned, planText(planned))
   }
-  const { reason } = options
+  const { reason, where, curve } = options
+  const wish = Object.fromEntries(Object.entries({ reason, where, curve }).filter(([, value]) => value !== undefined))
   const begun = options.status
     ? await latestRotation(to, subject)
     : options.abort
       ? await decide(to, subject, { verb: 'abort', body: { reason } })
       : options.force || options.continue
         ? await decide(to, subject, { verb: 'continue', body: options.force ? { force: { reason } } : {} })
-        : await beginRotation(to, subject, reason === undefined ? {} : { reason })
+        : await beginRotation(to, subject, wish)
   if (options.status || options.abort || !options.follow || options.output !== 'table')
     return tell(begun, rotationText(begun, io.now(), paint))
   const ended = await followRotation(to, begun, { now: io.now, print })
