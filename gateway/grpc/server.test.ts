@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { type AddressInfo, createServer, type Server } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { frame } from '#gateway/grpc/frames.ts'
 import { type GrpcServer, grpcServer } from '#gateway/grpc/server.ts'
@@ -111,4 +113,31 @@ test('a large message that nobody reads is not taken, and arrives whole when it 
 test('a certificate that is none is refused, and the one before goes on', async () => {
   expect(() => server.rotate({ ...serving(), cert: 'none' })).toThrow(Problem)
   expect((await ask({ ':path': '/a.B/Echo' }, frame(Buffer.from('x')))).trailers).toMatchObject({ 'grpc-status': '0' })
+})
+
+/** A TLS connection on which nothing is asked; `session` is one of before. */
+const dial = (session?: Buffer) => {
+  const { port } = listener.address() as AddressInfo
+  return connectTls({
+    ...{ port, host: '127.0.0.1', ca: pki.controlPlane.pem, ALPNProtocols: ['h2'] },
+    ...(session && { session }),
+    checkServerIdentity: () => undefined,
+  }).resume()
+}
+
+async function isTakenUp(session: Buffer): Promise<boolean> {
+  const socket = dial(session)
+  await once(socket, 'secureConnect')
+  const reused = socket.isSessionReused()
+  socket.destroy()
+  return reused
+}
+
+test('a TLS session is taken up again, but not past a change of certificate or client roots', async () => {
+  const first = dial()
+  const [ticket] = (await once(first, 'session')) as [Buffer]
+  first.destroy()
+  expect(await isTakenUp(ticket)).toBe(true)
+  server.rotate(serving())
+  expect(await isTakenUp(ticket)).toBe(false)
 })

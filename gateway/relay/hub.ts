@@ -141,7 +141,7 @@ export function createHub(
     authenticate: async (peer) => options.authenticate(peer),
     resourcesFor,
     judgeFor: (proxy) => ({
-      withheld: (resource) => quarantine.withheld(resource, identityText(proxy.identity)),
+      withheld: (resource) => quarantine.withheld(resource, () => identityText(proxy.identity)),
       refusedHere: (resource) => quarantine.refusedBy(resource, identityText(proxy.identity)),
       lastGood: (type, name) => quarantine.lastGood(keyOf(proxy), type, name),
     }),

@@ -18,7 +18,7 @@ export type Quarantined = {
 export type Quarantine = {
   readonly add: (refusal: Refusal, who: { readonly identity: string; readonly proxy: string }) => Quarantined
   /** Whether clients of this identity are not to be offered this version. */
-  readonly withheld: (resource: XdsResource, identity: string) => boolean
+  readonly withheld: (resource: XdsResource, identity: () => string) => boolean
   readonly refusedBy: (resource: XdsResource, identity: string) => boolean
   /** The last version that the proxy accepted before it refused one. */
   readonly lastGood: (proxy: string, type: string, name: string) => XdsResource | undefined
@@ -59,7 +59,7 @@ export function createQuarantine(): Quarantine {
     withheld: ({ type, name, version }, identity) => {
       if (refused.size === 0) return false
       const entry = refused.get(keyOf(type, name, version))
-      return entry !== undefined && (entry.everywhere || entry.refusedBy.includes(identity))
+      return entry !== undefined && (entry.everywhere || entry.refusedBy.includes(identity()))
     },
     refusedBy: ({ type, name, version }, identity) =>
       refused.get(keyOf(type, name, version))?.refusedBy.includes(identity) ?? false,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type DirectoryState, emptyDirectory, scanDirectory } from '#gateway/watch/directory-scan.ts'
+import { readObjects } from '#gateway/watch/list-directory.ts'
 
 let dir: string
 beforeEach(() => {
@@ -103,4 +104,12 @@ test('a directory that is away takes nothing with it, for any time', async () =>
   state = await scan(await scan(state, 100_010, 'old'), 100_100, 'old')
   expect([ids(state), state.faults]).toEqual(['', []])
   rmSync(`${dir}-away`, { recursive: true })
+})
+
+test('a file that is read again is parsed again only where it says something else', async () => {
+  write('a.yaml', pod('a'))
+  const first = await readObjects(dir, 'a.yaml')
+  expect(await readObjects(dir, 'a.yaml')).toBe(first)
+  write('a.yaml', pod('b'))
+  expect(await readObjects(dir, 'a.yaml')).toMatchObject({ objects: [{ id: 'Pod default/b' }] })
 })

@@ -101,10 +101,25 @@ export async function readObjects(dir: string, path: string, look?: Look): Promi
     if (bytes.length > limits.fileBytes)
       return unclearFile(path, `is larger than ${limits.fileBytes} bytes: split it into several files`)
     const text = textOf(bytes)
-    return 'fault' in text ? unclearFile(path, text.fault) : parseFile(path, text.text)
+    return 'fault' in text ? unclearFile(path, text.fault) : parseAgain(join(dir, path), path, text.text)
   } catch (error) {
     return codeOf(error) === 'ENOENT' ? 'moved' : unclearFile(path, `cannot be read (${codeOf(error)})`)
   }
+}
+
+/** A file that changed a moment ago is read twice, since two writes may look alike: the same text is not parsed again. */
+const recent = new Map<string, { readonly text: string; readonly parsed: ParsedFile }>()
+const recentMax = 32
+const recentTextMax = 64 << 10
+
+function parseAgain(file: string, path: string, text: string): ParsedFile {
+  const known = recent.get(file)
+  const parsed = known?.text === text ? known.parsed : parseFile(path, text)
+  recent.delete(file)
+  if (text.length <= recentTextMax) recent.set(file, { text, parsed })
+  const [oldest] = recent.keys()
+  if (oldest !== undefined && recent.size > recentMax) recent.delete(oldest)
+  return parsed
 }
 
 /**
