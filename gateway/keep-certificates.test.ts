@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Certificates, openCertificates } from '#gateway/certificates.ts'
 import { keepCertificates } from '#gateway/keep-certificates.ts'
+import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
 import { parseClusterName, parseNetworkName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
@@ -64,6 +65,9 @@ async function live(days: number, centreUp: (day: number) => boolean) {
   }
   const queue: (() => void)[] = []
   const faults: unknown[] = []
+  const warned: string[] = []
+  const note = (_: object, text: string) => void warned.push(text)
+  const warnOfEnd = lifeWarner('the issuing CA', { warn: note, error: note })
   const looked = () => new Promise<void>((resolve) => queue.push(resolve))
   let work: (() => void) | undefined
   const { first } = keepCertificates({
@@ -76,6 +80,7 @@ async function live(days: number, centreUp: (day: number) => boolean) {
         for (const resolve of queue.splice(0)) resolve()
       },
     },
+    onFailed: () => warnOfEnd(certificates.issuing.current()?.chain[0], now()),
     show: async () => {
       const shown = certificates.listener()
       if (!shown) closedFor += 1
@@ -92,7 +97,7 @@ async function live(days: number, centreUp: (day: number) => boolean) {
     work?.()
     await done
   }
-  return { seen, leftMin, closedFor, faults }
+  return { seen, leftMin, closedFor, faults, warned, certificates }
 }
 
 test('the issuing CA and the serving certificate are renewed by themselves, long before they end', async () => {
@@ -118,4 +123,20 @@ test('a centre that answers too late: the port opens by itself with the first ce
   const { closedFor, seen } = await live(2, (at) => at > 1)
   expect(closedFor).toBeGreaterThan(1)
   expect(seen.serving.size).toBe(1)
+})
+
+test('a centre that is away until the issuing CA ends: warned of at 50, 25 and 10 %, and at the end, once each', async () => {
+  const { warned, certificates } = await live(31, (at) => at < 1)
+  expect(warned.map((text) => /\d+ %|has ended/.exec(text)?.[0])).toEqual(['50 %', '25 %', '10 %', 'has ended'])
+  const issuing = certificates.issuing.current()?.chain[0]
+  const reasonAt = (days: number, fault: string | undefined = 'away') =>
+    issuingEnds(issuing, { now: new Date(start + days * day), fault, cluster: 'west' }).map(({ reason }) => reason)
+  expect([reasonAt(5), reasonAt(16), reasonAt(24), reasonAt(28), reasonAt(31)]).toEqual([
+    [],
+    ['HalfLeft'],
+    ['QuarterLeft'],
+    ['TenPercent'],
+    ['Ended'],
+  ])
+  expect(issuingEnds(issuing, { now: new Date(start + 16 * day), fault: undefined, cluster: 'west' })).toEqual([])
 })

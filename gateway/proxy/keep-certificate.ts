@@ -69,9 +69,12 @@ export async function keepCertificate(keeping: Keeping): Promise<void> {
 
 async function waitOrForced({ clock, signal, forced }: Keeping, ms: number): Promise<void> {
   const waking = new AbortController()
-  const leave = forced?.onChange(() => waking.abort())
-  await clock.wait(ms, AbortSignal.any([signal, waking.signal]))
+  const wake = () => waking.abort()
+  signal.addEventListener('abort', wake)
+  const leave = forced?.onChange(wake)
+  await clock.wait(ms, waking.signal)
   leave?.()
+  signal.removeEventListener('abort', wake)
 }
 
 /** Between 50 and 70 % of what is left of the life at `now`: a back-dated notBefore does not count. */
