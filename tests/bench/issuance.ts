@@ -1,9 +1,13 @@
 import { randomBytes, sign, verify } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Caller } from '#gateway/grpc/call.ts'
 import { certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
+import { openIssued } from '#gateway/issued.ts'
 import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
 import { IstioCertificateRequestSchema } from '#gen/istio/ca_pb.js'
 import { csrOf, domain, keyInHand, makeIssuing, makeRoot } from '#tests/support/authorities.ts'
@@ -47,6 +51,7 @@ export async function measureService(): Promise<Omit<Issuance, 'storm'>> {
     ours.push(cost / perRound)
     theirs.push(floor / perRound)
   }
+  ask.close()
   const [cost, floor] = [median(ours), median(theirs)]
   return { perCpuSecond: 1 / cost, barePerCpuSecond: 1 / floor, ratio: cost / floor }
 }
@@ -75,8 +80,13 @@ async function openService() {
     clock,
     random: (n) => new Uint8Array(randomBytes(n)),
   })
+  const stateDir = mkdtempSync(join(tmpdir(), 'isthmus-issuance-'))
+  const issued = openIssued({
+    ...{ stateDir, clock, trustDomain: domain('cluster-a'), issuing: { current: () => certified } },
+    ...{ wanted: () => ({}), warn: () => undefined, onNews: () => undefined, refusals: { told: () => undefined } },
+  })
   const { methods } = certificateService({
-    ...{ issuer, clock, cluster: 'cluster-a' },
+    ...{ issuer, clock, cluster: 'cluster-a', checkKey: issued.checkKey, onIssued: issued.onIssued },
     verifyToken: tokenVerifier({ issuer: tokenIssuer, jwks: jwksInHand(tokens), clock }),
     log: { info: () => undefined, warn: () => undefined },
     limits: { inFlightMax: perRound },
@@ -84,6 +94,10 @@ async function openService() {
   const [method] = Object.values(methods)
   if (method?.kind !== 'unary') throw new Error('the service has no unary method')
   return {
+    close: () => {
+      issued.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
     prepare: async (n: number): Promise<() => Promise<unknown>> => {
       const claims = honestClaims(clock())
       const pod = { name: `pod-${n}`, uid: `uid-${n}` }

@@ -25,7 +25,7 @@ export type HandshakeLoad = {
   counts(): HandshakeCounts
   /** What was begun since that moment, all of it ended: failures after `since` and connections begun meanwhile. */
   settled(): Promise<HandshakeCounts>
-  /** Connections a second since the load began. */
+  /** Connections a second since the load began, but for time in which nobody ran. */
   rate(): number
   stop(): Promise<HandshakeCounts>
 }
@@ -34,8 +34,9 @@ const tickMs = 10
 /** A machine that stood still is not made up for all at once. */
 const burstMax = 20
 const keptMax = 30
-/** Late is not failed: a whole machine may stand still for a while. */
-const silentMs = 90_000
+/** What was not answered while we ran for this long, counted in ticks: time in which nobody ran is nobody's fault. */
+const silentTicks = 3000
+const standstillMs = 1000
 
 /**
  * New connections at a steady rate, in turn over all pairs, each with one full handshake at the border and one answered
@@ -46,15 +47,23 @@ export function startHandshakes(pairs: readonly Pair[], perSecond: number): Hand
   const failedOf = new Map<string, number>()
   const answeredAt = new Map<string, number>()
   const open = new Set<Promise<void>>()
+  /** In the order in which they fall due. */
+  const silent: { readonly lastTick: number; readonly say: () => void }[] = []
   const started = performance.now()
   let [begun, answered, failed] = [0, 0, 0]
-  let given = 0
+  let [given, tick] = [0, 0]
+  let [ranMs, lookedAt] = [0, started]
+  let stopped = false
 
   const dial = (pair: Pair, number: number): void => {
     const begunAt = performance.now()
     const atMs = Math.round(begunAt - started)
     const line = `${pair.name} ${number}`
-    const one = sayTcp(pair.target, line, silentMs)
+    const lastTick = tick + silentTicks
+    const silence = new Promise<never>((_, reject) => {
+      silent.push({ lastTick, say: () => reject(new Error('nothing came back')) })
+    })
+    const one = Promise.race([sayTcp(pair.target, line, 0), silence])
       .then(({ greeting, echo }) => {
         if (greeting.pod !== pair.answers) throw new Error(`${greeting.pod} answered`)
         if (echo !== line) throw new Error(`"${echo}" came back`)
@@ -70,6 +79,11 @@ export function startHandshakes(pairs: readonly Pair[], perSecond: number): Hand
     open.add(one)
   }
   const timer = setInterval(() => {
+    tick++
+    ranMs += Math.min(standstillMs, performance.now() - lookedAt)
+    lookedAt = performance.now()
+    while (silent[0] && silent[0].lastTick < tick) silent.shift()?.say()
+    if (stopped) return
     const owed = Math.floor(((performance.now() - started) * perSecond) / 1000) - given
     given += owed
     for (let n = 0; n < Math.min(owed, burstMax); n++) {
@@ -91,10 +105,12 @@ export function startHandshakes(pairs: readonly Pair[], perSecond: number): Hand
   }
   return {
     ...{ counts, settled },
-    rate: () => (begun * 1000) / (performance.now() - started),
+    rate: () => (begun * 1000) / ranMs,
     stop: async () => {
+      stopped = true
+      const ended = await settled()
       clearInterval(timer)
-      return await settled()
+      return ended
     },
   }
 }
