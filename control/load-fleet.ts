@@ -50,7 +50,17 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
 /** Also of those that were taken back: a name that went on to a cut never goes back, or it would be renamed twice. */
 function cutsFrom(rows: readonly RevocationRow[]): Pick<Fleet, 'cuts'> {
   if (rows.length === 0) return {}
-  return { cuts: rows.map(({ cut, exports }) => ({ cut, exports: new Set(JSON.parse(exports) as string[]) })) }
+  return {
+    cuts: rows.map(({ cut, exports }) => {
+      const places = JSON.parse(exports) as string[]
+      const isCaller = (place: string): boolean => place.includes(':')
+      return {
+        cut,
+        exports: new Set(places.filter((place) => !isCaller(place))),
+        callers: new Set(places.filter(isCaller)),
+      }
+    }),
+  }
 }
 
 async function memberFrom(

@@ -19,6 +19,7 @@ import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { type MeshName, parseClusterName, type TrustDomain, trustDomainOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { isHttp } from '#mesh/model/service.ts'
 import { formatSpiffeId, parseSpiffeId, parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 
 export type RevocationAsked = {
@@ -147,14 +148,28 @@ async function clusterOf(tx: Tx, mesh: MeshName, id: string): Promise<ClusterRow
   }
 }
 
-/** The exports whose doors may have connections of the trust domain open: those that admit it, and its own cluster's. */
+/**
+ * Where connections of the trust domain may be open, for `Fleet.cuts`: the exports that admit it and its own cluster's
+ * (`<cluster>/<ns>/<svc>`), and who calls what it offers (`<cluster>:<ns>/<svc>`, and by HTTP port `<cluster>:<port>`).
+ */
 async function admitting(tx: Tx, { mesh }: Centre, trustDomain: TrustDomain): Promise<string[]> {
   const configs = compile(await loadFleet(tx, mesh, new Map()))
-  return [...configs].flatMap(([cluster, { trust, exports }]) =>
-    [...exports]
+  const places = [...configs].flatMap(([cluster, { trust, exports, imports }]) => [
+    ...[...exports]
       .filter(([, { admitted }]) => trust.trustDomain === trustDomain || admitted.includes(trustDomain))
       .map(([service]) => `${cluster}/${service}`),
-  )
+    ...[...imports].flatMap(([service, { ports, sources }]) =>
+      sources
+        .filter((source) => source.trustDomain === trustDomain)
+        .flatMap((source) => [
+          `${cluster}:${service}`,
+          ...ports
+            .filter(({ port, protocol }) => isHttp(protocol) && source.ports.includes(port))
+            .map(({ port }) => `${cluster}:${port}`),
+        ]),
+    ),
+  ])
+  return [...new Set(places)]
 }
 
 /**

@@ -402,3 +402,21 @@ test('an export carries the latest revocation that ends what is open on it, and 
   const cutOf = (cluster: string, key: ServiceKey) => compileOne(given, name(cluster)).exports.get(key)?.cut
   expect([cutOf('a', reviews), cutOf('b', reviews), cutOf('a', ratings)]).toEqual([5, 2, undefined])
 })
+
+test('who called what is revoked ends it: at its own name, and at the HTTP port that it shares with others', () => {
+  const cuts = [
+    { cut: 2, exports: new Set<string>(), callers: new Set([`b:${reviews}`, 'b:9080', 'bb:80']) },
+    { cut: 5, exports: new Set<string>(), callers: new Set(['b:9080', 'b:80']) },
+  ]
+  const given = { ...fleet([member('a', [offer(reviews), offer(ratings)]), member('b'), member('c')]), cuts }
+  const { imports, trust } = compileOne(given, name('b'))
+  expect([imports.get(reviews)?.cut, imports.get(ratings)?.cut]).toEqual([2, undefined])
+  expect(trust.cuts).toEqual([
+    { port: 80, cut: 5 },
+    { port: 9080, cut: 5 },
+  ])
+  expect([compileOne(given, name('c')).trust.cuts, compileOne(given, name('c')).imports.get(reviews)?.cut]).toEqual([
+    undefined,
+    undefined,
+  ])
+})

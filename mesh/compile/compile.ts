@@ -4,7 +4,13 @@ import { mayUse } from '#mesh/compile/consumers.ts'
 import { importsFrom } from '#mesh/compile/imports.ts'
 import { compareText, type Market, marketOf, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
-import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
+import type {
+  ClusterConfig,
+  Condition,
+  ExportedService,
+  ImportedService,
+  TrustFacts,
+} from '#mesh/model/cluster-config.ts'
 import type { Fleet, Member, SetAside } from '#mesh/model/fleet.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import type { ClusterName, NetworkName, ServiceKey } from '#mesh/model/id.ts'
@@ -53,7 +59,7 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
       region: member.region,
       ...(onNetwork(member.network) > 1 ? { networkShared: true as const } : {}),
       trust: {
-        ...{ trustDomain: member.trustDomain, roots, members },
+        ...{ trustDomain: member.trustDomain, roots, members, ...portCutsOf(fleet, member.name) },
         ...(member.issuingBefore === undefined ? {} : { issuingBefore: member.issuingBefore }),
         ...(member.generation === undefined ? {} : { generation: member.generation }),
         ...(member.shared ? { shared: true as const } : {}),
@@ -77,7 +83,9 @@ function importsOf(
   const imports = new Map<ServiceKey, ImportedService>()
   for (const key of market.services.keys()) {
     const service = member.refused.has(key) ? undefined : importOf(member, key)
-    if (service) imports.set(key, service)
+    if (!service) continue
+    const cut = callerCutOf(market.fleet, `${member.name}:${key}`)
+    imports.set(key, cut > 0 ? { ...service, cut } : service)
   }
   return imports
 }
@@ -100,6 +108,23 @@ function exportedService(market: Market, offer: Offer): ExportedService {
     admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
     ...(cut > 0 ? { cut } : {}),
   }
+}
+
+/** The latest revocation that ends what a caller has open; 0 = none ever. */
+const callerCutOf = ({ cuts = [] }: Fleet, call: string): number =>
+  Math.max(0, ...cuts.filter(({ callers }) => callers?.has(call)).map(({ cut }) => cut))
+
+/** The same by HTTP port, which several services share; without those that no revocation ever touched. */
+function portCutsOf({ cuts = [] }: Fleet, cluster: ClusterName): Pick<TrustFacts, 'cuts'> {
+  const found = new Map<number, number>()
+  for (const { cut, callers = [] } of cuts)
+    for (const call of callers) {
+      const [caller, port] = call.split(':')
+      if (caller === cluster && /^[0-9]+$/.test(port ?? ''))
+        found.set(Number(port), Math.max(cut, found.get(Number(port)) ?? 0))
+    }
+  if (found.size === 0) return {}
+  return { cuts: [...found].toSorted(([a], [b]) => a - b).map(([port, cut]) => ({ port, cut })) }
 }
 
 /** The latest revocation that ends what is open on an export; 0 = none ever. */

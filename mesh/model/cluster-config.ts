@@ -40,6 +40,8 @@ export type ImportedService = {
   readonly sources: readonly Source[]
   readonly tiers: readonly Tier[]
   readonly settings: TrafficSettings
+  /** The latest revocation that ends what callers here have open to it; absent = none ever. */
+  readonly cut?: number
 }
 
 /** A service that the cluster's gateway answers for, and to whom. */
@@ -77,7 +79,11 @@ export type TrustFacts = {
   readonly generation?: number
   /** Set where other clusters issue for the same trust domain: nothing confines this one's CA. */
   readonly shared?: true
+  /** By port, sorted: the latest revocation that ends what callers here have open to HTTP services of that port. */
+  readonly cuts?: readonly PortCut[]
 }
+
+export type PortCut = { readonly port: number; readonly cut: number }
 
 /**
  * The translated config of one member cluster: low churn, compiled by the centre, pushed, kept and compared. It names

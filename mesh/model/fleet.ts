@@ -31,8 +31,14 @@ export type ExportNarrowing = {
   readonly consumers: readonly ClusterName[]
 }
 
-/** One revocation: its number, and what its subject could call at that moment, as `<cluster>/<namespace>/<service>`. */
-export type Cut = { readonly cut: number; readonly exports: ReadonlySet<string> }
+/** One revocation: its number, and what its subject could call and be called by at that moment. */
+export type Cut = {
+  readonly cut: number
+  /** `<cluster>/<namespace>/<service>`: exports that admitted it. */
+  readonly exports: ReadonlySet<string>
+  /** Who called it: `<cluster>:<namespace>/<service>`, and for what it offers by HTTP `<cluster>:<port>` as well. */
+  readonly callers?: ReadonlySet<string>
+}
 
 /** Everything the centre knows that config is compiled from. No endpoint counts: those flow beside it. */
 export type Fleet = {

@@ -7,15 +7,27 @@ import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { Callable } from '#mesh/translate/callable.ts'
 import { encode, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
 import { outboundHttp, tcpTo } from '#mesh/translate/http.ts'
+import { cutName } from '#mesh/translate/inbound.ts'
+
+/**
+ * The name of an outbound chain, once a revocation ended what was open on it: an Envoy cluster that loses a host, or goes,
+ * keeps its streams (measured), so a caller would go on with a server that nobody trusts any more.
+ */
+export const cutChain = (name: string, cut: number): { readonly name?: string } =>
+  cut === 0 ? {} : { name: cutName(name, cut) }
+
+export const cutOf = ({ road }: Callable): number => road?.imported.cut ?? 0
 
 /** Without redirection: one listener per HTTP port on the proxy's outbound address; the Host header decides. */
-export function plainHttpListener(plain: PlainAddresses, port: number): XdsResource {
+export function plainHttpListener(plain: PlainAddresses, port: number, cut: number): XdsResource {
   const name = `${plain.outbound}_${port}`
   const message = create(ListenerSchema, {
     name,
     address: socketAddress(plain.outbound, port),
     trafficDirection: TrafficDirection.OUTBOUND,
-    filterChains: [{ filters: [outboundHttp({ statPrefix: `outbound_${name};`, routes: String(port) })] }],
+    filterChains: [
+      { ...cutChain(name, cut), filters: [outboundHttp({ statPrefix: `outbound_${name};`, routes: String(port) })] },
+    ],
   })
   return encode({ type: typeUrls.listener, name }, ListenerSchema, message)
 }
@@ -32,7 +44,7 @@ export function plainTcpListener(address: string, callable: Callable): XdsResour
     name,
     address: socketAddress(address, port),
     trafficDirection: TrafficDirection.OUTBOUND,
-    filterChains: [{ filters: [tcpTo(outboundNameOf(callable.host, port))] }],
+    filterChains: [{ ...cutChain(name, cutOf(callable)), filters: [tcpTo(outboundNameOf(callable.host, port))] }],
   })
   return encode({ type: typeUrls.listener, name, owner: ownerOf(callable.key) }, ListenerSchema, message)
 }

@@ -62,5 +62,6 @@ export function partsOfRoad(
 /** Without what concerns the other sources: a change there is none here. */
 function roadTo(source: Source, host: string, { imported }: Road): Road {
   const tiers = [{ members: [{ cluster: source.cluster, weight: 1 }] }]
-  return { imported: { ...imported, host, sources: [source], tiers }, sources: [source], tiers }
+  const { cut: _, ...rest } = imported
+  return { imported: { ...rest, host, sources: [source], tiers }, sources: [source], tiers }
 }

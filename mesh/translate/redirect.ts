@@ -14,6 +14,7 @@ import { connectionLog, outboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { applicationProtocol, cutName, inboundChains, inboundNameOf, tlsInspector } from '#mesh/translate/inbound.ts'
 import type { InboundShape } from '#mesh/translate/inbound-ports.ts'
 import { httpOptions, noLimits } from '#mesh/translate/outbound-clusters.ts'
+import { cutChain, cutOf } from '#mesh/translate/outbound-listeners.ts'
 import { serverTls } from '#mesh/translate/tls.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
@@ -49,7 +50,7 @@ export const virtualOutbound = (transparent: boolean): XdsResource =>
   })
 
 /** All HTTP services of one port: the Host decides; what is no HTTP is passed on as it is. */
-export const redirectedHttpListener = (port: number): XdsResource =>
+export const redirectedHttpListener = (port: number, cut: number): XdsResource =>
   listenerResource({
     name: `0.0.0.0_${port}`,
     address: socketAddress('0.0.0.0', port),
@@ -60,6 +61,7 @@ export const redirectedHttpListener = (port: number): XdsResource =>
     continueOnListenerFiltersTimeout: true,
     filterChains: [
       {
+        ...cutChain(`0.0.0.0_${port}`, cut),
         filterChainMatch: { transportProtocol: 'raw_buffer', applicationProtocols: ['http/1.1', 'h2c'] },
         filters: [outboundHttp({ statPrefix: `outbound_0.0.0.0_${port};`, routes: String(port) })],
       },
@@ -75,7 +77,12 @@ export const redirectedTcpListener = (address: string, callable: Callable, port 
       address: socketAddress(address, port),
       bindToPort: false,
       trafficDirection: TrafficDirection.OUTBOUND,
-      filterChains: [{ filters: [tcpTo(outboundNameOf(callable.host, callable.port.port))] }],
+      filterChains: [
+        {
+          ...cutChain(`${address}_${port}`, cutOf(callable)),
+          filters: [tcpTo(outboundNameOf(callable.host, callable.port.port))],
+        },
+      ],
     },
     callable.key,
   )

@@ -1,3 +1,4 @@
+import type { PortCut } from '#mesh/model/cluster-config.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import { type ResourceSet, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import { isHttp } from '#mesh/model/service.ts'
@@ -86,9 +87,10 @@ function sharedBy(view: View, proxy: MeshProxy, kind: string, memo: Memo): Share
   const routes = memo.keep(`shared routes ${proxy.namespace} ${unknown}`, [callables], () =>
     outboundRoutes(callables, { namespace: proxy.namespace, unknown }, memo),
   )
+  const cuts = memo.data('http cuts', [view.config?.trust], () => view.config?.trust.cuts ?? [])
   const listeners = proxy.plain
-    ? plainListeners(proxy, callables, memo)
-    : redirectedListeners(proxy, { callables, podListeners }, memo)
+    ? plainListeners(proxy, { callables, cuts }, memo)
+    : redirectedListeners(proxy, { callables, podListeners, cuts }, memo)
   const { secrets, trust, behind, endpoints } = shared
   const inputs = [clusters, listeners, routes, secrets, ...inboundShared(view, trust)]
   const alike = memo.keep<Alike>(`alike ${kind}`, inputs, (before) => {
@@ -189,13 +191,18 @@ function outboundRoutes(
   return memo.list(`outbound routes ${key}`, [all], () => all)
 }
 
-function plainListeners(proxy: MeshProxy, callables: readonly Callable[], memo: Memo): readonly XdsResource[] {
+function plainListeners(
+  proxy: MeshProxy,
+  { callables, cuts }: { readonly callables: readonly Callable[]; readonly cuts: readonly PortCut[] },
+  memo: Memo,
+): readonly XdsResource[] {
   const { plain } = proxy
   if (plain === undefined) return []
-  return memo.list(`plain listeners ${plain.outbound}`, [callables, plain], () => {
-    const http = [...httpPorts(callables, 'refuse', memo).keys()].map((port) =>
-      memo.resource(`http ${plain.outbound} ${port}`, [], () => plainHttpListener(plain, port)),
-    )
+  return memo.list(`plain listeners ${plain.outbound}`, [callables, plain, cuts], () => {
+    const http = [...httpPorts(callables, 'refuse', memo).keys()].map((port) => {
+      const cut = cutAt(cuts, port)
+      return memo.resource(`http ${plain.outbound} ${port} ${cut}`, [], () => plainHttpListener(plain, port, cut))
+    })
     const tcp = streams(callables).flatMap((callable) => {
       const address = plainTcpAddressOf(plain, callable)
       if (address === undefined) return []
@@ -207,15 +214,20 @@ function plainListeners(proxy: MeshProxy, callables: readonly Callable[], memo: 
 
 function redirectedListeners(
   proxy: MeshProxy,
-  { callables, podListeners }: { callables: readonly Callable[]; podListeners: readonly XdsResource[] },
+  {
+    callables,
+    podListeners,
+    cuts,
+  }: { callables: readonly Callable[]; podListeners: readonly XdsResource[]; cuts: readonly PortCut[] },
   memo: Memo,
 ): readonly XdsResource[] {
   const transparent = proxy.interception === 'TPROXY'
-  return memo.list(`redirected listeners ${transparent}`, [callables, podListeners], () => {
+  return memo.list(`redirected listeners ${transparent}`, [callables, podListeners, cuts], () => {
     const catchAll = memo.resource(`virtual outbound ${transparent}`, [], () => virtualOutbound(transparent))
-    const http = [...httpPorts(callables, 'pass', memo).keys()].map((port) =>
-      memo.resource(`http 0.0.0.0 ${port}`, [], () => redirectedHttpListener(port)),
-    )
+    const http = [...httpPorts(callables, 'pass', memo).keys()].map((port) => {
+      const cut = cutAt(cuts, port)
+      return memo.resource(`http 0.0.0.0 ${port} ${cut}`, [], () => redirectedHttpListener(port, cut))
+    })
     const tcp = streams(callables).flatMap((callable) =>
       callable.clusterIps.map((address) =>
         memo.resource(`tcp ${address} ${idOf(callable)}`, [callable], () => redirectedTcpListener(address, callable)),
@@ -224,6 +236,8 @@ function redirectedListeners(
     return [catchAll, ...http, ...tcp, ...podListeners]
   })
 }
+
+const cutAt = (cuts: readonly PortCut[], port: number): number => cuts.find((one) => one.port === port)?.cut ?? 0
 
 const streams = (callables: readonly Callable[]): readonly Callable[] =>
   callables.filter((c) => !isHttp(c.port.protocol))

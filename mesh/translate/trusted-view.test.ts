@@ -136,7 +136,8 @@ describe('what is open when a domain is revoked', () => {
     const names = chainsOf(render({ view: before, proxy }))
     expect(names.filter((name) => name.includes('#'))).toEqual(['0.0.0.0_7000#1'])
     const after = chainsOf(render({ view, proxy }))
-    expect(after.filter((name) => name.includes('#'))).toEqual(['0.0.0.0_7000#3', '0.0.0.0_8080#3'])
+    const called = '0.0.0.0_9080#3'
+    expect(after.filter((name) => name.includes('#'))).toEqual([called, '0.0.0.0_7000#3', '0.0.0.0_8080#3'])
   })
 
   test('the config that the centre compiles afterwards renames nothing again', () => {
@@ -149,6 +150,38 @@ describe('what is open when a domain is revoked', () => {
     expect(chainsOf(render({ view: compiled, proxy }))).toEqual(chainsOf(first))
   })
 
+  test('who called it ends what is open there: the one service of a stream port, all of an HTTP port', () => {
+    const { view, proxy } = readCase(join(import.meta.dirname, 'testdata', 'caller'))
+    if (!view.config) throw new Error('no config')
+    const tcp = { name: 'tcp', port: 7000, protocol: 'tcp' as const, declared: true }
+    const imports = new Map(view.config.imports)
+    const reviews = imports.get('bookinfo/reviews' as never)
+    if (!reviews) throw new Error('no reviews')
+    const sources = reviews.sources.map((source) => ({ ...source, ports: [7000] }))
+    for (const name of ['feed', 'other'])
+      imports.set(`bookinfo/${name}` as never, {
+        ...{ ...reviews, key: `bookinfo/${name}` as never, host: `${name}.bookinfo.svc.cluster.local`, ports: [tcp] },
+        sources: sources.filter(({ cluster }) => name === 'feed' || cluster !== 'c'),
+      })
+    const address = (n: number) => `127.21.9.${n}`
+    const plain = { application: '127.21.1.2', outbound: '127.21.1.3', tcp: {} as Record<string, string> }
+    for (const [n, name] of ['feed', 'other'].entries())
+      plain.tcp[`${name}.bookinfo.svc.cluster.local:7000`] = address(n)
+    const bundle = bundleOf(revoked().view.bundle)
+    const given = (isRevoked: boolean) => ({
+      view: {
+        ...view,
+        config: { ...view.config, imports } as NonNullable<typeof view.config>,
+        bundle: isRevoked ? bundle : { ...bundle, revoked: [] },
+      },
+      proxy: { ...proxy, plain },
+    })
+    expect(chainsOf(render(given(false))).filter((name) => name.includes('#'))).toEqual([])
+    const ended = chainsOf(render(given(true))).filter((name) => name.includes('#'))
+    // The pod's own port admitted c too.
+    expect(ended.toSorted()).toEqual(['127.21.1.3_9080#3', `${address(0)}_7000#3`, 'inbound|9080||#3'])
+  })
+
   test('undone: the chains stay as they are, and the domain is let in again', () => {
     const { view, proxy } = revoked()
     const { config } = trustedView(view, createMemo())
@@ -156,7 +189,8 @@ describe('what is open when a domain is revoked', () => {
     const exports = new Map(
       [...view.config.exports].map(([key, one]) => [key, { ...one, cut: config.exports.get(key)?.cut ?? 0 }]),
     )
-    const undone = { ...view, config: { ...view.config, exports }, bundle: { ...bundleOf(view.bundle), revoked: [] } }
+    const trust = { ...view.config.trust, cuts: config.trust.cuts ?? [] }
+    const undone = { ...view, config: { ...view.config, trust, exports }, bundle: { ...bundleOf(view.bundle), revoked: [] } }
     expect(chainsOf(render({ view: undone, proxy }))).toEqual(chainsOf(render({ view, proxy })))
     expect(admissions(render({ view: undone, proxy })).get(`${typeUrls.secret} inbound|7000||`)).toContain(
       'prefix spiffe://c.mesh1/',

@@ -1,5 +1,6 @@
 import type { ClusterConfig, ExportedService, ImportedService, Source, TrustFacts } from '#mesh/model/cluster-config.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
+import { isHttp } from '#mesh/model/service.ts'
 import type { RevokedDomain, TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
@@ -7,7 +8,7 @@ import type { Memo } from '#mesh/translate/memo.ts'
 /**
  * The view without whom the bundle says nobody may trust any more: a revocation acts as soon as it was heard, and the
  * config that the centre compiles afterwards says the same. Members, sources and admitted domains go; an import without
- * a source goes; an export that admitted a revoked domain takes the number of that revocation as its `cut`.
+ * a source goes. What has connections open to or from whom was revoked takes the number of the revocation as its `cut`.
  *
  * A bundle takes away and never adds: what it says nothing about keeps its identity.
  */
@@ -28,8 +29,8 @@ type News = Pick<TrustBundle, 'revoked' | 'denied'>
 function trusted(config: ClusterConfig, { revoked, denied }: News): ClusterConfig {
   if (revoked.length === 0 && denied.length === 0) return config
   const gone = new Map<string, RevokedDomain>(revoked.map((one) => [one.trustDomain, one]))
-  const refused = new Set(denied.map(({ id }) => id))
-  const trust = trustWithout(config.trust, gone)
+  const refused = new Map<string, number>(denied.map(({ id, cut }) => [id, cut]))
+  const trust = trustWithout(config, gone, refused)
   const lost = new Set(config.trust.members.filter((m) => gone.has(m.trustDomain)).map((m) => m.cluster))
   const imports = eachOf(config.imports, (service) => importWithout(service, gone, refused))
   const exports = eachOf(config.exports, (service) => exportWithout(service, gone, lost))
@@ -39,32 +40,48 @@ function trusted(config: ClusterConfig, { revoked, denied }: News): ClusterConfi
 
 type Gone = ReadonlyMap<string, RevokedDomain>
 
-function trustWithout(trust: TrustFacts, gone: Gone): TrustFacts {
+type Refused = ReadonlyMap<string, number>
+
+function trustWithout({ trust, imports }: ClusterConfig, gone: Gone, refused: Refused): TrustFacts {
   const members = without(trust.members, (member) => gone.has(member.trustDomain))
-  return members === trust.members ? trust : { ...trust, members }
+  const cuts = new Map((trust.cuts ?? []).map(({ port, cut }) => [port, cut]))
+  let isCut = false
+  for (const { ports, sources } of imports.values())
+    for (const source of sources) {
+      const cut = cutOf(source, gone, refused)
+      for (const { port, protocol } of ports) {
+        if (!isHttp(protocol) || !source.ports.includes(port) || cut <= (cuts.get(port) ?? 0)) continue
+        cuts.set(port, cut)
+        isCut = true
+      }
+    }
+  if (members === trust.members && !isCut) return trust
+  const sorted = [...cuts].toSorted(([a], [b]) => a - b).map(([port, cut]) => ({ port, cut }))
+  return { ...trust, members, ...(sorted.length > 0 ? { cuts: sorted } : {}) }
 }
 
-function importWithout(
-  service: ImportedService,
-  gone: Gone,
-  refused: ReadonlySet<string>,
-): ImportedService | undefined {
+function importWithout(service: ImportedService, gone: Gone, refused: Refused): ImportedService | undefined {
   const sources = eachIn(service.sources, (source) => sourceWithout(source, gone, refused))
   if (sources === service.sources) return service
   const left = new Set(sources.map((source) => source.cluster))
   const tiers = service.tiers
     .map((tier) => ({ members: tier.members.filter((member) => left.has(member.cluster)) }))
     .filter((tier) => tier.members.length > 0)
-  return sources.length === 0 ? undefined : { ...service, sources, tiers }
+  const cut = Math.max(service.cut ?? 0, ...service.sources.map((source) => cutOf(source, gone, refused)))
+  return sources.length === 0 ? undefined : { ...service, sources, tiers, cut }
 }
 
 /** A server that is denied answers for nobody; where no other identity stands behind a source, neither does the source. */
-function sourceWithout(source: Source, gone: Gone, refused: ReadonlySet<string>): Source | undefined {
+function sourceWithout(source: Source, gone: Gone, refused: Refused): Source | undefined {
   if (gone.has(source.trustDomain)) return undefined
   const identities = without(source.identities, (id) => refused.has(id))
   if (identities === source.identities) return source
   return identities.length === 0 ? undefined : { ...source, identities }
 }
+
+/** The latest revocation that ends what is open to a source; 0 = none. */
+const cutOf = (source: Source, gone: Gone, refused: Refused): number =>
+  Math.max(gone.get(source.trustDomain)?.cut ?? 0, ...source.identities.map((id) => refused.get(id) ?? 0))
 
 function exportWithout(service: ExportedService, gone: Gone, lost: ReadonlySet<ClusterName>): ExportedService {
   const admitted = without(service.admitted, (domain) => gone.has(domain))

@@ -26,10 +26,12 @@ test('fields and items of a newer centre are ignored', () => {
 })
 
 test('the facts of trust that a relay acts on travel, and an older centre says none of them', () => {
-  const trust = { ...config.trust, issuingBefore: 5, generation: 2, shared: true as const }
+  const cuts = [{ port: 80, cut: 7 }]
+  const trust = { ...config.trust, issuingBefore: 5, generation: 2, shared: true as const, cuts }
+  const imports = new Map([...config.imports].map(([key, service]) => [key, { ...service, cut: 7 }]))
   const exports = new Map([...config.exports].map(([key, service]) => [key, { ...service, cut: 7 }]))
-  const sent = JSON.parse(JSON.stringify([...entriesOf({ ...config, trust, exports })]))
-  expect(parseClusterConfig(new Map(sent))).toEqual({ ...config, trust, exports })
+  const sent = JSON.parse(JSON.stringify([...entriesOf({ ...config, trust, imports, exports })]))
+  expect(parseClusterConfig(new Map(sent))).toEqual({ ...config, trust, imports, exports })
   expect(JSON.stringify([...entriesOf(config)])).not.toMatch(/issuingBefore|generation|shared|cut/)
 })
 

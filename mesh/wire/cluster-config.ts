@@ -66,11 +66,12 @@ const conditionBody = ({ type, reason, message, object }: Condition) => ({
 const cut = (text: string): string => (text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`)
 const textMax = 1024
 
-const importBody = ({ ports, sources, tiers, settings }: ImportedService): ConfigEntry => ({
+const importBody = ({ ports, sources, tiers, settings, cut }: ImportedService): ConfigEntry => ({
   ports,
   sources,
   tiers,
   settings,
+  ...(cut === undefined ? {} : { cut }),
 })
 
 const inOrder = <V>(map: ReadonlyMap<string, V>): [string, V][] =>
@@ -93,6 +94,10 @@ const trustSchema = z.object({
   issuingBefore: z.number().int().nonnegative().exactOptional(),
   generation: z.number().int().min(1).exactOptional(),
   shared: z.literal(true).exactOptional(),
+  cuts: z
+    .array(z.object({ port: z.number().int().min(1).max(65535), cut: z.number().int().min(1) }))
+    .max(10_000)
+    .exactOptional(),
 })
 
 const text = z.string().max(4 * textMax)
@@ -136,6 +141,7 @@ const importSchema = z
       retries: z.number().int().min(0).max(100),
       connectTimeoutMs: z.number().int().min(1).max(3_600_000),
     }),
+    cut: z.number().int().min(1).exactOptional(),
   })
   .superRefine((service, context) => {
     const sources = new Set(service.sources.map((source) => source.cluster))

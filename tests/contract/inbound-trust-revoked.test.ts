@@ -165,3 +165,18 @@ test('a client that comes with a ticket of before is asked for its certificate a
   expect(reused).toEqual([false, false])
   expect([...(await border.stats('server', 'ssl.session_reused$')).values()].filter((count) => count > 0)).toEqual([])
 })
+
+test('a revoked server: what callers have open to it is closed, though others offer the same or share its port', async () => {
+  for (const others of [['d'], []]) {
+    border.say({ revoked: [], others, deaf: ['b'] })
+    await eventually(10_000, 'b is called', async () => (await get(border.at.out.a.http)) === 200)
+    const lines = await openLines(border, 'a')
+    // It hears nothing of it and would go on answering.
+    border.say({ revoked: ['b.mesh1 b 9'] })
+    await allCut(lines)
+    expect(await get(border.at.out.a.http)).not.toBe(200)
+  }
+  border.say({ revoked: [], others: [], deaf: [] })
+  await eventually(10_000, 'b is called again', async () => (await get(border.at.out.a.http)) === 200)
+  expect(border.relay.nacks).toEqual([])
+})

@@ -95,16 +95,20 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     region: 'r1',
     config: {
       ...word,
-      imports: Object.fromEntries(
-        Object.entries(ports).map(([key, port]) => [
-          key,
-          {
-            ports: [port],
-            sources: ['b net-b r1 reviews', ...others.map((name) => `${name} net-${name} r2 reviews`)],
-            tiers: [{ b: 1 }, ...others.map((name) => ({ [name]: 1 }))],
-          },
-        ]),
-      ),
+      imports: {
+        ...Object.fromEntries(
+          Object.entries(ports).map(([key, port]) => [
+            key,
+            {
+              ports: [port],
+              sources: ['b net-b r1 reviews', ...others.map((name) => `${name} net-${name} r2 reviews`)],
+              tiers: [{ b: 1 }, ...others.map((name) => ({ [name]: 1 }))],
+            },
+          ]),
+        ),
+        // Nobody calls it: it shares its port with reviews.
+        'bookinfo/beside': { ports: ['http 9080 http'], sources: ['d net-d r2 beside'], tiers: [{ d: 1 }] },
+      },
     },
     ...bundleFor(cluster),
     summaries: { b: { gateways: [`${gateway}:15443`], services: {} } },
