@@ -166,6 +166,13 @@ describe('parseCertificate', () => {
     fc.assert(fc.property(anything, (input) => outcome(() => parseCertificate(input)) instanceof Problem))
   })
 
+  test('a newline lost before a block: refused, rather than that block passed over', () => {
+    const pem = toPem(leaf)
+    expect(() => parseCertificates(pem.trimEnd() + pem)).toThrow(/edge of a block/)
+    expect(() => parseCertificates(`words ${pem}${pem}`)).toThrow(/edge of a block/)
+    expect(parseCertificates(`words\n${pem}words\n${pem}`)).toHaveLength(2)
+  })
+
   test('a private key beside it, two of them, nine in a chain: refused', () => {
     const pem = toPem(leaf)
     expect(() => parseCertificate(pem + key.keyPem)).toThrow(/holds a PRIVATE KEY/)

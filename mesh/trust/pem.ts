@@ -17,7 +17,8 @@ const base64 = /^[A-Za-z0-9+/]*={0,2}$/
  * The DER of every block of `text`, in order; text around the blocks is ignored, as everywhere (RFC 7468 §2).
  *
  * `labels` are those that may occur. Throws `invalid` when there is no block, a block of another label (a private key in a
- * bundle, say), a block without its end, or one whose base64 is not in the one canonical form.
+ * bundle, say), a block without its end, an edge that shares its line with something else (a newline was lost, and a block
+ * would go unseen), or base64 that is not in the one canonical form.
  */
 export function parsePem(text: string, labels: readonly string[], what: string): Uint8Array[] {
   const blocks: Uint8Array[] = []
@@ -25,6 +26,7 @@ export function parsePem(text: string, labels: readonly string[], what: string):
   for (const line of text.split(/\r?\n/)) {
     const [, edge, label] = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----\s*$/.exec(line) ?? []
     if (edge === undefined || label === undefined) {
+      if (/-----(BEGIN|END) /.test(line)) throw fault(what, 'a line holds more than the edge of a block')
       open?.lines.push(line.trim())
     } else if (edge === 'BEGIN') {
       if (open) throw fault(what, `a block ${open.label} has no end`)
