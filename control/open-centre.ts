@@ -62,7 +62,8 @@ export async function openCentre(settings: OpenSettings): Promise<Centre> {
     ring,
   }
   // Keys that do not belong to this database are told now, not when the first relay asks.
-  await Promise.all([keys.active('root'), keys.active('control-plane')])
+  for (const kind of ['root', 'control-plane'] as const)
+    await keys.active(kind).catch((cause) => goOnWithout(settings, kind, cause))
   const instance = newId(now())
   const centre: Centre = { db, instance, now, random, bus, log, measures, reservedIps, mesh, url, keys }
   if (made) await centre.db.transact((tx) => tellFirstStart(centre, tx))
@@ -86,7 +87,13 @@ function ringOf(settings: OpenSettings): KeyRing {
   const { keysDir: dir, random } = settings
   const passphrase = passphraseOf(settings)
   const scryptCost = settings.scryptCost ?? (settings.passphrase ? undefined : randomPassphraseCost)
-  return { dir, passphrase, random, ...(scryptCost === undefined ? {} : { scryptCost }) }
+  return { dir, passphrase, random, log: settings.log, ...(scryptCost === undefined ? {} : { scryptCost }) }
+}
+
+/** A key service that does not answer may come back: until then everything is served that needs no signature of its key. */
+function goOnWithout({ log }: OpenSettings, kind: string, cause: unknown): void {
+  if (!(cause instanceof Problem) || cause.kind !== 'unavailable') throw cause
+  log.warn({ kind, err: cause }, 'the key of this authority cannot be used now; the centre goes on without it')
 }
 
 function signerAt(path: string, { passphrase, random, scryptCost }: KeyRing): Promise<Signer> {
