@@ -3,13 +3,13 @@ import { askRelays } from '#cli/ask-relays.ts'
 import { callCentre, listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { refusal } from '#cli/failure.ts'
-import { type Format, harmless, type Row, render } from '#cli/output.ts'
+import { type Format, type Row, render } from '#cli/output.ts'
 import { readBounded } from '#cli/read-bounded.ts'
 import { outputOption, type Tools } from '#cli/tools.ts'
 import { parseTrust } from '#cli/trust/shapes.ts'
 import { shownChain } from '#cli/trust/shown-chain.ts'
 import { distinct, type Expected, verifyChain } from '#cli/trust/verify.ts'
-import { verifiedText } from '#cli/trust/verify-text.ts'
+import { refusalsIn, refusalsText, verifiedText } from '#cli/trust/verify-text.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { type Certificate, parseCertificates } from '#mesh/trust/certificate.ts'
 import { type ProfileName, profiles } from '#mesh/trust/profile.ts'
@@ -51,7 +51,7 @@ export function verifyCommand(trust: Command, tools: Tools): void {
         return print(render({ rows: [row], columns: [], single: true }, options.output, io.now()))
       }
       print(verifiedText(chain[0], verified, { now: io.now(), from, paint }))
-      if (refusals.length > 0) print(`\nRefused there:\n${refusals.map(refusalLine).join('')}`)
+      print(refusalsText(refusals))
     })
 }
 
@@ -98,16 +98,5 @@ async function factsOf(centre: Centre): Promise<Pick<Expected, 'roots' | 'member
 }
 
 /** What relays of this context have heard of handshakes that were refused at that address. */
-async function refusalsAt(centre: Centre, address: string): Promise<readonly Row[]> {
-  const answers = await askRelays(centre)
-  return answers.flatMap(({ cluster, body }) =>
-    (Array.isArray(body?.['refusals']) ? (body['refusals'] as Row[]) : [])
-      .filter(({ local }) => local === address)
-      .map((one) => ({ cluster, ...one })),
-  )
-}
-
-const refusalLine = ({ cluster, peer, cause, count }: Row): string =>
-  harmless(
-    `  ${String(cluster)}: ${String(peer || 'somebody without a name')}, ${String(cause)} (${String(count)} times)`,
-  ).concat('\n')
+const refusalsAt = async (centre: Centre, address: string): Promise<readonly Row[]> =>
+  refusalsIn(await askRelays(centre), address)

@@ -1,4 +1,5 @@
-import { harmless } from '#cli/output.ts'
+import type { RelayAnswer } from '#cli/ask-relays.ts'
+import { cell, harmless, type Row } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
 import { endsIn } from '#cli/trust/show.ts'
 import type { Verified } from '#cli/trust/verify.ts'
@@ -24,4 +25,21 @@ export function verifiedText(
     ...lines,
     failed === 0 ? `\n${verdicts.length} rules, all hold\n` : `\n${failed} of ${verdicts.length} rules do not hold\n`,
   ].join('')
+}
+
+/** The refused handshakes at an address, of what relays' proxies told them, each with its cluster. */
+export const refusalsIn = (answers: readonly RelayAnswer[], address: string): readonly Row[] =>
+  answers.flatMap(({ cluster, body }) =>
+    (Array.isArray(body?.['refusals']) ? (body['refusals'] as Row[]) : [])
+      .filter(({ local }) => local === address)
+      .map((one) => ({ cluster, ...one })),
+  )
+
+/** Who was refused, why, and how often; empty for none. */
+export const refusalsText = (refusals: readonly Row[]): string =>
+  refusals.length === 0 ? '' : `\nRefused there, by what the relays heard:\n${refusals.map(refusalLine).join('')}`
+
+const refusalLine = ({ pod, peer, reason, cause, count }: Row): string => {
+  const who = peer === undefined || peer === '' ? 'somebody without a name' : cell(peer)
+  return `  ${harmless(`${who}: ${cell(reason)}, ${cell(count)} times, at ${cell(pod)}: ${cell(cause)}`)}\n`
 }

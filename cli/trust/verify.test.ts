@@ -3,7 +3,7 @@ import { createServer } from 'node:tls'
 import { beforeAll, expect, test } from 'vitest'
 import { shownChain } from '#cli/trust/shown-chain.ts'
 import { type Expected, verifyChain } from '#cli/trust/verify.ts'
-import { verifiedText } from '#cli/trust/verify-text.ts'
+import { refusalsIn, refusalsText, verifiedText } from '#cli/trust/verify-text.ts'
 import { identityNames, relayServingNames } from '#mesh/trust/names.ts'
 import { spiffeId } from '#mesh/trust/spiffe-id.ts'
 import {
@@ -84,4 +84,22 @@ test('every rule has its line, and what a server shows is judged without a certi
   expect(text).toMatch(/^FAIL {2}every link from it to a root/m)
   expect(text).toMatch(/\n1 of \d+ rules do not hold\n$/)
   await expect(shownChain({ host: '127.0.0.1', port: 9 })).rejects.toMatchObject({ kind: 'unavailable' })
+})
+
+test('refusals at the address, as its relay heard of them, are told', () => {
+  const seen = { local: '10.0.0.9:8080', peer: 'spiffe://x/\u001b[2J', reason: 'name', cause: 'SAN matcher', count: 3 }
+  const body = {
+    refusals: [
+      { ...seen, pod: 'shop/web-1' },
+      { ...seen, local: '10.0.0.8:8080' },
+    ],
+  }
+  const answers = [
+    { cluster: 'paris', url: '', body },
+    { cluster: 'oslo', url: '', reason: 'nothing listens there' },
+  ]
+  const text = refusalsText(refusalsIn(answers, '10.0.0.9:8080'))
+  expect(text).toContain('  spiffe://x/?[2J: name, 3 times, at shop/web-1: SAN matcher\n')
+  expect(text.split('\n')).toHaveLength(4)
+  expect(refusalsText(refusalsIn(answers, '10.0.0.7:8080'))).toBe('')
 })
