@@ -130,6 +130,20 @@ test('a revocation acts when routes, secrets and listeners of every connected pr
   expect(allRefuse(parts())).toBe(false)
 })
 
+test('a proof that would make the item too large is left out, the fault is said', () => {
+  const told = (denied: number) => {
+    const proof = { bundle: { ...bundle(), denied: Array(denied).fill({ id: 'spiffe://a.mesh1/ns/a/sa/b', cut: 1 }) } }
+    const fault = { reason: 'RolledBack', detail: 'x' } as const
+    const trust = { ...parts().trust, proof: () => proof as never, fault: () => fault }
+    const said = trustReport({ ...parts(), trust })
+    return [said?.proof !== undefined, said?.fault?.reason]
+  }
+  expect([told(3), told(1000)]).toEqual([
+    [true, 'RolledBack'],
+    [false, 'RolledBack'],
+  ])
+})
+
 test('before the centre named a bundle nothing is said', () => {
   const none = parts()
   expect(trustReport({ ...none, trust: { ...none.trust, bundle: () => undefined } })).toBeUndefined()

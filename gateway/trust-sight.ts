@@ -67,7 +67,7 @@ export function trustReport(parts: TrustSightParts): TrustReport | undefined {
   const root = issuing && authorityOver(issuing, bundle)
   const serving = certificates.serving.current()
   const ca = serving && authorityOver(serving, bundle)
-  const proof = trust.proof()
+  const proof = fitting(trust.proof())
   const exists = existing(parts.own(), names)
   return {
     ...{ seq, digest, proxies: clients.length + away.length, acked: clients.length - behind.length },
@@ -86,6 +86,13 @@ export function trustReport(parts: TrustSightParts): TrustReport | undefined {
     ...(fault ? { fault: { reason: fault.reason, detail: fault.detail.slice(0, trustReportLimits.text) } } : {}),
     ...(proof ? { proof: proof as NonNullable<TrustReport['proof']> } : {}),
   }
+}
+
+/** The report is one item, of at most 64 KiB: a proof that would make it too large is left out, and the fault still said. */
+const proofBytesMax = 48 * 1024
+
+function fitting<T>(proof: T | undefined): T | undefined {
+  return proof && Buffer.byteLength(JSON.stringify(proof)) <= proofBytesMax ? proof : undefined
 }
 
 /** Whether every connected proxy has acknowledged what the bundle in force takes away: routes, secrets, filter chains. */

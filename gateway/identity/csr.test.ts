@@ -12,6 +12,7 @@ import { type CertificateService, certificateService } from '#gateway/identity/c
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { openIssuingKey, renew } from '#gateway/identity/issuing-key.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
+import { usedKeys } from '#gateway/identity/used-keys.ts'
 import {
   type IstioCertificateRequest,
   IstioCertificateRequestSchema,
@@ -127,12 +128,15 @@ beforeEach(async () => {
   tokens = makeTokenIssuer('k1', { now: clock })
   jwks = jwksInHand(tokens)
   const write = (facts: object, message: string): void => void logged.push(JSON.stringify({ ...facts, message }))
+  const keys = usedKeys(clock)
   service = certificateService({
     issuer: createIssuer({ key, trustDomain: td, clock, random }),
     verifyToken: tokenVerifier({ issuer: tokenIssuer, jwks, clock }),
     clock,
     cluster: 'cluster-a',
     log: { info: write, warn: write },
+    checkKey: keys.check,
+    onIssued: ({ keySha256, asker }) => keys.add(keySha256, asker, now.getTime()),
   })
   const server = grpcServer({
     serving: { cert: relay.pem, key: relay.key.keyPem, clientCas: root.pem },
@@ -268,9 +272,21 @@ describe('what is refused, by code', () => {
     for (let i = 0; i < 10; i += 1) await ask({ csr }, bearer())
     await expect(ask({ csr }, bearer())).rejects.toMatchObject(refusal(grpc.status.RESOURCE_EXHAUSTED, /in 5 s/))
     const other = { namespace: 'shop', serviceaccount: { name: 'reviews' }, pod: { name: 'reviews-2', uid: 'pod-2' } }
-    expect(await ask({ csr }, bearer(tokens.token({ 'kubernetes.io': other })))).toHaveLength(3)
+    const otherCsr = await csrOf(keyInHand())
+    expect(await ask({ csr: otherCsr }, bearer(tokens.token({ 'kubernetes.io': other })))).toHaveLength(3)
     now = new Date(now.getTime() + 5_000)
     expect(await ask({ csr }, bearer())).toHaveLength(3)
+  })
+
+  test('a request that is replayed: 3 for another pod at once, for its own after five minutes', async () => {
+    const csr = await csrOf(keyInHand())
+    const again = refusal(grpc.status.INVALID_ARGUMENT, /certified before: make a new one/)
+    const other = { namespace: 'shop', serviceaccount: { name: 'reviews' }, pod: { name: 'reviews-2', uid: 'pod-2' } }
+    await ask({ csr }, bearer())
+    await expect(ask({ csr }, bearer(tokens.token({ 'kubernetes.io': other })))).rejects.toMatchObject(again)
+    expect(await ask({ csr }, bearer())).toHaveLength(3)
+    now = new Date(now.getTime() + 5 * 60_000 + 1)
+    await expect(ask({ csr }, bearer())).rejects.toMatchObject(again)
   })
 
   test('the key set gone before it was ever read: 13, so that agents try again', async () => {
