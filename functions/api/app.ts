@@ -19,6 +19,7 @@ import { pullRoutes } from '#functions/api/routes/pull.ts'
 import { revocationRoutes } from '#functions/api/routes/revocations.ts'
 import { rotationRoutes } from '#functions/api/routes/rotations.ts'
 import { serviceExportRoutes } from '#functions/api/routes/service-exports.ts'
+import { spiffeBundleRoutes } from '#functions/api/routes/spiffe-bundles.ts'
 import { syncRoutes } from '#functions/api/routes/sync.ts'
 import { trustRoutes } from '#functions/api/routes/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -80,6 +81,7 @@ export function openApi(door: Door): Api {
   catalogueRoutes(api, door, catalogue)
   serviceExportRoutes(api, door, catalogue)
   trustRoutes(api, door)
+  spiffeBundleRoutes(api, door)
   rotationRoutes(api, door)
   revocationRoutes(api, door)
   issuanceRoutes(api, door)
