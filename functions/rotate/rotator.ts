@@ -1,6 +1,7 @@
 import type { Centre } from '#control/centre.ts'
 import { takeLease } from '#control/store/leases.ts'
 import { loadOpenRotations } from '#control/store/rotations.ts'
+import { adoptProof } from '#control/trust/adopt.ts'
 import { type Here, stepRotations } from '#control/trust/rotate.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { trustStream } from '#mesh/wire/stream.ts'
@@ -23,6 +24,8 @@ const runningMs = 1000
 /** Words of many relays come at once: they are looked at together. */
 const windowMs = 100
 const leaseMs = 30_000
+/** How often it is asked whether some relay is ahead of the store. */
+const adoptMs = 1000
 
 /**
  * Takes rotations on: at once when a relay says what it holds, each second while one runs, else each minute. One process
@@ -33,6 +36,8 @@ export function openRotator(centre: Centre, { here, onBundle }: RotatorSettings)
   let woken = true
   let bundleMoved = true
   let wake: () => void = () => undefined
+  let adoptedAt = Number.NEGATIVE_INFINITY
+  let lacking: readonly string[] = []
   const failing = { times: 0, since: 0, why: '' }
   const unlisten = centre.bus.listen((note) => {
     const moved = note.kind === 'streams' && note.changes.some(({ stream }) => stream === trustStream(centre.mesh))
@@ -55,9 +60,13 @@ export function openRotator(centre: Centre, { here, onBundle }: RotatorSettings)
   const running = loop()
   return {
     attention: () => {
-      if (failing.times === 0) return []
+      const keys = lacking.map(
+        (one) => `the store was restored and does not know the key of the ${one}: restore its file, or rotate that kind`,
+      )
+      if (failing.times === 0) return keys
       const since = new Date(failing.since).toISOString()
       return [
+        ...keys,
         `a rotation stands still since ${since}: ${failing.why}; what is trusted stays as it is, and it is tried again`,
       ]
     },
@@ -94,6 +103,11 @@ export function openRotator(centre: Centre, { here, onBundle }: RotatorSettings)
     if (bundleMoved) {
       bundleMoved = false
       await onBundle()
+    }
+    if (performance.now() - adoptedAt >= adoptMs && (await leads())) {
+      adoptedAt = performance.now()
+      const adopted = await adoptProof(centre)
+      if (adopted) lacking = adopted.missingKeys
     }
     const open = await centre.db.read((tx) => loadOpenRotations(tx, centre.mesh))
     if (open.length > 0 && (await leads())) await stepRotations(centre, here())

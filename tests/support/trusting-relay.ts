@@ -1,5 +1,5 @@
 import { type Json, sha256Hex } from '#mesh/model/canonical.ts'
-import { digestOf, type TrustBundle } from '#mesh/model/trust-bundle.ts'
+import { type BundleLink, digestOf, type TrustBundle } from '#mesh/model/trust-bundle.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { checkBundle, type Pin } from '#mesh/trust/check-bundle.ts'
 import { parseTrustStream } from '#mesh/wire/bundle.ts'
@@ -19,6 +19,7 @@ export class TrustingRelay {
   pin: Pin = { seq: 0, digest: '', keys: [] }
   bundle: TrustBundle | undefined
   fault: string | undefined
+  link: BundleLink | undefined
   /** What it says beside the bundle. */
   said: Partial<TrustReport> = {}
   #first = true
@@ -45,9 +46,18 @@ export class TrustingRelay {
     if (!bundle) throw new Error('no bundle came')
     const checked = checkBundle(this.pin, { bundle, links })
     this.fault = 'fault' in checked ? `${checked.fault}: ${checked.detail}` : undefined
-    if ('fault' in checked) return this
+    const { fault: _, proof: __, ...said } = this.said
+    this.said = said
+    if ('fault' in checked) {
+      const { fault: reason, detail } = checked
+      const held = reason === 'RolledBack' && this.bundle && this.link ? { bundle: this.bundle, link: this.link } : undefined
+      const proof = held ? { proof: held as NonNullable<TrustReport['proof']> } : {}
+      this.said = { ...said, fault: { reason, detail }, ...proof }
+      return this
+    }
     this.pin = checked.pin
     this.bundle = bundle
+    this.link = links.find(({ seq }) => seq === bundle.seq)
     return this
   }
 
@@ -87,6 +97,14 @@ export class TrustingRelay {
     const { status, body } = await this.relay.sync(changes, first ? { complete: true } : {})
     if (status !== 200) throw new Error(`sync of ${this.relay.name}: ${JSON.stringify(body)}`)
     return this
+  }
+
+  /** Goes on at another centre (the same with another store): it reports everything in a new epoch. */
+  async moveTo(test: TestCentre, epoch: string): Promise<void> {
+    Object.assign(this.relay, { test })
+    this.relay.reporter.restart(epoch)
+    this.#first = true
+    await this.relay.authenticate()
   }
 
   /** Takes what there is, does what it asks for, and says so. */
