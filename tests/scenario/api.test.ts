@@ -128,6 +128,7 @@ describe('callers', () => {
       '/v1/watch',
       '/v1/join',
       '/v1/token',
+      '/v1/spiffe-bundles/{trustDomain}',
     ]
     const paths = document.body['paths'] as Record<string, Record<string, unknown>>
     for (const [path, methods] of Object.entries(paths).filter(([p]) => !own.includes(p)))
@@ -264,7 +265,7 @@ describe('the document', () => {
     for (const [, name = ''] of text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g))
       expect(schemas).toHaveProperty([name])
     expect(Object.keys(securitySchemes ?? {}).toSorted()).toEqual(['clusterToken', 'operatorKey'])
-    const open = ['/v1/join', '/v1/token']
+    const open = ['/v1/join', '/v1/token', '/v1/spiffe-bundles/{trustDomain}']
     for (const [path, methods] of Object.entries(body['paths'] as Record<string, Record<string, Operation>>))
       for (const [method, operation] of Object.entries(methods)) {
         const where = `${method} ${path}`
