@@ -5,6 +5,7 @@ import { loadTrustedRoots } from '#control/store/authorities.ts'
 import { countIssued } from '#control/store/certificates.ts'
 import { type ClusterRow, loadCluster } from '#control/store/clusters.ts'
 import { logIssued } from '#control/trust/log-issued.ts'
+import { type SignPool, signPool } from '#control/trust/sign-pool.ts'
 import { parseClusterId, parseClusterName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type Certificate, certificatePem } from '#mesh/trust/certificate.ts'
@@ -23,11 +24,20 @@ const certificatesPerHourMax = 60
  *
  * Throws `forbidden` for an address or name that is not a relay's, `invalid` for a bad request, `too-many`.
  */
-export async function issueForCluster(
-  centre: Centre,
-  caller: ClusterCaller,
-  request: SignRequest,
-): Promise<SignAnswer> {
+export const issueForCluster = (centre: Centre, caller: ClusterCaller, request: SignRequest): Promise<SignAnswer> =>
+  poolOf(centre).run(caller.name, () => issueNow(centre, caller, request))
+
+/** After an outage of the centre every relay comes at once, with a key service behind that has bounds of its own. */
+const bounds = { running: 8, waiting: 256 }
+const pools = new WeakMap<Centre['keys'], SignPool>()
+
+function poolOf({ keys }: Centre): SignPool {
+  const pool = pools.get(keys) ?? signPool(bounds)
+  pools.set(keys, pool)
+  return pool
+}
+
+async function issueNow(centre: Centre, caller: ClusterCaller, request: SignRequest): Promise<SignAnswer> {
   const { row, roots } = await centre.db.read(async (tx) => {
     const row = await loadCluster(tx, centre.mesh, caller.id)
     if (row?.state !== 'joined') throw noMember(caller.name)
