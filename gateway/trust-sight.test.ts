@@ -132,7 +132,9 @@ test('a revocation acts when routes, secrets and listeners of every connected pr
 
 test('a proof that would make the item too large is left out, the fault is said', () => {
   const told = (denied: number) => {
-    const proof = { bundle: { ...bundle(), denied: Array(denied).fill({ id: `spiffe://a.mesh1/ns/a/sa/${'b'.repeat(60)}`, cut: 1 }) } }
+    const proof = {
+      bundle: { ...bundle(), denied: Array(denied).fill({ id: `spiffe://a.mesh1/ns/a/sa/${'b'.repeat(60)}`, cut: 1 }) },
+    }
     const fault = { reason: 'RolledBack', detail: 'x' } as const
     const trust = { ...parts().trust, proof: () => proof as never, fault: () => fault }
     const said = trustReport({ ...parts(), trust })
