@@ -27,7 +27,7 @@ beforeAll(async () => {
   access = { endpoint: proxy.url, credentials: rootCredentials, requestMs: 1000 }
   p256 = await makeKey('ECC_NIST_P256')
   p384 = await makeKey('ECC_NIST_P384')
-})
+}, 300_000)
 afterAll(async () => {
   admin?.destroy()
   await proxy?.stop()

@@ -54,11 +54,13 @@ export async function fetchMinistack({ env = process.env, python = 'python3', re
     say('ministack: installing it from PyPI into the cache (40 MB, once per user) …')
     await install(join(work, 'lib'), requirements, { env, python, abort })
     writeFileSync(join(work, stamp), '')
-    rmSync(dir, { recursive: true, force: true })
-    renameSync(work, dir)
+    // Another process may have put the same there meanwhile, and be running it.
+    if (!existsSync(join(dir, stamp))) {
+      rmSync(dir, { recursive: true, force: true })
+      renameSync(work, dir)
+    }
   } catch (error) {
     if (error.code === 'ENOSPC') throw new SetupError(`${what} is missing, and the disk of ${work} is full: make room.`)
-    // Another process may have put the same there meanwhile.
     if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
   } finally {
     rmSync(work, { recursive: true, force: true })

@@ -46,6 +46,16 @@ describe('MiniStack', () => {
     expect(await findMinistack({ env, python: await python('exit 1') })).toEqual(made)
   })
 
+  test('that another process has put there meanwhile is left alone', async () => {
+    const own = await python(good)
+    await fetchMinistack({ env, python: own })
+    const [name] = await cached()
+    await writeFile(join(dir, 'cache/isthmus', `${name}`, 'in-use'), '')
+    await fetchMinistack({ env, python: own })
+    expect(await readdir(join(dir, 'cache/isthmus', `${name}`))).toContain('in-use')
+    expect(await cached()).toEqual([name])
+  })
+
   test('of another Python is another one', async () => {
     await fetchMinistack({ env, python: await python(good) })
     expect(await findMinistack({ env, python: await python(good, '3.12') })).toBeUndefined()

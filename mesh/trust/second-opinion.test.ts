@@ -181,7 +181,8 @@ describe.skipIf(process.env['CI'] !== 'true' && !hasOpenssl())('openssl verify -
 })
 
 const go = goForTests()
-describe.skipIf(go === undefined)('Go’s crypto/x509', () => {
+// The first time its program is built, which takes half a minute on a quiet machine.
+describe.skipIf(go === undefined)('Go’s crypto/x509', { timeout: 300_000 }, () => {
   test('takes every profile', async () => {
     const asked = await everyProfile()
     const verdicts = await goSays(

@@ -18,7 +18,7 @@ export type Fuzz<Spec> = {
 }
 
 /** For a test: a machine may be busy with other things for long. */
-export const timeout = 120_000 + 10_000 * Number(process.env['ISTHMUS_FUZZ_SECONDS'] ?? 1)
+export const timeout = 300_000 + 10_000 * Number(process.env['ISTHMUS_FUZZ_SECONDS'] ?? 1)
 
 /** One second in `npm test`; `npm run test:fuzz` gives a minute. */
 const seconds = Number(process.env['ISTHMUS_FUZZ_SECONDS'] ?? 1)

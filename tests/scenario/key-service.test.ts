@@ -22,7 +22,7 @@ beforeAll(async () => {
   proxy = await startFaultProxy(aws.url)
   admin = new KMSClient({ region: 'us-east-1', endpoint: aws.url, credentials: rootCredentials })
   Object.assign(process.env, settings, { AWS_ENDPOINT_URL: proxy.url })
-})
+}, 300_000)
 afterAll(async () => {
   for (const name of [...Object.keys(settings), 'AWS_ENDPOINT_URL']) delete process.env[name]
   Object.assign(process.env, before)
