@@ -128,6 +128,18 @@ describe('an honest history', () => {
     )
   })
 
+  test('is taken up by who joined with the active CA alone, as soon as that one has signed a link', () => {
+    fc.assert(
+      fc.property(road(), ({ from, to }) => {
+        const { certificate } = stepAt(from).active
+        const signed = saidAt(to).links.some(({ signer }) => signer === signerOf(certificate))
+        const answer = outcome({ seq: 0, digest: '', keys: [certificate] }, saidAt(to))
+        expect(answer).toBe(signed ? names(pinAt(to)) : 'BrokenChain')
+      }),
+      { numRuns: 100 },
+    )
+  })
+
   test('the same again is nothing new', () => {
     const pin = pinAt(7)
     expect(checkBundle(pin, { ...saidAt(7), links: [] })).toEqual({ pin })
