@@ -6,7 +6,7 @@ import { type CurrentAuthority, leavesInUse } from '#gateway/identity/leaves.ts'
 import type { Look } from '#gateway/identity/look.ts'
 import { usedKeys } from '#gateway/identity/used-keys.ts'
 import type { Refusals } from '#gateway/refusals.ts'
-import { authorityOver, madeAt, type Wanted } from '#gateway/wanted-authority.ts'
+import { authorityOver, isBefore, madeAt, type Wanted, wholeSecond } from '#gateway/wanted-authority.ts'
 import { signerOf } from '#mesh/trust/check-bundle.ts'
 import type { TrustReport } from '#mesh/wire/trust-report.ts'
 
@@ -51,8 +51,8 @@ export function openIssued(parts: IssuedParts): Issued {
     const root = certified && rootOf(certified)
     if (!certified || root === undefined) return undefined
     const { issuingBefore } = wanted()
-    const isRenewed = issuingBefore !== undefined && madeAt(certified.chain[0]) >= issuingBefore
-    return { root, trustDomain: parts.trustDomain, ...(isRenewed ? { issuingBefore } : {}) }
+    const isRenewed = issuingBefore !== undefined && !isBefore(certified.chain[0], issuingBefore)
+    return { root, trustDomain: parts.trustDomain, ...(isRenewed ? { issuingBefore: wholeSecond(issuingBefore) } : {}) }
   }
 
   return {

@@ -16,7 +16,7 @@ export type Wanted = {
 export function issuingFault(current: Certified, { bundle, issuingBefore }: Wanted): string | undefined {
   const active = bundle && otherThan(authorityOver(current, bundle), bundle.roots)
   if (active !== undefined) return `root ${active} is active`
-  if (issuingBefore !== undefined && madeAt(current.chain[0]) < issuingBefore) return `made before ${issuingBefore}`
+  if (isBefore(current.chain[0], issuingBefore)) return `made before ${issuingBefore}`
   return undefined
 }
 
@@ -40,6 +40,12 @@ export function authorityOver({ chain, roots }: Certified, bundle: TrustBundle |
 /** When it was made, Unix ms: its beginning is back-dated. */
 export const madeAt = ({ notBefore }: Pick<Certificate, 'notBefore'>): number =>
   notBefore.getTime() + backdateSeconds * 1000
+
+/** Whether an issuing CA was made before the centre asked for a new one. Certificates tell whole seconds. */
+export const isBefore = (certificate: Pick<Certificate, 'notBefore'>, issuingBefore: number | undefined): boolean =>
+  issuingBefore !== undefined && madeAt(certificate) < wholeSecond(issuingBefore)
+
+export const wholeSecond = (ms: number): number => Math.floor(ms / 1000) * 1000
 
 const parsed = new WeakMap<readonly BundleRoot[], readonly Certificate[]>()
 
