@@ -40,6 +40,8 @@ export type ServeSettings = {
   readonly keyFile?: string | undefined
   readonly adminKeyHash?: string | undefined
   readonly passphrase?: PassphraseSource | undefined
+  /** How old the root may be before the next is made; absent: until it nears its end. */
+  readonly rotateRootAfterMs?: number | undefined
   readonly version: string
   readonly log: Log
   readonly env: Readonly<Record<string, string | undefined>>
@@ -106,7 +108,11 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     const caFile = join(settings.data, 'control-plane-ca.pem')
     const writeCaFile = async () => replaceFile(caFile, (await controlPlanePems(centre)).join('') + (tls.ownCa ?? ''))
     await writeCaFile()
-    const rotator = openRotator(centre, { here: () => ({ door: tls.authority() }), onBundle: writeCaFile })
+    const rotator = openRotator(centre, {
+      here: () => ({ door: tls.authority() }),
+      onBundle: writeCaFile,
+      rootAfterMs: settings.rotateRootAfterMs,
+    })
     undo.push(() => rotator.stop())
     const publisher = openPublisher(centre)
     undo.push(() => publisher.stop())

@@ -22,6 +22,7 @@ const usage = `usage: isthmus serve [options]
   --key-file <file>      where the first administrator's key is written, once (default <data>/admin.key)
   --admin-key-hash <hex> SHA-256 of a first administrator's key that you made; no file is written then
   --passphrase <source>  of the sealed keys: file:<path>, fd:<n> or env:<name> (default: a file made beside them)
+  --rotate-root-after <days>  how old the root may be before the next is made (default: until it nears its end)
   --log-level <level>    trace, debug, info, warn or error (default info)
 
   DATABASE_URL=postgres://… keeps the state in a PostgreSQL server instead of the directory.
@@ -90,6 +91,7 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
       'key-file': { type: 'string' },
       'admin-key-hash': { type: 'string' },
       passphrase: { type: 'string' },
+      'rotate-root-after': { type: 'string' },
       'log-level': { type: 'string', default: 'info' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -116,6 +118,7 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
     keyFile: values['key-file'] === undefined ? undefined : resolve(values['key-file']),
     adminKeyHash: hash,
     passphrase: values.passphrase === undefined ? undefined : parsePassphraseSource(values.passphrase),
+    rotateRootAfterMs: daysOf(values['rotate-root-after']),
     version,
     env,
     log: pino({
@@ -124,6 +127,15 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
       redact: logRedaction,
     }),
   }
+}
+
+const dayMs = 24 * 60 * 60_000
+
+function daysOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const days = /^\d{1,4}$/.test(text) ? Number(text) : 0
+  if (days < 1) throw new Problem('invalid', `--rotate-root-after "${text}" is no number of days: give 1 to 9999`)
+  return days * dayMs
 }
 
 function parseListen(text: string): { readonly host: string; readonly port: number } {

@@ -58,6 +58,15 @@ export function openMetrics() {
     ]),
     streams: gauge('streams', 'Streams by kind', ['kind']),
     outbox: gauge('outbox_rows', 'Changes that wait to be published (500 = or more)'),
+    bundleSeq: gauge('bundle_seq', 'Number of the trust bundle in force'),
+    bundleUnacknowledged: gauge('bundle_unacknowledged_clusters', 'Members not all of whose proxies hold that bundle'),
+    rotationStep: gauge('rotation_step', '1 for the step that a running rotation is in', ['kind', 'step']),
+    authorityEnd: gauge('authority_not_after_seconds', 'When an authority ends, Unix time', [
+      'kind',
+      'number',
+      'state',
+    ]),
+    issuances: gauge('issuances_total', 'Entries in the log of everything that was signed'),
     certificateEnd: gauge('certificate_not_after_seconds', 'When a certificate ends, Unix time', ['kind']),
   }
   const measures: Measures = {

@@ -1,7 +1,11 @@
 import { loadAuthorities } from '#control/store/authorities.ts'
 import { type ClusterRow, loadClusters } from '#control/store/clusters.ts'
 import { loadOutbox } from '#control/store/outbox.ts'
+import { loadOpenRotations } from '#control/store/rotations.ts'
 import { loadStreams } from '#control/store/streams.ts'
+import { loadTrustHead } from '#control/store/trust-heads.ts'
+import { loadBundle } from '#control/trust/bundle.ts'
+import { loadRelayTrust } from '#control/trust/facts.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { hearingsOf } from '#functions/api/hearings.ts'
@@ -28,6 +32,10 @@ export function metricsRoutes(api: Api, door: Door): void {
       streams: await loadStreams(tx, centre.mesh, ['ep', 'cfg', 'trust', 'adv', 'rep']),
       outbox: await loadOutbox(tx, centre.mesh),
       authorities: await loadAuthorities(tx, centre.mesh),
+      rotations: await loadOpenRotations(tx, centre.mesh),
+      bundle: await loadBundle(tx, centre.mesh),
+      trust: await loadRelayTrust(tx, centre.mesh, centre.now()),
+      log: await loadTrustHead(tx, centre.mesh, 'issuances'),
     }))
     metrics.clusters.reset()
     for (const [state, rows] of Map.groupBy(seen.clusters, (row) => row.state))
@@ -39,6 +47,22 @@ export function metricsRoutes(api: Api, door: Door): void {
     for (const row of seen.authorities)
       if (row.state === 'active')
         metrics.certificateEnd.set({ kind: row.kind }, parseCertificate(row.certificate).notAfter.getTime() / 1000)
+    metrics.authorityEnd.reset()
+    for (const { kind, number, state, certificate } of seen.authorities)
+      if (state !== 'revoked')
+        metrics.authorityEnd.set(
+          { kind, number: number ?? 1, state },
+          parseCertificate(certificate).notAfter.getTime() / 1000,
+        )
+    metrics.rotationStep.reset()
+    for (const { kind, step } of seen.rotations) metrics.rotationStep.set({ kind, step }, 1)
+    const seq = seen.bundle?.link.seq ?? 0
+    metrics.bundleSeq.set(seq)
+    const holds = seen.trust.filter(
+      ({ said }) => said?.seq === seq && said.acked >= said.proxies && said.missingCount === 0,
+    )
+    metrics.bundleUnacknowledged.set(seen.trust.length - holds.length)
+    metrics.issuances.set(seen.log?.seq ?? 0)
     metrics.certificateEnd.set({ kind: 'centre-serving' }, door.servingEnd().getTime() / 1000)
   }
 
