@@ -64,7 +64,7 @@ export type CertificateService = {
   readonly counters: () => CertificateCounters
 }
 
-const usualLimits = { burst: 10, perSecond: 0.2, keysMax: 20_000, inFlightMax: 256 }
+const usualLimits = { burst: 10, perSecond: 0.2, keysMax: 20_000, inFlightMax: 1024 }
 const lifeSecondsMax = profileOf('workload').lifeSecondsMax
 
 /**

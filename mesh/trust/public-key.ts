@@ -32,6 +32,20 @@ const rsaBitsMax = 4096
  * 2048 to 4096 bits with the exponent 65537: what Envoy, Go and OpenSSL all take. Throws `invalid` for anything else.
  */
 export function parsePublicKey(spki: Uint8Array): PublicKey {
+  const bytes = Buffer.from(spki).toString('latin1')
+  const known = recent.get(bytes)
+  if (known) return known
+  const read = readPublicKey(spki)
+  recent.set(bytes, read)
+  if (recent.size > recentMax) for (const oldest of recent.keys()) if (recent.delete(oldest)) break
+  return read
+}
+
+/** A certificate is read back right after its request was: the same key, and reading it is a tenth of issuing one. */
+const recent = new Map<string, PublicKey>()
+const recentMax = 256
+
+function readPublicKey(spki: Uint8Array): PublicKey {
   const key = readKey(spki)
   // Most keys by far. Writing one out again to compare it takes longer than all else that is done to read it.
   const found = begins.find(
