@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { createSecureContext, createServer, DEFAULT_CIPHERS, type TLSSocket } from 'node:tls'
 import { type Caller, callerOf, type GrpcCall, grpcCall } from '#gateway/grpc/call.ts'
@@ -130,8 +131,10 @@ function pingAll(connections: ReadonlySet<Http2Connection>): void {
   late.unref()
 }
 
+/** No session is taken up again: who did would not be asked for a certificate, whatever became of the one before. */
 function contextOf({ cert, key, clientCas }: Serving) {
-  const context = { cert, key, ca: clientCas, minVersion: 'TLSv1.2' as const }
+  const secureOptions = constants.SSL_OP_NO_TICKET
+  const context = { cert, key, ca: clientCas, minVersion: 'TLSv1.2' as const, secureOptions }
   try {
     createSecureContext(context)
     return context
