@@ -114,13 +114,16 @@ function* chunksOf(pieces: readonly Buffer[]): Generator<readonly Buffer[], unde
   return undefined
 }
 
+/** Percent-encoded, at most nine times as much: what fits a frame of headers. */
+const statusTextMax = 1000
+
 /** Trailers. The text travels percent-encoded. */
 const statusOf = (problem: Problem | undefined): readonly Header[] =>
   problem === undefined
     ? [['grpc-status', '0']]
     : [
         ['grpc-status', String(problemKinds[problem.kind].grpc)],
-        ['grpc-message', encodeURI(problem.message.toWellFormed())],
+        ['grpc-message', encodeURI(problem.message.slice(0, statusTextMax).toWellFormed())],
       ]
 
 /** The caller behind a stream: the headers as they came, each value by itself. */

@@ -31,6 +31,12 @@ beforeAll(async () => {
           throw new Problem('too-many', 'slow down, 50 % of you')
         },
       },
+      '/a.B/Explain': {
+        kind: 'unary',
+        answer: async () => {
+          throw new Problem('invalid', '😀'.repeat(20_000))
+        },
+      },
       '/a.B/Flood': {
         kind: 'stream',
         serve: (call) => call.write([frame(large)], () => (left += 1)),
@@ -76,6 +82,11 @@ describe('a call', () => {
   test('that is refused has the status of the problem, its text percent-encoded', async () => {
     const { headers } = await ask({ ':path': '/a.B/Refuse' }, frame(Buffer.from('hello')))
     expect(headers).toMatchObject({ 'grpc-status': '8', 'grpc-message': 'slow%20down,%2050%20%25%20of%20you' })
+  })
+
+  test('that is refused at length has the beginning of it', async () => {
+    const { headers } = await ask({ ':path': '/a.B/Explain' }, frame(Buffer.from('hello')))
+    expect(headers).toMatchObject({ 'grpc-status': '3' })
   })
 
   test.each([
