@@ -2,9 +2,8 @@ import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { messagesFrom } from '#gateway/grpc/frames.ts'
 import { type Header, headerBlock } from '#gateway/grpc/hpack.ts'
-import { errorCodes } from '#gateway/grpc/http2-frames.ts'
 import type { Http2Stream } from '#gateway/grpc/http2-stream.ts'
-import { type Problem, problemKinds } from '#mesh/model/problem.ts'
+import { Problem, problemKinds } from '#mesh/model/problem.ts'
 
 /** Who calls, and the headers of the call. */
 export type Caller = {
@@ -71,8 +70,8 @@ export function grpcCall(stream: Http2Stream, caller: Caller, messageBytes: numb
       stream.read((part) => {
         try {
           onPart(part)
-        } catch {
-          stream.reset(errorCodes.internal)
+        } catch (cause) {
+          end(cause instanceof Problem ? cause : new Problem('internal', 'the call failed', { cause }))
         }
       })
     },

@@ -45,7 +45,7 @@ export function messagesFrom(bytesMax: number, take: (message: Uint8Array) => vo
     for (wanted = headBytes; pending.length >= wanted; wanted = headBytes) {
       const length = pending.readUInt32BE(1)
       if (pending[0] !== 0 || length > bytesMax)
-        throw new Problem('invalid', `a compressed message, or one of ${length} bytes`)
+        throw new Problem('invalid', `a message of ${length} bytes: compressed, or of more than ${bytesMax}`)
       wanted = headBytes + length
       if (pending.length < wanted) break
       const message = pending.subarray(headBytes, wanted)

@@ -101,8 +101,9 @@ describe('a call', () => {
   test.each([
     ['too long', frame(Buffer.alloc((64 << 10) + 1))],
     ['compressed', Buffer.from([1, 0, 0, 0, 1, 0])],
-  ])('with a message that is %s is reset', async (_name, body) => {
-    await expect(ask({ ':path': '/a.B/Echo' }, body)).rejects.toThrow(/NGHTTP2/)
+  ])('with a message that is %s is refused', async (_name, body) => {
+    const { headers } = await ask({ ':path': '/a.B/Echo' }, body)
+    expect(headers).toMatchObject({ 'grpc-status': '3', 'grpc-message': expect.stringContaining('bytes') })
   })
 })
 
