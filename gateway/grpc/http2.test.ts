@@ -324,6 +324,18 @@ test.each<[string, Buffer]>([
   expect(said.filter(isData).length).toBeLessThan(10)
 })
 
+test('a window below nothing holds what waits until it is above again', async () => {
+  serve = (stream) => {
+    stream.respond(ok)
+    stream.write([Buffer.alloc(5000)], () => undefined)
+  }
+  const { windowUpdate } = frameTypes
+  const wider = [500, 500, 500].map((bytes) => numbersFrame(windowUpdate, 1, bytes))
+  const ping = frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8))
+  const said = await say(Buffer.concat([preface, windows(1000), open(), windows(0), ...wider, ping]), undefined, 1500)
+  expect(bodyOf(said)).toHaveLength(1500)
+})
+
 /** A connection whose far end reads nothing. */
 class Deaf extends Socket {
   waiting = 0
