@@ -2,9 +2,8 @@ import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { messagesFrom } from '#gateway/grpc/frames.ts'
 import { type Header, headerBlock } from '#gateway/grpc/hpack.ts'
-import { errorCodes } from '#gateway/grpc/http2-frames.ts'
 import type { Http2Stream } from '#gateway/grpc/http2-stream.ts'
-import { type Problem, problemKinds } from '#mesh/model/problem.ts'
+import { Problem, problemKinds } from '#mesh/model/problem.ts'
 
 /** Who calls, and the headers of the call. */
 export type Caller = {
@@ -71,8 +70,8 @@ export function grpcCall(stream: Http2Stream, caller: Caller, messageBytes: numb
       stream.read((part) => {
         try {
           onPart(part)
-        } catch {
-          stream.reset(errorCodes.internal)
+        } catch (cause) {
+          end(cause instanceof Problem ? cause : new Problem('internal', 'the call failed', { cause }))
         }
       })
     },
@@ -114,13 +113,16 @@ function* chunksOf(pieces: readonly Buffer[]): Generator<readonly Buffer[], unde
   return undefined
 }
 
+/** Percent-encoded, at most nine times as much: what fits a frame of headers. */
+const statusTextMax = 1000
+
 /** Trailers. The text travels percent-encoded. */
 const statusOf = (problem: Problem | undefined): readonly Header[] =>
   problem === undefined
     ? [['grpc-status', '0']]
     : [
         ['grpc-status', String(problemKinds[problem.kind].grpc)],
-        ['grpc-message', encodeURI(problem.message.toWellFormed())],
+        ['grpc-message', encodeURI(problem.message.slice(0, statusTextMax).toWellFormed())],
       ]
 
 /** The caller behind a stream: the headers as they came, each value by itself. */

@@ -16,6 +16,9 @@ export function frameHead(length: number): Buffer {
 /** Where messages that came in parts are put together, one at a time: fresh memory for each costs as much as reading it. */
 const bench = Buffer.allocUnsafeSlow(256 << 10)
 
+/** So many parts of a message that is not whole yet are put together: one of a byte costs as much as one of two hundred. */
+const loosePartsMax = 256
+
 /**
  * Takes bytes as they come and calls `take` for each message, whose bytes are its own only until it returns. Throws
  * `invalid` at a message that is compressed or too long.
@@ -24,16 +27,25 @@ export function messagesFrom(bytesMax: number, take: (message: Uint8Array) => vo
   let parts: Buffer[] = []
   let size = 0
   let wanted = headBytes
+  let loose = 0
   return (part) => {
+    if (part.length === 0) return
     parts.push(part)
     size += part.length
-    if (size < wanted) return
+    if (size < wanted) {
+      loose += 1
+      if (loose < loosePartsMax) return
+      parts.push(Buffer.concat(parts.splice(-loose)))
+      loose = 0
+      return
+    }
+    loose = 0
     let pending = parts.length === 1 ? part : joined(parts, size)
     parts = []
     for (wanted = headBytes; pending.length >= wanted; wanted = headBytes) {
       const length = pending.readUInt32BE(1)
       if (pending[0] !== 0 || length > bytesMax)
-        throw new Problem('invalid', `a compressed message, or one of ${length} bytes`)
+        throw new Problem('invalid', `a message of ${length} bytes: compressed, or of more than ${bytesMax}`)
       wanted = headBytes + length
       if (pending.length < wanted) break
       const message = pending.subarray(headBytes, wanted)

@@ -31,33 +31,33 @@ const entryBytes = 32
  * then the connection is of no use any more. Source: RFC 7541.
  */
 export function headerReader(bytesMax: number): (block: Buffer) => readonly Header[] {
-  let remembered: readonly Header[] = []
+  /** The oldest first, and what all of it counts. */
+  const remembered: Header[] = []
+  let size = 0
   let limit = rememberedBytes
 
   const entry = (index: number): Header => {
-    const found = index <= known.length ? known[index - 1] : remembered[index - known.length - 1]
+    const found = index <= known.length ? known[index - 1] : remembered[remembered.length + known.length - index]
     if (!found) throw new Problem('invalid', `a header of the unknown number ${index}`)
     return found
   }
-  const remember = (header: Header | undefined) => {
-    const all = header ? [header, ...remembered] : remembered
-    let size = 0
-    remembered = all.filter((one) => {
-      size += sizeOf(one)
-      return size <= limit
-    })
+  const remember = (...added: readonly Header[]) => {
+    remembered.push(...added)
+    for (const header of added) size += sizeOf(header)
+    while (size > limit) size -= sizeOf(remembered.shift() ?? ['', ''])
   }
 
   return (block) => {
     const bytes = { block, at: 0 }
     const headers: Header[] = []
-    let size = 0
+    let total = 0
     while (bytes.at < block.length) {
       const first = block[bytes.at] ?? 0
       if (first >> 5 === 1) {
         limit = number(bytes, 5)
         if (limit > rememberedBytes) throw new Problem('invalid', 'a header table larger than was offered')
-        remember(undefined)
+        if (headers.length > 0) throw new Problem('invalid', 'a header table that changes within a block')
+        remember()
         continue
       }
       const isIndexed = first >> 7 === 1
@@ -65,8 +65,8 @@ export function headerReader(bytesMax: number): (block: Buffer) => readonly Head
       const index = number(bytes, isIndexed ? 7 : isKept ? 6 : 4)
       const header = isIndexed ? entry(index) : ([index === 0 ? text(bytes) : entry(index)[0], text(bytes)] as const)
       if (isKept) remember(header)
-      size += sizeOf(header)
-      if (size > bytesMax) throw new Problem('too-many', `more than ${bytesMax} bytes of headers`)
+      total += sizeOf(header)
+      if (total > bytesMax) throw new Problem('too-many', `more than ${bytesMax} bytes of headers`)
       headers.push(header)
     }
     return headers
@@ -100,9 +100,14 @@ function text(bytes: Bytes): string {
   return isHuffman ? readHuffman(part) : part.toString('latin1')
 }
 
-/** A header block that any reader understands by itself: nothing in it is to be remembered. */
+/**
+ * A header block that any reader understands by itself: nothing in it is to be remembered. It begins by saying so, as a
+ * reader that made its table smaller waits for. Source: RFC 7541, §4.2.
+ */
 export const headerBlock = (headers: readonly Header[]): Buffer =>
-  Buffer.concat(headers.flatMap(([name, value]) => [Buffer.from([0]), textBytes(name), textBytes(value)]))
+  Buffer.concat([noTable, ...headers.flatMap(([name, value]) => [literal, textBytes(name), textBytes(value)])])
+const noTable = Buffer.from([0x20])
+const literal = Buffer.from([0])
 
 function textBytes(value: string): Buffer {
   const bytes = Buffer.from(value, 'latin1')

@@ -69,6 +69,7 @@ export function frameReader(take: (frame: Http2Frame) => void): (part: Buffer) =
   return (part) => {
     pending = pending.length === 0 ? part : Buffer.concat([pending, part])
     while (greeted ? (current ? go() : begin()) : greet());
+    if (pending.length === 0) pending = nothing
   }
 }
 const nothing = Buffer.alloc(0)
@@ -95,8 +96,9 @@ export function numbersFrame(type: number, stream: number, ...numbers: readonly 
 
 /** The payload without its padding, and for headers without the priority that nobody follows. Throws `invalid`. */
 export function unpadded({ type, flags, payload }: Http2Frame): Buffer {
-  const padding = flags & flag.padded ? (payload[0] ?? 0) : 0
-  const from = (flags & flag.padded ? 1 : 0) + (type === frameTypes.headers && flags & flag.priority ? 5 : 0)
+  const isPadded = type !== frameTypes.continuation && (flags & flag.padded) > 0
+  const padding = isPadded ? (payload[0] ?? 0) : 0
+  const from = (isPadded ? 1 : 0) + (type === frameTypes.headers && flags & flag.priority ? 5 : 0)
   if (from + padding > payload.length) throw new Problem('invalid', 'a frame with more padding than bytes')
   return payload.subarray(from, payload.length - padding)
 }

@@ -29,7 +29,7 @@ export type StreamLine = {
   readonly headers: (block: Buffer, last: boolean) => void
   /** How many bytes the client would take on the whole connection. */
   readonly room: () => number
-  readonly data: (payload: Payload, taken: (() => void) | undefined) => void
+  readonly data: (payload: Payload, taken: () => void) => void
   /** Tells the client that it may send so much more. */
   readonly grant: (bytes: number) => void
   readonly reset: (code: number) => void
@@ -63,6 +63,7 @@ export type Windows = { readonly ours: number; readonly theirs: number }
 export function http2Stream(headers: readonly Header[], start: Windows, line: StreamLine): StreamEnd {
   let window = start.theirs
   let waiting: { readonly payload: Payload; readonly taken: () => void } | undefined
+  let isLeaving = false
   let last: Buffer | undefined
   let isOpen = true
   let isClosed = false
@@ -92,15 +93,21 @@ export function http2Stream(headers: readonly Header[], start: Windows, line: St
     close()
   }
   const flush = () => {
-    if (!waiting) return
+    if (!waiting || isLeaving) return
     const { payload, taken } = waiting
     const size = Math.max(0, Math.min(window, line.room(), payload.size))
     if (size === 0) return
     window -= size
     if (size < payload.size) {
-      const whole = Buffer.concat(payload.pieces)
+      const [only, ...more] = payload.pieces
+      const whole = only && more.length === 0 ? only : Buffer.concat(payload.pieces)
       waiting = { payload: { pieces: [whole.subarray(size)], size: whole.length - size }, taken }
-      return line.data({ pieces: [whole.subarray(0, size)], size }, undefined)
+      // One part at a time: a client that widens its window byte by byte would have us keep a frame for each.
+      isLeaving = true
+      return line.data({ pieces: [whole.subarray(0, size)], size }, () => {
+        isLeaving = false
+        flush()
+      })
     }
     waiting = undefined
     line.data(payload, taken)
@@ -174,6 +181,7 @@ export function http2Stream(headers: readonly Header[], start: Windows, line: St
       if (granted < 0) throw new Problem('invalid', 'a client that sends more than its stream may')
       if (isClosed || hasEnded) return
       held.push({ part, bytes })
+      if (held.length > partsMax) held = [{ part: Buffer.concat(held.map((one) => one.part)), bytes: sumOf(held) }]
       drain()
     },
     ended: () => {
@@ -194,3 +202,7 @@ export function http2Stream(headers: readonly Header[], start: Windows, line: St
 }
 
 const nothing = (): void => undefined
+
+/** More parts that wait are put together: a part of one byte costs as much as one of two hundred. */
+const partsMax = 256
+const sumOf = (held: readonly { readonly bytes: number }[]): number => held.reduce((sum, { bytes }) => sum + bytes, 0)

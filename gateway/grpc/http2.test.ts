@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
-import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net'
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Header, headerBlock } from '#gateway/grpc/hpack.ts'
 import { serveHttp2 } from '#gateway/grpc/http2.ts'
 import { flag, frameOf, frameTypes, headOf, numbersFrame } from '#gateway/grpc/http2-frames.ts'
@@ -86,6 +86,13 @@ describe('beside the HTTP/2 of Node', () => {
     )
   })
 
+  test('a client without a table for headers is answered', async () => {
+    const session = connectHttp2(`http://127.0.0.1:${port()}`, { settings: { headerTableSize: 0 } })
+    expect(String(await ask(session, Buffer.from('one')))).toBe('one')
+    expect(String(await ask(session, Buffer.from('two')))).toBe('two')
+    session.destroy()
+  })
+
   test('to who is paused a window more is sent, and the rest when it goes on', async () => {
     const session = connectHttp2(`http://127.0.0.1:${port()}`)
     const heard: Http2Stream[] = []
@@ -126,15 +133,19 @@ const many = (count: number, one: (n: number) => Buffer) =>
 
 type Frame = { readonly type: number; readonly stream: number; readonly payload: Buffer }
 
-/** Everything the server says to these bytes until it closes, or until it has said `until`. */
-function say(bytes: Buffer, until?: (frame: Frame) => boolean): Promise<readonly Frame[]> {
+const isData = ({ type }: Frame) => type === frameTypes.data
+const bodyOf = (said: readonly Frame[]) => Buffer.concat(said.filter(isData).map(({ payload }) => payload))
+
+/** Everything the server says to these bytes until it closes, has said `until`, or so many bytes of data. */
+function say(bytes: Buffer, until?: (frame: Frame) => boolean, body = Infinity): Promise<readonly Frame[]> {
   return new Promise((done) => {
     const socket = connect(port(), '127.0.0.1', () => socket.write(bytes))
     const parts: Buffer[] = []
     socket.on('error', () => undefined)
     socket.on('data', (part: Buffer) => {
       parts.push(part)
-      if (until && framesOf(Buffer.concat(parts)).some(until)) socket.destroy()
+      const said = framesOf(Buffer.concat(parts))
+      if ((until && said.some(until)) || bodyOf(said).length >= body) socket.destroy()
     })
     socket.on('close', () => done(framesOf(Buffer.concat(parts))))
   })
@@ -208,6 +219,17 @@ describe('a client that breaks the rules hears why and is left', () => {
       Buffer.concat([preface, frameOf(headers, 0, 1, empty), many(1001, () => frameOf(continuation, 0, 1, empty))]),
     ],
     ['pings without end', calm, Buffer.concat([preface, many(1001, () => frameOf(ping, 0, 0, Buffer.alloc(8)))])],
+    ['windows without end', calm, Buffer.concat([preface, many(1001, () => numbersFrame(windowUpdate, 0, 1))])],
+    ['data of a byte without end', calm, Buffer.concat([preface, open(), many(1001, () => data(1))])],
+    [
+      'padding without end',
+      calm,
+      Buffer.concat([
+        preface,
+        open(),
+        many(1001, () => frameOf(0, flag.padded, 1, Buffer.from([8, ...Buffer.alloc(8)]))),
+      ]),
+    ],
     ['empty data without end', calm, Buffer.concat([preface, open(), many(1001, () => data(0))])],
     [
       'requests that are taken back without end',
@@ -277,6 +299,92 @@ describe('a client that breaks the rules hears why and is left', () => {
     for (const byte of session) await new Promise((done) => socket.write(Buffer.from([byte]), done))
     const body = framesOf(await answer).filter(({ type }) => type === frameTypes.data)
     expect(Buffer.concat(body.map(({ payload }) => payload))).toEqual(Buffer.from('\0\0\0end'))
+    socket.destroy()
+  })
+})
+
+const windows = (...sizes: readonly number[]) =>
+  frameOf(
+    frameTypes.settings,
+    0,
+    0,
+    Buffer.concat(sizes.map((size) => Buffer.from([0, 4, 0, 0, size >> 8, size & 255]))),
+  )
+
+test.each<[string, Buffer]>([
+  ['by windows of a byte', many(500, () => numbersFrame(frameTypes.windowUpdate, 1, 1))],
+  ['by settings', windows(...Array.from({ length: 501 }, (_, n) => n))],
+])('who widens its window %s is sent few frames, and all of the message', async (_name, wider) => {
+  serve = (stream) => {
+    stream.respond(ok)
+    stream.write([Buffer.alloc(500, 1), Buffer.alloc(500, 2)], () => undefined)
+  }
+  const said = await say(Buffer.concat([preface, windows(0), open(), wider]), undefined, 500)
+  expect(bodyOf(said).equals(Buffer.alloc(500, 1))).toBe(true)
+  expect(said.filter(isData).length).toBeLessThan(10)
+})
+
+test('a window below nothing holds what waits until it is above again', async () => {
+  serve = (stream) => {
+    stream.respond(ok)
+    stream.write([Buffer.alloc(5000)], () => undefined)
+  }
+  const { windowUpdate } = frameTypes
+  const wider = [500, 500, 500].map((bytes) => numbersFrame(windowUpdate, 1, bytes))
+  const ping = frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8))
+  const said = await say(Buffer.concat([preface, windows(1000), open(), windows(0), ...wider, ping]), undefined, 1500)
+  expect(bodyOf(said)).toHaveLength(1500)
+})
+
+/** A connection whose far end reads nothing. */
+class Deaf extends Socket {
+  waiting = 0
+  override _write(bytes: Buffer): void {
+    this.waiting += bytes.length
+  }
+  override _writev(all: { chunk: Buffer }[]): void {
+    for (const { chunk } of all) this.waiting += chunk.length
+  }
+}
+
+describe('a client that reads nothing', () => {
+  test('is told nothing before it has begun', () => {
+    const socket = new Deaf()
+    serveHttp2(socket, () => undefined).ping()
+    expect(socket.waiting).toBe(0)
+    socket.destroy()
+  })
+
+  test('holds no more than 2 MB and a piece, whatever it asks for and takes back', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const socket = new Deaf()
+    serveHttp2(socket, (stream) => {
+      stream.respond(ok)
+      stream.write([Buffer.alloc(16_000)], () => undefined)
+    })
+    socket.emit('data', Buffer.concat([preface, numbersFrame(frameTypes.windowUpdate, 0, 2 ** 30)]))
+    for (let id = 1; id < 2000 && socket.writable; id += 2) {
+      vi.advanceTimersByTime(100)
+      socket.emit('data', Buffer.concat([open(id), numbersFrame(frameTypes.resetStream, id, 8)]))
+    }
+    vi.useRealTimers()
+    expect(socket.writable).toBe(false)
+    expect(socket.writableLength).toBeLessThan((2 << 20) + (32 << 10))
+    socket.destroy()
+  })
+
+  test('holds no more than some thousand small frames', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const socket = new Deaf()
+    serveHttp2(socket, () => undefined)
+    socket.emit('data', preface)
+    let pings = 0
+    for (; pings < 5000 && socket.writable; pings++) {
+      vi.advanceTimersByTime(100)
+      socket.emit('data', frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8)))
+    }
+    vi.useRealTimers()
+    expect(pings).toBeLessThan(2100)
     socket.destroy()
   })
 })

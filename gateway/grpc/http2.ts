@@ -38,8 +38,13 @@ export type Http2Connection = {
 
 const streamsMax = 100
 const headersBytesMax = 32 << 10
-/** Frames without a message that a client may send in a second, and answers to them that may wait for it. */
+/** Frames without a message that a client may send in a second; each of ours with data may be answered by a few more. */
 const idleFramesMax = 1000
+const answersPerData = 4
+/** What may wait for a client that sends and does not read: a piece on each stream, and the small frames of a second. */
+const unreadMax = { writes: 2 * idleFramesMax, bytes: 2 << 20 }
+/** A part of a message that is smaller than any honest one. */
+const tinyBytes = 64
 
 const settings = numbersOfSettings([
   [3, streamsMax],
@@ -66,21 +71,23 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
   let granted = startWindow
   let owed = 0
   let idle = { frames: 0, since: 0 }
-  let answers = 0
+  let unread = 0
 
   const send: Send = (bytes, left) => {
-    if (!socket.destroyed) socket.write(bytes, left && ((error) => error ?? left()))
-  }
-  const answer = (bytes: Buffer) => {
-    answers += 1
-    if (answers > idleFramesMax) throw new Problem('too-many', 'a client that does not read its answers')
-    send(bytes, () => {
-      answers -= 1
+    if (!socket.writable) return
+    unread += 1
+    socket.write(bytes, (error) => {
+      unread -= 1
+      if (!error) left?.()
     })
+  }
+  const checkUnread = () => {
+    if (unread > unreadMax.writes || socket.writableLength > unreadMax.bytes)
+      throw new Problem('too-many', 'a client that does not read its answers')
   }
   const spend = () => {
     const now = performance.now()
-    if (now - idle.since > 1000) idle = { frames: 0, since: now }
+    if (now - idle.since > 1000) idle = { frames: Math.max(-idleFramesMax, Math.min(idle.frames, 0)), since: now }
     idle.frames += 1
     if (idle.frames > idleFramesMax) throw new Problem('too-many', 'a client that sends frames without a message')
   }
@@ -104,6 +111,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
       room: () => clientWindow,
       data: (payload, taken) => {
         clientWindow -= payload.size
+        idle.frames -= answersPerData
         sendData(send, id, payload, taken)
       },
       grant: (bytes) => send(numbersFrame(frameTypes.windowUpdate, id, bytes)),
@@ -151,7 +159,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
       owed = 0
     }
     const last = (frame.flags & flag.endStream) > 0
-    if (size === 0 && !last) spend()
+    if (part.length < tinyBytes && !last) spend()
     const stream = streams.get(frame.stream)
     if (size > 0) stream?.take(part, size)
     if (last) stream?.ended()
@@ -164,17 +172,17 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
   const onSettings = ({ flags, payload }: Http2Frame) => {
     if (flags & flag.ack) return narrow()
     if (payload.length % 6 !== 0) throw new Problem('invalid', 'settings that are cut off')
-    for (let at = 0; at < payload.length; at += 6) {
-      if (payload.readUInt16BE(at) !== 4) continue
-      const next = payload.readUInt32BE(at + 2)
-      if (next > windowMax) throw new Problem('invalid', 'a window that is too wide')
-      const difference = next - starts.theirs
-      starts = { ...starts, theirs: next }
-      for (const stream of [...streams.values()]) stream.widen(difference)
-    }
-    answer(settingsAck)
+    let next = starts.theirs
+    for (let at = 0; at < payload.length; at += 6)
+      if (payload.readUInt16BE(at) === 4) next = payload.readUInt32BE(at + 2)
+    if (next > windowMax) throw new Problem('invalid', 'a window that is too wide')
+    const difference = next - starts.theirs
+    starts = { ...starts, theirs: next }
+    send(settingsAck)
+    if (difference !== 0) for (const stream of [...streams.values()]) stream.widen(difference)
   }
   const onWindowUpdate = ({ stream, payload }: Http2Frame) => {
+    spend()
     const bytes = payload.readUInt32BE(0) & windowMax
     if (bytes === 0) throw new Problem('invalid', 'a window that widens by nothing')
     if (stream > 0) return streams.get(stream)?.widen(bytes)
@@ -195,7 +203,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
     spend()
     if (type === frameTypes.settings) return onSettings(frame)
     if (type === frameTypes.ping && !(frame.flags & flag.ack))
-      return answer(frameOf(frameTypes.ping, flag.ack, 0, frame.payload))
+      return send(frameOf(frameTypes.ping, flag.ack, 0, frame.payload))
     if (type === frameTypes.resetStream) streams.get(stream)?.close()
     if (type === frameTypes.pushPromise || type === frameTypes.continuation)
       throw new Problem('invalid', 'a frame that no client sends')
@@ -210,6 +218,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
     try {
       if (!greeted) send(settings)
       greeted = true
+      checkUnread()
       read(part)
     } catch (cause) {
       fail(cause)
@@ -222,7 +231,8 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
   return {
     ping: () => {
       alive = false
-      send(frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8)))
+      // Before the settings a client may be told nothing.
+      if (greeted) send(frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8)))
     },
     isAlive: () => alive,
     destroy: () => socket.destroy(),
@@ -255,7 +265,7 @@ const spare: Buffer[] = []
 const spareMax = 64
 
 /** A small change goes to many connections one after the other, on nearly all as the first stream: one frame serves all. */
-function sendData(send: Send, stream: number, { pieces, size }: Payload, taken?: () => void): void {
+function sendData(send: Send, stream: number, { pieces, size }: Payload, taken: () => void): void {
   const [only] = pieces
   if (only && pieces.length === 1 && size <= smallBytes) {
     if (latest?.bytes !== only || latest.stream !== stream)
@@ -268,7 +278,7 @@ function sendData(send: Send, stream: number, { pieces, size }: Payload, taken?:
   for (const piece of pieces) at += piece.copy(room, at)
   send(room.subarray(0, at), () => {
     if (spare.length < spareMax) spare.push(room)
-    taken?.()
+    taken()
   })
 }
 

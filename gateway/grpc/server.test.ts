@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { frame } from '#gateway/grpc/frames.ts'
 import { type GrpcServer, grpcServer } from '#gateway/grpc/server.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -21,7 +21,7 @@ beforeAll(async () => {
   pki = await makeFakeCluster('a')
   server = grpcServer({
     serving: serving(),
-    messageBytes: 100,
+    messageBytes: 100_000,
     onCall: () => undefined,
     methods: {
       '/a.B/Echo': { kind: 'unary', answer: async (message) => message },
@@ -29,6 +29,12 @@ beforeAll(async () => {
         kind: 'unary',
         answer: async () => {
           throw new Problem('too-many', 'slow down, 50 % of you')
+        },
+      },
+      '/a.B/Explain': {
+        kind: 'unary',
+        answer: async () => {
+          throw new Problem('invalid', '😀'.repeat(20_000))
         },
       },
       '/a.B/Flood': {
@@ -78,6 +84,11 @@ describe('a call', () => {
     expect(headers).toMatchObject({ 'grpc-status': '8', 'grpc-message': 'slow%20down,%2050%20%25%20of%20you' })
   })
 
+  test('that is refused at length has the beginning of it', async () => {
+    const { headers } = await ask({ ':path': '/a.B/Explain' }, frame(Buffer.from('hello')))
+    expect(headers).toMatchObject({ 'grpc-status': '3' })
+  })
+
   test.each([
     ['a method that nobody serves', { ':path': '/a.B/None' }, { ':status': 200, 'grpc-status': '12' }],
     ['no message', { ':path': '/a.B/Echo' }, { 'grpc-status': '3' }],
@@ -88,11 +99,24 @@ describe('a call', () => {
   })
 
   test.each([
-    ['too long', frame(Buffer.alloc(101))],
+    ['too long', frame(Buffer.alloc((64 << 10) + 1))],
     ['compressed', Buffer.from([1, 0, 0, 0, 1, 0])],
-  ])('with a message that is %s is reset', async (_name, body) => {
-    await expect(ask({ ':path': '/a.B/Echo' }, body)).rejects.toThrow(/NGHTTP2/)
+  ])('with a message that is %s is refused', async (_name, body) => {
+    const { headers } = await ask({ ':path': '/a.B/Echo' }, body)
+    expect(headers).toMatchObject({ 'grpc-status': '3', 'grpc-message': expect.stringContaining('bytes') })
   })
+})
+
+test('a call whose message does not come in time is ended', async () => {
+  await ask({ ':path': '/a.B/Echo' }, frame(Buffer.from('warm')))
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const call = session.request({ ':method': 'POST', ':path': '/a.B/Echo', 'content-type': 'application/grpc' })
+  call.write(frame(Buffer.from('hello')).subarray(0, 7))
+  const told = once(call, 'response')
+  while (vi.getTimerCount() === 0) await new Promise((done) => setImmediate(done))
+  vi.advanceTimersByTime(30_000)
+  vi.useRealTimers()
+  expect((await told)[0]).toMatchObject({ 'grpc-status': '14' })
 })
 
 test('a large message that nobody reads is not taken, and arrives whole when it is read', async () => {

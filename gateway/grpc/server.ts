@@ -75,9 +75,8 @@ export function grpcServer(options: GrpcServerOptions): GrpcServer {
     const path = headerOf(':path')
     const method = Object.hasOwn(options.methods, path) ? options.methods[path] : undefined
     if (!method) return stream.finish(unimplemented)
-    const call = grpcCall(stream, caller, options.messageBytes)
-    if (method.kind === 'stream') method.serve(call)
-    else answerOne(call, method.answer)
+    if (method.kind === 'stream') method.serve(grpcCall(stream, caller, options.messageBytes))
+    else answerOne(grpcCall(stream, caller, Math.min(options.messageBytes, askedBytesMax)), method.answer)
   }
   const timer = setInterval(() => pingAll(connections), pingMs)
   timer.unref()
@@ -92,10 +91,18 @@ export function grpcServer(options: GrpcServerOptions): GrpcServer {
   }
 }
 
+/** A client that is not known yet can have so much of one message wait, for so long; then it has to ask again. */
+const askedBytesMax = 64 << 10
+const askedMs = 30_000
+
 function answerOne(call: GrpcCall, answer: (message: Uint8Array, caller: Caller) => Promise<Uint8Array>): void {
   let asked = 0
+  const late = setTimeout(() => call.end(new Problem('unavailable', 'the message did not come in time')), askedMs)
+  late.unref()
+  call.onClose(() => clearTimeout(late))
   call.onMessage((message) => {
     if (++asked > 1) return
+    clearTimeout(late)
     answer(new Uint8Array(message), call.caller).then(
       (bytes) => call.write([frame(bytes)], () => call.end()),
       (error: unknown) =>

@@ -69,11 +69,14 @@ describe('a frame', () => {
     expect(framer.frame(response, seen).nonce).not.toBe(seen)
   })
 
-  test('is forgotten when many others came', () => {
+  test.each([
+    ['large', 20, 1 << 20],
+    ['small', 300, 10],
+  ])('is forgotten when many others came: %s ones', (_what, count, size) => {
     const framer = createFramer('boot')
     const first = framer.frame(response, undefined).pieces
-    for (let i = 0; i < 20; i += 1)
-      framer.frame({ ...response, resources: [{ ...one, name: `${i}`, bytes: new Uint8Array(1 << 20) }] }, undefined)
+    for (let i = 0; i < count; i += 1)
+      framer.frame({ ...response, resources: [{ ...one, name: `${i}`, bytes: new Uint8Array(size) }] }, undefined)
     expect(framer.frame(response, undefined).pieces).not.toBe(first)
   })
 })

@@ -26,8 +26,9 @@ let lastId = 0
 /** A response up to this size is one buffer; a larger one stays in pieces that all responses with a resource share. */
 const smallBytes = 16 << 10
 
-/** Recent responses kept for the next stream that needs them. */
+/** Recent responses kept for the next stream that needs them: streams need the same at the same time. */
 const recentBytes = 2 << 20
+const recentMax = 256
 
 /**
  * Encodes DiscoveryResponse and DeltaDiscoveryResponse by putting pieces one behind the other: the fields of a
@@ -67,7 +68,7 @@ export function createFramer(boot: string): Framer {
       recent.delete(key)
       recent.set(key, fresh)
       for (const [oldest, { size }] of recent) {
-        if (recentSize <= recentBytes) break
+        if (recentSize <= recentBytes && recent.size <= recentMax) break
         recent.delete(oldest)
         recentSize -= size
       }

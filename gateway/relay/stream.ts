@@ -69,7 +69,17 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     writingSince = undefined
   }
 
-  const pump = () => {
+  /** What goes wrong with one stream ends that one: a round, a write that has left, the clock go on. */
+  const orEnd = (act: () => void) => {
+    try {
+      act()
+    } catch (error) {
+      end(hub.problemOf(error, peer))
+    }
+  }
+
+  const pump = () => orEnd(sendNext)
+  const sendNext = () => {
     if (writingSince !== undefined) again = true
     if (closed || !state || !account || writingSince !== undefined) return
     if (refusals > hub.limits.nacksPerSecond) return
@@ -95,16 +105,14 @@ export function serveStream(call: GrpcCall, mode: Mode, hub: Hub): void {
     if (again) pump()
   }
 
-  /** What goes wrong with one stream ends that one: the round goes on. */
   const refresh = (changedAt: number) => {
-    if (!proxy || !state) return
-    try {
+    const held = state
+    if (!held) return
+    orEnd(() => {
       const target = newest()
-      if (target) onTarget(state, target, changedAt)
-      pump()
-    } catch (error) {
-      end(hub.problemOf(error, peer))
-    }
+      if (target) onTarget(held, target, changedAt)
+      sendNext()
+    })
   }
 
   const onData = (request: IncomingRequest, identity: Identity) => {

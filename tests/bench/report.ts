@@ -104,7 +104,7 @@ function sustainedRows(sustained: Sustained): Row[] {
   return [
     {
       what: `sustained: ${changesPerSecond} changes a second for ${seconds.toFixed(0)} s`,
-      seen: `${sustained.updatesPerSecond.toFixed(0)} proxy updates a second, ${percent(updates / offered)} of those offered; the relay uses ${percent(sustained.relayShare)} of a core: ${perSecond.toFixed(0)} per second and core`,
+      seen: `${sustained.updatesPerSecond.toFixed(0)} proxy updates a second, ${percent(updates / offered)} of those offered; in the first half the relay uses ${percent(sustained.relayShare)} of a core: ${perSecond.toFixed(0)} per second and core`,
       bar: {
         text: '≥ 10,000 per second per core, all that is offered',
         reached: perSecond >= 10_000 && updates === offered,
@@ -270,7 +270,8 @@ const howToRead: readonly string[] = [
   '* Sustained: every single change is followed to its last stream. It is in time when that stream has read it before the change',
   '  after the next one is made: its own round, and at most one in which it was queued. Memory is looked at while nothing is',
   '  offered, at half time and five times more; `ISTHMUS_BENCH_SECONDS=600` is the long form, in which a slope means something.',
-  '  The two seconds after each such look are not judged: a forced collection throws compiled code away.',
+  '  What is judged of lateness and cost is the first half, after two seconds: a forced collection throws compiled code away, which',
+  '  no relay in service does to itself.',
   '* A slow reader is one of 50 that ask for everything and take nothing: no HTTP/2 credit, or a TCP socket that nobody reads.',
   '* Rows that begin with M are a larger mesh, for comparison with what others publish; there is no bar for them.',
   '',

@@ -27,13 +27,14 @@ export type Sustained = {
   }
 }
 
-/** After the first half. Its memory is looked at between two parts, while nothing is offered. */
+/**
+ * The first half is what is judged: how late changes are, and what they cost. In the second half memory is looked at
+ * between parts, while nothing is offered, after forced collections: they throw compiled code away, which no relay in
+ * service does to itself, and whatever follows is slower for seconds.
+ */
 const laterParts = 5
 
-/**
- * How late the changes of a part's first seconds are is not judged: the forced collection before it throws compiled code
- * away, which no relay in service does to itself.
- */
+/** So long a relay takes to find its pace. */
 const settleSeconds = 2
 
 /** What has not come so long after the last change is lost. */
@@ -57,7 +58,6 @@ export async function measureSustained(
     Math.max(1, Math.round(part * changesPerSecond)),
   )
   const made: { readonly at: bigint; readonly last: bigint; readonly streams: number }[] = []
-  const judged: (typeof made)[number][] = []
   const [rss, held]: [Point[], Point[]] = [[], []]
   const look = async () => {
     const memory = await memoryOf(pid)
@@ -65,29 +65,31 @@ export async function measureSustained(
     rss.push({ x, y: memory.rss })
     held.push({ x, y: heldBy(memory) })
   }
-  let cpu = 0
-  let generatorCpu = 0
   const generatorSeconds = async () => {
     const { user, system } = await parts.generator.order('cpu', {})
     return user + system
   }
+  const spent = async () => ({ relay: cpuSecondsOf(pid), generator: await generatorSeconds() })
   await look()
+  const before = await spent()
+  let after = before
   for (const count of counts) {
-    const [before, generatorBefore] = [cpuSecondsOf(pid), await generatorSeconds()]
-    const some = await changeSteadily({ ...parts, count, from: made.length, services: scale.services })
-    made.push(...some)
-    judged.push(...some.slice(Math.min(settleSeconds * changesPerSecond, Math.floor(count / 2))))
-    cpu += cpuSecondsOf(pid) - before
-    generatorCpu += (await generatorSeconds()) - generatorBefore
+    const isFirst = made.length === 0
+    made.push(...(await changeSteadily({ ...parts, count, from: made.length, services: scale.services })))
+    if (isFirst) after = await spent()
     await look()
   }
+  const first = made.slice(0, counts[0])
+  const firstSeconds = (first.length * periodMs) / 1000
+  const firstUpdates = first.reduce((sum, { streams }) => sum + streams, 0)
+  const cpu = after.relay - before.relay
   const updates = made.reduce((sum, { streams }) => sum + streams, 0)
   const took = (made.length * periodMs) / 1000
   return {
-    ...{ seconds: took, changesPerSecond, updates, offered: made.length * proxies, relayShare: cpu / took },
-    generatorShare: generatorCpu / took,
-    ...{ updatesPerSecond: updates / took, updatesPerCpuSecond: updates / cpu },
-    lag: lagOf(judged, { periodMs, proxies }),
+    ...{ seconds: took, changesPerSecond, updates, offered: made.length * proxies, relayShare: cpu / firstSeconds },
+    generatorShare: (after.generator - before.generator) / firstSeconds,
+    ...{ updatesPerSecond: updates / took, updatesPerCpuSecond: firstUpdates / cpu },
+    lag: lagOf(first.slice(settleSeconds * changesPerSecond), { periodMs, proxies }),
     growth: {
       ...{ rss, held },
       ...{ rssPerMinute: slopeOf(rss.slice(1)), heldPerMinute: slopeOf(held.slice(1)) },

@@ -103,9 +103,26 @@ describe('the server', () => {
       const stream = raw(server, 'delta')
       stream.call.on('data', () => undefined)
       stream.call.write(bytes)
-      expect([8, 13]).toContain((await stream.ended).code)
+      expect([3, 13]).toContain((await stream.ended).code)
     }
     expect(server.observables().streams).toBe(1)
+  })
+
+  test('a fault of ours after a response has left ends that stream alone', async () => {
+    const broken = {
+      ...endpointsOf('c', [1]),
+      get bytes(): Uint8Array {
+        throw new Error('a resource that cannot be made')
+      },
+    }
+    const clusters = Array.from({ length: 3000 }, (_, at) => clusterOf(`c${at}`))
+    const { server } = await start(setOf(...clusters, broken))
+    const stream = raw(server, 'delta')
+    stream.ask({ typeUrl: typeUrls.cluster, node: nodeFor('web-1') })
+    stream.ask({ typeUrl: typeUrls.endpoint, resourceNamesSubscribe: ['c'] })
+    await eventually(() => Object.keys(server.status().proxies[0]?.types ?? {}).length === 2)
+    stream.call.on('data', () => undefined)
+    expect(await stream.ended).toMatchObject({ code: 13 })
   })
 
   test('a new certificate is shown to new connections, and open streams stay', async () => {
