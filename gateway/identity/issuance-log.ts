@@ -155,7 +155,7 @@ type Segment = { readonly head: LogHead; readonly leaves: readonly IssuedLeaf[] 
 /** What a segment says as far as it can be believed; the rest is cut off the file. Undefined where there is none. */
 function readSegment(path: string, before: LogHead | undefined, warn: (text: string) => void): Segment | undefined {
   if (!existsSync(path)) return undefined
-  const text = readFileSync(path, 'utf8')
+  const text = readText(path)
   const leaves: IssuedLeaf[] = []
   let end = text.indexOf('\n') + 1
   const first = parseFirst(text.slice(0, end))
@@ -179,6 +179,15 @@ function readSegment(path: string, before: LogHead | undefined, warn: (text: str
     end = next
   }
   return { head, leaves }
+}
+
+/** Empty, and so without a beginning, where it cannot be read. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 function cut(path: string, bytes: number, reason: string, warn: (text: string) => void): void {

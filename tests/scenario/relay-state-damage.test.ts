@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { loadMembership } from '#gateway/uplink/membership.ts'
+import { trustReportSchema } from '#mesh/wire/trust-report.ts'
 import {
   type JoinedHome,
   makeUnreadable,
@@ -35,6 +36,8 @@ const kept = ['membership.json', 'membership.json.1', 'relay-key.pem', 'received
 const keys = ['issuing.key', 'serving.key']
 /** Nobody misses them: copies while the original is good, and a lock. */
 const unmissed = ['issuing.key.1', 'serving.key.1', 'relay.lock', 'gateway-names.json', 'own-gateways.json']
+/** What it believes of trust is kept twice; its log and the file for proxies are made anew. */
+const trust = ['trust.json', 'trust.json.1', 'issued.log', 'control-plane-ca.pem']
 
 test.each([
   ...kept.flatMap((name) => Object.keys(damages).map((how) => [name, how] as const)),
@@ -42,6 +45,7 @@ test.each([
     .flatMap((name) => Object.keys(damages).map((how) => [name, how] as const))
     .filter(([, how]) => how !== 'missing'),
   ...unmissed.map((name) => [name, 'unreadable'] as const),
+  ...trust.flatMap((name) => Object.keys(damages).map((how) => [name, how] as const)),
 ])('%s %s: the relay serves from the rest of its state, and says so', async (name, how) => {
   if (!existsSync(home.file(name))) writeFileSync(home.file(name), 'x'.repeat(100))
   const whole = readFileSync(home.file(name), 'utf8')
@@ -56,7 +60,9 @@ test.each([
   if (name !== 'received.json.log') expect(names).toContain(remoteCluster)
   // A log that was cut off ends in the line that was being written when the relay died: nothing is wrong with that.
   const isCutLog = name === 'received.json.log' && how !== 'flipped' && how !== 'unreadable'
-  if (unmissed.includes(name) || isCutLog || (name === 'received.json' && how === 'missing')) return
+  if (trust.includes(name)) expect(trustReportSchema.parse((await home.status()).trust).seq).toBeGreaterThan(0)
+  if (unmissed.includes(name) || trust.includes(name) || isCutLog || (name === 'received.json' && how === 'missing'))
+    return
   const said = `${home.logged.join('\n')}${JSON.stringify([centre, conditions])}`
   expect(said).toContain(home.file(name))
   if (how === 'missing') return

@@ -50,7 +50,8 @@ export class TrustingRelay {
     this.said = said
     if ('fault' in checked) {
       const { fault: reason, detail } = checked
-      const held = reason === 'RolledBack' && this.bundle && this.link ? { bundle: this.bundle, link: this.link } : undefined
+      const held =
+        reason === 'RolledBack' && this.bundle && this.link ? { bundle: this.bundle, link: this.link } : undefined
       const proof = held ? { proof: held as NonNullable<TrustReport['proof']> } : {}
       this.said = { ...said, fault: { reason, detail }, ...proof }
       return this
