@@ -5,14 +5,19 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pull } from '#control/deliver.ts'
 import { loadFleet } from '#control/load-fleet.ts'
 import { projectMesh } from '#control/project-cluster.ts'
+import { dropLinks, insertLink, loadLastLink, loadLinks } from '#control/store/bundle-links.ts'
 import { loadCluster, updateCluster } from '#control/store/clusters.ts'
-import type { Database } from '#control/store/database.ts'
+import { type Database, isDuplicate } from '#control/store/database.ts'
 import { ageKeptMs, dropExportAges, loadExportAges } from '#control/store/export-ages.ts'
+import { dropIssuances, insertIssuance, loadIssuances } from '#control/store/issuances.ts'
 import { loadMesh, saveMesh } from '#control/store/meshes.ts'
+import { insertRevocation, loadStanding, undoRevocationRow } from '#control/store/revocations.ts'
+import { insertRotation, loadOpenRotations, openSlot, updateRotation } from '#control/store/rotations.ts'
 import { readPage } from '#control/store/stream-pages.ts'
 import { append } from '#control/store/stream-writes.ts'
 import { loadItems, loadLive, loadStream } from '#control/store/streams.ts'
 import { sweep, tombstoneMsMin } from '#control/store/sweep.ts'
+import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { syncEndpoints } from '#control/sync-endpoints.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { parseMeshName } from '#mesh/model/id.ts'
@@ -532,6 +537,79 @@ describe.each(['embedded', 'postgres'] as const)('store on %s', (kind) => {
     await db.transact((tx) => dropExportAges(tx, { mesh, cluster: 'east' }))
     await say(east, relays.east.batch({ [key]: exported({ headless: true }) }), back + 1)
     expect(await ages()).toEqual([east.joinedAt])
+  })
+
+  describe('trust', () => {
+    test('chains that many writers append to at once have no gap and no fork', async () => {
+      const mesh = parseMeshName(freshMesh())
+      const append = (n: number) =>
+        db.transact(async (tx) => {
+          const head = await lockTrustHead(tx, mesh, 'issuances')
+          const row = {
+            mesh,
+            seq: head.seq + 1,
+            at: n,
+            prev: head.hash,
+            hash: `h${head.seq + 1}`,
+            body: '{"kind":"x"}',
+          }
+          await insertIssuance(tx, row)
+          await moveTrustHead(tx, { ...head, seq: row.seq, hash: row.hash })
+        })
+      await Promise.all(Array.from({ length: 12 }, (_, n) => append(n)))
+      const rows = await db.read((tx) => loadIssuances(tx, mesh, 0, 100))
+      expect(rows.map(({ seq, prev }) => [seq, prev])).toEqual(rows.map((_, n) => [n + 1, n === 0 ? '' : `h${n}`]))
+      expect(await db.transact((tx) => dropIssuances(tx, mesh, 5))).toBe(5)
+    })
+
+    test('the newest link alone holds its bundle; a slot takes one rotation; a revocation is undone once', async () => {
+      const mesh = parseMeshName(freshMesh())
+      await db.transact(async (tx) => {
+        for (const seq of [1, 2, 3]) await insertLink(tx, { mesh, seq, bundle: `{"seq":${seq}}`, link: '{}' })
+        await dropLinks(tx, mesh, [1])
+      })
+      expect(await db.read((tx) => loadLastLink(tx, mesh))).toMatchObject({ seq: 3, bundle: '{"seq":3}' })
+      expect((await db.read((tx) => loadLinks(tx, mesh))).map(({ seq, bundle }) => [seq, bundle === ''])).toEqual([
+        [2, true],
+        [3, false],
+      ])
+      const rotation = {
+        ...{
+          mesh,
+          kind: 'root' as const,
+          slot: openSlot('root'),
+          step: 'prepared' as const,
+          fromId: 'a',
+          toId: 'b',
+          startedAt: 1,
+        },
+        ...{ stepAt: 1, seq: 0, by: 'centre', reason: '', forced: '[]', revision: 1 },
+      } as const
+      await db.transact((tx) => insertRotation(tx, { ...rotation, id: 'one' }))
+      await expect(db.transact((tx) => insertRotation(tx, { ...rotation, id: 'two' }))).rejects.toSatisfy(isDuplicate)
+      const [open] = await db.read((tx) => loadOpenRotations(tx, mesh))
+      if (!open) throw new Error('no rotation runs')
+      expect(await db.transact((tx) => updateRotation(tx, open, { slot: 'one' }))).toMatchObject({ revision: 2 })
+      expect(await db.transact((tx) => updateRotation(tx, open, { step: 'active' }))).toBeUndefined()
+      await db.transact((tx) => insertRotation(tx, { ...rotation, id: 'two' }))
+      const revoked = {
+        ...{
+          mesh,
+          cut: 1,
+          kind: 'cluster' as const,
+          subject: 'east',
+          cluster: 'east',
+          trustDomain: 'east.m',
+          exports: '[]',
+        },
+        ...{ reason: 'r', by: 'centre', at: 1, undoneAt: null, revision: 1 },
+      } as const
+      await db.transact((tx) => insertRevocation(tx, revoked))
+      expect(await db.read((tx) => loadStanding(tx, mesh))).toHaveLength(1)
+      expect(await db.transact((tx) => undoRevocationRow(tx, revoked, 2))).toMatchObject({ undoneAt: 2 })
+      expect(await db.transact((tx) => undoRevocationRow(tx, revoked, 3))).toBeUndefined()
+      expect(await db.read((tx) => loadStanding(tx, mesh))).toEqual([])
+    })
   })
 
   test('every statement that was executed stays within the SQL that all engines share', async () => {
