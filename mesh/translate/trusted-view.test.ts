@@ -190,7 +190,11 @@ describe('what is open when a domain is revoked', () => {
       [...view.config.exports].map(([key, one]) => [key, { ...one, cut: config.exports.get(key)?.cut ?? 0 }]),
     )
     const trust = { ...view.config.trust, cuts: config.trust.cuts ?? [] }
-    const undone = { ...view, config: { ...view.config, trust, exports }, bundle: { ...bundleOf(view.bundle), revoked: [] } }
+    const undone = {
+      ...view,
+      config: { ...view.config, trust, exports },
+      bundle: { ...bundleOf(view.bundle), revoked: [] },
+    }
     expect(chainsOf(render({ view: undone, proxy }))).toEqual(chainsOf(render({ view, proxy })))
     expect(admissions(render({ view: undone, proxy })).get(`${typeUrls.secret} inbound|7000||`)).toContain(
       'prefix spiffe://c.mesh1/',

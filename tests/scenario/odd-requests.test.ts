@@ -55,8 +55,7 @@ const bodyOf = ({ method, path }: Route): Record<string, unknown> | undefined =>
   if (path === '/v1/rotations') return { kind: 'issuing', cluster: 'east', where: 'file', reason: 'r', dryRun: true }
   if (path.endsWith('/continue')) return { force: { reason: 'r' } }
   if (path.endsWith('/abort') || path.endsWith('/undo')) return { reason: 'r' }
-  if (path === '/v1/revocations')
-    return { kind: 'workload', subject: 'spiffe://elsewhere.org/ns/a/sa/b', reason: 'r' }
+  if (path === '/v1/revocations') return { kind: 'workload', subject: 'spiffe://elsewhere.org/ns/a/sa/b', reason: 'r' }
   return {}
 }
 
