@@ -65,7 +65,7 @@ export async function startRotation(centre: Centre, caller: Caller | typeof cent
   const by = caller === centreCaller ? centreCaller : callerText(caller)
   try {
     return await centre.db.transact(async (tx) => {
-      const insert = async () => ({ id: await insert_(tx, { kind, made, by, reason, now }) })
+      const insert = async () => ({ id: await storeBegun(tx, { kind, made, by, reason, now }) })
       const repeatable: Repeatable | undefined = caller === centreCaller ? undefined : repeatableOf(caller, asked)
       const { id } = repeatable ? await once(centre, tx, repeatable, insert) : await insert()
       return found(await loadRotation(tx, mesh, id), id)
@@ -76,7 +76,7 @@ export async function startRotation(centre: Centre, caller: Caller | typeof cent
     throw error
   }
 
-  async function insert_(tx: Tx, of: Begun): Promise<string> {
+  async function storeBegun(tx: Tx, of: Begun): Promise<string> {
     if (!of.made) throw running ? runsAlready(running) : new Problem('internal', 'a rotation without its authority')
     const { row, certificate } = of.made
     const from = (await loadAuthorities(tx, mesh)).find((one) => one.kind === of.kind && one.state === 'active')
