@@ -13,7 +13,7 @@ const peer = (now: Date, shown: () => X509Certificate | undefined, authorization
   peerOf({ address: '127.0.0.1:1', certificate: shown, values: () => authorization }, now)
 
 describe('a certificate proves its names', () => {
-  test('while it is in its time, and not a second later: a resumed session is not verified again', () => {
+  test('while it is in its time, and not a second later: a connection is not verified again', () => {
     const end = Date.parse(certificate.validTo)
     const urisAt = (ms: number) => peer(new Date(ms), () => certificate).certificateUris
     expect(urisAt(end - 1000)).toEqual(['spiffe://a.mesh1/ns/shop/sa/web'])

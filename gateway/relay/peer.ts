@@ -8,7 +8,7 @@ export type Peer = {
   readonly address: string
 }
 
-/** A resumed TLS session is not verified again, so the certificate's time is checked here. */
+/** A connection outlives its handshake, and is not verified again: the certificate's time is checked at each call. */
 export function peerOf({ address, certificate: read, values }: Caller, now: Date): Peer {
   const certificate = read()
   const inTime = certificate !== undefined && new Date(certificate.validTo) > now

@@ -29,7 +29,7 @@ export type LoadProxy = {
 
 const greedyNames = 50_000
 
-/** One proxy on a connection of its own, TLS sessions resumed. */
+/** One proxy on a connection of its own; TLS sessions are resumed with a server that allows it, which a relay does not. */
 export function loadProxy(
   dial: Dial,
   node: Buffer,
