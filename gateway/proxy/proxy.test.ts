@@ -373,7 +373,7 @@ describe('what cannot work is named, and nothing is started', () => {
     expect(told('sidecar', '--frob')).toBe(
       'isthmus: proxy sidecar failed: there is no flag --frob\n' +
         '  on          isthmus proxy sidecar\n' +
-        '  to mend it  npx --no isthmus proxy --help\n(2)',
+        '  to mend it  npx --no -- isthmus proxy --help\n(2)',
     )
     expect(told('router', '--settings', '/none.json')).toBe(
       'isthmus: proxy router failed: the settings cannot be read: it is not there\n' +

@@ -1,10 +1,12 @@
+import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { caFileOf } from './centre.ts'
-import { writeCliContext } from './cli-context.ts'
+import { root } from '#tests/support/parts.ts'
+import { caFileOf, keyFileOf } from './centre.ts'
+import { statusCommand, writeCliContext } from './cli-context.ts'
 import { planSandbox, type SandboxPlan } from './plan.ts'
 
 let home = ''
@@ -77,4 +79,19 @@ test('a file that is not understood stays as it is, and the words name everythin
   expect(words).toContain('--url https://127.0.0.1:7400 --ca-file ')
   expect(told).toContain(path())
   expect(readFileSync(path(), 'utf8')).toBe('contexts: [')
+})
+
+test('the printed command works as it is typed, through npx, where an option comes before the command', async () => {
+  const [one, two] = [fleet('one'), fleet('two')]
+  writeCliContext(one, env)
+  const line = statusCommand(writeCliContext(two, env))
+  expect(line).toMatch(/ --context sandbox-2 status$/)
+  mkdirSync(dirname(keyFileOf(two)), { recursive: true })
+  writeFileSync(keyFileOf(two), 'isthmus_key_none')
+  const said = await new Promise<string>((resolve) => {
+    const typed = { PATH: process.env['PATH'], HOME: home, ...env }
+    execFile('sh', ['-c', line], { cwd: root, env: typed }, (_, out, err) => resolve(out + err))
+  })
+  expect(said).toContain('isthmus: status failed')
+  expect(said).not.toMatch(/unknown command|npm (?:warn|error)/)
 })

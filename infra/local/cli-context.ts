@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { makeDirectory } from '#cli/make-directory.ts'
+import { self } from '#mesh/model/failure-text.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { shellWord } from '#mesh/model/shell-word.ts'
 import { caFileOf, centreUrl, keyFileOf } from './centre.ts'
@@ -12,6 +13,9 @@ import { replaceFile } from './replace-file.ts'
 
 /** How the CLI finds the sandbox: the words for its command line (none where the sandbox is current), its name where it was written, and what to tell the user. */
 export type CliContext = { readonly words: string; readonly name?: string; readonly told?: string }
+
+/** What a second terminal types, as it stands, to see the sandbox's status. */
+export const statusCommand = ({ words }: Pick<CliContext, 'words'>): string => `${self} ${words}status`
 
 type Known = { readonly caFile?: unknown }
 

@@ -1,4 +1,4 @@
-import type { CliContext } from './cli-context.ts'
+import { type CliContext, statusCommand } from './cli-context.ts'
 import { type ControlDoor, controlSocket, serveControl } from './control-door.ts'
 import { openDeeds } from './deeds.ts'
 import { type Keys, listenToKeys } from './keys.ts'
@@ -45,7 +45,7 @@ export async function openForeground(parts: ForegroundParts): Promise<Foreground
     keys = listenToKeys({ sandbox, deeds, say: screen.say, quit: parts.quit })
     if (context.told !== undefined) screen.say(`  ${context.told}`)
     const written = context.name === undefined ? '' : `   (context "${context.name}" written)`
-    screen.say(`Ready. ${parts.addresses} · second terminal: npx --no isthmus ${context.words}status${written}`)
+    screen.say(`Ready. ${parts.addresses} · second terminal: ${statusCommand(context)}${written}`)
     screen.say(keys?.help ?? 'Ctrl-C ends it and all that it started.')
     timer = setInterval(() => screen.status(trafficLine(traffic.summary())), rewriteMs)
     return { close }

@@ -14,7 +14,7 @@ Keys, in the terminal where it runs:
   c        the same with the centre
   j        join a fourth cluster, tokyo-1
   q        end, as does Ctrl-C
-In a second terminal: npx --no isthmus sandbox --help
+In a second terminal: npx --no -- isthmus sandbox --help
 
 Environment:
 ${rows(settings)}

@@ -1,12 +1,15 @@
 import type { Problem } from '#mesh/model/problem.ts'
 
-/** How our command is called inside a clone; what we print can be typed as it stands. */
-export const self = 'npx --no isthmus'
+/**
+ * How our command is called inside a clone; what we print can be typed as it stands. Without the two dashes npx takes
+ * options that come first (`--context`, `--help`) for its own. Source: `npm help npx`.
+ */
+export const self = 'npx --no -- isthmus'
 
 /** Our commands in a text, as they are typed here: who wrote the text (the centre, perhaps) cannot know how. */
 export const typeable = (text: string): string =>
   text.replace(
-    /(?<!--no |[\w/-])isthmus (?=(?:--)?(?:get|status|clusters?|services|exports|imports|endpoints|gateways|proxies|events|token|key|apply|delete|context|version|completion|help|serve|relay|proxy|sandbox|trust|url)\b)/g,
+    /(?<!--no -- |[\w/-])isthmus (?=(?:--)?(?:get|status|clusters?|services|exports|imports|endpoints|gateways|proxies|events|token|key|apply|delete|context|version|completion|help|serve|relay|proxy|sandbox|trust|url)\b)/g,
     `${self} `,
   )
 

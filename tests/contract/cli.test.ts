@@ -80,10 +80,10 @@ const says = async (args: readonly string[]): Promise<string> => {
 
 test('a cluster is registered, told with the next command, and its token with the exact command of its relay', async () => {
   expect(await says(['cluster', 'create', 'paris-1', '--region', 'eu-west-3'])).toContain(
-    'npx --no isthmus token create paris-1',
+    'npx --no -- isthmus token create paris-1',
   )
   expect(await says(['token', 'create', 'paris-1'])).toMatch(
-    /^npx --no isthmus relay --dir \.\/paris-1 --join isthmus_join_\S+\n$/,
+    /^npx --no -- isthmus relay --dir \.\/paris-1 --join isthmus_join_\S+\n$/,
   )
   const json: unknown = JSON.parse(await says(['token', 'create', 'paris-1', '-o', 'json']))
   expect(json).toMatchObject({ cluster: 'paris-1', token: expect.stringMatching(/^isthmus_join_/) })
@@ -257,7 +257,7 @@ test('a context that is there is changed in what is given, and one that is not c
   expect(await isthmus(['status', '-o', 'json'])).toMatchObject({ code: 0 })
   expect((await isthmus(['status'])).out).toMatch(/oslo-1 +relay does not answer/)
   const second = await isthmus(['context', 'add', 'there', '--url', 'https://127.0.0.1:1'])
-  expect(second.out).toContain('stays here; to change that:\n  npx --no isthmus context use there\n')
+  expect(second.out).toContain('stays here; to change that:\n  npx --no -- isthmus context use there\n')
   expect((await isthmus(['context', 'delete', 'here'])).out).toContain('None is current now')
   expect((await isthmus(['context', 'list'])).out.trim().split('\n')).toHaveLength(2)
 })
