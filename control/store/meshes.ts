@@ -15,7 +15,12 @@ export async function loadMesh(tx: Tx, name: string): Promise<MeshRow | undefine
 export const loadMeshes = (tx: Tx, after: string, limit: number): Promise<MeshRow[]> =>
   tx.select().from(meshes).where(gt(meshes.name, after)).orderBy(asc(meshes.name)).limit(limit)
 
-/** A mesh that exists stays as it is. */
-export async function saveMesh(tx: Tx, name: MeshName, createdAt: number): Promise<void> {
-  kept(tx, meshes, await tx.insert(meshes).values({ name, createdAt }).onConflictDoNothing().returning())
+/** A mesh that exists stays as it is. `sharedDomain`: the trust domain of a mesh of before, which its clusters share. */
+export async function saveMesh(
+  tx: Tx,
+  name: MeshName,
+  createdAt: number,
+  sharedDomain: string | null = null,
+): Promise<void> {
+  kept(tx, meshes, await tx.insert(meshes).values({ name, createdAt, sharedDomain }).onConflictDoNothing().returning())
 }

@@ -1,0 +1,1 @@
+ALTER TABLE "meshes" ADD COLUMN "shared_domain" varchar(127);
