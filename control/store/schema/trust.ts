@@ -93,6 +93,11 @@ export const foreignDomains = pgTable(
     source: varchar('source', { length: 16 }).$type<'file'>().notNull(),
     revision: integer('revision').notNull(),
     createdAt: bigint('created_at', { mode: 'number' }).notNull(),
+    updatedAt: bigint('updated_at', { mode: 'number' }),
+    /** What the others call this state of theirs: `spiffe_sequence`; null where the roots came as PEM. */
+    sequence: bigint('sequence', { mode: 'number' }),
+    /** How soon they ask to be looked at again: `spiffe_refresh_hint`. */
+    refreshSeconds: integer('refresh_seconds'),
   },
   (t) => [primaryKey({ name: 'foreign_domains_key', columns: [t.mesh, t.trustDomain] })],
 )
