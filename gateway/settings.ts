@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { parse } from 'yaml'
+import { load, YAMLException } from 'js-yaml'
 import { z } from 'zod'
 import { gatewayAddressFault, gatewayAddressOf } from '#mesh/model/gateway-address.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -70,9 +70,12 @@ export function loadRelaySettings(path: string): RelaySettings {
   }
   let value: unknown
   try {
-    value = parse(text)
+    value = load(text)
   } catch (cause) {
-    throw new Problem('invalid', `${path} is not YAML: ${(cause as Error).message}`, { cause })
+    // Its message repeats lines of the file; the reason does not.
+    const reason =
+      cause instanceof YAMLException ? `${cause.reason}, line ${(cause.mark?.line ?? 0) + 1}` : 'unreadable'
+    throw new Problem('invalid', `${path} is not YAML: ${reason}`)
   }
   const parsed = settingsSchema.safeParse(value)
   if (parsed.success) return parsed.data
