@@ -143,7 +143,7 @@ describe('the checker', () => {
     ['hono outside the api', 'functions/watch/a.ts', `import 'hono'`, ['→ hono: its home is functions/api']],
     ['grpc-js in the relay', 'gateway/relay/a.ts', `import '@grpc/grpc-js'`, ['→ @grpc/grpc-js: it is a tool']],
     ['ws in the relay', 'gateway/relay/a.ts', `import 'ws'`, ['→ ws: its home is functions/watch, gateway/uplink']],
-    ['forge outside trust', 'gateway/identity/a.ts', `import 'node-forge'`, ['→ node-forge: its home is mesh/trust']],
+    ['forge in a room', 'mesh/trust/a.ts', `import 'node-forge'`, ['→ node-forge: it is a tool']],
     ['a tool in a room', 'control/a.ts', `import 'fast-check'`, ['→ fast-check: it is a tool']],
     ['an unnamed package', 'control/a.ts', `import 'left-pad'`, ['→ left-pad: package.json does not name it']],
     [

@@ -1,52 +1,72 @@
-import forge from 'node-forge'
 import { Problem } from '#mesh/model/problem.ts'
+import { type Der, readTlv, writeParts, writeTlv } from '#mesh/trust/tlv.ts'
 
-/**
- * DER, written and read through node-forge's ASN.1. Nothing else of forge is used: it knows no elliptic curves, so keys,
- * digests and signatures are node:crypto's.
- */
-export type Der = forge.asn1.Asn1
+export type { Der } from '#mesh/trust/tlv.ts'
 
-const { asn1 } = forge
-const { Class, Type } = asn1
+/** The universal types that certificates are made of, by number (X.690). */
+const types = {
+  ...{ boolean: 1, integer: 2, bitString: 3, octetString: 4, oid: 6, utf8: 12, sequence: 16, set: 17 },
+  ...{ numeric: 18, printable: 19, teletex: 20, ia5: 22, utcTime: 23, generalizedTime: 24, bmp: 30 },
+} as const
+type UniversalType = (typeof types)[keyof typeof types]
+const contextClass = 0x80
 
-const binary = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
-const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'))
-const universal = (type: forge.asn1.Type, constructed: boolean, value: string | Der[]): Der =>
-  asn1.create(Class.UNIVERSAL, type, constructed, value)
+export const sequence = (...items: Der[]): Der => writeParts(types.sequence, items)
+export const setOf = (...items: Der[]): Der => writeParts(types.set, items)
+export const octets = (bytes: Uint8Array): Der => writeTlv(types.octetString, bytes)
+export const utf8 = (text: string): Der => writeTlv(types.utf8, Buffer.from(text, 'utf8'))
+export const yes = (): Der => writeTlv(types.boolean, Uint8Array.of(0xff))
 
-export const sequence = (...items: Der[]): Der => universal(Type.SEQUENCE, true, items)
-export const setOf = (...items: Der[]): Der => universal(Type.SET, true, items)
-export const oid = (dotted: string): Der => universal(Type.OID, false, asn1.oidToDer(dotted).getBytes())
-export const octets = (bytes: Uint8Array): Der => universal(Type.OCTETSTRING, false, binary(bytes))
-export const utf8 = (text: string): Der => universal(Type.UTF8, false, binary(Buffer.from(text, 'utf8')))
-export const yes = (): Der => universal(Type.BOOLEAN, false, '\xff')
+/** OBJECT IDENTIFIER. */
+export function oid(dotted: string): Der {
+  const written = writtenOids.get(dotted) ?? writeTlv(types.oid, oidBytes(dotted))
+  writtenOids.set(dotted, written)
+  return written
+}
+/** As many as our tables name: none that is written comes from outside. */
+const writtenOids = new Map<string, Der>()
+
+function oidBytes(dotted: string): Uint8Array {
+  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number)
+  return Uint8Array.from(
+    [40 * first + second, ...rest].flatMap((arc) => {
+      const bytes = [arc % 128]
+      for (let left = Math.floor(arc / 128); left > 0; left = Math.floor(left / 128)) bytes.unshift(128 + (left % 128))
+      return bytes
+    }),
+  )
+}
 
 /** BIT STRING; `unusedBits` are the low bits of the last byte that do not count. */
-export const bitString = (bytes: Uint8Array, unusedBits = 0): Der =>
-  universal(Type.BITSTRING, false, String.fromCharCode(unusedBits) + binary(bytes))
+export function bitString(bytes: Uint8Array, unusedBits = 0): Der {
+  const content = new Uint8Array(bytes.length + 1)
+  content[0] = unusedBits
+  content.set(bytes, 1)
+  return writeTlv(types.bitString, content)
+}
 
 /** INTEGER from an unsigned big-endian number, in the shortest form. */
 export function unsigned(bytes: Uint8Array): Der {
   const from = bytes.findIndex((byte) => byte !== 0)
   const short = from < 0 ? Uint8Array.of(0) : bytes.subarray(from)
   const signBit = ((short[0] ?? 0) & 0x80) !== 0
-  return universal(Type.INTEGER, false, (signBit ? '\0' : '') + binary(short))
+  return writeTlv(types.integer, signBit ? Uint8Array.of(0, ...short) : short)
 }
 
 /** Context-specific tag: `inner` as its children (constructed), or as raw content (primitive). */
-export function tagged(tag: number, inner: Uint8Array | Der[]): Der {
-  const raw = inner instanceof Uint8Array
-  return asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, !raw, raw ? binary(inner) : inner)
-}
+export const tagged = (tag: number, inner: Uint8Array | Der[]): Der =>
+  inner instanceof Uint8Array ? writeTlv(contextClass | tag, inner) : writeParts(contextClass | tag, inner)
 
 /** UTCTime up to 2049, GeneralizedTime from then on (RFC 5280 §4.1.2.5); whole seconds. */
-export const time = (at: Date): Der =>
-  at.getUTCFullYear() < 2050
-    ? universal(Type.UTCTIME, false, asn1.dateToUtcTime(at))
-    : universal(Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(at))
+export function time(at: Date): Der {
+  const digits = `${at.toISOString().slice(0, 19).replaceAll(/[-T:]/g, '')}Z`
+  return at.getUTCFullYear() < 2050
+    ? writeTlv(types.utcTime, Buffer.from(digits.slice(2), 'latin1'))
+    : writeTlv(types.generalizedTime, Buffer.from(digits, 'latin1'))
+}
 
-export const encode = (node: Der): Uint8Array => bytesOf(asn1.toDer(node).getBytes())
+/** The bytes of `node`, its own. */
+export const encode = ({ source, at, end }: Der): Uint8Array => source.slice(at, end)
 
 /**
  * Reads exactly one DER value. Throws `invalid` where the bytes are not DER: trailing bytes, lengths or integers in a
@@ -54,56 +74,56 @@ export const encode = (node: Der): Uint8Array => bytesOf(asn1.toDer(node).getByt
  * gives back the bytes that were signed.
  */
 export function decode(bytes: Uint8Array, what: string): Der {
-  let node: Der
   try {
-    node = parseDer(binary(bytes))
+    return readTlv(plain(bytes))
   } catch (cause) {
     throw malformed(what, 'it is not DER', cause)
   }
-  if (!Buffer.from(encode(node)).equals(bytes)) throw malformed(what, 'it is not in the one form that DER allows')
-  return node
 }
 
-type ReadOptions = { readonly decodeBitStrings: boolean; readonly maxDepth: number }
-/**
- * The published types of forge know a boolean only; its code takes options since 1.3. Bit strings stay bytes: forge
- * would try to read them as nested values.
- */
-const parseDer = (text: string): Der =>
-  (asn1.fromDer as (bytes: string, options: ReadOptions & boolean) => Der)(text, {
-    decodeBitStrings: false,
-    maxDepth: 32,
-  } as ReadOptions & boolean)
+/** Not a Buffer: what is cut out of one shares its memory. */
+const plain = (bytes: Uint8Array): Uint8Array =>
+  bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+
 const malformed = (what: string, reason: string, cause?: unknown): Problem =>
   new Problem('invalid', `${what} cannot be read: ${reason}`, { violations: [{ path: what, reason }], cause })
 
 /** Children of a SEQUENCE, SET or constructed tag; throws `invalid` when `node` is absent or something else. */
 export function childrenOf(node: Der | undefined, what: string): readonly Der[] {
-  if (!node?.constructed || typeof node.value === 'string') throw malformed(what, 'a sequence is expected')
-  return node.value
+  if (!node?.parts) throw malformed(what, 'a sequence is expected')
+  return node.parts
 }
 
 /** Content bytes of a primitive value; throws `invalid` when `node` is absent or constructed. */
 export function contentOf(node: Der | undefined, what: string): Uint8Array {
-  if (!node || node.constructed || typeof node.value !== 'string') throw malformed(what, 'a plain value is expected')
-  return bytesOf(node.value)
+  if (!node || node.parts) throw malformed(what, 'a plain value is expected')
+  return node.source.slice(node.from, node.end)
 }
 
 export const isTag = (node: Der | undefined, tag: number): node is Der =>
-  node?.tagClass === Class.CONTEXT_SPECIFIC && (node.type as number) === tag
-const isUniversal = (node: Der | undefined, type: forge.asn1.Type): node is Der =>
-  node?.tagClass === Class.UNIVERSAL && node.type === type
+  node !== undefined && (node.tag & 0xdf) === (contextClass | tag)
+const isUniversal = (node: Der | undefined, type: UniversalType): node is Der =>
+  node !== undefined && (node.tag & 0xdf) === type
 
-export const isBoolean = (node: Der | undefined): node is Der => isUniversal(node, Type.BOOLEAN)
-export const isInteger = (node: Der | undefined): node is Der => isUniversal(node, Type.INTEGER)
+export const isBoolean = (node: Der | undefined): node is Der => isUniversal(node, types.boolean)
+export const isInteger = (node: Der | undefined): node is Der => isUniversal(node, types.integer)
 
-function need(node: Der | undefined, type: forge.asn1.Type, what: string, name: string): Der {
-  if (!isUniversal(node, type)) throw malformed(what, `${name} is expected`)
+function need(node: Der | undefined, type: UniversalType, what: string): Der {
+  if (!isUniversal(node, type)) throw malformed(what, `${names.get(type)} is expected`)
   return node
 }
+const names = new Map<UniversalType, string>([
+  [types.boolean, 'BOOLEAN'],
+  [types.integer, 'INTEGER'],
+  [types.bitString, 'BIT STRING'],
+  [types.octetString, 'OCTET STRING'],
+  [types.oid, 'OBJECT IDENTIFIER'],
+  [types.sequence, 'SEQUENCE'],
+  [types.set, 'SET'],
+])
 
 export const itemsOf = (node: Der | undefined, what: string): readonly Der[] =>
-  childrenOf(need(node, Type.SEQUENCE, what, 'SEQUENCE'), what)
+  childrenOf(need(node, types.sequence, what), what)
 /** Exactly `count` children of a SEQUENCE: one more than the form has would be read by nobody, and refused by others. */
 export function partsOf(node: Der | undefined, count: number, what: string): readonly Der[] {
   const items = itemsOf(node, what)
@@ -117,25 +137,34 @@ export function onlyOf(node: Der | undefined, what: string): Der {
   return only
 }
 export const membersOf = (node: Der | undefined, what: string): readonly Der[] =>
-  childrenOf(need(node, Type.SET, what, 'SET'), what)
+  childrenOf(need(node, types.set, what), what)
 export const octetsOf = (node: Der | undefined, what: string): Uint8Array =>
-  contentOf(need(node, Type.OCTETSTRING, what, 'OCTET STRING'), what)
+  contentOf(need(node, types.octetString, what), what)
 
 export function oidOf(node: Der | undefined, what: string): string {
-  const content = contentOf(need(node, Type.OID, what, 'OBJECT IDENTIFIER'), what)
-  const dotted = dottedOf(content)
-  if (!/^[0-9]+(\.[0-9]+)+$/.test(dotted)) throw malformed(what, 'an object identifier is broken')
+  const dotted = dottedOf(contentOf(need(node, types.oid, what), what))
+  if (dotted === undefined) throw malformed(what, 'an object identifier is broken')
   return dotted
 }
 
-/** Empty for what is no identifier in its one form; forge throws for a number past 32 bits. */
-function dottedOf(content: Uint8Array): string {
-  try {
-    const dotted = content.length === 0 ? '' : asn1.derToOid(binary(content))
-    return binary(bytesOf(asn1.oidToDer(dotted).getBytes())) === binary(content) ? dotted : ''
-  } catch {
-    return ''
+/** Undefined for what is no identifier in its one form, and for numbers past 32 bits. */
+function dottedOf(content: Uint8Array): string | undefined {
+  let dotted = ''
+  let arc = 0
+  let isWhole = true
+  for (const byte of content) {
+    if (isWhole && byte === 0x80) return undefined
+    arc = (isWhole ? 0 : arc * 128) + (byte & 0x7f)
+    if (arc > 0xffff_ffff) return undefined
+    isWhole = byte < 0x80
+    if (isWhole) dotted += dotted === '' ? firstArcs(arc) : `.${arc}`
   }
+  return isWhole && dotted !== '' ? dotted : undefined
+}
+
+const firstArcs = (joined: number): string => {
+  const first = Math.min(2, Math.floor(joined / 40))
+  return `${first}.${joined - 40 * first}`
 }
 
 /** Whole bytes of a BIT STRING (signatures, keys): unused bits are refused. */
@@ -146,7 +175,7 @@ export function bitsOf(node: Der | undefined, what: string): Uint8Array {
 }
 
 export function flagsOf(node: Der | undefined, what: string): { bytes: Uint8Array; unusedBits: number } {
-  const content = contentOf(need(node, Type.BITSTRING, what, 'BIT STRING'), what)
+  const content = contentOf(need(node, types.bitString, what), what)
   const unusedBits = content[0]
   const last = content.length > 1 ? (content.at(-1) ?? 0) : 0
   const isPadded = (last & ((1 << (unusedBits ?? 0)) - 1)) === 0 && (content.length > 1 || unusedBits === 0)
@@ -156,7 +185,7 @@ export function flagsOf(node: Der | undefined, what: string): { bytes: Uint8Arra
 
 /** Non-negative INTEGER as big-endian bytes without the sign byte. */
 export function unsignedOf(node: Der | undefined, what: string): Uint8Array {
-  const content = contentOf(need(node, Type.INTEGER, what, 'INTEGER'), what)
+  const content = contentOf(need(node, types.integer, what), what)
   if (content.length === 0 || ((content[0] ?? 0) & 0x80) !== 0) throw malformed(what, 'a negative number')
   return content.length > 1 && content[0] === 0 ? content.subarray(1) : content
 }
@@ -167,37 +196,38 @@ export function smallNumberOf(node: Der | undefined, what: string): number {
   return bytes.reduce((sum, byte) => sum * 256 + byte, 0)
 }
 
-const utcTime = /^[0-9]{12}Z$/
-const generalizedTime = /^[0-9]{14}Z$/
-
 /** UTCTime or GeneralizedTime in the form RFC 5280 asks: to the second, in UTC. */
 export function timeOf(node: Der | undefined, what: string): Date {
   const text = Buffer.from(contentOf(node, what)).toString('latin1')
-  const short = isUniversal(node, Type.UTCTIME) && utcTime.test(text)
-  const long = isUniversal(node, Type.GENERALIZEDTIME) && generalizedTime.test(text)
+  const short = isUniversal(node, types.utcTime) && /^[0-9]{12}Z$/.test(text)
+  const long = isUniversal(node, types.generalizedTime) && /^[0-9]{14}Z$/.test(text)
   if (!short && !long) throw malformed(what, 'a date is not in the form of RFC 5280')
-  const century = Number(text.slice(0, 2)) < 50 ? '20' : '19'
-  const digits = long ? text : century + text
-  const [y, mo, d, h, mi, s] = [0, 4, 6, 8, 10, 12].map((at) => digits.slice(at, at === 0 ? 4 : at + 2))
-  const iso = `${y}-${mo}-${d}T${h}:${mi}:${s}.000Z`
-  const at = new Date(iso)
-  if (Number.isNaN(at.getTime()) || at.toISOString() !== iso) throw malformed(what, 'a date does not exist')
+  const digits = long ? text : (text < '5' ? '20' : '19') + text
+  const part = (at: number, wide = 2): number => Number(digits.slice(at, at + wide))
+  const [year, month, day, hour, minute, second] = [part(0, 4), part(4), part(6), part(8), part(10), part(12)]
+  const at = new Date(Date.UTC(year, month - 1, day, hour, minute, second))
+  const isThere =
+    at.getUTCFullYear() === year &&
+    at.getUTCMonth() === month - 1 &&
+    at.getUTCDate() === day &&
+    at.getUTCHours() === hour &&
+    at.getUTCMinutes() === minute &&
+    at.getUTCSeconds() === second
+  if (!isThere) throw malformed(what, 'a date does not exist')
   return at
 }
 
-const numericString = 18 as forge.asn1.Type
-const teletexString = 20 as forge.asn1.Type
 /** What may stand in a string of each type; those without an entry are UTF-8. */
-const characters = new Map<forge.asn1.Type, RegExp>([
-  [Type.PRINTABLESTRING, /^[A-Za-z0-9 '()+,./:=?&*-]*$/],
+const characters = new Map<UniversalType, RegExp>([
+  [types.printable, /^[A-Za-z0-9 '()+,./:=?&*-]*$/],
   // biome-ignore lint/suspicious/noControlCharactersInRegex: IA5 is ASCII, control characters among it.
-  [Type.IA5STRING, /^[\x00-\x7f]*$/],
-  [numericString, /^[0-9 ]*$/],
+  [types.ia5, /^[\x00-\x7f]*$/],
+  [types.numeric, /^[0-9 ]*$/],
 ])
 
 /** True or false in the one byte that DER allows. */
 export function flagOf(node: Der | undefined, what: string): boolean {
-  const content = contentOf(need(node, Type.BOOLEAN, what, 'BOOLEAN'), what)
+  const content = contentOf(need(node, types.boolean, what), what)
   if (content.length !== 1 || (content[0] !== 0xff && content[0] !== 0)) throw malformed(what, 'a flag is not DER')
   return content[0] === 0xff
 }
@@ -209,10 +239,9 @@ export function flagOf(node: Der | undefined, what: string): boolean {
  */
 export function textOf(node: Der | undefined, what: string): string | undefined {
   const content = contentOf(node, what)
-  if (isUniversal(node, teletexString)) return undefined
-  if (isUniversal(node, Type.BMPSTRING) && content.length % 2 === 0) return undefined
-  const types = [Type.UTF8, ...characters.keys()]
-  const type = types.find((one) => isUniversal(node, one))
+  if (isUniversal(node, types.teletex)) return undefined
+  if (isUniversal(node, types.bmp) && content.length % 2 === 0) return undefined
+  const type = [types.utf8, ...characters.keys()].find((one) => isUniversal(node, one))
   if (type === undefined) throw malformed(what, 'a name holds what is no text')
   const text = Buffer.from(content).toString('utf8')
   const isWhole = Buffer.from(text).equals(content) && (characters.get(type)?.test(text) ?? true)

