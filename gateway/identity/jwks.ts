@@ -1,6 +1,7 @@
+import type { KeyObject } from 'node:crypto'
 import { open } from 'node:fs/promises'
-import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { z } from 'zod'
+import { type TokenAlgorithm, type TokenKey, verifyingKeys } from '#gateway/identity/jws.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** Where the public keys of a cluster's token issuer come from. */
@@ -42,8 +43,12 @@ const keySetSchema = z.object({
     .max(64),
 })
 
-/** What finds a token's key. */
-export type KeyFinder = JWTVerifyGetKey
+/** What finds a token's key. Throws `UnknownKey` where there is none, and an Error where there are several. */
+export type KeyFinder = (kid: string, alg: TokenAlgorithm) => KeyObject
+
+export class UnknownKey extends Error {
+  override readonly name = 'UnknownKey'
+}
 
 /** Parses a key set. Throws `invalid` that names the place: not JSON, no key, a key without id, a private or secret key. */
 function parseJwks(text: string, place: string): KeyFinder {
@@ -54,11 +59,20 @@ function parseJwks(text: string, place: string): KeyFinder {
     throw new Problem('invalid', `the key set ${place} is not JSON: write it anew`, { cause })
   }
   const parsed = keySetSchema.safeParse(value)
-  if (parsed.success) return createLocalJWKSet(parsed.data as JSONWebKeySet)
+  if (parsed.success) return finderOf(verifyingKeys(parsed.data.keys))
   const violations = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), reason: issue.message }))
   throw new Problem('invalid', `the key set ${place} is refused: ${violations[0]?.path} ${violations[0]?.reason}`, {
     violations,
   })
+}
+
+function finderOf(keys: readonly TokenKey[]): KeyFinder {
+  return (kid, alg) => {
+    const [only, ...more] = keys.filter((one) => one.kid === kid && one.alg === alg)
+    if (!only) throw new UnknownKey('the key set has no applicable key for it')
+    if (more.length > 0) throw new Error('the key set has several keys of its id')
+    return only.key
+  }
 }
 
 export type Keys = {
