@@ -8,6 +8,7 @@ export type DeltaRequest = {
   responseNonce: string
   readonly resourceNamesSubscribe: string[]
   readonly resourceNamesUnsubscribe: string[]
+  /** Texts that hold on to the message: who keeps one keeps a copy (`ownCopy`). */
   readonly initialResourceVersions: Map<string, string>
   node?: Node
   errorDetail?: Status
@@ -21,6 +22,7 @@ export type DeltaRequest = {
 export function readDeltaRequest(message: Uint8Array): DeltaRequest {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.length)
   const text = textIn(bytes)
+  let part: Text | undefined
   const request: DeltaRequest = {
     ...{ typeUrl: '', responseNonce: '' },
     ...{ resourceNamesSubscribe: [], resourceNamesUnsubscribe: [], initialResourceVersions: new Map() },
@@ -30,8 +32,10 @@ export function readDeltaRequest(message: Uint8Array): DeltaRequest {
     else if (field === 2) request.typeUrl = text(from, to)
     else if (field === 3) request.resourceNamesSubscribe.push(text(from, to))
     else if (field === 4) request.resourceNamesUnsubscribe.push(text(from, to))
-    else if (field === 5) addEntry(request.initialResourceVersions, { bytes, text, from, to })
-    else if (field === 6) request.responseNonce = text(from, to)
+    else if (field === 5) {
+      part ??= partIn(bytes, text)
+      addEntry(request.initialResourceVersions, { bytes, text: part, from, to })
+    } else if (field === 6) request.responseNonce = text(from, to)
     else if (field === 7) request.errorDetail = fromBinary(StatusSchema, bytes.subarray(from, to))
   })
   return request
@@ -65,6 +69,12 @@ const textIn =
     const text = bytes.toString('utf8', from, to)
     return text.includes('\ufffd') ? utf8.decode(bytes.subarray(from, to)) : text
   }
+
+/** Parts of one text, for a message that is ASCII throughout: four hundred strings made one by one cost three times as much. */
+function partIn(bytes: Buffer, text: Text): Text {
+  const whole = bytes.latin1Slice(0, bytes.length)
+  return /[\x80-\xff]/.test(whole) ? text : (from, to) => whole.slice(from, to)
+}
 
 /** Calls `take` for each field of wire type 2, with where its bytes begin and end; the others are stepped over. */
 function eachField(

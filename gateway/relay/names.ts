@@ -21,3 +21,6 @@ export function share(names: Names): Names {
   isShared.add(names)
   return names
 }
+
+/** The same text without the message that it was read from. */
+export const ownCopy = (text: string): string => Buffer.from(text).toString()

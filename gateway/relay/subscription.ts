@@ -1,4 +1,4 @@
-import { changeable } from '#gateway/relay/names.ts'
+import { changeable, ownCopy } from '#gateway/relay/names.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 
 export type Resources = ReadonlyMap<string, XdsResource>
@@ -91,7 +91,7 @@ type Brought = ReadonlyMap<string, string>
 export function subscribeAll(s: Subscription, brought?: Brought): void {
   if (s.wildcard) return
   for (const [name, resource] of s.base) if (!s.names.has(name)) owe(s, name, { resource, version: brought?.get(name) })
-  for (const [name, version] of brought ?? []) if (!s.base.has(name)) s.own.set(name, { version: version || unsure })
+  for (const [name, version] of brought ?? []) if (!s.base.has(name)) s.own.set(ownCopy(name), heldBefore(version))
   s.wildcard = true
 }
 
@@ -115,8 +115,9 @@ export function subscribeNames(s: Subscription, names: readonly string[], brough
   const all = changeable(s.names)
   for (const name of names) {
     const resource = s.base.get(name)
-    all.add(resource?.name ?? name) // The resource's own string, so that streams share it.
-    owe(s, name, { resource, version: brought?.get(name) })
+    const own = resource?.name ?? ownCopy(name) // The resource's own string, so that streams share it.
+    all.add(own)
+    owe(s, own, { resource, version: brought?.get(name) })
   }
   s.names = all
 }
@@ -125,9 +126,11 @@ type Known = { readonly resource: XdsResource | undefined; readonly version: str
 
 function owe(s: Subscription, name: string, { resource, version }: Known): void {
   if (version === undefined) s.own.set(name, unanswered)
-  else if (resource?.version !== version) s.own.set(name, { version: version || unsure })
+  else if (resource?.version !== version) s.own.set(name, heldBefore(version))
   else if (s.own.size > 0) s.own.delete(name)
 }
+
+const heldBefore = (version: string): Held => ({ version: version === '' ? unsure : ownCopy(version) })
 
 export function unsubscribeName(s: Subscription, name: string): void {
   if (s.names.has(name)) {
