@@ -1,5 +1,6 @@
 import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
+import type { Capacity, OnExporterLost, ServiceProbe } from '#mesh/model/traffic-policy.ts'
 
 /** One cluster that offers an imported service, as seen from the cluster this config is for. */
 export type Source = {
@@ -18,7 +19,10 @@ export type Source = {
 }
 
 /** One tier: tried together, by weight. An Envoy priority, in order. */
-export type Tier = { readonly members: readonly { readonly cluster: ClusterName; readonly weight: number }[] }
+export type Tier = { readonly members: readonly TierMember[] }
+
+/** `capacity`: what the cluster is able to take from all callers together; of a policy only. */
+export type TierMember = { readonly cluster: ClusterName; readonly weight: number; readonly capacity?: Capacity }
 
 /** Compiled per service; every field is always emitted. */
 export type TrafficSettings = {
@@ -28,6 +32,27 @@ export type TrafficSettings = {
   readonly ejectAfterFailures: number
   readonly retries: number
   readonly connectTimeoutMs: number
+}
+
+/** What a policy says beyond tiers and settings; absent fields are as without a policy. */
+export type CompiledPolicy = {
+  /** `<ns>/<name>@<revision>` of the one that governs. */
+  readonly name: string
+  readonly holdSeconds: number
+  readonly rampSeconds: number
+  readonly onExporterLost: OnExporterLost
+  /** Every request may be sent again, whatever its method. */
+  readonly idempotent?: true
+  readonly perTryMs?: number
+  readonly requestMs?: number
+  readonly baseEjectionMs?: number
+  readonly maxEjectionMs?: number
+  readonly connectionMaxMs?: number
+  /** A tier that loses pods it had gives away what they carried. */
+  readonly spillByReadiness: true
+  readonly probe?: ServiceProbe
+  /** For each of the tiers the tier of the policy (0-based): `prefer` splits one into several. */
+  readonly tierOf: readonly number[]
 }
 
 /** A service that the cluster may call in other clusters (and in its own, where that exports it). */
@@ -40,9 +65,15 @@ export type ImportedService = {
   readonly sources: readonly Source[]
   readonly tiers: readonly Tier[]
   readonly settings: TrafficSettings
+  /** Absent where no policy governs it. */
+  readonly policy?: CompiledPolicy
+  /** Sources that this service leaves, with the percent of their nominal share that they still get. */
+  readonly drains?: readonly SourceDrain[]
   /** The latest revocation that ends what callers here have open to it; absent = none ever. */
   readonly cut?: number
 }
+
+export type SourceDrain = { readonly cluster: ClusterName; readonly percent: number }
 
 /** A service that the cluster's gateway answers for, and to whom. */
 export type ExportedService = {

@@ -20,4 +20,8 @@ export type ServiceExport = {
   readonly headless: boolean
   /** Callers may choose this cluster by a name of its own. From the annotation `isthmus.dev/per-cluster-name`. */
   readonly perCluster?: true
+  /** Of its Service, at most `labelsMax`: policies select by them. */
+  readonly labels?: Readonly<Record<string, string>>
+  /** Its Service asks that a client stays with one pod (`sessionAffinity`). */
+  readonly sticky?: true
 }

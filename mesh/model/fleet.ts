@@ -1,5 +1,6 @@
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ClusterId, ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
+import type { SamenessGroup, TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 
 /** An item of a report that could not be used: its key, and why. */
 export type SetAside = { readonly key: string; readonly reason: string }
@@ -40,6 +41,9 @@ export type Cut = {
   readonly callers?: ReadonlySet<string>
 }
 
+/** One service's way out of one cluster: callers elsewhere give it `percent` of its nominal share there. */
+export type ServiceDrain = { readonly key: ServiceKey; readonly cluster: ClusterName; readonly percent: number }
+
 /** Everything the centre knows that config is compiled from. No endpoint counts: those flow beside it. */
 export type Fleet = {
   readonly mesh: MeshName
@@ -48,4 +52,7 @@ export type Fleet = {
   readonly narrowings: readonly ExportNarrowing[]
   /** Revocations, and the exports whose open connections each of them ends. */
   readonly cuts?: readonly Cut[]
+  readonly policies?: readonly TrafficPolicy[]
+  readonly groups?: readonly SamenessGroup[]
+  readonly serviceDrains?: readonly ServiceDrain[]
 }

@@ -16,6 +16,9 @@ export type ServicePort = {
   readonly declared: boolean
 }
 
+/** How many labels of a Service travel. */
+export const labelsMax = 16
+
 /** A service of the own cluster, as its Kubernetes object says. */
 export type Service = {
   readonly key: ServiceKey
@@ -23,6 +26,10 @@ export type Service = {
   /** Empty for a headless service. */
   readonly clusterIps: readonly string[]
   readonly headless: boolean
+  /** The first `labelsMax` by name; absent = none. */
+  readonly labels?: Readonly<Record<string, string>>
+  /** Asks that a client stays with one pod (`sessionAffinity`). */
+  readonly sticky?: true
   /** Where the object was read, for messages: a file and line, or `kubernetes`. */
   readonly origin: string
 }

@@ -5,6 +5,7 @@ import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from
 import type { PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import type { Service } from '#mesh/model/service.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
+import type { Traffic } from '#mesh/model/traffic.ts'
 import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 
 /** A service the own cluster offers: its ServiceExport object. */
@@ -63,4 +64,6 @@ export type View = {
   readonly summaries: Summaries
   /** Whom the mesh trusts, verified; absent from an older centre, and until the first was heard. */
   readonly bundle?: TrustBundle
+  /** What moves traffic now; absent = nothing does. Parts keep their identity while they are equal. */
+  readonly traffic?: Traffic
 }

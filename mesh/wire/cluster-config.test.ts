@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { compile, compileOne } from '#mesh/compile/compile.ts'
 import { anyFleet, fleet, member, name, offer, port, reviews } from '#mesh/compile/testdata/fleet.ts'
+import type { CompiledPolicy } from '#mesh/model/cluster-config.ts'
 import { clusterConfigHash, entriesOf, parseClusterConfig } from '#mesh/wire/cluster-config.ts'
 
 const config = compileOne(fleet([member('a', [offer(reviews)]), member('b')]), name('a'))
@@ -33,6 +34,20 @@ test('the facts of trust that a relay acts on travel, and an older centre says n
   const sent = JSON.parse(JSON.stringify([...entriesOf({ ...config, trust, imports, exports })]))
   expect(parseClusterConfig(new Map(sent))).toEqual({ ...config, trust, imports, exports })
   expect(JSON.stringify([...entriesOf(config)])).not.toMatch(/issuingBefore|generation|shared|cut/)
+})
+
+test('what a policy says travels whole, and without one nothing is said', () => {
+  const policy: CompiledPolicy = {
+    ...{ name: 'bookinfo/reviews@3', holdSeconds: 60, rampSeconds: 300, onExporterLost: 'keep', idempotent: true },
+    ...{ perTryMs: 500, requestMs: 2000, baseEjectionMs: 5000, maxEjectionMs: 60_000, connectionMaxMs: 600_000 },
+    ...{ spillByReadiness: true, tierOf: [0, 0, 1], probe: { kind: 'http', port: 9080, path: '/ok', everySeconds: 3 } },
+  }
+  const drains = [{ cluster: name('a'), percent: 50 }]
+  const tiers = [{ members: [{ cluster: name('a'), weight: 7, capacity: { requestsPerSecond: 0.5, connections: 9 } }] }]
+  const imports = new Map([...config.imports].map(([key, one]) => [key, { ...one, policy, drains, tiers }]))
+  const sent = JSON.parse(JSON.stringify([...entriesOf({ ...config, imports })]))
+  expect(parseClusterConfig(new Map(sent))).toEqual({ ...config, imports })
+  expect(JSON.stringify([...entriesOf(config)])).not.toMatch(/policy|drains|capacity/)
 })
 
 test('the hash moves with the content and with nothing else', () => {

@@ -1,6 +1,13 @@
 import { z } from 'zod'
 import { hashOf, type Json } from '#mesh/model/canonical.ts'
-import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
+import type {
+  ClusterConfig,
+  CompiledPolicy,
+  Condition,
+  ExportedService,
+  ImportedService,
+  Tier,
+} from '#mesh/model/cluster-config.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
@@ -66,13 +73,33 @@ const conditionBody = ({ type, reason, message, object }: Condition) => ({
 const cut = (text: string): string => (text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`)
 const textMax = 1024
 
-const importBody = ({ ports, sources, tiers, settings, cut }: ImportedService): ConfigEntry => ({
+const importBody = ({ ports, sources, tiers, settings, policy, drains, cut }: ImportedService): ConfigEntry => ({
   ports,
   sources,
-  tiers,
+  tiers: tiers.map(tierBody),
   settings,
+  ...(policy === undefined ? {} : { policy: policyBody(policy) }),
+  ...(drains === undefined ? {} : { drains: drains.map(({ cluster, percent }) => ({ cluster, percent })) }),
   ...(cut === undefined ? {} : { cut }),
 })
+
+const tierBody = ({ members }: Tier) => ({
+  members: members.map(({ cluster, weight, capacity }) => ({ cluster, weight, ...said({ capacity }) })),
+})
+
+const policyBody = (policy: CompiledPolicy): ConfigEntry => {
+  const { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf, idempotent, probe } = policy
+  const { perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs } = policy
+  const always = { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf }
+  return {
+    ...always,
+    ...said({ idempotent, perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs, probe }),
+  }
+}
+
+/** Without what is absent. */
+const said = (fields: ConfigEntry): ConfigEntry =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
 const inOrder = <V>(map: ReadonlyMap<string, V>): [string, V][] =>
   [...map].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
@@ -127,12 +154,48 @@ const sourceSchema = z
     error: "an identity is outside the source's trust domain",
   })
 
+const tierMemberSchema = z.object({
+  cluster,
+  weight: z.number().int().min(1).max(1000),
+  capacity: z
+    .object({
+      requestsPerSecond: z.number().positive().max(1e9).exactOptional(),
+      connections: z.number().int().min(1).max(1e9).exactOptional(),
+    })
+    .exactOptional(),
+})
+
+const ms = z.number().int().min(1).max(86_400_000)
+/** Read tolerantly where a newer centre may say more; what carries traffic in any case are tiers and settings. */
+const policySchema = z.object({
+  name: z.string().max(200),
+  holdSeconds: z.number().min(0).max(86_400),
+  rampSeconds: z.number().min(0).max(86_400),
+  onExporterLost: z.enum(['keep', 'demote', 'drop']),
+  idempotent: z.literal(true).exactOptional(),
+  perTryMs: ms.exactOptional(),
+  requestMs: ms.exactOptional(),
+  baseEjectionMs: ms.exactOptional(),
+  maxEjectionMs: ms.exactOptional(),
+  connectionMaxMs: z.number().int().min(1).max(604_800_000).exactOptional(),
+  spillByReadiness: z.literal(true),
+  probe: z
+    .object({
+      kind: z.enum(['http', 'grpc', 'tcp']),
+      port: z.number().int().min(1).max(65_535).exactOptional(),
+      path: z.string().max(1024).exactOptional(),
+      everySeconds: z.number().min(1).max(3600).exactOptional(),
+    })
+    .exactOptional(),
+  tierOf: z.array(z.number().int().min(0).max(127)).max(128),
+})
+
 const importSchema = z
   .object({
     ports,
     sources: z.array(sourceSchema).min(1).max(10_000),
     tiers: z
-      .array(z.object({ members: z.array(z.object({ cluster, weight: z.number().int().min(1).max(1000) })).min(1) }))
+      .array(z.object({ members: z.array(tierMemberSchema).min(1) }))
       .min(1)
       .max(128),
     settings: z.object({
@@ -141,6 +204,11 @@ const importSchema = z
       retries: z.number().int().min(0).max(100),
       connectTimeoutMs: z.number().int().min(1).max(3_600_000),
     }),
+    policy: policySchema.exactOptional(),
+    drains: z
+      .array(z.object({ cluster, percent: z.number().int().min(0).max(100) }))
+      .max(10_000)
+      .exactOptional(),
     cut: z.number().int().min(1).exactOptional(),
   })
   .superRefine((service, context) => {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { labelFault, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { podNamesMax } from '#mesh/model/pod-name.ts'
+import { labelsMax } from '#mesh/model/service.ts'
 
 /** Bounds of what one cluster may say; past them the item is refused by key, the rest goes on. */
 export const reportLimits = { keyBytes: 300, valueBytes: 64 * 1024, items: 500, bodyBytes: 512 * 1024 } as const
@@ -27,6 +28,11 @@ export const exportSchema = z.object({
   createdAt: z.number().int().nonnegative().max(8.64e15),
   headless: z.boolean(),
   perCluster: z.literal(true).exactOptional(),
+  labels: z
+    .record(z.string().max(317), z.string().max(63))
+    .refine((labels) => Object.keys(labels).length <= labelsMax, { error: `more than ${labelsMax} labels` })
+    .exactOptional(),
+  sticky: z.literal(true).exactOptional(),
 })
 
 const hostname = z.string().refine((text) => labelFault(text) === undefined, { error: 'is not one DNS label' })

@@ -32,8 +32,9 @@ const rooms: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     wire: ['model', 'policy', 'trust'],
     compile: ['model', 'policy', 'trust'],
     translate: ['model', 'policy', 'trust'],
+    foresee: ['model', 'policy', 'trust', 'compile', 'translate'],
   },
-  control: { store: [], keys: [], trust: ['store', 'keys'] },
+  control: { store: [], keys: [], trust: ['store', 'keys'], traffic: ['store', 'keys', 'trust'] },
   functions: Object.fromEntries(doors.map((door) => [door, doors])),
   gateway: {
     ...{
@@ -163,8 +164,9 @@ function siblingFault(path: string, target: string, read: ReadonlyMap<string, Re
 function rootFault(room: string, target: string, read: ReadonlyMap<string, Read>): string | undefined {
   const top = topOf(target)
   if (top === 'mesh') return 'the rooms of mesh share nothing outside themselves'
-  // The flows of trust are many, so they have a room; flows all the same: they stand on the same files as their siblings.
-  if (top === 'control' && room === 'trust') return undefined
+  // The flows of trust and of traffic are many, so they have rooms; flows all the same: they stand on the same files as
+  // their siblings.
+  if (top === 'control' && ['trust', 'traffic'].includes(room)) return undefined
   if (top === 'control') return `control/${room} is what the flows stand on: it never looks back at them`
   return wires(target, read, new Set()) ? `${target} wires the rooms of ${top}: no room imports it` : undefined
 }
