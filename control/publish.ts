@@ -177,6 +177,7 @@ async function writeConfig(
       hash,
       ...why,
       at: centre.now(),
+      ...{ policies: null, base: null, ackedAt: null },
       body: canonicalJson(Object.fromEntries(entries)),
     })
   return delta

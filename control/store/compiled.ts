@@ -44,6 +44,9 @@ export const loadCompiledHistory = (
       cause: compiled.cause,
       author: compiled.author,
       at: compiled.at,
+      policies: compiled.policies,
+      base: compiled.base,
+      ackedAt: compiled.ackedAt,
     })
     .from(compiled)
     .where(

@@ -11,6 +11,7 @@ import { meshes } from '#control/store/schema/mesh.ts'
 import { operatorKeys } from '#control/store/schema/operator-key.ts'
 import { reportedFacts } from '#control/store/schema/reported-fact.ts'
 import { serviceExports } from '#control/store/schema/service-export.ts'
+import { drains, meshMarks, policyHistory, samenessGroups, trafficPolicies } from '#control/store/schema/traffic.ts'
 import { bundleLinks, foreignDomains, revocations, rotations, trustHeads } from '#control/store/schema/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -40,6 +41,11 @@ export const durableTables = {
   issuances,
   trust_heads: trustHeads,
   foreign_domains: foreignDomains,
+  traffic_policies: trafficPolicies,
+  sameness_groups: samenessGroups,
+  policy_history: policyHistory,
+  drains,
+  mesh_marks: meshMarks,
   audit,
 } as const
 export type DurableName = keyof typeof durableTables

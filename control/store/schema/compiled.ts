@@ -13,8 +13,14 @@ export const compiled = pgTable(
     cause: varchar('cause', { length: 500 }).notNull(),
     author: varchar('author', { length: 200 }).notNull(),
     at: bigint('at', { mode: 'number' }).notNull(),
-    /** Canonical JSON of its entries by key. */
+    /** Canonical JSON of its entries by key; with a `base` only of those that differ from it, null = gone. */
     body: text('body').notNull(),
+    /** The last number of the policy history that it was compiled from; null = of before there were policies. */
+    policies: bigint('policies', { mode: 'number' }),
+    /** The revision that `body` stands on; null = `body` is whole. */
+    base: bigint('base', { mode: 'number' }),
+    /** When its cluster said that it has it; null = not yet. */
+    ackedAt: bigint('acked_at', { mode: 'number' }),
   },
   (t) => [
     primaryKey({ name: 'compiled_key', columns: [t.mesh, t.cluster, t.revision] }),
