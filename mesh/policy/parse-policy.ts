@@ -1,0 +1,156 @@
+import { z } from 'zod'
+import { type ClusterName, labelFault } from '#mesh/model/id.ts'
+import { Problem, type Violation } from '#mesh/model/problem.ts'
+import type { SamenessGroup, TrafficPolicy, TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
+
+/** Bounds of one policy and one group. */
+export const policyLimits = { tiers: 16, targets: 64, names: 100, labels: 16, clusters: 1000 } as const
+
+const name = z.string().superRefine((text, context) => {
+  const fault = labelFault(text)
+  if (fault) context.addIssue({ code: 'custom', message: `"${text.slice(0, 80)}" ${fault}` })
+})
+const cluster = name.transform((text) => text as ClusterName)
+const region = z.string().min(1).max(63)
+const whole = (min: number, max: number) => z.number().int().min(min).max(max)
+const seconds = (min: number, max: number) => z.number().min(min).max(max)
+
+const capacity = z
+  .strictObject({
+    requestsPerSecond: z.number().positive().max(1e9).exactOptional(),
+    connections: whole(1, 1e9).exactOptional(),
+  })
+  .refine((said) => Object.keys(said).length > 0, { error: 'say requestsPerSecond, connections or both' })
+
+const targetPart = { weight: whole(1, 1000).exactOptional(), capacity: capacity.exactOptional() }
+const target = z
+  .strictObject({
+    cluster: cluster.exactOptional(),
+    region: region.exactOptional(),
+    group: name.exactOptional(),
+    ...targetPart,
+  })
+  .transform((said, context) => {
+    const { cluster: one, region: near, group, ...rest } = said
+    const said1 = [one, near, group].filter((text) => text !== undefined)
+    if (said1.length !== 1) {
+      context.addIssue({ code: 'custom', message: 'say exactly one of cluster, region and group' })
+      return z.NEVER
+    }
+    if (one !== undefined) return { cluster: one, ...rest }
+    return near !== undefined ? { region: near, ...rest } : { group: group ?? '', ...rest }
+  })
+
+const tier = z.strictObject({
+  name: z.string().min(1).max(63).exactOptional(),
+  targets: z.array(target).min(1, 'a tier without targets names nobody').max(policyLimits.targets),
+  prefer: z.enum(['none', 'own', 'region']).exactOptional(),
+})
+
+const selector = z.strictObject({
+  namespace: name.exactOptional(),
+  names: z.array(name).min(1).max(policyLimits.names).exactOptional(),
+  labels: z
+    .record(z.string().min(1).max(317), z.string().max(63))
+    .refine((labels) => Object.keys(labels).length > 0, { error: 'an empty selector: leave labels out for all' })
+    .refine((labels) => Object.keys(labels).length <= policyLimits.labels, {
+      error: `more than ${policyLimits.labels} labels`,
+    })
+    .exactOptional(),
+})
+
+const specSchema = z.strictObject({
+  services: selector,
+  tiers: z
+    .array(tier)
+    .min(1, 'no tier at all: leave tiers out for the default order')
+    .max(policyLimits.tiers)
+    .exactOptional(),
+  unlisted: z.enum(['never', 'last']).exactOptional(),
+  keepUntilPercent: whole(1, 100).exactOptional(),
+  retries: z
+    .strictObject({
+      attempts: whole(0, 10).exactOptional(),
+      idempotent: z.boolean().exactOptional(),
+      perTrySeconds: seconds(0.001, 3600).exactOptional(),
+    })
+    .exactOptional(),
+  timeouts: z
+    .strictObject({
+      connectSeconds: seconds(0.001, 60).exactOptional(),
+      requestSeconds: seconds(0.001, 86_400).exactOptional(),
+    })
+    .exactOptional(),
+  ejection: z
+    .strictObject({
+      afterFailures: whole(1, 1000).exactOptional(),
+      baseSeconds: seconds(0.001, 3600).exactOptional(),
+      maxSeconds: seconds(0.001, 86_400).exactOptional(),
+    })
+    .exactOptional(),
+  probe: z
+    .strictObject({
+      kind: z.enum(['http', 'grpc', 'tcp']),
+      port: whole(1, 65_535).exactOptional(),
+      path: z.string().startsWith('/').max(1024).exactOptional(),
+      everySeconds: seconds(1, 3600).exactOptional(),
+    })
+    .exactOptional(),
+  onExporterLost: z.enum(['keep', 'demote', 'drop']).exactOptional(),
+  failback: z
+    .strictObject({ holdSeconds: seconds(0, 86_400).exactOptional(), rampSeconds: seconds(0, 86_400).exactOptional() })
+    .exactOptional(),
+  connections: z.strictObject({ maxSeconds: whole(1, 604_800).exactOptional() }).exactOptional(),
+})
+
+const groupSchema = z.strictObject({ clusters: z.array(cluster).max(policyLimits.clusters) })
+
+/**
+ * The spec of a GlobalTrafficPolicy. Throws `invalid` with every violation, a field that it does not know among them:
+ * a setting that is spelled wrong must not be a setting that is silently away.
+ */
+export const parsePolicySpec = (value: unknown): TrafficPolicySpec => parseSpec('the policy', specSchema, value)
+
+/** The clusters of a SamenessGroup, in order and each once. Throws as `parsePolicySpec` does. */
+export const parseGroupSpec = (value: unknown): Pick<SamenessGroup, 'clusters'> => ({
+  clusters: [...new Set(parseSpec('the group', groupSchema, value).clusters)].toSorted(),
+})
+
+/** The name of a policy or group. Throws `invalid`. */
+export function checkObjectName(named: Readonly<Record<string, string>>): void {
+  const violations = Object.entries(named).flatMap(([part, text]): Violation[] => {
+    const fault = labelFault(text)
+    return fault ? [{ path: `metadata.${part}`, reason: fault }] : []
+  })
+  const [first] = violations
+  if (first) throw new Problem('invalid', `${first.path} ${first.reason}`, { violations })
+}
+
+/** A stored policy. Throws `invalid` where its spec is not of this version. */
+export const parseStoredPolicy = (row: {
+  readonly namespace: string
+  readonly name: string
+  readonly revision: number
+  readonly spec: string
+}): TrafficPolicy => ({
+  ...{ namespace: row.namespace, name: row.name, revision: row.revision, origin: 'api' },
+  spec: parsePolicySpec(JSON.parse(row.spec)),
+})
+
+const violationsMax = 100
+
+function parseSpec<T>(what: string, schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const violations = result.error.issues.slice(0, violationsMax).map(({ path, message }) => ({
+    path: ['spec', ...path].reduce<string>(
+      (whole, part) =>
+        typeof part === 'number' ? `${whole}[${part}]` : whole === '' ? String(part) : `${whole}.${String(part)}`,
+      '',
+    ),
+    reason: message,
+  }))
+  const [first] = violations
+  const more = violations.length > 1 ? ` and ${violations.length - 1} more` : ''
+  throw new Problem('invalid', `${what} is not valid: ${first?.path}: ${first?.reason}${more}`, { violations })
+}
