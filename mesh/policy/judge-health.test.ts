@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ClusterName } from '#mesh/model/id.ts'
+import type { ProbeResult } from '#mesh/model/traffic.ts'
 import {
   type Facts,
   type Judged,
@@ -7,7 +8,6 @@ import {
   lostActing,
   type Move,
   nothingJudged,
-  type ProbeResult,
   percentOf,
 } from '#mesh/policy/judge-health.ts'
 import { keptHealth, restoredHealth } from '#mesh/policy/kept-health.ts'

@@ -1,4 +1,5 @@
 import type { ClusterName } from '#mesh/model/id.ts'
+import type { Evidence, ProbeResult } from '#mesh/model/traffic.ts'
 
 /** How other clusters' gateways are judged: what was measured and what others use, in milliseconds and counts. */
 export const healthTimes = {
@@ -18,20 +19,11 @@ export const healthTimes = {
   centreMs: 10_000,
 } as const
 
-/** `trust`: the far end answered, and TLS or its answer was wrong. It is alive; somebody has to look, nothing moves. */
-export const probeResults = ['ok', 'refused', 'timeout', 'reset', 'trust'] as const
-export type ProbeResult = (typeof probeResults)[number]
-
 export const phases = ['in', 'out', 'holding', 'returned'] as const
 export type Phase = (typeof phases)[number]
 
 /** What the verdict on a cluster stands on: how many of its gateways fail, how, and for how long. */
-export type ProbeEvidence = {
-  readonly failed: number
-  readonly of: number
-  readonly last: ProbeResult
-  readonly forMs: number
-}
+export type ProbeEvidence = NonNullable<Evidence['probe']>
 
 export type ClusterState = {
   readonly phase: Phase
