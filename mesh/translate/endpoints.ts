@@ -13,8 +13,9 @@ import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Callable } from '#mesh/translate/callable.ts'
 import { compareText, encode, type Fields, ownerOf, socketAddress } from '#mesh/translate/encode.ts'
+import type { Host } from '#mesh/translate/hosts.ts'
 import { type OwnPod, ownPodsOf } from '#mesh/translate/own-pods.ts'
-import { type Host, type Share, tiersOf } from '#mesh/translate/tiers.ts'
+import { type Share, tiersOf } from '#mesh/translate/tiers.ts'
 
 type Localities = Fields<typeof LocalityLbEndpointsSchema>[]
 

@@ -174,7 +174,10 @@ function outboundEndpoints(view: View, callables: readonly Callable[], memo: Mem
   const { home } = view
   return memo.each('outbound endpoints', callables, {
     shared: [home.cluster, home.network],
-    inputs: ({ key, road }) => [...ownPodInputs(view, key), ...(road === undefined ? [] : tierInputs(view, road))],
+    inputs: ({ key, road, port }) => [
+      ...ownPodInputs(view, key),
+      ...(road === undefined ? [] : tierInputs(view, road, port)),
+    ],
     build: (callable) => assignmentOf(callable, placesOf(viewOfPod(view, callable), callable)),
   })
 }

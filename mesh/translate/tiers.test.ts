@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { SourceDrain } from '#mesh/model/cluster-config.ts'
 import { callablesOf } from '#mesh/translate/callable.ts'
 import { createMemo } from '#mesh/translate/memo.ts'
 import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
@@ -16,8 +17,10 @@ function tiers(
   sources: Readonly<Record<string, Source>>,
   order: readonly Readonly<Record<string, number>>[],
   pods: CaseText['pods'] = {},
+  more: Pick<CaseText, 'traffic'> & { readonly policy?: object; readonly drains?: readonly SourceDrain[] } = {},
 ): string[][] {
   const own = Object.keys(pods).length > 0
+  const { traffic, policy, drains } = more
   const { view } = caseOf({
     cluster: 'a',
     region: 'r1',
@@ -35,6 +38,8 @@ function tiers(
             ...Object.entries(sources).map(([c, s]) => `${c} ${s.network ?? `net-${c}`} r2 cart`),
           ],
           tiers: order,
+          ...(policy ? { policy } : {}),
+          ...(drains ? { drains } : {}),
         },
       },
     },
@@ -53,6 +58,7 @@ function tiers(
         },
       ]),
     ),
+    ...(traffic ? { traffic } : {}),
     proxy: { id: 'sidecar~10.0.0.1~x.shop~shop.svc.cluster.local', account: 'x', metadata: {} },
   })
   const [callable] = callablesOf(view, createMemo())
@@ -147,9 +153,14 @@ describe('who is dialled', () => {
     ])
   })
 
-  test('a gateway that is down keeps its weight and takes nothing; one of unknown state is dialled', () => {
-    expect(tiers({ b: { gateways: [`${gw(1)} down`, `${gw(2)} unknown`], counts: '4/4' } }, [{ b: 1 }])).toEqual([
-      ['b/r2 ×1 [127.22.0.1:15443 ×4 UNHEALTHY, 127.22.0.2:15443 ×4 UNKNOWN]'],
+  test('a gateway that is down comes last and its mates carry its pods; one of unknown state is dialled', () => {
+    const gateways = [`${gw(1)} down`, `${gw(2)} unknown`, gw(3)]
+    expect(
+      tiers({ b: { gateways, counts: '4/4' }, c: { gateways: [gw(4)], counts: '1/1' } }, [{ b: 1 }, { c: 1 }]),
+    ).toEqual([
+      ['b/r2 ×1 [127.22.0.2:15443 ×4 UNKNOWN, 127.22.0.3:15443 ×4]'],
+      ['c/r2 ×1 [127.22.0.4:15443 ×2]'],
+      ['b/r2 ×1 [127.22.0.1:15443 ×1 UNHEALTHY]'],
     ])
   })
 
@@ -201,5 +212,102 @@ describe('who is dialled', () => {
     expect(tiers({ b: { gateways: ['gw.example.com:15443', gw(1)], counts: '1/1' } }, [{ b: 1 }])).toEqual([
       ['b/r2 ×1 [127.22.0.1:15443 ×1]'],
     ])
+  })
+})
+
+describe('what moves traffic', () => {
+  const b = { gateways: [gw(1), gw(2)], counts: '4/4' }
+  const c = { gateways: [gw(3)], counts: '2/2' }
+  const inB = (health = '') => `[127.22.0.1:15443 ×4${health}, 127.22.0.2:15443 ×4${health}]`
+  /** Where b dials two gateways a pod weighs 2. */
+  const inC = (weight = 4) => `[127.22.0.3:15443 ×${weight}]`
+  const order = [{ b: 1 }, { c: 1 }]
+  const moved = (traffic: CaseText['traffic'], more: object = {}) =>
+    tiers({ b, c }, order, {}, { traffic, ...more } as never)
+
+  test.each<[name: string, found: string[][], expected: string[][]]>([
+    [
+      'half: both in one priority',
+      moved({ clusters: { b: '50 drain' } }),
+      [[`b/r2 ×10000 ${inB()}`, `c/r2 ×10000 ${inC()}`]],
+    ],
+    [
+      'dead: last, and unhealthy',
+      moved({ clusters: { b: '0 dead' } }),
+      [[`c/r2 ×1 ${inC()}`], [`b/r2 ×1 ${inB(' UNHEALTHY')}`]],
+    ],
+    ['a quota', moved({ clusters: { b: '100 quota 0.2' } }), [[`b/r2 ×2500 ${inB()}`, `c/r2 ×10000 ${inC()}`]]],
+    [
+      'this service’s word before the cluster’s',
+      moved({ clusters: { b: '0 dead' }, services: { 'shop/cart': { b: '100 probe' } } }),
+      [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],
+    ],
+    [
+      'another service’s word',
+      moved({ services: { 'shop/other': { b: '0 probe' } } }),
+      [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],
+    ],
+    [
+      'a drain of the service',
+      moved(undefined, { drains: [{ cluster: 'b', percent: 10 }] }),
+      [[`b/r2 ×1111 ${inB()}`, `c/r2 ×10000 ${inC()}`]],
+    ],
+    [
+      'everybody dead: as if nothing were said',
+      moved({ clusters: { b: '0 dead', c: '0 dead' } }),
+      [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],
+    ],
+    [
+      'half its gateways: the others carry all',
+      moved({ gatewaysDown: { b: [gw(1)] } }),
+      [[`b/r2 ×1 [127.22.0.2:15443 ×4]`], [`c/r2 ×1 ${inC(2)}`], [`b/r2 ×1 [127.22.0.1:15443 ×1 UNHEALTHY]`]],
+    ],
+    [
+      'a gateway of its own is drained',
+      moved({ gatewaysDraining: { b: [gw(2)] } }),
+      [[`b/r2 ×1 [127.22.0.1:15443 ×4]`], [`c/r2 ×1 ${inC(2)}`], [`b/r2 ×1 [127.22.0.2:15443 ×1 UNHEALTHY]`]],
+    ],
+    [
+      'drained and the other down: the drained one',
+      moved({ gatewaysDown: { b: [gw(1)] }, gatewaysDraining: { b: [gw(2)] } }),
+      [[`b/r2 ×1 [127.22.0.2:15443 ×4]`], [`c/r2 ×1 ${inC(2)}`], [`b/r2 ×1 [127.22.0.1:15443 ×1 UNHEALTHY]`]],
+    ],
+    [
+      'all its gateways, but no verdict: as they are',
+      moved({ gatewaysDown: { b: [gw(1), gw(2)] } }),
+      [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],
+    ],
+    [
+      'dead with a gateway down: all of it last',
+      moved({ clusters: { b: '0 dead' }, gatewaysDown: { b: [gw(1)] } }),
+      [[`c/r2 ×1 ${inC(2)}`], [`b/r2 ×1 [127.22.0.2:15443 ×4 UNHEALTHY, 127.22.0.1:15443 ×1 UNHEALTHY]`]],
+    ],
+  ])('%s', (_, found, expected) => expect(found).toEqual(expected))
+
+  test('pods that are lost, by the peak; without a policy they scale a share and nothing spills', () => {
+    const half = { b: { gateways: [gw(1)], counts: '2/4' }, c }
+    const peaks = { 'b shop/cart 80': 4 }
+    const first = (more: object) =>
+      tiers(half, order, {}, more as never).map((level) => level.map((s) => s.split(' [')[0]))
+    expect(first({ policy: {}, traffic: { peaks } })).toEqual([['b/r2 ×10000', 'c/r2 ×4286']])
+    expect(first({ policy: {}, traffic: { peaks: { 'b shop/cart 80': 2 } } })).toEqual([['b/r2 ×1'], ['c/r2 ×1']])
+    expect(first({ traffic: { peaks } })).toEqual([['b/r2 ×1'], ['c/r2 ×1']])
+  })
+
+  test('the own pods are what is known here, whatever is said of the cluster; one that leaves comes last under a policy', () => {
+    const pods = { 'shop/cart-1': pod('127.21.1.1'), 'shop/cart-2': pod('127.21.1.2', { health: 'draining' }) }
+    const found = (more: object) => tiers({ c }, [{ a: 1 }, { c: 1 }], pods, more as never)
+    const inPlace = [['a/r1 ×1 [127.21.1.1:8080 ×1, 127.21.1.2:8080 ×1 DRAINING]'], [`c/r2 ×1 ${inC(2)}`]]
+    expect(found({ traffic: { clusters: { a: '0 drain' } } })).toEqual(inPlace)
+    expect(found({ policy: {} })).toEqual([
+      ['a/r1 ×1 [127.21.1.1:8080 ×1]'],
+      [`c/r2 ×1 ${inC(2)}`],
+      ['a/r1 ×1 [127.21.1.2:8080 ×1 DRAINING]'],
+    ])
+    expect(found({ drains: [{ cluster: 'a', percent: 0 }] })[0]).toEqual([`c/r2 ×1 ${inC(2)}`])
+  })
+
+  test('a tier that names nobody who is ready does not hide who is', () => {
+    expect(tiers({ b, c: { ...c, counts: '0/2' } }, [{ c: 1 }])).toEqual([['c/r2 ×1 [127.22.0.3:15443 ×1]']])
   })
 })

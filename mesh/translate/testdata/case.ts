@@ -4,9 +4,11 @@ import { parse } from 'yaml'
 import type { Json } from '#mesh/model/canonical.ts'
 import type {
   ClusterConfig,
+  CompiledPolicy,
   ExportedService,
   ImportedService,
   Source,
+  SourceDrain,
   TrafficSettings,
 } from '#mesh/model/cluster-config.ts'
 import type { Endpoint, Health } from '#mesh/model/endpoint.ts'
@@ -17,6 +19,7 @@ import type { PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { Protocol, ServicePort } from '#mesh/model/service.ts'
 import type { PortCount, ServiceSummary } from '#mesh/model/summary.ts'
+import type { Admitted, Traffic } from '#mesh/model/traffic.ts'
 import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
@@ -36,6 +39,7 @@ export type CaseText = {
   readonly config?: ConfigText
   readonly bundle?: BundleText
   readonly summaries?: Readonly<Record<string, SummaryText>>
+  readonly traffic?: TrafficText
   readonly proxy: ProxyText
 }
 
@@ -70,6 +74,9 @@ type ConfigText = {
         readonly sources: readonly string[]
         readonly tiers: readonly Readonly<Record<string, number>>[]
         readonly settings?: Partial<TrafficSettings>
+        /** What differs from a policy that says nothing; `{}` is one. */
+        readonly policy?: Partial<CompiledPolicy>
+        readonly drains?: readonly SourceDrain[]
       }
     >
   >
@@ -100,6 +107,19 @@ type SummaryOfService = {
   readonly podNames?: readonly string[]
 }
 
+type TrafficText = {
+  /** Cluster → `50 drain`, `100 quota 0.4`: percent, reason, cap. */
+  readonly clusters?: Readonly<Record<string, string>>
+  readonly services?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Cluster → addresses with their ports. */
+  readonly gatewaysDown?: Readonly<Record<string, readonly string[]>>
+  readonly gatewaysDraining?: Readonly<Record<string, readonly string[]>>
+  /** `b shop/cart 80` → pods. */
+  readonly peaks?: Readonly<Record<string, number>>
+  /** Services; absent = none. */
+  readonly closing?: 'all' | readonly string[]
+}
+
 type ProxyText = {
   readonly id: string
   readonly account: string
@@ -112,6 +132,10 @@ export const settings: TrafficSettings = {
   ejectAfterFailures: 3,
   retries: 3,
   connectTimeoutMs: 1000,
+}
+
+const silentPolicy: Omit<CompiledPolicy, 'tierOf'> = {
+  ...{ name: 'shop/all@1', holdSeconds: 60, rampSeconds: 300, onExporterLost: 'keep', spillByReadiness: true },
 }
 
 const rootPem = readFileSync(join(import.meta.dirname, 'root.pem'), 'utf8')
@@ -182,6 +206,7 @@ function viewOf(text: CaseText): View {
     roots: [rootPem],
     ...(text.config ? { config: configOf(text, text.config, network) } : {}),
     ...(text.bundle ? { bundle: bundleOf(text.bundle) } : {}),
+    ...(text.traffic ? { traffic: trafficOf(text.traffic) } : {}),
     summaries: {
       services: new Map(
         Object.entries(text.summaries ?? {}).map(([cluster, s]) => [
@@ -221,6 +246,8 @@ function configOf(text: CaseText, config: ConfigText, network: NetworkName): Clu
             members: Object.entries(tier).map(([cluster, weight]) => ({ cluster: cluster as ClusterName, weight })),
           })),
           settings: { ...settings, ...i.settings },
+          ...(i.policy ? { policy: { ...silentPolicy, tierOf: i.tiers.map((_, at) => at), ...i.policy } } : {}),
+          ...(i.drains ? { drains: i.drains } : {}),
         },
       ]),
     ),
@@ -251,6 +278,29 @@ function bundleOf({ roots = [rootPem], revoked = [], denied = [], foreign = {} }
     }),
     denied: denied.map((line) => ({ id: line.split(' ')[0] ?? '', cut: Number(line.split(' ')[1]) })),
     foreign: Object.entries(foreign).map(([name, pems]) => ({ trustDomain: name as TrustDomain, roots: pems })),
+  }
+}
+
+/** What a test says moves traffic, as a view holds it. */
+export function trafficOf(text: TrafficText): Traffic {
+  const admitted = (all: Readonly<Record<string, string>> = {}) =>
+    new Map(
+      Object.entries(all).map(([cluster, line]): [ClusterName, Admitted] => {
+        const [percent, why, cap] = line.split(' ')
+        const what = { cluster: cluster as ClusterName, percent: Number(percent), why: why as Admitted['why'] }
+        return [what.cluster, cap === undefined ? what : { ...what, cap: Number(cap) }]
+      }),
+    )
+  const addresses = (all: Readonly<Record<string, readonly string[]>> = {}) =>
+    new Map(Object.entries(all).map(([cluster, list]) => [cluster as ClusterName, new Set(list)]))
+  const { closing = [] } = text
+  return {
+    gatewaysDown: addresses(text.gatewaysDown),
+    gatewaysDraining: addresses(text.gatewaysDraining),
+    clusters: admitted(text.clusters),
+    services: new Map(Object.entries(text.services ?? {}).map(([key, all]) => [key as ServiceKey, admitted(all)])),
+    peaks: new Map(Object.entries(text.peaks ?? {})),
+    closing: closing === 'all' ? closing : new Set(closing as ServiceKey[]),
   }
 }
 
