@@ -1,7 +1,7 @@
 import { bounded } from '#mesh/compile/bounded.ts'
 import { conflictsFrom } from '#mesh/compile/conflicts.ts'
 import { mayUse } from '#mesh/compile/consumers.ts'
-import { importsFrom } from '#mesh/compile/imports.ts'
+import { type Import, importsFrom } from '#mesh/compile/imports.ts'
 import { compareText, type Market, marketOf, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
 import type {
@@ -48,8 +48,10 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
   const onNetwork = (network: NetworkName): number => networks.get(network)?.length ?? 0
   return (member) => {
     const own = [...member.exports.keys()].toSorted(compareText).flatMap((key) => ownOffer(market, member, key))
+    const imports = importsOf(market, member, importOf)
     const conditions = [
       ...(member.setAside ?? []).map(setAside),
+      ...imports.conditions,
       ...own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)]),
     ]
     return {
@@ -64,7 +66,7 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
         ...(member.generation === undefined ? {} : { generation: member.generation }),
         ...(member.shared ? { shared: true as const } : {}),
       },
-      imports: importsOf(market, member, importOf),
+      imports: imports.services,
       exports: new Map(own.map((offer) => [offer.export.key, exportedService(market, offer)])),
       conditions: bounded(conditions),
     }
@@ -78,16 +80,19 @@ const ownOffer = (market: Market, member: Member, key: ServiceKey): Offer[] =>
 function importsOf(
   market: Market,
   member: Member,
-  importOf: (home: Member, key: ServiceKey) => ImportedService | undefined,
-): ReadonlyMap<ServiceKey, ImportedService> {
-  const imports = new Map<ServiceKey, ImportedService>()
+  importOf: (home: Member, key: ServiceKey) => Import | undefined,
+): { readonly services: ReadonlyMap<ServiceKey, ImportedService>; readonly conditions: readonly Condition[] } {
+  const services = new Map<ServiceKey, ImportedService>()
+  const conditions: Condition[] = []
   for (const key of market.services.keys()) {
-    const service = member.refused.has(key) ? undefined : importOf(member, key)
-    if (!service) continue
+    const found = member.refused.has(key) ? undefined : importOf(member, key)
+    if (!found) continue
+    const { service } = found
     const cut = callerCutOf(market.fleet, `${member.name}:${key}`)
-    imports.set(key, cut > 0 ? { ...service, cut } : service)
+    services.set(key, cut > 0 ? { ...service, cut } : service)
+    conditions.push(...found.conditions)
   }
-  return imports
+  return { services, conditions }
 }
 
 /**

@@ -1,10 +1,11 @@
 import { type Consumers, consumersOf } from '#mesh/compile/consumers.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
+import type { Fleet, Member } from '#mesh/model/fleet.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { partsOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { type Groups, groupsOf } from '#mesh/policy/tiers-of-policy.ts'
 import { formatSpiffeId, spiffeId } from '#mesh/trust/spiffe-id.ts'
 
 /** One cluster's offer of one service, checked against the rest of the fleet. */
@@ -25,6 +26,7 @@ export type Market = {
   /** Names in order. */
   readonly names: readonly ClusterName[]
   readonly services: ReadonlyMap<ServiceKey, readonly Offer[]>
+  readonly groups: Groups
 }
 
 /** Arranges a fleet; the order of its lists does not matter. Throws `internal` where two members carry one name. */
@@ -34,25 +36,24 @@ export function marketOf(fleet: Fleet): Market {
     throw new Problem('internal', `mesh "${fleet.mesh}" has two members of one name: nothing was compiled`)
   const narrowings = Map.groupBy(fleet.narrowings, (n) => n.key)
   const names = new Set(members.keys())
+  const groups = groupsOf(fleet.groups)
   const offers = [...members.values()].flatMap((member) =>
-    [...member.exports.values()].map((offered) => offerOf(member, offered, names, narrowings.get(offered.key) ?? [])),
+    [...member.exports.values()].map((offered) =>
+      offerOf(member, offered, { members: names, groups, narrowings: narrowings.get(offered.key) ?? [] }),
+    ),
   )
   const byService = Map.groupBy(offers.toSorted(oldestFirst), (offer) => offer.export.key)
   return {
     fleet,
     members,
     names: [...names],
+    groups,
     services: new Map([...byService].toSorted(([a], [b]) => compareText(a, b))),
   }
 }
 
-function offerOf(
-  member: Member,
-  offered: ServiceExport,
-  members: ReadonlySet<ClusterName>,
-  narrowings: readonly ExportNarrowing[],
-): Offer {
-  const { consumers, conditions } = consumersOf(member, offered, { members, narrowings })
+function offerOf(member: Member, offered: ServiceExport, facts: Parameters<typeof consumersOf>[2]): Offer {
+  const { consumers, conditions } = consumersOf(member, offered, facts)
   const identities = identitiesOf(member, offered)
   if (identities.length === 0) conditions.push(noIdentity(offered.key))
   return { member, export: offered, consumers, identities, conditions }

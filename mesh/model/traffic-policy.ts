@@ -1,17 +1,17 @@
 import type { ClusterName } from '#mesh/model/id.ts'
 
 /**
- * Which services a policy is for; a part that is absent names all. The most specific policy governs: names, then labels
- * (more of them first), then a namespace, then the whole mesh.
+ * Which services a policy is for; a part that is absent names all, but names are then of the policy's own namespace. The
+ * most specific policy governs: names, then labels (more of them first), then a namespace, then the whole mesh.
  */
 export type Selector = {
   readonly namespace?: string
   readonly names?: readonly string[]
-  /** Of the Service, as any of its exporters has them. */
+  /** Of the Service, as its oldest export has them. */
   readonly labels?: Readonly<Record<string, string>>
 }
 
-/** What a target is able to take from all of its callers together. */
+/** What each of a target's clusters is able to take from all of its callers together. */
 export type Capacity = { readonly requestsPerSecond?: number; readonly connections?: number }
 
 /** One cluster, the exporters of a region, or those of a sameness group. */

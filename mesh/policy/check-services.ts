@@ -1,0 +1,136 @@
+import type { ClusterName } from '#mesh/model/id.ts'
+import type { Violation } from '#mesh/model/problem.ts'
+import { isHttp } from '#mesh/model/service.ts'
+import { someOf } from '#mesh/model/some-of.ts'
+import type { PolicyTier, TrafficPolicy } from '#mesh/model/traffic-policy.ts'
+import type { PolicyCheck } from '#mesh/policy/check-policy.ts'
+import { missingOf } from '#mesh/policy/check-ties.ts'
+import type { PolicyFacts, ServiceFacts } from '#mesh/policy/policy-facts.ts'
+import { selects } from '#mesh/policy/rank-policies.ts'
+import { type Groups, preferenceOf, seatOf } from '#mesh/policy/tiers-of-policy.ts'
+
+/** What may be wrong between a policy and a service. */
+type Fault = { readonly path: string; readonly reason: string; readonly service: ServiceFacts }
+
+/**
+ * What a policy asks of the services that it selects and they cannot give. A policy that names them is refused where one
+ * of them cannot; one for labels, a namespace or the mesh only where none of them can, or it could not be a default.
+ */
+export function checkServices(policy: TrafficPolicy, facts: PolicyFacts): PolicyCheck {
+  const chosen = facts.services.filter(({ key, labels }) => selects(policy, key, labels))
+  const faults = chosen.flatMap((service) => faultsOf(policy, service, facts.groups))
+  const byRule = [...Map.groupBy(faults, ({ path, reason }) => `${path} ${reason}`).values()]
+  const isMeant = policy.spec.services.names !== undefined
+  const told = byRule.map((same) => ({ ...said(same), isRefused: isMeant || same.length === chosen.length }))
+  const only = onlyCluster(policy)
+  const stuck =
+    only === undefined || told.some(({ violation }) => violation.reason.includes(cannotFailOver)) ? [] : [stuckAt(only)]
+  const missing = missingOf(policy, facts.services)
+  return {
+    violations: [...stuck, ...told.filter(({ isRefused }) => isRefused).map(({ violation }) => violation)],
+    warnings: [
+      ...told.filter(({ isRefused }) => !isRefused).map(({ violation }) => `${violation.path}: ${violation.reason}`),
+      ...missing.map((key) => `nobody exports service ${key} (yet): the policy governs it once somebody does`),
+      ...(chosen.length === 0 && missing.length === 0 ? ['it selects no service that anybody exports (yet)'] : []),
+    ],
+  }
+}
+
+function said(same: readonly Fault[]): { readonly violation: Violation } {
+  const [first] = same
+  const services = someOf(same.map(({ service }) => service.key))
+  return { violation: { path: first?.path ?? '', reason: `service ${services}: ${first?.reason}` } }
+}
+
+function faultsOf(policy: TrafficPolicy, service: ServiceFacts, groups: Groups): Fault[] {
+  const tiers = policy.spec.tiers ?? []
+  const found = [
+    ...tiers.flatMap((tier, at) => tierFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups }))),
+    ...failover(policy, service, groups),
+    ...streamFaults(policy, service),
+    ...probeFaults(policy, service),
+  ]
+  const sticky = tiers.flatMap((tier, at) =>
+    stickyFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups })),
+  )
+  return [...found, ...(service.sticky ? sticky : [])].map((fault) => ({ ...fault, service }))
+}
+
+type Seating = {
+  readonly tiers: readonly PolicyTier[]
+  readonly service: ServiceFacts
+  readonly groups: Groups
+}
+
+/** The exporters of a service that a tier holds, with the target each stands under. */
+const seatedIn = (at: number, { tiers, service, groups }: Seating) =>
+  service.exporters.flatMap((place) => {
+    const seat = seatOf(place, tiers, groups)
+    return seat?.tier === at ? [{ cluster: place.cluster, target: seat.target }] : []
+  })
+type Seated = ReturnType<typeof seatedIn>
+
+function tierFaults({ targets }: PolicyTier, path: string, seated: Seated): Violation[] {
+  const isWeighted = targets.length > 1 && targets.some(({ weight }) => weight !== undefined)
+  const filled = new Set(seated.map(({ target }) => target))
+  if (!isWeighted || filled.size >= 2) return []
+  const who = filled.size === 0 ? 'none of its targets exports it' : 'only one of its targets exports it'
+  return [{ path, reason: `its weights cannot be met, since ${who}: export it in another, or take the weights out` }]
+}
+
+function stickyFaults(tier: PolicyTier, path: string, seated: Seated): Violation[] {
+  if (preferenceOf(tier) !== 'none' || seated.length < 2) return []
+  const reason =
+    'asks for sticky sessions, and weights would send one client to several clusters in turn: ' +
+    'say prefer: own, or give each cluster a tier of its own'
+  return [{ path, reason }]
+}
+
+const cannotFailOver = 'cannot fail over'
+const waysOut = 'add a cluster, region or group to a tier, or say unlisted: last'
+
+/** The one cluster that all tiers name, where they name no other. */
+function onlyCluster({ spec }: TrafficPolicy): ClusterName | undefined {
+  if (!spec.tiers || spec.unlisted === 'last') return undefined
+  const targets = spec.tiers.flatMap((tier) => tier.targets)
+  const [first] = targets.flatMap((target) => ('cluster' in target ? [target.cluster] : []))
+  return targets.every((target) => 'cluster' in target && target.cluster === first) ? first : undefined
+}
+
+const stuckAt = (cluster: ClusterName): Violation => ({
+  path: 'spec.tiers',
+  reason: `${cannotFailOver}: cluster "${cluster}" is all that its tiers name and unlisted is never: ${waysOut}`,
+})
+
+function failover({ spec }: TrafficPolicy, service: ServiceFacts, groups: Groups): Violation[] {
+  const { tiers } = spec
+  if (!tiers || spec.unlisted === 'last' || service.exporters.length < 2) return []
+  const listed = service.exporters.filter((place) => seatOf(place, tiers, groups))
+  const others = service.exporters.filter((place) => !listed.includes(place)).map(({ cluster }) => cluster)
+  const [one] = listed
+  if (!one || listed.length > 1) return []
+  const reason =
+    `${cannotFailOver}: of its exporters the tiers name cluster "${one.cluster}" alone, and not ${someOf(others)}: ` +
+    waysOut
+  return [{ path: 'spec.tiers', reason }]
+}
+
+function streamFaults({ spec }: TrafficPolicy, { ports }: ServiceFacts): Violation[] {
+  if (ports.some(({ protocol }) => isHttp(protocol))) return []
+  const asked = [
+    ...(spec.retries ? ['retries'] : []),
+    ...(spec.timeouts?.requestSeconds === undefined ? [] : ['timeouts.requestSeconds']),
+    ...(spec.probe && spec.probe.kind !== 'tcp' ? ['probe'] : []),
+  ]
+  const reason =
+    'carries streams on all its ports, where this setting of HTTP means nothing: take it out, or set appProtocol'
+  return asked.map((part) => ({ path: `spec.${part}`, reason }))
+}
+
+function probeFaults({ spec }: TrafficPolicy, { ports }: ServiceFacts): Violation[] {
+  const { port } = spec.probe ?? {}
+  if (port === undefined || ports.some((one) => one.port === port)) return []
+  return [
+    { path: 'spec.probe.port', reason: `offers no port ${port}: name one of ${someOf(ports.map((one) => one.port))}` },
+  ]
+}
