@@ -1,5 +1,6 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
+import { type ConfigChange, configChanges } from '#control/config-changes.ts'
 import { loadFleet } from '#control/load-fleet.ts'
 import { newId } from '#control/new-id.ts'
 import { isDuplicate, type Tx } from '#control/store/database.ts'
@@ -11,12 +12,10 @@ import {
   type ServiceExportRow,
   updateNarrowing,
 } from '#control/store/exports.ts'
-import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
-import type { ExportNarrowing, Fleet } from '#mesh/model/fleet.ts'
+import type { ExportNarrowing } from '#mesh/model/fleet.ts'
 import { labelFault, parseClusterName, serviceKey } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { entriesOf } from '#mesh/wire/cluster-config.ts'
 
 /** A change of one narrowing. `consumers` absent = the narrowing goes. */
 export type ExportChange = NarrowingName & {
@@ -84,14 +83,6 @@ export async function removeExport(centre: Centre, caller: Caller, change: Expor
   return removed
 }
 
-/** What one change would do to one cluster's config: keys of its entries. */
-export type ConfigChange = {
-  readonly cluster: string
-  readonly added: readonly string[]
-  readonly removed: readonly string[]
-  readonly changed: readonly string[]
-}
-
 /** Which configs would move, and how, without changing anything: the same compiler, once with and once without. */
 export async function rehearseExport(centre: Centre, change: ExportChange): Promise<ConfigChange[]> {
   checkExportChange(change)
@@ -105,23 +96,7 @@ export async function rehearseExport(centre: Centre, change: ExportChange): Prom
       ...(change.cluster === '' ? {} : { cluster: parseClusterName(change.cluster) }),
       consumers: [...new Set(change.consumers)].toSorted().map(parseClusterName),
     })
-  return compare(fleet, { ...fleet, narrowings })
-}
-
-function compare(before: Fleet, after: Fleet): ConfigChange[] {
-  const old = compile(before)
-  const changes: ConfigChange[] = []
-  for (const [cluster, config] of compile(after)) {
-    const next = entriesOf(config)
-    const known = old.get(cluster)
-    const last = known ? entriesOf(known) : new Map<string, never>()
-    const text = (entries: ReadonlyMap<string, unknown>, k: string) => JSON.stringify(entries.get(k))
-    const added = [...next.keys()].filter((k) => !last.has(k))
-    const removed = [...last.keys()].filter((k) => !next.has(k))
-    const changed = [...next.keys()].filter((k) => last.has(k) && text(last, k) !== text(next, k))
-    if (added.length + removed.length + changed.length > 0) changes.push({ cluster, added, removed, changed })
-  }
-  return changes
+  return configChanges(fleet, { ...fleet, narrowings })
 }
 
 async function insert(centre: Centre, tx: Tx, name: NarrowingName, consumers: string): Promise<ServiceExportRow> {

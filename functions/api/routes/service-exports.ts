@@ -5,6 +5,7 @@ import { loadNarrowing, type NarrowingName, type ServiceExportRow } from '#contr
 import { forRole } from '#functions/api/authorise.ts'
 import { derivedRoute } from '#functions/api/derived.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { rehearsal, rehearsalSchema } from '#functions/api/rehearsal.ts'
 import { etagOf, expectedRevision, hasRevision } from '#functions/api/revision.ts'
 import {
   type ApiCondition,
@@ -51,20 +52,6 @@ const narrowingSchema = z
 const changeSchema = z
   .object({ consumers: z.array(z.string().max(63)).max(1000), cluster: z.string().max(63).optional() })
   .openapi('ServiceExportSpec')
-
-const rehearsalSchema = z
-  .object({
-    dryRun: z.literal(true),
-    changes: z.array(
-      z.object({
-        cluster: z.string(),
-        added: z.array(z.string()),
-        removed: z.array(z.string()),
-        changed: z.array(z.string()),
-      }),
-    ),
-  })
-  .openapi('ConfigChanges')
 
 const params = z.object({ namespace: z.string(), name: z.string() })
 const query = z.object({
@@ -136,7 +123,7 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
       const change = { ...name, consumers, expected: expectedRevision(c.req.header('if-match')) }
       if (dryRun === 'true') {
         const known = await centre.db.read((tx) => loadNarrowing(tx, centre.mesh, name))
-        return c.json({ dryRun: true as const, changes: await rehearsed(change) }, known ? 200 : 201)
+        return c.json(await rehearsed(change), known ? 200 : 201)
       }
       const { row, created } = await applyExport(centre, c.get('caller'), change)
       return c.json(await show(name, row), created ? 201 : 200, { etag: etagOf(row.revision) })
@@ -158,18 +145,14 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
     async (c) => {
       const { cluster, dryRun } = c.req.valid('query')
       const name = nameOf(c.req.valid('param'), cluster)
-      if (dryRun === 'true') return c.json({ dryRun: true as const, changes: await rehearsed(name) }, 200)
+      if (dryRun === 'true') return c.json(await rehearsed(name), 200)
       await removeExport(centre, c.get('caller'), { ...name, expected: expectedRevision(c.req.header('if-match')) })
       return c.body(null, 204)
     },
   )
 
-  async function rehearsed(change: Parameters<typeof rehearseExport>[1]) {
-    const changes = await rehearseExport(centre, change)
-    return changes.map(({ cluster, added, removed, changed }) => ({
-      ...{ cluster, added: [...added], removed: [...removed], changed: [...changed] },
-    }))
-  }
+  const rehearsed = async (change: Parameters<typeof rehearseExport>[1]) =>
+    rehearsal(await rehearseExport(centre, change))
 
   async function show(
     name: NarrowingName,
