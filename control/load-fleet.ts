@@ -5,6 +5,7 @@ import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
+import { loadGroups, loadPolicies, type SamenessGroupRow, type TrafficPolicyRow } from '#control/store/policies.ts'
 import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
@@ -17,6 +18,8 @@ import {
   type ServiceKey,
   serviceKey,
 } from '#mesh/model/id.ts'
+import type { SamenessGroup, TrafficPolicy } from '#mesh/model/traffic-policy.ts'
+import { parseStoredPolicy } from '#mesh/policy/parse-policy.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { reportStream, type StreamName } from '#mesh/wire/stream.ts'
 
@@ -44,8 +47,37 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     members: full,
     narrowings: (await loadAllNarrowings(tx, mesh)).map(narrowingFrom),
     ...cutsFrom(await loadRevocations(tx, mesh)),
+    ...(await loadPolicySet(tx, mesh)),
   }
 }
+
+/**
+ * Policies and groups as the compiler takes them. One that this version cannot read (an older centre after a newer one)
+ * is left out: it must not end publishing for all.
+ */
+export async function loadPolicySet(tx: Tx, mesh: MeshName): Promise<Pick<Fleet, 'policies' | 'groups'>> {
+  const policies = (await loadPolicies(tx, mesh)).flatMap((row) => policyFrom(row) ?? [])
+  const groups = (await loadGroups(tx, mesh)).map(groupFrom)
+  return {
+    ...(policies.length > 0 ? { policies } : {}),
+    ...(groups.length > 0 ? { groups } : {}),
+  }
+}
+
+/** A stored policy; undefined where this version cannot read it. */
+export function policyFrom(row: TrafficPolicyRow): TrafficPolicy | undefined {
+  try {
+    return parseStoredPolicy(row)
+  } catch {
+    return undefined
+  }
+}
+
+export const groupFrom = ({ name, clusters, revision }: SamenessGroupRow): SamenessGroup => ({
+  name,
+  clusters: parseConsumers(clusters),
+  revision,
+})
 
 /** Also of those that were taken back: a name that went on to a cut never goes back, or it would be renamed twice. */
 function cutsFrom(rows: readonly RevocationRow[]): Pick<Fleet, 'cuts'> {

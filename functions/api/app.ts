@@ -18,9 +18,11 @@ import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
 import { revocationRoutes } from '#functions/api/routes/revocations.ts'
 import { rotationRoutes } from '#functions/api/routes/rotations.ts'
+import { samenessGroupRoutes } from '#functions/api/routes/sameness-groups.ts'
 import { serviceExportRoutes } from '#functions/api/routes/service-exports.ts'
 import { spiffeBundleRoutes } from '#functions/api/routes/spiffe-bundles.ts'
 import { syncRoutes } from '#functions/api/routes/sync.ts'
+import { trafficPolicyRoutes } from '#functions/api/routes/traffic-policies.ts'
 import { trustRoutes } from '#functions/api/routes/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -80,6 +82,8 @@ export function openApi(door: Door): Api {
   joinTokenRoutes(api, door)
   catalogueRoutes(api, door, catalogue)
   serviceExportRoutes(api, door, catalogue)
+  trafficPolicyRoutes(api, door)
+  samenessGroupRoutes(api, door)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
   rotationRoutes(api, door)

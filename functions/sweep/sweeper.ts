@@ -4,6 +4,7 @@ import { boundCertificates, pruneCertificates } from '#control/store/certificate
 import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
+import { prunePolicyHistory } from '#control/store/policy-history.ts'
 import { batch, inBatches, sweep } from '#control/store/sweep.ts'
 import { pruneIssuances } from '#control/trust/issuances.ts'
 
@@ -50,6 +51,7 @@ export async function sweepCentre(centre: Centre, max: KeptMax = keptMax): Promi
   await inBatches(() =>
     centre.db.transact((tx) => pruneCertificates(tx, centre.mesh, now - keptMs.certificatesEnded, batch)),
   )
+  await inBatches(() => centre.db.transact((tx) => prunePolicyHistory(tx, centre.mesh, now - keptMs.compiled, batch)))
   const log = { now, before: now - keptMs.issuances, max: keptMax.issuances, limit: batch }
   await inBatches(() => centre.db.transact((tx) => pruneIssuances(tx, centre.mesh, log)))
   for (let after = ''; ; ) {

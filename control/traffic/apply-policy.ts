@@ -1,0 +1,162 @@
+import { type Caller, callerText } from '#control/caller.ts'
+import { askPublish, audited, type Centre } from '#control/centre.ts'
+import { type ConfigChange, configChanges } from '#control/config-changes.ts'
+import { groupFrom, loadFleet, policyFrom } from '#control/load-fleet.ts'
+import { newId } from '#control/new-id.ts'
+import type { Tx } from '#control/store/database.ts'
+import type { TrafficPolicyRow } from '#control/store/policies.ts'
+import { deletePolicy, loadGroups, loadPolicies, loadPolicy, savePolicy } from '#control/store/policies.ts'
+import { appendHistory, historyName, loadPolicyHistory, lockPolicies } from '#control/store/policy-history.ts'
+import { canonicalJson } from '#mesh/model/canonical.ts'
+import type { Fleet } from '#mesh/model/fleet.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import type { TrafficPolicy } from '#mesh/model/traffic-policy.ts'
+import { checkPolicy, type PolicyCheck } from '#mesh/policy/check-policy.ts'
+import { checkObjectName, parsePolicySpec } from '#mesh/policy/parse-policy.ts'
+import { policyFactsOf } from '#mesh/policy/policy-facts.ts'
+
+export type PolicyName = { readonly namespace: string; readonly name: string }
+
+/** A change of one policy. `expected`: the revision that the caller has seen (If-Match). */
+export type PolicyChange = PolicyName & {
+  readonly spec: unknown
+  readonly expected?: number | undefined
+  readonly reason?: string | undefined
+}
+
+/** What became of a change; `warnings` are for its author and stop nothing. */
+export type Applied<Row> = { readonly row: Row; readonly created: boolean; readonly warnings: readonly string[] }
+
+/** As many as a mesh takes: each is looked at for every service. */
+const policiesMax = 1000
+
+/**
+ * Writes a policy. Configs follow by the publish that this asks for. The same again changes nothing. Throws `invalid` with
+ * every reason at once, `stale` where `expected` is not the revision any more, `conflict` where there are too many.
+ */
+export async function applyPolicy(
+  centre: Centre,
+  caller: Caller,
+  change: PolicyChange,
+): Promise<Applied<TrafficPolicyRow>> {
+  const { namespace, name } = change
+  checkObjectName({ namespace, name })
+  const wanted: TrafficPolicy = { namespace, name, revision: 0, origin: 'api', spec: parsePolicySpec(change.spec) }
+  const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, new Map()))
+  const result = await centre.db.transact(async (tx) => {
+    await lockPolicies(tx, centre.mesh)
+    const old = await loadPolicy(tx, centre.mesh, change)
+    checkExpected(change, old?.revision ?? 0, change.expected)
+    const spec = canonicalJson({ ...wanted.spec })
+    const check = await checked(tx, centre, wanted, fleet)
+    const { warnings } = check
+    // What stands may stand, even where the fleet has moved under it.
+    if (old?.spec === spec) return { row: old, created: false, warnings }
+    refuse(wanted, check)
+    const row = await rowOf(centre, tx, change, { old, spec })
+    await savePolicy(tx, row)
+    await remember(centre, tx, caller, { ...change, spec, revision: row.revision })
+    return { row, created: !old, warnings }
+  })
+  centre.bus.announce({ kind: 'outbox' })
+  return result
+}
+
+/** Takes a policy away: the next less specific one governs, or the default order. False where there was none. */
+export async function removePolicy(
+  centre: Centre,
+  caller: Caller,
+  change: Omit<PolicyChange, 'spec'>,
+): Promise<boolean> {
+  const removed = await centre.db.transact(async (tx) => {
+    await lockPolicies(tx, centre.mesh)
+    const old = await loadPolicy(tx, centre.mesh, change)
+    checkExpected(change, old?.revision ?? 0, change.expected)
+    if (!old) return false
+    await deletePolicy(tx, old)
+    await remember(centre, tx, caller, { ...change, spec: '', revision: old.revision + 1 })
+    return true
+  })
+  if (removed) centre.bus.announce({ kind: 'outbox' })
+  return removed
+}
+
+/**
+ * Which configs a change of policies would move, and how, without changing anything. `spec` absent = the policy goes.
+ * Throws what `applyPolicy` would.
+ */
+export async function rehearsePolicy(
+  centre: Centre,
+  change: PolicyName & { readonly spec?: unknown },
+): Promise<readonly ConfigChange[]> {
+  const { namespace, name } = change
+  checkObjectName({ namespace, name })
+  const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, new Map()))
+  const others = (fleet.policies ?? []).filter((one) => one.namespace !== namespace || one.name !== name)
+  if (change.spec === undefined) return configChanges(fleet, { ...fleet, policies: others })
+  const old = await centre.db.read((tx) => loadPolicy(tx, centre.mesh, change))
+  const wanted: TrafficPolicy = {
+    ...{ namespace, name, revision: (old?.revision ?? 0) + 1, origin: 'api' },
+    spec: parsePolicySpec(change.spec),
+  }
+  if (old?.spec === canonicalJson({ ...wanted.spec })) return []
+  refuse(wanted, checkPolicy(wanted, policyFactsOf(fleet, others)))
+  return configChanges(fleet, { ...fleet, policies: [...others, wanted] })
+}
+
+/** Under the lock: two policies that tie are never both written. */
+async function checked(tx: Tx, centre: Centre, wanted: TrafficPolicy, fleet: Fleet): Promise<PolicyCheck> {
+  const rows = await loadPolicies(tx, centre.mesh)
+  const others = rows.filter((row) => row.namespace !== wanted.namespace || row.name !== wanted.name)
+  if (others.length >= policiesMax)
+    throw new Problem('conflict', `mesh "${centre.mesh}" has ${others.length} policies, which is the most: remove some`)
+  const groups = (await loadGroups(tx, centre.mesh)).map(groupFrom)
+  const read = others.flatMap((row) => policyFrom(row) ?? [])
+  return checkPolicy(wanted, policyFactsOf({ ...fleet, groups }, read))
+}
+
+/** Throws `invalid` with every reason. */
+function refuse({ namespace, name }: TrafficPolicy, { violations }: PolicyCheck): void {
+  const [first] = violations
+  if (!first) return
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : ''
+  throw new Problem('invalid', `policy ${namespace}/${name}: ${first.path}: ${first.reason}${more}`, {
+    violations,
+  })
+}
+
+/** One that is made anew goes on where the one of its name ended: a revision means one state for ever. */
+async function rowOf(
+  centre: Centre,
+  tx: Tx,
+  { namespace, name }: PolicyName,
+  { old, spec }: { readonly old: TrafficPolicyRow | undefined; readonly spec: string },
+): Promise<TrafficPolicyRow> {
+  const now = centre.now()
+  if (old) return { ...old, spec, revision: old.revision + 1, updatedAt: now }
+  const [last] = await loadPolicyHistory(tx, centre.mesh, historyName.policy({ namespace, name }), { limit: 1 })
+  const revision = (last?.revision ?? 0) + 1
+  return { ...{ mesh: centre.mesh, namespace, name, id: newId(now), spec, revision }, createdAt: now, updatedAt: now }
+}
+
+async function remember(
+  centre: Centre,
+  tx: Tx,
+  caller: Caller,
+  change: PolicyName & { readonly spec: string; readonly revision: number; readonly reason?: string | undefined },
+): Promise<void> {
+  const { spec, revision, reason = '' } = change
+  const object = historyName.policy(change)
+  const by = callerText(caller)
+  await appendHistory(tx, { mesh: centre.mesh, object, revision, spec, by, reason, at: centre.now() })
+  const action = spec === '' ? 'traffic-policy.delete' : 'traffic-policy.apply'
+  const shown = `policy ${change.namespace}/${change.name}`
+  await audited(centre, tx, caller, { action, object: shown, detail: { revision, ...(reason ? { reason } : {}) } })
+  await askPublish(centre, tx, { cause: `${shown}@${revision}`, author: by })
+}
+
+function checkExpected({ namespace, name }: PolicyName, revision: number, expected: number | undefined): void {
+  if (expected === undefined || expected === revision) return
+  const why = `policy ${namespace}/${name} is at revision ${revision} now: read it again`
+  throw new Problem('stale', why, { extra: { revision } })
+}
