@@ -65,7 +65,7 @@ export function readObjects(path: string): FileObject[] {
       })
     : []
   if (objects.length > 0) return objects
-  throw invalid('it holds no object', path, 'name a file with Cluster or ServiceExport objects: -f <file>')
+  throw invalid('it holds no object', path, `name a file with objects of ${kinds}: -f <file>`)
 }
 
 function readInput(path: string): Buffer {
@@ -80,7 +80,7 @@ function readInput(path: string): Buffer {
 function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileObject {
   const metadata = (object['metadata'] ?? {}) as Readonly<Record<string, unknown>>
   const { kind, apiVersion } = object
-  if (typeof kind !== 'string') throw invalid('kind is missing', at, 'add kind: Cluster or kind: ServiceExport')
+  if (typeof kind !== 'string') throw invalid('kind is missing', at, `add kind: one of ${kinds}`)
   if (typeof metadata['name'] !== 'string') throw invalid('metadata.name is missing', at, 'add metadata: { name: … }')
   const spec = (object['spec'] ?? {}) as Readonly<Record<string, unknown>>
   const list = (metadata['annotations'] as Readonly<Record<string, unknown>> | undefined)?.[consumersAnnotation]
@@ -94,6 +94,10 @@ function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileOb
 /** Groups whose objects are ours; of another group the same kind is another thing (Cluster API has a Cluster too). */
 const groups = ['isthmus.dev', 'multicluster.x-k8s.io']
 
+const kinds = 'Cluster, ServiceExport, GlobalTrafficPolicy and SamenessGroup'
+/** Kinds whose objects lie in no namespace. */
+const bare = ['Cluster', 'SamenessGroup']
+
 /** Where an object of a kind lives in the API. Only kinds that the API can change. */
 function pathOf({ at, apiVersion, kind, namespace, name, spec }: FileObject): string {
   const part = encodeURIComponent
@@ -101,8 +105,10 @@ function pathOf({ at, apiVersion, kind, namespace, name, spec }: FileObject): st
   const of = typeof spec['cluster'] === 'string' ? `?cluster=${part(spec['cluster'])}` : ''
   if (isOurs && kind === 'Cluster') return `/v1/clusters/${part(name)}`
   if (isOurs && kind === 'ServiceExport') return `/v1/service-exports/${part(namespace)}/${part(name)}${of}`
+  if (isOurs && kind === 'GlobalTrafficPolicy') return `/v1/global-traffic-policies/${part(namespace)}/${part(name)}`
+  if (isOurs && kind === 'SamenessGroup') return `/v1/sameness-groups/${part(name)}`
   throw invalid(
-    `the centre keeps no ${kind}${isOurs ? '' : ` of ${apiVersion}`}, only Cluster and ServiceExport`,
+    `the centre keeps no ${kind}${isOurs ? '' : ` of ${apiVersion}`}, only ${kinds}`,
     at,
     'put it among the manifests of its own cluster',
   )
@@ -129,7 +135,7 @@ export async function apply(centre: Centre, objects: readonly FileObject[], dryR
     const path = pathOf(object)
     const answer = await callCentre(centre, { method: 'PUT', path: rehearsing(path, dryRun), body: bodyOf(object) })
     const done = answer.status === 201 ? 'created' : object.kind === 'Cluster' ? 'exists, unchanged' : 'configured'
-    return dryRun ? `${done} (dry run)${rehearsed(answer.body)}` : done
+    return dryRun ? `${done} (dry run)${rehearsed(answer.body)}` : `${done}${warned(answer.body)}`
   })
 }
 
@@ -151,6 +157,12 @@ export async function remove(centre: Centre, objects: readonly FileObject[], dry
 const rehearsing = (path: string, dryRun: boolean): string =>
   dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
 
+/** What the author of a change should know. */
+function warned(body: unknown): string {
+  const { warnings } = (body ?? {}) as { warnings?: unknown }
+  return Array.isArray(warnings) ? warnings.map((one) => `\n    warning: ${String(one)}`).join('') : ''
+}
+
 /** What a dry run says would change in each cluster's config. */
 function rehearsed(body: unknown): string {
   const { changes } = body as { changes?: readonly Readonly<Record<string, unknown>>[] }
@@ -169,7 +181,7 @@ async function each(objects: readonly FileObject[], work: (object: FileObject) =
   const problems: Problem[] = []
   for (const object of objects) {
     const { at, kind, namespace, name } = object
-    const whole = `${kind} ${kind === 'Cluster' ? '' : `${namespace}/`}${name}`
+    const whole = `${kind} ${bare.includes(kind) ? '' : `${namespace}/`}${name}`
     try {
       lines.push(`${whole} ${await work(object)}`)
     } catch (error) {

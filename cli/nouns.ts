@@ -53,6 +53,31 @@ const conditions: Column = [
       : '–',
 ]
 
+const policyNameColumn: Column = ['POLICY', (row) => `${cell(row['namespace'])}/${cell(row['name'])}`]
+const specOf = (row: Row): Row => (row['spec'] ?? {}) as Row
+/** What a policy selects: `reviews`, `app=shop`, `namespace shop`, `all`. */
+const selectsColumn: Column = [
+  'SERVICES',
+  (row) => {
+    const { namespace, names, labels } = (specOf(row)['services'] ?? {}) as Row
+    const wanted = Object.entries((labels ?? {}) as Row).map(([label, value]) => `${label}=${cell(value)}`)
+    const parts = [...(Array.isArray(names) ? [names.map(cell).join(',')] : []), ...wanted]
+    const within = namespace === undefined ? [] : [`namespace ${cell(namespace)}`]
+    return [...parts, ...within].join(' ') || 'all'
+  },
+]
+/** The order in which targets are tried: `virginia-1 70, virginia-2 30 > eu-west-1`. */
+const tiersColumn: Column = [
+  'TIERS',
+  (row) => {
+    const tiers = specOf(row)['tiers']
+    if (!Array.isArray(tiers)) return 'default'
+    const target = ({ cluster, region, group, weight }: Row): string =>
+      [cell(cluster ?? region ?? group), ...(weight === undefined ? [] : [cell(weight)])].join(' ')
+    return tiers.map(({ targets }: Row) => (Array.isArray(targets) ? targets.map(target).join(', ') : '')).join(' > ')
+  },
+]
+
 export const nouns: readonly Noun[] = [
   {
     name: 'meshes',
@@ -98,6 +123,20 @@ export const nouns: readonly Noun[] = [
     short: ['service-export', 'exports', 'export'],
     filters: ['cluster', 'service'],
     columns: [service, field('CLUSTER'), field('CONSUMERS'), conditions],
+  },
+  {
+    name: 'global-traffic-policies',
+    path: '/v1/global-traffic-policies',
+    short: ['global-traffic-policy', 'gtp', 'policies', 'policy'],
+    filters: [],
+    columns: [policyNameColumn, selectsColumn, tiersColumn, field('REVISION'), since('AGE', 'updatedAt'), conditions],
+  },
+  {
+    name: 'sameness-groups',
+    path: '/v1/sameness-groups',
+    short: ['sameness-group', 'sg', 'groups', 'group'],
+    filters: [],
+    columns: [field('NAME'), field('CLUSTERS'), field('REVISION'), since('AGE', 'updatedAt')],
   },
   {
     name: 'service-imports',

@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Answer, openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
+import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
+
+let centre: TestCentre
+let west: TestRelay
+const path = '/v1/global-traffic-policies/shop/reviews'
+const split = {
+  services: { names: ['reviews'] },
+  tiers: [
+    { targets: [{ cluster: 'north', weight: 70, capacity: { requestsPerSecond: 400 } }, { cluster: 'east', weight: 30 }] },
+    { targets: [{ region: 'eu-1' }] },
+  ],
+}
+
+beforeAll(async () => {
+  centre = await openTestCentre()
+  for (const name of ['east', 'north', 'south']) {
+    const relay = await new TestRelay(centre, name).join()
+    const said = { 'export/shop/reviews': exported(), 'summary/shop/reviews': summary(2) }
+    await relay.sync({ cluster: facts(`net-${name}`), gateways, ...said }, { complete: true })
+  }
+  west = await new TestRelay(centre, 'west').join()
+  await centre.settle()
+})
+afterAll(() => centre.close())
+beforeEach(async () => {
+  await centre.admin('DELETE', path)
+  await centre.admin('DELETE', '/v1/sameness-groups/prod')
+})
+
+const put = (spec: unknown, headers?: Readonly<Record<string, string>>, at = path): Promise<Answer> =>
+  centre.admin('PUT', at, spec, headers)
+
+/** The tiers that west was given: `north70+east30 > south1`. */
+async function tiersAtWest(): Promise<string> {
+  await centre.settle()
+  await west.pull()
+  const held = west.held.get('cfg/west')?.items.get('import/shop/reviews')
+  const { tiers } = JSON.parse(String(held)) as { tiers: { members: { cluster: string; weight: number }[] }[] }
+  return tiers.map(({ members }) => members.map((one) => `${one.cluster}${one.weight}`).join('+')).join(' > ')
+}
+
+describe('a policy reaches the callers it governs', () => {
+  test('weights and regions become tiers, with what the policy says beside them; deleted, the default order is back', async () => {
+    const before = await tiersAtWest()
+    const made = await put(split)
+    expect([made.status, made.headers.get('etag'), made.body['warnings']]).toEqual([201, '"1"', []])
+    expect(await tiersAtWest()).toBe('east30+north70 > south1')
+    const held = String(west.held.get('cfg/west')?.items.get('import/shop/reviews'))
+    expect(JSON.parse(held).policy).toMatchObject({ name: 'shop/reviews@1', holdSeconds: 60, tierOf: [0, 1] })
+    expect(JSON.parse(held).tiers[0].members[1].capacity).toEqual({ requestsPerSecond: 400 })
+    expect((await centre.admin('DELETE', path)).status).toBe(204)
+    expect(await tiersAtWest()).toBe(before)
+  })
+
+  test('a group stands for its clusters, and for one that is added later without an edit of the policy', async () => {
+    await put({ clusters: ['east'] }, {}, '/v1/sameness-groups/prod')
+    const grouped = { services: { names: ['reviews'] }, tiers: [{ targets: [{ group: 'prod' }] }], unlisted: 'last' }
+    expect((await put(grouped)).status).toBe(201)
+    expect(await tiersAtWest()).toBe('east1 > north1+south1')
+    await put({ clusters: ['east', 'north'] }, {}, '/v1/sameness-groups/prod')
+    expect(await tiersAtWest()).toBe('east1+north1 > south1')
+    const refused = await centre.admin('DELETE', '/v1/sameness-groups/prod')
+    expect([refused.status, refused.body['detail']]).toEqual([409, expect.stringContaining('shop/reviews')])
+  })
+})
+
+describe('an object of the API', () => {
+  test('the same again changes nothing; an old revision is refused; made anew it goes on counting', async () => {
+    const made = await put(split)
+    const again = await put(split)
+    expect([again.status, again.headers.get('etag')]).toEqual([200, made.headers.get('etag')])
+    const next = await put({ ...split, unlisted: 'last' }, { 'if-match': String(made.headers.get('etag')) })
+    expect(next.status).toBe(200)
+    const stale = await put(split, { 'if-match': String(made.headers.get('etag')) })
+    expect([stale.status, (await centre.admin('GET', path)).body['revision']]).toEqual([412, next.body['revision']])
+    await centre.admin('DELETE', path)
+    expect((await put(split)).body['revision']).toBe(Number(next.body['revision']) + 2)
+    const seen = await centre.call('GET', path, {
+      bearer: centre.adminKey,
+      headers: { 'if-none-match': `"${Number(next.body['revision']) + 2}"` },
+    })
+    expect(seen.status).toBe(304)
+  })
+
+  test('with dryRun it says which entries would change, and nothing does', async () => {
+    const rehearsed = await put(split, {}, `${path}?dryRun=true`)
+    const changes = rehearsed.body['changes'] as { cluster: string; changed: string[] }[]
+    expect(changes.find(({ cluster }) => cluster === 'west')?.changed).toEqual(['import/shop/reviews'])
+    expect((await centre.admin('GET', path)).status).toBe(404)
+  })
+
+  test('refused with every reason at once, and nothing is stored', async () => {
+    const wrong = {
+      services: { names: ['reviews'] },
+      tiers: [{ targets: [{ cluster: 'atlantis' }, { cluster: 'east', weight: 1 }] }, { targets: [{ group: 'none' }] }],
+    }
+    const { status, body } = await put(wrong)
+    const paths = (body['violations'] as { path: string }[]).map((one) => one.path)
+    expect([status, paths]).toEqual([
+      400,
+      ['spec.tiers[0].targets[0]', 'spec.tiers[1].targets[0]', 'spec.tiers[0]', 'spec.tiers'],
+    ])
+    expect((await centre.admin('GET', path)).status).toBe(404)
+  })
+
+  test('a field that is spelled wrong is refused by its path', async () => {
+    const { status, body } = await put({ ...split, failback: { holdSecond: 5 }, unlisted: 'sometimes' })
+    expect([status, (body['violations'] as { path: string }[]).map((one) => one.path)]).toEqual([
+      400,
+      ['spec.unlisted', 'spec.failback'],
+    ])
+  })
+
+  test('two operators write policies that tie at the same moment: one of them is refused', async () => {
+    const other = '/v1/global-traffic-policies/shop/also-reviews'
+    const answers = await Promise.all([put(split), put(split, {}, other)])
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 400])
+    expect(JSON.stringify(answers.map(({ body }) => body))).toContain('exactly as policy shop/')
+    await centre.admin('DELETE', other)
+  })
+})
