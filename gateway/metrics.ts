@@ -39,6 +39,16 @@ export type Observed = {
     readonly oldLeaves: number
     readonly refusedHandshakes: Readonly<Record<string, number>>
   }
+  /** How other clusters stand, and what of the own callers was moved. */
+  readonly traffic: {
+    readonly isolated: boolean
+    readonly frozen: boolean
+    readonly belowFirstTier: number
+    /** By result: a closed set. */
+    readonly probes: readonly { readonly cluster: string; readonly results: Readonly<Record<string, number>> }[]
+    readonly clusters: readonly { readonly cluster: string; readonly percent: number; readonly gatewaysDown: number }[]
+    readonly shifts: readonly { readonly cluster: string; readonly kind: string; readonly count: number }[]
+  }
 }
 
 /** Before the relay has joined. */
@@ -65,6 +75,7 @@ export const nothingYet: Observed = {
   gatewayNames: {},
   expiry: {},
   trust: { bundleSeq: 0, bundleFaults: {}, oldLeaves: 0, refusedHandshakes: {} },
+  traffic: { isolated: false, frozen: false, belowFirstTier: 0, probes: [], clusters: [], shifts: [] },
 }
 
 export type RelayMetrics = {
@@ -114,6 +125,11 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
       'isthmus_relay_old_leaves',
       'Workload certificates in use that are of an authority before the present one.',
     ),
+    isolated: gauge('isthmus_relay_isolated', '1 while no gateway of any other cluster answers.'),
+    frozen: gauge('isthmus_relay_frozen', '1 while no verdict about health moves callers.'),
+    below: gauge('isthmus_relay_services_below_first_tier', 'Services of which calls are served below the first tier.'),
+    admitted: gauge('isthmus_relay_cluster_admitted_percent', 'Of its share that a cluster is given.', ['cluster']),
+    gatewaysDown: gauge('isthmus_relay_gateways_down', 'Gateways of another cluster that do not answer.', ['cluster']),
     expiry: gauge('isthmus_relay_certificate_expiry_seconds', 'End of a certificate, Unix time.', ['certificate']),
   }
   const rising = {
@@ -127,6 +143,8 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     handshakes: counter('isthmus_relay_refused_handshakes_total', 'Handshakes that proxies refused, or were refused.', [
       'cause',
     ]),
+    probes: counter('isthmus_relay_probes_total', 'Probes of gateways of other clusters.', ['cluster', 'result']),
+    shifts: counter('isthmus_relay_shifts_total', 'Moves of callers to and from clusters.', ['cluster', 'kind']),
     issued: counter('isthmus_relay_certificates_issued_total', 'Workload certificates issued.'),
   }
   return {
@@ -165,5 +183,21 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     plain.oldLeaves.set(now.trust.oldLeaves)
     for (const [reason, count] of Object.entries(now.trust.bundleFaults)) rising.bundleFaults.inc({ reason }, count)
     for (const [cause, count] of Object.entries(now.trust.refusedHandshakes)) rising.handshakes.inc({ cause }, count)
+    setTraffic(now.traffic)
+  }
+  function setTraffic(now: Observed['traffic']): void {
+    plain.isolated.set(now.isolated ? 1 : 0)
+    plain.frozen.set(now.frozen ? 1 : 0)
+    plain.below.set(now.belowFirstTier)
+    // A cluster that is gone leaves no number behind.
+    plain.admitted.reset()
+    plain.gatewaysDown.reset()
+    for (const { cluster, percent, gatewaysDown } of now.clusters) {
+      plain.admitted.set({ cluster }, percent)
+      plain.gatewaysDown.set({ cluster }, gatewaysDown)
+    }
+    for (const { cluster, results } of now.probes)
+      for (const [result, count] of Object.entries(results)) rising.probes.inc({ cluster, result }, count)
+    for (const { cluster, kind, count } of now.shifts) rising.shifts.inc({ cluster, kind }, count)
   }
 }

@@ -9,6 +9,7 @@ import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { type Generation, laterGeneration } from '#gateway/new-generation.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
+import { openTraffic } from '#gateway/open-traffic.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
 import { openRefusals } from '#gateway/refusals.ts'
@@ -78,14 +79,17 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const gateways = openGateways({
     ...{ stateDir, home, settings, own: cluster.current, sight: () => door.sight(), log },
     onDial: () => {
-      if (keeper.redial()) door.changed()
+      if (!keeper.redial()) return
+      traffic.look()
+      door.changed()
     },
     onOwn: () => report(),
   })
   const keeper = viewKeeper({ home, own: cluster.current(), log, dial: gateways.dialled, trust })
   const line = openLine(parts, trust, (received) => {
     const before = wanted()
-    if (keeper.received(received)) door.changed()
+    const heard = keeper.received(received)
+    if (traffic.received(received) || heard) door.changed()
     const after = wanted()
     if (after.bundle !== before.bundle) telling.taken()
     if (!isDeepStrictEqual(before, after)) kept?.look()
@@ -93,6 +97,12 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     report()
   })
   keeper.received(line.received())
+  const traffic = openTraffic({
+    ...{ stateDir, home, settings, certificates, line, keeper, clock, log },
+    ...(parts.now ? { wall: parts.now } : {}),
+    onChange: () => door.changed(),
+  })
+  traffic.received(line.received())
   let told: Report | undefined
   let kept: KeptCertificates | undefined
   const served = servedBundles(() => line.now())
@@ -132,6 +142,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   })
   cluster.onChange(() => {
     keeper.own(cluster.current())
+    traffic.look()
     door.changed()
     // The own proxies first: the round above begins when this is through.
     setImmediate(report)
@@ -172,6 +183,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...twoRelays(home, line.status().rival),
         ...gateways.conditions(),
         ...trust.conditions(),
+        ...traffic.sight.conditions(),
         ...issuingEnds(certificates.issuing.current()?.chain[0], {
           ...{ now: clock(), fault: kept?.fault(), cluster: home.cluster },
         }),
@@ -180,6 +192,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       ],
       certificates: certificates.expiry(),
       ...((trusted) => trusted && { trust: trusted })(telling.now()),
+      traffic: traffic.sight.status(),
       ...door.status(),
       refusals: refusals.list(),
     }),
@@ -212,12 +225,14 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
           oldLeaves: telling.told()?.leaves.old ?? 0,
           refusedHandshakes: refusals.counts(),
         },
+        traffic: traffic.sight.observed(),
       }
     },
     stop: async () => {
       pauses.end()
       void cluster.stop()
       gateways.stop()
+      traffic.stop()
       line.stop()
       await door.close()
       issued.close()

@@ -21,6 +21,18 @@ const dnsServer = z
     error: 'is not an IP address, or one with a port (10.0.0.2:53, [2001:db8::2]:53)',
   })
 
+/** `host:port`, with an IPv6 address in brackets. */
+const beacon = z
+  .string()
+  .max(300)
+  .transform((text, context) => {
+    const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s[\]]+)):([0-9]{1,5})$/.exec(text) ?? []
+    const [host, number] = [bracketed ?? plain, Number(digits)]
+    if (host !== undefined && number >= 1 && number <= 65535) return { host, port: number }
+    context.addIssue({ code: 'custom', message: `"${text.slice(0, 80)}" is not host:port` })
+    return z.NEVER
+  })
+
 /** `<dir>/isthmus.yaml`: what a relay cannot learn from anybody else. Paths are relative to the directory. */
 const settingsSchema = z.strictObject({
   cluster: z.string(),
@@ -46,6 +58,11 @@ const settingsSchema = z.strictObject({
       names: z.array(z.string().max(253)).max(8).default([]),
     })
     .prefault({}),
+  /**
+   * `beacons`: addresses outside of the mesh (`host:port`) that take connections while this cluster has a network. Asked
+   * where one other cluster alone is imported from, to tell its death from this cluster's own.
+   */
+  health: z.strictObject({ beacons: z.array(beacon).max(8).default([]) }).prefault({}),
   tokens: z.strictObject({
     issuer: z.string().min(1),
     audience: z.string().min(1).default('istio-ca'),

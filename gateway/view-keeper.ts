@@ -1,6 +1,7 @@
 import type { Json } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
+import type { Traffic } from '#mesh/model/traffic.ts'
 import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { Home, OwnCluster, View } from '#mesh/model/view.ts'
 import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
@@ -18,6 +19,8 @@ export type ViewKeeper = {
   received(streams: ReadonlyMap<string, Stream>): boolean
   /** Other clusters' gateways lead elsewhere than before; gives whether the view changed. */
   redial(): boolean
+  /** What moves traffic now; gives whether the view changed. */
+  traffic(now: Traffic | undefined): boolean
   /** Whether another cluster shares this one's network: only then do pod addresses leave the cluster. */
   sharesNetwork(): boolean
   facts(): {
@@ -61,6 +64,12 @@ export function viewKeeper(parts: ViewKeeperParts): ViewKeeper {
       const gateways = dial(heard.gateways)
       if (gateways.size === before.size && [...gateways].every(([name, one]) => before.get(name) === one)) return false
       view = { ...view, summaries: { ...heard, gateways } }
+      return true
+    },
+    traffic: (now) => {
+      if (view.traffic === now) return false
+      const { traffic: _, ...others } = view
+      view = now ? { ...others, traffic: now } : others
       return true
     },
     sharesNetwork: () => view.config?.networkShared === true,

@@ -29,7 +29,7 @@ async function leafOf(root: Holder, roots = root.pem): Promise<SecureContext> {
     authority: () => ({ signer: issuing.key, chain: [issuing.certificate] }),
     roots: () => roots,
     clock: () => new Date(),
-    warn: (text) => expect.fail(text),
+    log: { warn: (_facts, text) => expect.fail(text) },
   })
   return await eventually(5000, 'a leaf', () => leaf.context())
 }

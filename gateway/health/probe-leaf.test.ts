@@ -14,7 +14,7 @@ test('a leaf is made anew at half of its life and for another authority; without
     authority: () => (has ? { signer: issuing.key, chain: [issuing.certificate] } : undefined),
     roots: () => roots,
     clock: () => now,
-    warn: (text) => expect.fail(text),
+    log: { warn: (_facts, text) => expect.fail(text) },
   })
   const first = await eventually(5000, 'a leaf', () => leaf.context())
   expect(leaf.context()).toBe(first)

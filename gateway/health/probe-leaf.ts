@@ -19,7 +19,7 @@ export type ProbeLeafParts = {
   /** PEM of the roots that gateways are believed by. */
   readonly roots: () => string | undefined
   readonly clock: () => Date
-  readonly warn: (text: string) => void
+  readonly log: { warn(facts: object, text: string): void }
 }
 
 /** Who this relay is to the gateways that it probes. */
@@ -34,7 +34,7 @@ const lifeSeconds = 3600
  * A leaf of this relay's own, its key in memory only, made anew at half of its life and whenever authority or roots are
  * others. While one is made the one before serves, for as long as it is good.
  */
-export function openProbeLeaf({ trustDomain, authority, roots, clock, warn }: ProbeLeafParts): ProbeLeaf {
+export function openProbeLeaf({ trustDomain, authority, roots, clock, log }: ProbeLeafParts): ProbeLeaf {
   type Made = { readonly leaf: Certificate; readonly keyPem: string; readonly by: LeafAuthority }
   let made: Made | undefined
   let making = false
@@ -78,7 +78,7 @@ export function openProbeLeaf({ trustDomain, authority, roots, clock, warn }: Pr
         (leaf) => {
           made = { leaf, keyPem, by }
         },
-        (error: Error) => warn(`no certificate for probes of gateways: ${error.message}`),
+        (error: Error) => log.warn({ err: error.message }, 'no certificate for probes of gateways could be made'),
       )
       .finally(() => {
         making = false
@@ -90,7 +90,7 @@ export function openProbeLeaf({ trustDomain, authority, roots, clock, warn }: Pr
       const cert = [from.leaf, ...from.by.chain].map(certificatePem).join('')
       return { from, ca, context: createSecureContext({ cert, key: from.keyPem, ca }) }
     } catch (error) {
-      warn(`the roots that gateways are believed by are not usable: ${(error as Error).message}`)
+      log.warn({ err: (error as Error).message }, 'the roots that gateways are believed by are not usable')
       return undefined
     }
   }

@@ -45,6 +45,8 @@ export type ClusterState = {
 }
 
 export type GatewayState = {
+  readonly cluster: ClusterName
+  readonly address: string
   /** In a row. */
   readonly fails: number
   readonly goods: number
@@ -116,6 +118,7 @@ export const nothingJudged = (now: number): Judged => ({
   withheld: new Set(),
 })
 
+/** `address`: an `addressKey`. */
 export const gatewayId = (cluster: ClusterName, address: string): string => `${cluster} ${address}`
 
 /** How many clusters one relay takes out at once. */
@@ -328,7 +331,7 @@ function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<
     const isOut = before.clusters.get(cluster)?.phase === 'out'
     for (const address of addresses) {
       const id = gatewayId(cluster, address)
-      gateways.set(id, before.gateways.get(id) ?? (isOut ? downUnknown : upUnknown))
+      gateways.set(id, before.gateways.get(id) ?? { cluster, address, ...(isOut ? downUnknown : upUnknown) })
     }
   }
   const { now } = round
@@ -339,7 +342,7 @@ function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<
     if (!state) continue
     const goods = state.goods + 1
     const down = state.down && goods < healthTimes.goods
-    gateways.set(id, { fails: 0, goods, witnessed: 0, down, last: result, goodAt: now })
+    gateways.set(id, { cluster, address, fails: 0, goods, witnessed: 0, down, last: result, goodAt: now })
   }
   for (const { cluster, address, result } of bad) {
     const id = gatewayId(cluster, address)
@@ -348,13 +351,14 @@ function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<
     const witnessed = state.witnessed + (hasWitness(gateways, { ...round, facts, id }) ? 1 : 0)
     const down = state.down || witnessed >= healthTimes.failures
     const failingSince = state.failingSince ?? now
-    gateways.set(id, { fails: state.fails + 1, goods: 0, witnessed, down, last: result, failingSince })
+    const fails = state.fails + 1
+    gateways.set(id, { cluster, address, fails, goods: 0, witnessed, down, last: result, failingSince })
   }
   return gateways
 }
 
-const upUnknown: GatewayState = { fails: 0, goods: 0, witnessed: 0, down: false }
-const downUnknown: GatewayState = { fails: 0, goods: 0, witnessed: healthTimes.failures, down: true }
+const upUnknown = { fails: 0, goods: 0, witnessed: 0, down: false }
+const downUnknown = { fails: 0, goods: 0, witnessed: healthTimes.failures, down: true }
 
 /** Somebody else answered lately. With one other cluster alone the centre and the beacons are asked too. */
 function hasWitness(
