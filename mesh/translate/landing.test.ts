@@ -4,7 +4,7 @@ import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, serviceKey } from '#mesh/model/id.ts'
 import { typeUrls } from '#mesh/model/resource.ts'
 import { readCase } from '#mesh/translate/testdata/case.ts'
-import { simulate } from '#mesh/translate/testdata/simulate.ts'
+import { sharesOf, simulate } from '#mesh/translate/testdata/simulate.ts'
 import { createTranslator } from '#mesh/translate/translate.ts'
 
 const setOf = (name: string) => {
@@ -174,5 +174,47 @@ describe('streams of bytes', () => {
       cluster: 'outbound|5433||db.shop.svc.cluster.local',
     })
     expect(simulate(set, { at: '127.21.9.3:5432' })).toBe('nothing listens at 127.21.9.3:5432')
+  })
+})
+
+describe('where each of 1,000 calls lands', () => {
+  const landed = (name: string, service: string) =>
+    sharesOf(setOf(name), `outbound|80||${service}.shop.svc.cluster.local`, 1000)
+
+  test.each<[name: string, found: Readonly<Record<string, number>>, expected: Readonly<Record<string, number>>]>([
+    [
+      '70/30, and b has lost one of four pods that it had: its strength, not its tier',
+      landed('policy', 'web'),
+      { 'b 127.22.0.2:15443': 318, 'b 127.22.0.3:15443': 318, 'c 127.23.0.2:15443': 364 },
+    ],
+    ['a ramp at half', landed('shares', 'ramp'), { 'b 127.22.0.2:15443': 500, 'c 127.23.0.2:15443': 500 }],
+    ['a drain at its end', landed('shares', 'drained'), { 'c 127.23.0.2:15443': 1000 }],
+    ['a capacity', landed('shares', 'quota'), { 'b 127.22.0.2:15443': 200, 'c 127.23.0.2:15443': 800 }],
+    ['half the gateways', landed('shares', 'gateways'), { 'c 127.23.0.2:15443': 700, 'b 127.22.0.2:15443': 300 }],
+    ['all dead', landed('shares', 'dead'), { 'd 127.24.0.2:15443': 1000 }],
+    [
+      'one of three dead, with half of the pods: 70 % stay',
+      landed('shares', 'mates'),
+      { 'b 127.22.0.2:15443': 467, 'c 127.23.0.2:15443': 233, 'f 127.26.0.2:15443': 300 },
+    ],
+    ['without a policy', landed('policy', 'plain'), { 'b 127.22.0.2:15443': 500, 'b 127.22.0.3:15443': 500 }],
+  ])('%s', (_, found, expected) => expect(found).toEqual(expected))
+
+  test('and who takes nothing is still there for when nothing else is left', () => {
+    const tiersOf = (service: string) => {
+      const landed = simulate(setOf('shares'), { at: '127.21.9.3:80', host: service })
+      return typeof landed === 'string' ? landed : landed.tiers
+    }
+    expect(tiersOf('drained')).toEqual([
+      ['c ×1: 127.23.0.2:15443'],
+      ['c ×1: 127.23.0.3:15443 UNHEALTHY', 'b ×1: 127.22.0.2:15443 UNHEALTHY'],
+    ])
+    expect(tiersOf('dead')).toEqual([['d ×1: 127.24.0.2:15443'], ['e ×1: 127.25.0.2:15443']])
+  })
+
+  test('a policy that says that every request may be sent twice has one route for all of them', () => {
+    const set = setOf('policy')
+    const to = (method: string) => simulate(set, { at: '127.21.9.3:80', host: 'web', method })
+    expect(to('POST')).toEqual(to('GET'))
   })
 })

@@ -12,6 +12,7 @@ import { RoutingPriority } from '#gen/envoy/config/core/v3/base_pb.js'
 import type { Http2ProtocolOptionsSchema } from '#gen/envoy/config/core/v3/protocol_pb.js'
 import { SocketOption_SocketState } from '#gen/envoy/config/core/v3/socket_option_pb.js'
 import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
+import type { CompiledPolicy } from '#mesh/model/cluster-config.ts'
 import { hostOf, outboundNameOf, sniOf } from '#mesh/model/host.ts'
 import { partsOf } from '#mesh/model/id.ts'
 import { typeUrls, type XdsResource } from '#mesh/model/resource.ts'
@@ -98,7 +99,7 @@ function localShape(view: View, callable: Callable): ClusterInit {
  * keepalive an idle one.
  */
 function federatedShape(view: View, callable: Callable, road: Road): ClusterInit {
-  const { settings } = road.imported
+  const { settings, policy } = road.imported
   const sni = sniOf(road.imported.host, callable.port.port)
   const matches: Fields<typeof Cluster_TransportSocketMatchSchema>[] = road.sources.map((source) => {
     const own = source.cluster === view.home.cluster ? ownIds(view, callable) : []
@@ -116,51 +117,71 @@ function federatedShape(view: View, callable: Callable, road: Road): ClusterInit
   return {
     connectTimeout: duration(settings.connectTimeoutMs),
     commonLbConfig: federatedLb,
-    outlierDetection: { ...localOriginOnly, consecutiveLocalOriginFailure: settings.ejectAfterFailures },
+    outlierDetection: {
+      ...localOriginOnly,
+      consecutiveLocalOriginFailure: settings.ejectAfterFailures,
+      ...(policy?.baseEjectionMs === undefined ? {} : { baseEjectionTime: duration(policy.baseEjectionMs) }),
+      ...(policy?.maxEjectionMs === undefined ? {} : { maxEjectionTime: duration(policy.maxEjectionMs) }),
+    },
     upstreamConnectionOptions: {
       tcpKeepalive: { keepaliveTime: 10, keepaliveInterval: 5, keepaliveProbes: 3 },
     },
     upstreamBindConfig: { socketOptions: [tcpUserTimeout(5000)] },
     transportSocketMatches: [...matches, ...plain],
     transportSocket: clientTls({ sni, names: [nobody] }),
-    ...(isHttp(callable.port.protocol) ? federatedHttp(callable, isMixed) : {}),
+    ...(isHttp(callable.port.protocol) ? federatedHttp(callable, { isMixed, policy }) : {}),
   }
 }
 
 /** HTTP/2 on every road; only plain HTTP/1.1 where pods without a proxy of their own are among those called. */
-const federatedHttp = (callable: Callable, isMixed: boolean): ClusterInit =>
+const federatedHttp = (
+  callable: Callable,
+  { isMixed, policy }: { readonly isMixed: boolean; readonly policy: CompiledPolicy | undefined },
+): ClusterInit =>
   isMixed && callable.port.protocol === 'http'
-    ? upstreamHttp1()
-    : upstreamHttp2({
-        allowConnect: true,
-        connectionKeepalive: {
-          interval: duration(2000),
-          timeout: duration(1000),
-          intervalJitter: { value: 15 },
-          connectionIdleInterval: duration(2000),
+    ? upstreamHttp1(policy)
+    : upstreamHttp2(
+        {
+          allowConnect: true,
+          connectionKeepalive: {
+            interval: duration(2000),
+            timeout: duration(1000),
+            intervalJitter: { value: 15 },
+            connectionIdleInterval: duration(2000),
+          },
         },
-      })
+        policy,
+      )
 
 /** Connections are renewed after 1,000 requests, so that load behind a gateway spreads over its pods again and again. */
-export const upstreamHttp2 = (options: Fields<typeof Http2ProtocolOptionsSchema>): ClusterInit =>
+export const upstreamHttp2 = (
+  options: Fields<typeof Http2ProtocolOptionsSchema>,
+  policy?: CompiledPolicy,
+): ClusterInit =>
   httpOptions({
-    ...renewed,
+    ...renewed(policy),
     upstreamProtocolOptions: {
       case: 'explicitHttpConfig',
       value: { protocolConfig: { case: 'http2ProtocolOptions', value: options } },
     },
   })
 
-const upstreamHttp1 = (): ClusterInit =>
+const upstreamHttp1 = (policy?: CompiledPolicy): ClusterInit =>
   httpOptions({
-    ...renewed,
+    ...renewed(policy),
     upstreamProtocolOptions: {
       case: 'explicitHttpConfig',
       value: { protocolConfig: { case: 'httpProtocolOptions', value: {} } },
     },
   })
 
-const renewed = { commonHttpProtocolOptions: { maxRequestsPerConnection: 1000 } }
+/** After so many requests, and after so long where a policy says so: the connection ends with its last stream. */
+const renewed = (policy?: CompiledPolicy): Fields<typeof HttpProtocolOptionsSchema> => ({
+  commonHttpProtocolOptions: {
+    maxRequestsPerConnection: 1000,
+    ...(policy?.connectionMaxMs === undefined ? {} : { maxConnectionDuration: duration(policy.connectionMaxMs) }),
+  },
+})
 
 export const httpOptions = (options: Fields<typeof HttpProtocolOptionsSchema>): ClusterInit => ({
   typedExtensionProtocolOptions: {

@@ -18,6 +18,9 @@ export const cutChain = (name: string, cut: number): { readonly name?: string } 
 
 export const cutOf = ({ road }: Callable): number => road?.imported.cut ?? 0
 
+/** After how long a connection to a stream ends, where a policy says so. */
+export const connectionMaxOf = ({ road }: Callable): number | undefined => road?.imported.policy?.connectionMaxMs
+
 /** Without redirection: one listener per HTTP port on the proxy's outbound address; the Host header decides. */
 export function plainHttpListener(plain: PlainAddresses, port: number, cut: number): XdsResource {
   const name = `${plain.outbound}_${port}`
@@ -44,7 +47,12 @@ export function plainTcpListener(address: string, callable: Callable): XdsResour
     name,
     address: socketAddress(address, port),
     trafficDirection: TrafficDirection.OUTBOUND,
-    filterChains: [{ ...cutChain(name, cutOf(callable)), filters: [tcpTo(outboundNameOf(callable.host, port))] }],
+    filterChains: [
+      {
+        ...cutChain(name, cutOf(callable)),
+        filters: [tcpTo(outboundNameOf(callable.host, port), connectionMaxOf(callable))],
+      },
+    ],
   })
   return encode({ type: typeUrls.listener, name, owner: ownerOf(callable.key) }, ListenerSchema, message)
 }

@@ -87,37 +87,38 @@ const localRoutes = (cluster: string): Routes => [
 ]
 
 /**
- * Methods that may be repeated are retried whatever broke; the others only where nothing was sent. Each retry goes to
- * another host, and after one failure (two where the first tier has several clusters, so that it is tried within the
- * tier first) to the next tier: without that a dead tier is asked again and again.
+ * Methods that may be repeated are retried whatever broke; the others only where nothing was sent, unless a policy says
+ * that every request may be sent twice. Each retry goes to another host, and after one failure (two where the first tier
+ * has several clusters, so that it is tried within the tier first) to the next tier: without that a dead tier is asked
+ * again and again.
  */
 function federatedRoutes(cluster: string, road: Road): Routes {
+  const { settings, policy } = road.imported
   const isMixed = (road.tiers[0]?.members.length ?? 0) > 1
   const retry = {
-    numRetries: road.imported.settings.retries,
+    numRetries: settings.retries,
     hostSelectionRetryMaxAttempts: 5n,
     retryBackOff: { baseInterval: duration(25), maxInterval: duration(250) },
     retryHostPredicate: [otherHost],
     retryPriority: extension('envoy.retry_priorities.previous_priorities', PreviousPrioritiesConfigSchema, {
       updateFrequency: isMixed ? 2 : 1,
     }),
+    ...(policy?.perTryMs === undefined ? {} : { perTryTimeout: duration(policy.perTryMs) }),
   }
-  return [
-    {
-      name: 'repeatable',
-      match: { ...everything, headers: [repeatable] },
-      action: routeTo(cluster, {
-        ...retry,
-        retryOn: 'connect-failure,refused-stream,reset,unavailable,cancelled,retriable-status-codes',
-        retriableStatusCodes: [503],
-      }),
-    },
-    {
-      name: 'default',
-      match: everything,
-      action: routeTo(cluster, { ...retry, retryOn: 'connect-failure,refused-stream,reset-before-request' }),
-    },
-  ]
+  const whatever = {
+    ...retry,
+    retryOn: 'connect-failure,refused-stream,reset,unavailable,cancelled,retriable-status-codes',
+    retriableStatusCodes: [503],
+  }
+  const unsent = { ...retry, retryOn: 'connect-failure,refused-stream,reset-before-request' }
+  const timeoutMs = policy?.requestMs ?? 0
+  const rest = {
+    ...{ name: 'default', match: everything },
+    action: routeTo(cluster, policy?.idempotent ? whatever : unsent, timeoutMs),
+  }
+  if (policy?.idempotent) return [rest]
+  const match = { ...everything, headers: [repeatable] }
+  return [{ name: 'repeatable', match, action: routeTo(cluster, whatever, timeoutMs) }, rest]
 }
 
 const everything = { pathSpecifier: { case: 'prefix' as const, value: '/' } }
@@ -132,10 +133,10 @@ const repeatable = {
   },
 }
 
-/** No timeout of ours: streams and long polls are the application's business. */
-const routeTo = (cluster: string, retryPolicy: Fields<typeof RetryPolicySchema>) => ({
+/** No timeout unless a policy asks for one: streams and long polls are the application's business. 0 = none. */
+const routeTo = (cluster: string, retryPolicy: Fields<typeof RetryPolicySchema>, timeoutMs = 0) => ({
   case: 'route' as const,
-  value: { clusterSpecifier: { case: 'cluster' as const, value: cluster }, timeout: duration(0), retryPolicy },
+  value: { clusterSpecifier: { case: 'cluster' as const, value: cluster }, timeout: duration(timeoutMs), retryPolicy },
 })
 
 const otherHost = extension('envoy.retry_host_predicates.previous_hosts', PreviousHostsPredicateSchema, {})

@@ -62,6 +62,7 @@ export function partsOfRoad(
 /** Without what concerns the other sources: a change there is none here. */
 function roadTo(source: Source, host: string, { imported }: Road): Road {
   const tiers = [{ members: [{ cluster: source.cluster, weight: 1 }] }]
-  const { cut: _, ...rest } = imported
-  return { imported: { ...rest, host, sources: [source], tiers }, sources: [source], tiers }
+  const { cut: _cut, drains: _drains, policy, ...rest } = imported
+  const ruled = policy && { policy: { ...policy, tierOf: [0] } }
+  return { imported: { ...rest, ...ruled, host, sources: [source], tiers }, sources: [source], tiers }
 }

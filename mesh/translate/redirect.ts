@@ -14,7 +14,7 @@ import { connectionLog, outboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { applicationProtocol, cutName, inboundChains, inboundNameOf, tlsInspector } from '#mesh/translate/inbound.ts'
 import type { InboundShape } from '#mesh/translate/inbound-ports.ts'
 import { httpOptions, noLimits } from '#mesh/translate/outbound-clusters.ts'
-import { cutChain, cutOf } from '#mesh/translate/outbound-listeners.ts'
+import { connectionMaxOf, cutChain, cutOf } from '#mesh/translate/outbound-listeners.ts'
 import { serverTls } from '#mesh/translate/tls.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
@@ -80,7 +80,7 @@ export const redirectedTcpListener = (address: string, callable: Callable, port 
       filterChains: [
         {
           ...cutChain(`${address}_${port}`, cutOf(callable)),
-          filters: [tcpTo(outboundNameOf(callable.host, callable.port.port))],
+          filters: [tcpTo(outboundNameOf(callable.host, callable.port.port), connectionMaxOf(callable))],
         },
       ],
     },

@@ -29,9 +29,9 @@ type Chain = Fields<typeof FilterChainSchema>
 export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet {
   const { home, own, config } = view
   const pods = headlessPods(view, memo)
-  const open = memo.keep('open ports', [own.services, own.exports, config?.exports, pods, home.cluster], () =>
-    openPortsOf(view),
-  )
+  const closing = view.traffic?.closing
+  const inputs = [own.services, own.exports, config?.exports, pods, home.cluster, closing]
+  const open = memo.keep('open ports', inputs, () => openPortsOf(view))
   const bind = gatewayBindOf(view, proxy)
   const listener = memo.resource(
     `gateway ${bind.address} ${bind.port}`,
@@ -104,7 +104,11 @@ const podsBehind = (view: View, { key, port, hostname }: OpenPort): readonly Own
   ownPodsOf(view, key, port).filter(({ endpoint }) => hostname === undefined || endpoint.hostname === hostname)
 
 const isLive = (view: View, exported: ExportedService): boolean =>
-  view.own.exports.has(exported.key) && exported.consumers.length > 0
+  view.own.exports.has(exported.key) && exported.consumers.length > 0 && !isClosing(view, exported.key)
+
+/** At the end of a drain: what callers still have open ends with the gateway's drain time. The probe chain stays. */
+const isClosing = ({ traffic }: View, key: ServiceKey): boolean =>
+  traffic?.closing === 'all' || traffic?.closing.has(key) === true
 
 /**
  * The gateway's one listener: a chain per open port that passes TLS on unread, chosen by SNI and the mesh's ALPN, and

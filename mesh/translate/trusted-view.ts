@@ -64,11 +64,13 @@ function importWithout(service: ImportedService, gone: Gone, refused: Refused): 
   const sources = eachIn(service.sources, (source) => sourceWithout(source, gone, refused))
   if (sources === service.sources) return service
   const left = new Set(sources.map((source) => source.cluster))
-  const tiers = service.tiers
-    .map((tier) => ({ members: tier.members.filter((member) => left.has(member.cluster)) }))
-    .filter((tier) => tier.members.length > 0)
+  const pruned = service.tiers.map((tier) => ({ members: tier.members.filter((member) => left.has(member.cluster)) }))
+  const isLeft = (at: number): boolean => pruned[at]?.members.length !== 0
+  const tiers = pruned.filter((_, at) => isLeft(at))
+  const { policy } = service
+  const ruled = policy && { policy: { ...policy, tierOf: policy.tierOf.filter((_, at) => isLeft(at)) } }
   const cut = Math.max(service.cut ?? 0, ...service.sources.map((source) => cutOf(source, gone, refused)))
-  return sources.length === 0 ? undefined : { ...service, sources, tiers, cut }
+  return sources.length === 0 ? undefined : { ...service, ...ruled, sources, tiers, cut }
 }
 
 /** A server that is denied answers for nobody; where no other identity stands behind a source, neither does the source. */

@@ -75,6 +75,75 @@ function landing(set: ResourceSet, cluster: string): Landing | string {
   return { cluster, tiers }
 }
 
+/**
+ * How many of `calls` land on each host of an Envoy cluster, by Envoy's own formulas: the load of a priority follows the
+ * weight of its healthy hosts × the overprovisioning factor, that of a locality its weight × the part of its hosts (by
+ * number) that is healthy × the factor, that of a host its weight. Where nothing is healthy every host counts as such
+ * (panic threshold 1). Hosts read `b 127.22.0.2:15443`.
+ */
+export function sharesOf(set: ResourceSet, cluster: string, calls: number): Readonly<Record<string, number>> {
+  const resource = set[typeUrls.endpoint]?.get(cluster)
+  if (!resource) throw new Error(`no endpoints of "${cluster}"`)
+  const assignment = jsonOf(resource)
+  const factor = Number(object(assignment['policy'])['overprovisioning_factor'] ?? 140) / 100
+  const localities = list(assignment['endpoints']).map(localityOf)
+  const isPanic = !localities.some(({ hosts }) => hosts.some((host) => host.isHealthy))
+  const priorities = Object.values(Object.groupBy(localities, (one) => String(one.priority))).map((all) => all ?? [])
+  const healths = priorities.map((all) => {
+    const hosts = all.flatMap((one) => one.hosts)
+    const healthy = hosts.filter((host) => isPanic || host.isHealthy)
+    return Math.min(1, (sumOf(healthy.map((h) => h.weight)) / sumOf(hosts.map((h) => h.weight))) * factor)
+  })
+  const total = Math.min(1, sumOf(healths))
+  let left = 1
+  const parts = priorities.flatMap((all, at) => {
+    const load = Math.min(left, (healths[at] ?? 0) / total)
+    left -= load
+    const effective = all.map(({ weight, hosts }) => {
+      const healthy = hosts.filter((host) => isPanic || host.isHealthy)
+      return { healthy, weight: weight * Math.min(1, (healthy.length / hosts.length) * factor) }
+    })
+    return effective.flatMap(({ healthy, weight }) => {
+      const part = (load * weight) / (sumOf(effective.map((one) => one.weight)) || 1)
+      return healthy.map((host) => ({
+        name: host.name,
+        part: (part * host.weight) / sumOf(healthy.map((h) => h.weight)),
+      }))
+    })
+  })
+  let end = 0
+  const ends = parts.map(({ name, part }) => {
+    end += part
+    return { name, end }
+  })
+  const landed: Record<string, number> = {}
+  for (let call = 0; call < calls; call += 1) {
+    const { name } = ends.find((one) => (call + 0.5) / calls < one.end) ?? { name: 'nowhere' }
+    landed[name] = (landed[name] ?? 0) + 1
+  }
+  return landed
+}
+
+function localityOf(value: PlainJson) {
+  const locality = object(value)
+  const cluster = String(object(locality['locality'])['sub_zone'] ?? 'own')
+  return {
+    priority: Number(locality['priority'] ?? 0),
+    weight: Number(locality['load_balancing_weight']),
+    hosts: list(locality['lb_endpoints']).map((one) => {
+      const endpoint = object(one)
+      const health = String(endpoint['health_status'] ?? 'UNKNOWN')
+      return {
+        name: `${cluster} ${addressOf(object(endpoint['endpoint'])['address'])}`,
+        weight: Number(endpoint['load_balancing_weight'] ?? 1),
+        isHealthy: health === 'HEALTHY' || health === 'UNKNOWN',
+      }
+    }),
+  }
+}
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, n) => sum + n, 0)
+
 const addressOf = (value: PlainJson | undefined): string => {
   const socket = object(object(value)['socket_address'])
   return `${String(socket['address'])}:${String(socket['port_value'])}`
