@@ -1,10 +1,9 @@
-import { countedIn } from '#gateway/ready-counts.ts'
 import type { ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
-import { peakKey, type Shift, shiftServicesMax, type Traffic } from '#mesh/model/traffic.ts'
+import { type Shift, shiftServicesMax, type Traffic } from '#mesh/model/traffic.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Move } from '#mesh/policy/judge-health.ts'
-import { placementOf } from '#mesh/policy/placement.ts'
+import { shareMin, sharesOf } from '#mesh/translate/shares.ts'
 
 export type ShiftFacts = {
   readonly view: View
@@ -15,17 +14,15 @@ export type ShiftFacts = {
   readonly failedMeanwhile: number | null
 }
 
-/** Shares below it are nobody's move. */
-const shareMin = 0.001
-
 /** A verdict as an event: which services moved, from whom to whom, and on what evidence. */
 export function shiftOf({ kind, cluster, evidence }: Move, facts: ShiftFacts): Omit<Shift, 'seq'> {
   const { view, at, failedMeanwhile } = facts
+  const views = [withTraffic(view, facts.before), withTraffic(view, facts.after)] as const
   const services: ImportedService['key'][] = []
   const [from, to] = [new Set<ClusterName>(), new Set<ClusterName>()]
   for (const imported of view.config?.imports.values() ?? []) {
     if (!imported.sources.some((source) => source.cluster === cluster)) continue
-    const [before, after] = [sharesOf(imported, facts.before, view), sharesOf(imported, facts.after, view)]
+    const [before, after] = [sharesOf(views[0], imported), sharesOf(views[1], imported)]
     const moved = (after.get(cluster) ?? 0) - (before.get(cluster) ?? 0)
     const stays = kind === 'frozen-shift' || kind === 'ramp-done'
     if (stays ? (after.get(cluster) ?? 0) < shareMin : Math.abs(moved) < shareMin) continue
@@ -44,27 +41,5 @@ export function shiftOf({ kind, cluster, evidence }: Move, facts: ShiftFacts): O
   }
 }
 
-/** Of all calls of a service, whatever its port: the part of each cluster. */
-export function sharesOf(
-  imported: ImportedService,
-  traffic: Traffic | undefined,
-  view: View,
-): ReadonlyMap<ClusterName, number> {
-  const shares = new Map<ClusterName, number>()
-  for (const { port } of imported.ports) {
-    const counted = (name: ClusterName) => countedOf(view, traffic, { name, key: imported.key, port })
-    const [first = []] = placementOf(imported, port, { traffic, counted }).priorities
-    for (const placed of first)
-      shares.set(placed.cluster, (shares.get(placed.cluster) ?? 0) + placed.share / imported.ports.length)
-  }
-  return shares
-}
-
-function countedOf(
-  view: View,
-  traffic: Traffic | undefined,
-  { name, key, port }: { readonly name: ClusterName; readonly key: ImportedService['key']; readonly port: number },
-) {
-  const peak = traffic?.peaks.get(peakKey(name, key, port))
-  return { ...countedIn(view, name, key, port), ...(peak === undefined ? {} : { peak }) }
-}
+const withTraffic = ({ traffic: _, ...view }: View, traffic: Traffic | undefined): View =>
+  traffic ? { ...view, traffic } : view

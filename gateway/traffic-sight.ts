@@ -1,7 +1,6 @@
 import type { Observed } from '#gateway/metrics.ts'
-import { sharesOf } from '#gateway/shift-of.ts'
 import type { TrafficKeeper } from '#gateway/traffic-keeper.ts'
-import type { Condition } from '#mesh/model/cluster-config.ts'
+import type { Condition, ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 import type { Admitted, Shift, Traffic } from '#mesh/model/traffic.ts'
@@ -14,7 +13,7 @@ import {
   type ProbeEvidence,
   percentOf,
 } from '#mesh/policy/judge-health.ts'
-import { admittedOf, firstTierOf } from '#mesh/policy/placement.ts'
+import { firstTierOf, sharesOf } from '#mesh/translate/shares.ts'
 
 /** A service of which some calls are served below its first tier. */
 export type Below = {
@@ -139,7 +138,7 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
 const belowMax = 500
 const wrongMax = 100
 /** Less than this is nobody's business. */
-const shareMin = 0.005
+const belowMin = 0.005
 const seconds = (ms: number): number => Math.round(ms / 1000)
 
 function backIn(state: ClusterState, now: number): number | null {
@@ -154,22 +153,26 @@ function belowNow(view: View): readonly Omit<Below, 'backInSeconds'>[] {
   const { config, traffic } = view
   return [...(config?.imports.values() ?? [])].flatMap((imported) => {
     const firstTier = firstTierOf(imported)
-    const shares = sharesOf(imported, traffic, view)
+    const shares = sharesOf(view, imported)
     const first = firstTier.reduce((sum, cluster) => sum + (shares.get(cluster) ?? 0), 0)
-    if (shares.size === 0 || first > 1 - shareMin) return []
-    const servedBy = [...shares].flatMap(([cluster, share]) => (share >= shareMin ? [cluster] : []))
+    if (shares.size === 0 || first > 1 - belowMin) return []
+    const servedBy = [...shares].flatMap(([cluster, share]) => (share >= belowMin ? [cluster] : []))
     const percent = Math.round(first * 100)
     return [{ service: imported.key, servedBy, firstTier, percent, why: whyBelow(firstTier, imported, traffic) }]
   })
 }
 
+/** What keeps the first tier's clusters from their shares most; where nothing does, it is their pods. */
 function whyBelow(
   firstTier: readonly ClusterName[],
-  imported: Pick<Parameters<typeof firstTierOf>[0], 'key'>,
+  { key, drains = [] }: ImportedService,
   traffic: Traffic | undefined,
 ): Below['why'] {
-  const admitted = firstTier.flatMap((cluster) => admittedOf(traffic, imported, cluster) ?? [])
-  const [least] = admitted.toSorted((a, b) => a.percent - b.percent)
+  const reasons = firstTier.flatMap((cluster) => [
+    ...[traffic?.services.get(key)?.get(cluster) ?? traffic?.clusters.get(cluster) ?? []].flat(),
+    ...drains.filter((drain) => drain.cluster === cluster).map(({ percent }) => ({ percent, why: 'drain' as const })),
+  ])
+  const [least] = reasons.toSorted((a, b) => a.percent - b.percent)
   return least?.why ?? 'readiness'
 }
 

@@ -26,7 +26,8 @@ const stallMs = 2000
  * the same state; spread over the period, a bounded number at a time, one question to each.
  */
 export function openProber(parts: ProberParts): Prober {
-  const { everyMs, onResult, random = Math.random, inFlightMax = 64, tickMs = 100 } = parts
+  const { everyMs, onResult, random = Math.random, inFlightMax = 64 } = parts
+  const { tickMs = Math.min(100, everyMs / 4) } = parts
   type One = { asked: Asked; dueAt: number; busy: boolean }
   const known = new Map<string, One>()
   let inFlight = 0

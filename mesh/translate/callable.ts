@@ -116,7 +116,7 @@ function callablesOfPort(key: ServiceKey, port: number, facts: Facts): readonly 
 }
 
 /** The exporters of one port; undefined where nobody offers it. A source that withdrew here is left out. */
-function roadOf(
+export function roadOf(
   imported: ImportedService,
   port: number,
   own: { readonly exported: boolean; readonly cluster: string },

@@ -1,0 +1,292 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { openTrafficKeeper, type TrafficKeeper } from '#gateway/traffic-keeper.ts'
+import { trafficSight } from '#gateway/traffic-sight.ts'
+import { type Json, sha256Hex } from '#mesh/model/canonical.ts'
+import { type ClusterName, parseClusterName, serviceKey } from '#mesh/model/id.ts'
+import type { View } from '#mesh/model/view.ts'
+import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
+import { type Holder, makeRoot } from '#tests/support/authorities.ts'
+import { leafOf, type ProbedGateway, startGateway } from '#tests/support/probed-gateway.ts'
+import { eventually } from '#tests/support/until.ts'
+
+const times = { everyMs: 20, timeoutMs: 500, lookMs: 5 }
+const [b, c] = ['b', 'c'].map(parseClusterName) as [ClusterName, ClusterName]
+const reviews = serviceKey('shop', 'reviews')
+
+let root: Holder
+let leaf: Awaited<ReturnType<typeof leafOf>>
+let gateways: readonly [ProbedGateway, ProbedGateway]
+let stateDir: string
+let view: View
+let keeper: TrafficKeeper
+let changes: number
+let heardMsAgo: number | undefined
+
+beforeAll(async () => {
+  root = await makeRoot()
+  leaf = await leafOf(root)
+  gateways = [await startGateway(root, 'b'), await startGateway(root, 'c')]
+})
+afterAll(() => {
+  for (const one of gateways) one.kill()
+})
+beforeEach(() => {
+  stateDir = mkdtempSync(join(tmpdir(), 'traffic-keeper-'))
+  heardMsAgo = 0
+})
+afterEach(async () => {
+  keeper.stop()
+  rmSync(stateDir, { recursive: true })
+  for (const one of gateways) await one.revive()
+})
+
+type Import = NonNullable<NonNullable<CaseText['config']>['imports']>[string]
+
+const viewWith = (more: Partial<Import> = {}): View =>
+  caseOf({
+    ...{ cluster: 'a', region: 'r1' },
+    config: {
+      members: ['a', 'b', 'c'],
+      imports: {
+        'shop/reviews': {
+          ports: ['http 80 http'],
+          sources: ['b net-b r1 reviews', 'c net-c r2 reviews'],
+          tiers: [{ b: 1 }, { c: 1 }],
+          ...more,
+        },
+      },
+    },
+    summaries: {
+      b: { gateways: [gateways[0].address], services: { 'shop/reviews': { counts: ['80 r1/ 2/2'] } } },
+      c: { gateways: [gateways[1].address], services: { 'shop/reviews': { counts: ['80 r2/ 2/2'] } } },
+    },
+    proxy: { id: 'sidecar~127.0.0.1~x.shop~shop.svc.cluster.local', account: 'x', metadata: { NAMESPACE: 'shop' } },
+  }).view
+
+function start(more: Partial<Import> = {}): TrafficKeeper {
+  view = viewWith(more)
+  changes = 0
+  keeper = openTrafficKeeper({
+    ...{ stateDir, view: () => view, leaf, beacons: [], times, wall: Date.now },
+    centreHeardMsAgo: () => heardMsAgo,
+    onChange: () => {
+      changes += 1
+      view = { ...view, ...(keeper.traffic() ? { traffic: keeper.traffic() } : {}) } as View
+    },
+    log: { info: () => undefined, warn: () => undefined },
+  })
+  return keeper
+}
+
+const given = (cluster: ClusterName) => keeper.traffic()?.clusters.get(cluster)
+const phaseOf = (cluster: ClusterName) => keeper.health().judged().clusters.get(cluster)?.phase
+const isOut = (cluster: ClusterName) => eventually(5000, `${cluster} is out`, () => phaseOf(cluster) === 'out')
+const asked = (cluster: ClusterName) =>
+  Object.values(keeper.health().counts().get(cluster) ?? {}).reduce((sum, n) => sum + n, 0)
+const probed = async (times = 2) => {
+  const before = [asked(b), asked(c)] as const
+  await eventually(5000, 'more probes', () => asked(b) >= before[0] + times && asked(c) >= before[1] + times)
+}
+const items = (all: Record<string, Json>) => new Map(Object.entries(all))
+const drain = (more: object): Json => ({ kind: 'cluster', cluster: 'b', percent: 50, phase: 'ramping', ...more })
+
+test('while all is well nothing is said and nothing is pushed, however often gateways are asked', async () => {
+  start()
+  await probed(4)
+  expect([keeper.traffic(), changes]).toEqual([undefined, 0])
+  expect([...keeper.health().counts()].map(([name, results]) => [name, Object.keys(results)]).toSorted()).toEqual([
+    ['b', ['ok']],
+    ['c', ['ok']],
+  ])
+})
+
+test('a cluster whose gateway dies is out: an event says which services go where, and status, conditions and metrics', async () => {
+  start()
+  await probed()
+  gateways[0].kill()
+  await isOut(b)
+  expect(given(b)).toEqual({ cluster: 'b', percent: 0, why: 'dead' })
+  expect([...(keeper.traffic()?.gatewaysDown.get(b) ?? [])]).toEqual([gateways[0].address])
+  const { epoch, shifts } = keeper.shifts()
+  expect(shifts).toMatchObject([
+    {
+      ...{ seq: 1, kind: 'shift', cluster: 'b', services: [reviews], servicesCount: 1, from: ['b'], to: ['c'] },
+      ...{ evidence: { probe: { failed: 1, of: 1, last: 'refused' } }, failedMeanwhile: null },
+    },
+  ])
+  const sight = trafficSight(keeper, () => view)
+  expect(sight.status()).toMatchObject({
+    ...{ isolated: false, frozen: null, shifts: [{ seq: 1 }] },
+    clusters: [
+      { cluster: 'b', phase: 'out', percent: 0, gatewaysDown: [gateways[0].address], backInSeconds: null },
+      { cluster: 'c', phase: 'in', percent: 100, gatewaysDown: [], evidence: null, backInSeconds: 0 },
+    ],
+    below: [{ service: reviews, servedBy: ['c'], firstTier: ['b'], percent: 0, why: 'dead', backInSeconds: null }],
+  })
+  expect(sight.conditions()).toMatchObject([
+    { type: 'ServedBelowFirstTier', reason: 'Out', object: 'cluster b', message: expect.stringContaining('(refused)') },
+  ])
+  expect(sight.observed()).toMatchObject({
+    belowFirstTier: 1,
+    clusters: [
+      { cluster: 'b', percent: 0, gatewaysDown: 1 },
+      { cluster: 'c', percent: 100, gatewaysDown: 0 },
+    ],
+    shifts: [{ cluster: 'b', kind: 'shift', count: 1 }],
+  })
+  keeper.taken('another', 1)
+  expect(keeper.shifts().shifts).toHaveLength(1)
+  keeper.taken(epoch, 1)
+  expect(keeper.shifts().shifts).toEqual([])
+})
+
+test('a relay that ends goes on from there: out until the gateway is well anew, in mid-ramp no step further or back', async () => {
+  const policy = { holdSeconds: 0.1, rampSeconds: 1.5 }
+  start({ policy })
+  await probed()
+  gateways[0].kill()
+  await isOut(b)
+  keeper.stop()
+  start({ policy })
+  expect([phaseOf(b), given(b)]).toEqual(['out', { cluster: 'b', percent: 0, why: 'dead' }])
+  expect(keeper.shifts().shifts).toMatchObject([{ seq: 1, kind: 'shift' }])
+  await probed(4)
+  expect(phaseOf(b)).toBe('out')
+  await gateways[0].revive()
+  const own = () => keeper.traffic()?.services.get(reviews)?.get(b)?.percent ?? 0
+  await eventually(10_000, 'its policy lets it back', () => own() >= 30)
+  keeper.stop()
+  const at = own()
+  start({ policy })
+  expect([phaseOf(b), own(), given(b)?.percent]).toEqual(['returned', at, 0])
+  const percents = [at]
+  await eventually(10_000, 'it is back', () => {
+    if (phaseOf(b) === 'in') return true
+    percents.push(own())
+    return false
+  })
+  expect(percents).toEqual(percents.toSorted((x, y) => x - y))
+  expect(keeper.traffic()).toBeUndefined()
+  expect(keeper.shifts().shifts.map(({ seq, kind }) => `${seq} ${kind}`)).toEqual([
+    '1 shift',
+    '2 return',
+    '3 ramp-done',
+  ])
+  expect(readFileSync(join(stateDir, 'health.json'), 'utf8')).toContain('"clusters":[]')
+})
+
+test('a damaged file of before counts as none', async () => {
+  writeFileSync(join(stateDir, 'health.json'), 'x')
+  start()
+  expect(keeper.traffic()).toBeUndefined()
+})
+
+test('frozen: the cluster stays, the event says so, and it goes out when that ends', async () => {
+  start()
+  await probed()
+  keeper.advice(items({ freeze: { by: 'ann', reason: 'black friday', at: 1 } }))
+  gateways[0].kill()
+  await eventually(5000, 'an event', () => keeper.shifts().shifts.length > 0)
+  expect(keeper.shifts().shifts).toMatchObject([{ kind: 'frozen-shift', cluster: 'b', from: ['b'], to: [] }])
+  expect([given(b), phaseOf(b)]).toEqual([undefined, 'in'])
+  const sight = trafficSight(keeper, () => view)
+  expect(sight.conditions()).toMatchObject([
+    { type: 'TrafficFrozen', message: expect.stringContaining('black friday') },
+  ])
+  expect(sight.status()).toMatchObject({ frozen: { by: 'ann' }, clusters: [{ keptBecause: 'frozen' }, {}] })
+  keeper.advice(items({}))
+  await isOut(b)
+})
+
+test('cut off from everything: nothing moves, and a condition says so', async () => {
+  start()
+  heardMsAgo = undefined
+  await probed()
+  gateways[0].kill()
+  gateways[1].kill()
+  await probed(12)
+  expect([keeper.traffic()?.clusters, keeper.shifts().shifts]).toEqual([undefined, []])
+  expect(trafficSight(keeper, () => view).conditions()).toMatchObject([{ type: 'Isolated' }])
+})
+
+test('drains: of a cluster, of a gateway by its digest, and of the own cluster, whose callers keep it', async () => {
+  start()
+  keeper.advice(items({ 'drain/1': drain({}) }))
+  expect(given(b)).toEqual({ cluster: 'b', percent: 50, why: 'drain' })
+  expect(changes).toBe(1)
+  keeper.advice(items({ 'drain/1': drain({ kind: 'gateway', gateway: sha256Hex(gateways[0].address) }) }))
+  expect([...(keeper.traffic()?.gatewaysDraining.get(b) ?? [])]).toEqual([gateways[0].address])
+  expect(given(b)).toBeUndefined()
+  keeper.advice(items({ 'drain/1': drain({ cluster: 'a', percent: 0 }) }))
+  expect(keeper.traffic()).toBeUndefined()
+  keeper.advice(items({ 'drain/1': drain({ cluster: 'a', percent: 0, phase: 'closing' }) }))
+  expect([keeper.traffic()?.closing, keeper.traffic()?.clusters.size]).toEqual(['all', 0])
+  keeper.advice(items({ 'drain/1': 'odd' }))
+  expect([keeper.traffic(), keeper.health().unread]).toEqual([undefined, ['drain/1']])
+})
+
+test('a drained cluster that dies is nobody’s news', async () => {
+  start()
+  await probed()
+  keeper.advice(items({ 'drain/1': drain({ percent: 0, phase: 'done' }) }))
+  gateways[0].kill()
+  await probed(8)
+  expect([given(b)?.why, keeper.shifts().shifts]).toEqual(['drain', []])
+})
+
+test('caps are followed in steps of five points; what is equal keeps its identity', () => {
+  start({ policy: {} })
+  const cap = (share: number) => keeper.quotas([{ service: reviews, cluster: b, cap: share }])
+  const own = () => keeper.traffic()?.services.get(reviews)?.get(b)
+  cap(0.4)
+  expect(own()).toEqual({ cluster: 'b', percent: 100, why: 'quota', cap: 0.4 })
+  const before = keeper.traffic()
+  cap(0.43)
+  expect([keeper.traffic() === before, changes]).toEqual([true, 1])
+  cap(0.46)
+  expect(own()?.cap).toBe(0.46)
+  keeper.advice(items({ 'drain/1': drain({ percent: 25 }) }))
+  expect(own()).toEqual({ cluster: 'b', percent: 25, why: 'drain', cap: 0.46 })
+  keeper.quotas([])
+  expect(own()).toBeUndefined()
+})
+
+test.each([
+  ['keep', 60_000, 0, undefined],
+  ['demote', 60_000, 0, 'lost'],
+  ['demote', -1, 0, undefined],
+  ['demote', 60_000, 11_000, undefined],
+] as const)(
+  'a lost exporter, policy %s, advice good for %i ms, the centre heard %i ms ago: %s',
+  async (onExporterLost, forMs, heardAgo, why) => {
+    start({ policy: { onExporterLost } })
+    heardMsAgo = heardAgo
+    await probed()
+    keeper.advice(items({ 'lost/b': { since: 1, until: Date.now() + forMs } }))
+    expect(keeper.traffic()?.services.get(reviews)?.get(b)?.why).toBe(why)
+    expect(given(b)).toBeUndefined()
+    expect(keeper.shifts().shifts).toEqual([])
+  },
+)
+
+test('a pod that is gone counts as lost for ten minutes, where a policy asks', () => {
+  start({ policy: {} })
+  const summaryOf = (ready: number) => {
+    const next = viewWith({ policy: {} })
+    const services = new Map(next.summaries.services).set(
+      'b',
+      new Map([[reviews as string, { counts: [{ port: 80, region: 'r1', zone: '', ready, total: 2 }] }]]),
+    )
+    view = { ...next, summaries: { ...next.summaries, services } }
+  }
+  keeper.look()
+  summaryOf(1)
+  expect(keeper.look()).toBe(true)
+  expect([...(keeper.traffic()?.peaks ?? [])]).toEqual([['b shop/reviews 80', 2]])
+  summaryOf(2)
+  keeper.look()
+  expect(keeper.traffic()).toBeUndefined()
+})

@@ -1,0 +1,80 @@
+import { createServer, type Server as TcpServer } from 'node:net'
+import { createServer as createTlsServer, type SecureContext, type TLSSocket } from 'node:tls'
+import { openProbeLeaf, type ProbeLeaf } from '#gateway/health/probe-leaf.ts'
+import { identityNames } from '#mesh/trust/names.ts'
+import { spiffeId } from '#mesh/trust/spiffe-id.ts'
+import { domain, type Holder, make, makeIssuing } from '#tests/support/authorities.ts'
+import { eventually } from '#tests/support/until.ts'
+
+export type Identity = { readonly cert: string; readonly key: string }
+
+/** A gateway's chain and key in some cluster. */
+export async function gatewayOf(root: Holder, cluster: string): Promise<Identity> {
+  const issuing = await makeIssuing(root, cluster)
+  const names = identityNames(spiffeId(domain(cluster), 'istio-system', 'gateway'))
+  const leaf = await make({ profile: 'gateway', names, by: issuing })
+  return { cert: leaf.pem + issuing.pem, key: leaf.key.keyPem }
+}
+
+/** What the relay of cluster a shows to gateways. */
+export async function leafOf(root: Holder, roots = root.pem): Promise<ProbeLeaf & { readonly made: SecureContext }> {
+  const issuing = await makeIssuing(root, 'a')
+  const leaf = openProbeLeaf({
+    trustDomain: domain('a'),
+    authority: () => ({ signer: issuing.key, chain: [issuing.certificate] }),
+    roots: () => roots,
+    clock: () => new Date(),
+    log: {
+      warn: (facts, text) => {
+        throw new Error(`${text}: ${JSON.stringify(facts)}`)
+      },
+    },
+  })
+  return { ...leaf, made: await eventually(5000, 'a leaf', () => leaf.context()) }
+}
+
+/** A gateway as Envoy serves it: client certificates of this mesh's roots only. */
+export const servingAs = (root: Holder, own: Identity, answer: (socket: TLSSocket) => void): TcpServer =>
+  createTlsServer({ ...own, ca: root.pem, requestCert: true, rejectUnauthorized: true }, (socket) => {
+    socket.on('error', () => undefined)
+    answer(socket)
+  })
+
+export const well = (socket: TLSSocket): void => {
+  socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\n\r\n'))
+}
+
+export const listenOn = (server: TcpServer, port = 0, host = '127.0.0.1'): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      const address = server.address()
+      resolve(typeof address === 'object' && address ? address.port : 0)
+    })
+  })
+
+/** A gateway that dies and comes back at one address. */
+export type ProbedGateway = { readonly address: string; kill(): void; revive(): Promise<void> }
+
+export async function startGateway(root: Holder, cluster: string): Promise<ProbedGateway> {
+  const own = await gatewayOf(root, cluster)
+  let server = servingAs(root, own, well)
+  const port = await listenOn(server)
+  let isAlive = true
+  return {
+    address: `127.0.0.1:${port}`,
+    kill: () => {
+      isAlive = false
+      server.close()
+    },
+    revive: async () => {
+      if (isAlive) return
+      isAlive = true
+      server = servingAs(root, own, well)
+      await listenOn(server, port)
+    },
+  }
+}
+
+/** Takes connections and says nothing. */
+export const blackHole = (): TcpServer => createServer((socket) => socket.on('error', () => undefined))
