@@ -5,6 +5,7 @@ import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
+import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
@@ -43,8 +44,14 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     roots: await loadTrustedRoots(tx, mesh),
     members: full,
     narrowings: (await loadAllNarrowings(tx, mesh)).map(narrowingFrom),
+    ...(await foreignFrom(tx, mesh)),
     ...cutsFrom(await loadRevocations(tx, mesh)),
   }
+}
+
+async function foreignFrom(tx: Tx, mesh: MeshName): Promise<Pick<Fleet, 'foreign'>> {
+  const foreign = (await loadForeignDomains(tx, mesh)).map((row) => parseTrustDomain(row.trustDomain))
+  return foreign.length === 0 ? {} : { foreign }
 }
 
 /** Also of those that were taken back: a name that went on to a cut never goes back, or it would be renamed twice. */
@@ -125,4 +132,4 @@ export const narrowingFrom = (row: ServiceExportRow): ExportNarrowing => ({
   consumers: parseConsumers(row.consumers),
 })
 
-const parseConsumers = (text: string) => (JSON.parse(text) as string[]).map(parseClusterName)
+const parseConsumers = (text: string) => JSON.parse(text) as string[]

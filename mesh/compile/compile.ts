@@ -106,6 +106,7 @@ function exportedService(market: Market, offer: Offer): ExportedService {
     ports: settlePorts(member.name, [offer]).ports,
     consumers,
     admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
+    ...(offer.foreign.length > 0 ? { foreign: offer.foreign } : {}),
     ...(cut > 0 ? { cut } : {}),
   }
 }

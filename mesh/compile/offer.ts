@@ -1,8 +1,8 @@
 import { type Consumers, consumersOf } from '#mesh/compile/consumers.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
-import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { Fleet, Member } from '#mesh/model/fleet.ts'
+import type { ClusterName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
 import { partsOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { formatSpiffeId, spiffeId } from '#mesh/trust/spiffe-id.ts'
@@ -12,6 +12,8 @@ export type Offer = {
   readonly member: Member
   readonly export: ServiceExport
   readonly consumers: Consumers
+  /** Trust domains of other meshes that may call it, sorted. */
+  readonly foreign: readonly TrustDomain[]
   /** Exact SPIFFE ids that answer for the service there, sorted; empty = no caller could verify it, nobody imports it. */
   readonly identities: readonly string[]
   /** What its exporter should be told about it, whoever looks. */
@@ -35,7 +37,13 @@ export function marketOf(fleet: Fleet): Market {
   const narrowings = Map.groupBy(fleet.narrowings, (n) => n.key)
   const names = new Set(members.keys())
   const offers = [...members.values()].flatMap((member) =>
-    [...member.exports.values()].map((offered) => offerOf(member, offered, names, narrowings.get(offered.key) ?? [])),
+    [...member.exports.values()].map((offered) =>
+      offerOf(member, offered, {
+        members: names,
+        narrowings: narrowings.get(offered.key) ?? [],
+        foreign: fleet.foreign,
+      }),
+    ),
   )
   const byService = Map.groupBy(offers.toSorted(oldestFirst), (offer) => offer.export.key)
   return {
@@ -46,16 +54,11 @@ export function marketOf(fleet: Fleet): Market {
   }
 }
 
-function offerOf(
-  member: Member,
-  offered: ServiceExport,
-  members: ReadonlySet<ClusterName>,
-  narrowings: readonly ExportNarrowing[],
-): Offer {
-  const { consumers, conditions } = consumersOf(member, offered, { members, narrowings })
+function offerOf(member: Member, offered: ServiceExport, facts: Parameters<typeof consumersOf>[2]): Offer {
+  const { consumers, foreign, conditions } = consumersOf(member, offered, facts)
   const identities = identitiesOf(member, offered)
   if (identities.length === 0) conditions.push(noIdentity(offered.key))
-  return { member, export: offered, consumers, identities, conditions }
+  return { member, export: offered, consumers, foreign, identities, conditions }
 }
 
 /** A cluster vouches for its own trust domain only, so ids are built from names and never taken from a report. */

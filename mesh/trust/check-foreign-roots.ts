@@ -34,19 +34,27 @@ export type ForeignRoots = {
  * A root is self-signed, a CA that may sign and leaves room for issuing CAs below it (path length 1 or more, or none),
  * valid now, with a key and a signature that are still taken (no MD5, no SHA-1), and its constraints, if any, let its own
  * trust domain through. No CA in the middle: validators take one as an anchor and then leave its path length unchecked
- * (measured). No two of one subject or one key, here or among `known`: validators pick an issuer by its name, so the
+ * (measured). Where it names a trust domain, that one. No two of one subject or one key, here or among `known`: validators pick an issuer by its name, so the
  * wrong one of two would be tried, and one key trusted twice speaks for two domains.
  */
-export function checkForeignRoots(
-  pem: string,
-  { now, trustDomain, known = [] }: ForeignRootExpectations,
-): ForeignRoots {
+export function checkForeignRoots(pem: string, expectations: ForeignRootExpectations): ForeignRoots {
   const blocks = parsePem(pem, ['CERTIFICATE'], 'roots')
   if (blocks.length > bundleLimits.rootsEach) {
     const reason = `it holds ${blocks.length} certificates; at most ${bundleLimits.rootsEach}`
     throw new Problem('invalid', `roots cannot be accepted: ${reason}`, { violations: [{ path: 'roots', reason }] })
   }
-  const read = blocks.map((der, i) => readOne(der, `roots[${i}]`))
+  return checkForeignDers(
+    blocks.map((der, i) => ({ path: `roots[${i}]`, der })),
+    expectations,
+  )
+}
+
+/** The same for certificates that came by another way than PEM, each with the path to name it by. */
+export function checkForeignDers(
+  ders: readonly { readonly path: string; readonly der: Uint8Array }[],
+  { now, trustDomain, known = [] }: ForeignRootExpectations,
+): ForeignRoots {
+  const read = ders.map(({ path, der }) => readOne(der, path))
   const certificates = read.flatMap(({ certificate }) => (certificate ? [certificate] : []))
   const violations = read.flatMap(({ certificate, violation, path }, i) => {
     if (!certificate) return violation
@@ -58,6 +66,7 @@ export function checkForeignRoots(
       ...dateFaults(certificate, now),
       ...selfFaults(certificate),
       ...reachFaults(certificate, trustDomain),
+      ...nameFaults(certificate, trustDomain),
       ...twinFaults(certificate, [...before, ...known]),
     ]
     return faults.map((reason) => ({ path, reason }))
@@ -111,6 +120,13 @@ function reachFaults({ nameConstraints }: Certificate, trustDomain: TrustDomain)
   const fault = nameConstraints && constraintFault(nameConstraints, uri)
   return when(fault !== undefined, `its name constraints shut out spiffe://${trustDomain}: that ${fault}`)
 }
+
+/** SPIFFE has a root carry the name of its trust domain: one with another name is another's, in the wrong file. */
+const nameFaults = ({ names }: Certificate, trustDomain: TrustDomain): string[] =>
+  names.flatMap((name) => {
+    const [, host] = (name.kind === 'uri' && /^spiffe:\/\/([^/]*)/i.exec(name.text)) || []
+    return when(host !== undefined && host !== trustDomain, `is a root of spiffe://${host}, not of ${trustDomain}`)
+  })
 
 type Known = NonNullable<ForeignRootExpectations['known']>
 

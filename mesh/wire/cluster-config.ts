@@ -4,6 +4,7 @@ import type { ClusterConfig, Condition, ExportedService, ImportedService } from 
 import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
+import { bundleLimits } from '#mesh/model/trust-bundle.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { named } from '#mesh/wire/named.ts'
 import { servicePortSchema } from '#mesh/wire/report.ts'
@@ -50,10 +51,11 @@ export function parseClusterConfig(entries: ReadonlyMap<string, unknown>): Clust
 const violationsMax = 20
 
 /** Builds the body with a fixed set of fields: a field added to the model travels only once it is named here. */
-const exportBody = ({ ports, consumers, admitted, cut }: ExportedService): ConfigEntry => ({
+const exportBody = ({ ports, consumers, admitted, foreign, cut }: ExportedService): ConfigEntry => ({
   ports,
   consumers,
   admitted,
+  ...(foreign === undefined ? {} : { foreign }),
   ...(cut === undefined ? {} : { cut }),
 })
 /** Cut below what readers accept: a long text is no reason for them to refuse. */
@@ -109,6 +111,7 @@ const exportSchema = z.object({
   ports,
   consumers: z.array(cluster).max(10_000),
   admitted: z.array(trustDomain).max(10_000),
+  foreign: z.array(trustDomain).max(bundleLimits.foreign).exactOptional(),
   cut: z.number().int().min(1).exactOptional(),
 })
 
