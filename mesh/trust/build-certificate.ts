@@ -114,26 +114,13 @@ function extensionsOf(
   names: CertificateNames,
   keys: { readonly keyId: Uint8Array; readonly issuerKeyId: Uint8Array },
 ): Der[] {
-  const authority = profile.pathLen !== undefined
   const alternative = alternativeNames(names)
+  const { first, extendedUsage } = sameForAll(profile)
   return [
-    extension(oids.keyUsage, true, usageBits(profile.usage)),
-    extension(
-      oids.basicConstraints,
-      true,
-      authority ? sequence(yes(), unsigned(Uint8Array.of(profile.pathLen ?? 0))) : sequence(),
-    ),
+    ...first,
     extension(oids.subjectKeyIdentifier, false, octets(keys.keyId)),
     extension(oids.authorityKeyIdentifier, false, sequence(tagged(0, keys.issuerKeyId))),
-    ...(profile.extendedUsage.length > 0
-      ? [
-          extension(
-            oids.extendedKeyUsage,
-            false,
-            sequence(...profile.extendedUsage.map((use) => oid(extendedUsages[use]))),
-          ),
-        ]
-      : []),
+    ...extendedUsage,
     ...(alternative.length > 0
       ? [extension(oids.subjectAltName, profile.subject === 'empty', sequence(...alternative))]
       : []),
@@ -142,6 +129,24 @@ function extensionsOf(
       : []),
   ]
 }
+
+type SameForAll = { readonly first: readonly Der[]; readonly extendedUsage: readonly Der[] }
+
+/** The extensions that every certificate of a profile has alike, built once. */
+function sameForAll(profile: Profile): SameForAll {
+  const known = builtOnce.get(profile)
+  if (known) return known
+  const { pathLen, usage, extendedUsage } = profile
+  const constraints = pathLen === undefined ? sequence() : sequence(yes(), unsigned(Uint8Array.of(pathLen)))
+  const uses = sequence(...extendedUsage.map((use) => oid(extendedUsages[use])))
+  const built: SameForAll = {
+    first: [extension(oids.keyUsage, true, usageBits(usage)), extension(oids.basicConstraints, true, constraints)],
+    extendedUsage: extendedUsage.length > 0 ? [extension(oids.extendedKeyUsage, false, uses)] : [],
+  }
+  builtOnce.set(profile, built)
+  return built
+}
+const builtOnce = new WeakMap<Profile, SameForAll>()
 
 const extension = (id: string, critical: boolean, value: Der): Der =>
   sequence(oid(id), ...(critical ? [yes()] : []), octets(encode(value)))

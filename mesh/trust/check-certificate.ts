@@ -57,8 +57,8 @@ function validityFaults(certificate: Certificate, profile: Profile, { now, issue
   const lifeSeconds = (notAfter.getTime() - notBefore.getTime()) / 1000 - backdateSeconds
   const outlives = issuer !== undefined && issuer !== 'self' && notAfter > issuer.notAfter
   return [
-    ...when(notBefore > now, 'notBefore', `begins at ${notBefore.toISOString()}, in the future`),
-    ...when(notAfter <= now, 'notAfter', `ended at ${notAfter.toISOString()}`),
+    ...(notBefore > now ? [{ path: 'notBefore', reason: `begins at ${notBefore.toISOString()}, in the future` }] : []),
+    ...(notAfter <= now ? [{ path: 'notAfter', reason: `ended at ${notAfter.toISOString()}` }] : []),
     ...when(lifeSeconds > profile.lifeSecondsMax, 'notAfter', `lives for more than ${profile.lifeSecondsMax} s`),
     ...when(outlives, 'notAfter', 'outlives its issuer'),
   ]
