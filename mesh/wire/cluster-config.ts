@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { hashOf, type Json } from '#mesh/model/canonical.ts'
+import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import type { ClusterConfig, Condition, ExportedService, ImportedService } from '#mesh/model/cluster-config.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
@@ -29,8 +29,21 @@ export function entriesOf(config: ClusterConfig): Map<string, ConfigEntry> {
   return entries
 }
 
+/** The entries in order, each as canonical JSON: rendered once for the hash, the stream and the history. */
+export const entryTexts = (entries: ReadonlyMap<string, ConfigEntry>): Map<string, string> =>
+  new Map(inOrder(entries).map(([key, body]) => [key, canonicalJson(body)]))
+
 /** SHA-256 over all entries, whatever their order: equal configs have equal hashes. */
-export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string => hashOf(inOrder(entries))
+export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string =>
+  entryTextsHash(entryTexts(entries))
+
+/** `clusterConfigHash` of the entries that have these texts. */
+export const entryTextsHash = (texts: ReadonlyMap<string, string>): string =>
+  sha256Hex(`[${[...texts].map(([key, text]) => `[${JSON.stringify(key)},${text}]`).join(',')}]`)
+
+/** The entries by key as one canonical JSON object. */
+export const entryTextsJson = (texts: ReadonlyMap<string, string>): string =>
+  `{${[...texts].map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(',')}}`
 
 /**
  * The config that the items of a `cfg` stream say. All or nothing: throws `invalid`, with the violations by item, when
