@@ -2,10 +2,10 @@ import type { Centre } from '#control/centre.ts'
 import { type AuthorityRow, loadAuthorities } from '#control/store/authorities.ts'
 import { countIssuedUnder } from '#control/store/certificates.ts'
 import { loadMembers } from '#control/store/clusters.ts'
-import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { loadStanding } from '#control/store/revocations.ts'
 import { loadBundle } from '#control/trust/bundle.ts'
 import { loadRelayTrust, type MemberTrust } from '#control/trust/facts.ts'
+import { showForeign } from '#control/trust/foreign.ts'
 import { fingerprintOf } from '#mesh/trust/authority-digest.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { type Standing, standingAt } from '#mesh/trust/due.ts'
@@ -60,7 +60,7 @@ export function showTrust(centre: Centre) {
         const standing = issuingStanding(said?.issuing ?? null, now)
         return { row, said, silent, standing, confined: row.sharedDomain !== true }
       }),
-      foreign: await loadForeignDomains(tx, centre.mesh),
+      foreign: await showForeign(tx, centre.mesh),
       standing: await loadStanding(tx, centre.mesh),
     }
   })

@@ -8,6 +8,7 @@ import { certificateRoutes } from '#functions/api/routes/certificates.ts'
 import { clusterConfigRoutes } from '#functions/api/routes/cluster-configs.ts'
 import { clusterRoutes } from '#functions/api/routes/clusters.ts'
 import { docsRoutes } from '#functions/api/routes/docs.ts'
+import { foreignDomainRoutes } from '#functions/api/routes/foreign-domains.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
 import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
@@ -82,6 +83,7 @@ export function openApi(door: Door): Api {
   serviceExportRoutes(api, door, catalogue)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
+  foreignDomainRoutes(api, door)
   rotationRoutes(api, door)
   revocationRoutes(api, door)
   issuanceRoutes(api, door)

@@ -31,12 +31,9 @@ const exportSchema = z
     cluster: z.string(),
     ports: z.array(servicePortSchema),
     serviceAccounts: z.array(z.string()),
-    consumers: z
-      .array(z.string())
-      .openapi({
-        description:
-          'who may use it after all lists; "*" = every member, "spiffe://…" = a trust domain of another mesh',
-      }),
+    consumers: z.array(z.string()).openapi({
+      description: 'who may use it after all lists; "*" = every member, "spiffe://…" = a trust domain of another mesh',
+    }),
     declared: z.array(z.string()).openapi({ description: "the exporter's own list" }),
   })
   .openapi('ServiceExport')

@@ -1,7 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
 import { loadMembers } from '#control/store/clusters.ts'
-import type { ForeignDomainRow } from '#control/store/foreign-domains.ts'
 import type { RevocationRow } from '#control/store/revocations.ts'
 import { loadOpenRotations } from '#control/store/rotations.ts'
 import { loadStream } from '#control/store/streams.ts'
@@ -10,6 +9,7 @@ import { showRotation } from '#control/trust/show-rotation.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import { derivedRoute } from '#functions/api/derived.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { foreignFrom, foreignSchema } from '#functions/api/routes/foreign-domains.ts'
 import { rotationFrom, rotationSchema } from '#functions/api/routes/rotations.ts'
 import { json, objectFields, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
 import { trustStream } from '#mesh/wire/stream.ts'
@@ -66,7 +66,7 @@ const clusterTrustSchema = z
   })
   .openapi('ClusterTrust')
 const revokedSchema = z.object({
-  ...{ cut: z.number().int(), kind: z.enum(['cluster', 'issuer', 'workload']), subject: z.string() },
+  ...{ cut: z.number().int(), kind: z.enum(['cluster', 'issuer', 'workload', 'foreign']), subject: z.string() },
   ...{ trustDomain: z.string(), at: z.string(), by: z.string(), reason: z.string() },
 })
 const trustSchema = z
@@ -74,7 +74,7 @@ const trustSchema = z
     bundle: z.object({ seq: z.number().int(), digest: z.string(), at: z.string() }).nullable(),
     authorities: z.array(authoritySchema),
     clusters: z.array(clusterTrustSchema),
-    foreign: z.array(z.object({ trustDomain: z.string(), roots: z.string(), createdAt: z.string() })),
+    foreign: z.array(foreignSchema),
     revoked: z.array(revokedSchema),
     rotations: z.array(rotationSchema).openapi({ description: 'those that run' }),
   })
@@ -160,11 +160,6 @@ function clusterFrom(one: ShownCluster): z.infer<typeof clusterTrustSchema> {
 }
 
 type ShownCluster = Awaited<ReturnType<typeof showTrust>>['clusters'][number]
-
-const foreignFrom = ({ trustDomain, roots, createdAt }: ForeignDomainRow) => ({
-  ...{ trustDomain, roots },
-  createdAt: timeText(createdAt),
-})
 
 const revokedFrom = ({ cut, kind, subject, trustDomain, at, by, reason }: RevocationRow) => ({
   ...{ cut, kind, subject, trustDomain, by, reason },
