@@ -1,5 +1,6 @@
 import { Argument, type Command, Option } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
+import { federateCommands } from '#cli/commands/trust-federate.ts'
 import { logCommand } from '#cli/commands/trust-log.ts'
 import { revokeCommands } from '#cli/commands/trust-revoke.ts'
 import { verifyCommand } from '#cli/commands/trust-verify.ts'
@@ -21,6 +22,7 @@ export function trustCommands(program: Command, tools: Tools): void {
   showCommand(trust, tools)
   rotateCommands(trust, tools)
   revokeCommands(trust, tools)
+  federateCommands(trust, tools)
   verifyCommand(trust, tools)
   logCommand(trust, tools)
 }

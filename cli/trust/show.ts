@@ -1,5 +1,6 @@
 import { age, harmless, table } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
+import { foreignTable } from '#cli/trust/foreign-text.ts'
 import { rotationText } from '#cli/trust/rotation-text.ts'
 import type { Authority, ClusterTrust, Trust } from '#cli/trust/shapes.ts'
 
@@ -22,9 +23,7 @@ export function trustText(trust: Trust, now: number, paint: Paint = plain): stri
     ...clusters.flatMap((one) => missingOf(one)),
     ...running.map((one) => `\n${rotationText(one, now, paint)}`),
     revoked.length === 0 ? '' : `\n${table([revokedHeading, ...revoked.map((one) => revokedLine(one, now))], paint)}`,
-    foreign.length === 0
-      ? ''
-      : `\nForeign trust domains: ${foreign.map((one) => harmless(one.trustDomain)).join(', ')}\n`,
+    foreign.length === 0 ? '' : `\n${foreignTable(foreign, now, paint)}`,
   ].join('')
 }
 
