@@ -15,12 +15,11 @@ import {
   trustedRoots,
 } from '#mesh/translate/testdata/border.ts'
 import { type Running, startEnvoy } from '#mesh/translate/testdata/real-envoy.ts'
-import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { shutInto } from '#mesh/trust/name-constraints.ts'
-import { toPem } from '#mesh/trust/pem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
-import { type Holder, keyInHand, makeControlPlaneCa } from '#tests/support/authorities.ts'
-import { type AnyName, type Crooked, crooked } from '#tests/support/crooked.ts'
+import { type Holder, makeControlPlaneCa } from '#tests/support/authorities.ts'
+import type { AnyName } from '#tests/support/crooked.ts'
+import { foreignIssuing, foreignLeaf, foreignRoot } from '#tests/support/foreign-mesh.ts'
 import type { Pair } from '#tests/support/impostors.ts'
 import { envoyPath } from '#tests/support/parts.ts'
 import { openRelayDoor, type RelayDoor } from '#tests/support/relay-doors.ts'
@@ -37,45 +36,30 @@ const asB = 'spiffe://b.mesh1/ns/bookinfo/sa/productpage'
 const refused = ['refused', 'refused', 'refused', 'refused']
 const dir = mkdtempSync(join(tmpdir(), 'isthmus-foreign-'))
 
-type Authority = Pick<Holder, 'key' | 'certificate' | 'pem'>
-let partner: Authority
-let partnerIssuing: Authority
-let other: Authority
-let confined: Authority
-let stranger: Authority
-let loose: Authority
+let partner: Holder
+let partnerIssuing: Holder
+let other: Holder
+let confined: Holder
+let stranger: Holder
+let loose: Holder
 let relay: RelayDoor
 /** The pod of b once more, with every root in one list: what this would be without anchors by trust domain. */
 let common: { readonly at: string; readonly envoy: Running }
 
-/** A root as somebody else makes it: signed by itself, with the constraints they want or none. */
-async function rootOf(subject: string, ca: Crooked['ca'] = {}): Promise<Authority> {
-  const key = keyInHand()
-  // The name of an issuer is taken from a certificate of it.
-  const first = await crooked({ ca, subject, key }, await makeControlPlaneCa())
-  const { der } = await crooked({ ca, subject, key }, { key, certificate: parseCertificate(first.der) })
-  return { key, certificate: parseCertificate(der), pem: toPem(der) }
-}
-
-async function below(by: Authority, subject: string): Promise<Authority> {
-  const { der, key } = await crooked({ ca: { pathLen: 0 }, subject }, by)
-  return { key, certificate: parseCertificate(der), pem: toPem(der) }
-}
-
 beforeAll(async () => {
   const envoy = await envoyPath()
-  partner = await rootOf('partner root')
-  other = await rootOf('other root')
-  confined = await rootOf('confined root', { constraints: shutInto(parseTrustDomain('confined.example')) })
+  partner = await foreignRoot('partner root')
+  other = await foreignRoot('other root')
+  confined = await foreignRoot('confined root', { constraints: shutInto(parseTrustDomain('confined.example')) })
   const foreign = {
     'partner.example': [partner.pem],
     'other.example': [other.pem],
     'confined.example': [confined.pem],
   }
   await startBorder(envoy, { consumers: ['a'], foreign, alone: true })
-  partnerIssuing = await below(partner, 'partner issuing')
-  stranger = await rootOf('stranger')
-  loose = await below(meshRoot(), 'an authority of ours that nothing confines')
+  partnerIssuing = await foreignIssuing(partner, 'partner issuing')
+  stranger = await foreignRoot('stranger')
+  loose = await foreignIssuing(meshRoot(), 'an authority of ours that nothing confines')
   relay = await openRelayDoor('b', {
     ...{ root: meshRoot(), issuing: authorityOf('b'), controlPlane: await makeControlPlaneCa() },
   })
@@ -103,11 +87,6 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-const says = async (by: Authority, names: readonly AnyName[], more: Crooked = {}, chain = by.pem): Promise<Pair> => {
-  const { der, key } = await crooked({ names, ...more }, by)
-  return { key: key.keyPem, cert: toPem(der) + chain }
-}
-
 /** The pod, the pod through its gateway, and both calls at the relay's port. */
 async function everywhere(pair: Pair): Promise<string[]> {
   const { server, gateway } = placesOf('b')
@@ -125,15 +104,17 @@ test('another mesh is taken for itself, and our own as ever', async () => {
   const ours = await leafOf('a', 'bookinfo', 'productpage')
   const rows = {
     'our own': await everywhere({ cert: ours.chain, key: ours.key }),
-    'of its root': await everywhere(await says(partner, [uri(asPartner)])),
-    'of its root, which it does not show': await everywhere(await says(partner, [uri(asPartner)], {}, '')),
-    'of an issuing CA below it': await everywhere(await says(partnerIssuing, [uri(asPartner)])),
-    'with a DNS name beside its id': await everywhere(
-      await says(partner, [uri(asPartner), { dns: 'reviews.bookinfo.svc.cluster.local' }]),
+    'of its root': await everywhere(await foreignLeaf(partner, [uri(asPartner)])),
+    'of its root, which it does not show': await everywhere(
+      await foreignLeaf(partner, [uri(asPartner)], { chain: '' }),
     ),
-    'of the other mesh': await everywhere(await says(other, [uri(asOther)])),
+    'of an issuing CA below it': await everywhere(await foreignLeaf(partnerIssuing, [uri(asPartner)])),
+    'with a DNS name beside its id': await everywhere(
+      await foreignLeaf(partner, [uri(asPartner), { dns: 'reviews.bookinfo.svc.cluster.local' }]),
+    ),
+    'of the other mesh': await everywhere(await foreignLeaf(other, [uri(asOther)])),
     'of a root with constraints of its own': await everywhere(
-      await says(confined, [uri('spiffe://confined.example/ns/shop/sa/web')]),
+      await foreignLeaf(confined, [uri('spiffe://confined.example/ns/shop/sa/web')]),
     ),
   }
   expect(rows).toEqual({
@@ -150,41 +131,43 @@ test('another mesh is taken for itself, and our own as ever', async () => {
 test('nobody is taken for somebody else, whoever signed', async () => {
   const ended = { notBefore: new Date(Date.now() - 7_200_000), notAfter: new Date(Date.now() - 1000) }
   const pairs: Record<string, Promise<Pair>> = {
-    'theirs: our b': says(partner, [uri(asB)]),
-    'theirs: our a': says(partner, [uri(asA)]),
-    'theirs: our a, from an issuing CA': says(partnerIssuing, [uri(asA)]),
-    'theirs: itself, then our b': says(partner, [uri(asPartner), uri(asB)]),
-    'theirs: our b, then itself': says(partner, [uri(asB), uri(asPartner)]),
-    'theirs: itself, then another mesh': says(partner, [uri(asPartner), uri(asOther)]),
-    'theirs: another mesh': says(partner, [uri(asOther)]),
-    'theirs: itself in capitals': says(partner, [uri(asPartner.replace('partner', 'PARTNER'))]),
-    'theirs: a domain below its own': says(partner, [uri(asPartner.replace('//', '//b.'))]),
-    'theirs: a user part': says(partner, [uri('spiffe://partner.example:x@b.mesh1/ns/bookinfo/sa/productpage')]),
-    'theirs: a DNS name that spells our id': says(partner, [{ dns: asB }]),
-    'theirs: a subject that spells our id': says(partner, [], { subject: asB }),
-    'theirs: no name': says(partner, []),
-    'theirs: ended': says(partner, [uri(asPartner)], ended),
-    'theirs: an authority as a leaf': says(partner, [uri(asPartner)], { ca: {} }),
-    'theirs, confined: a DNS name beside its id': says(confined, [
+    'theirs: our b': foreignLeaf(partner, [uri(asB)]),
+    'theirs: our a': foreignLeaf(partner, [uri(asA)]),
+    'theirs: our a, from an issuing CA': foreignLeaf(partnerIssuing, [uri(asA)]),
+    'theirs: itself, then our b': foreignLeaf(partner, [uri(asPartner), uri(asB)]),
+    'theirs: our b, then itself': foreignLeaf(partner, [uri(asB), uri(asPartner)]),
+    'theirs: itself, then another mesh': foreignLeaf(partner, [uri(asPartner), uri(asOther)]),
+    'theirs: another mesh': foreignLeaf(partner, [uri(asOther)]),
+    'theirs: itself in capitals': foreignLeaf(partner, [uri(asPartner.replace('partner', 'PARTNER'))]),
+    'theirs: a domain below its own': foreignLeaf(partner, [uri(asPartner.replace('//', '//b.'))]),
+    'theirs: a user part': foreignLeaf(partner, [uri('spiffe://partner.example:x@b.mesh1/ns/bookinfo/sa/productpage')]),
+    'theirs: a DNS name that spells our id': foreignLeaf(partner, [{ dns: asB }]),
+    'theirs: a subject that spells our id': foreignLeaf(partner, [], { subject: asB }),
+    'theirs: no name': foreignLeaf(partner, []),
+    'theirs: ended': foreignLeaf(partner, [uri(asPartner)], ended),
+    'theirs: an authority as a leaf': foreignLeaf(partner, [uri(asPartner)], { ca: {} }),
+    'theirs, confined: a DNS name beside its id': foreignLeaf(confined, [
       uri('spiffe://confined.example/ns/shop/sa/web'),
       { dns: 'shop.confined.example' },
     ]),
-    'ours: theirs': says(authorityOf('a'), [uri(asPartner)]),
-    'ours, though nothing confines it: theirs': says(loose, [uri(asPartner)]),
-    'a stranger: theirs': says(stranger, [uri(asPartner)]),
-    'a stranger of the same name: theirs': rootOf('partner root').then((by) => says(by, [uri(asPartner)])),
+    'ours: theirs': foreignLeaf(authorityOf('a'), [uri(asPartner)]),
+    'ours, though nothing confines it: theirs': foreignLeaf(loose, [uri(asPartner)]),
+    'a stranger: theirs': foreignLeaf(stranger, [uri(asPartner)]),
+    'a stranger of the same name: theirs': foreignRoot('partner root').then((by) => foreignLeaf(by, [uri(asPartner)])),
   }
   const rows: Record<string, string[]> = {}
   for (const [what, pair] of Object.entries(pairs)) rows[what] = await everywhere(await pair)
   expect(rows).toEqual(Object.fromEntries(Object.keys(pairs).map((what) => [what, refused])))
-  expect(await everywhere(await says(partner, [uri(asPartner)])), 'and it is still taken for itself').toEqual(
+  expect(await everywhere(await foreignLeaf(partner, [uri(asPartner)])), 'and it is still taken for itself').toEqual(
     only(asPartner),
   )
 })
 
 test('with all roots in one list another mesh is taken for us: the table can fail', async () => {
-  expect(await call(common.at, 9080, await says(partner, [uri(asA)]))).toBe(asA)
-  expect(await call(common.at, 9080, await says(partner, [uri(asPartner), uri(asA)]))).toBe(`${asPartner} and ${asA}`)
+  expect(await call(common.at, 9080, await foreignLeaf(partner, [uri(asA)]))).toBe(asA)
+  expect(await call(common.at, 9080, await foreignLeaf(partner, [uri(asPartner), uri(asA)]))).toBe(
+    `${asPartner} and ${asA}`,
+  )
 })
 
 /** One request on a connection of its own: the id by which the application was told of the caller. */
