@@ -263,7 +263,7 @@ describe('a client that breaks the rules hears why and is left', () => {
   test('a ping for each data that came is none too many: gRPC asks so how wide the line is', async () => {
     serve = (stream) => {
       stream.respond(ok)
-      stream.read((part) => void stream.write([Buffer.from(part)]))
+      stream.read((part) => void stream.write([Buffer.from(part)], () => undefined))
     }
     const socket = connect(port(), '127.0.0.1', () =>
       socket.write(Buffer.concat([preface, settings, settingsAck, open()])),
