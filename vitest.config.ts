@@ -18,7 +18,7 @@ const long = 'tests/rotation/rotation.test.ts'
 
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
-  NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-tests/compiled', import.meta.url)),
+  NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-compiled', import.meta.url)),
 }
 
 export default defineConfig({

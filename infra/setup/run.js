@@ -58,6 +58,8 @@ async function main([name, ...args]) {
   })
   const [program, ...first] = task.command
   return await execute(join(bin, program), [...first, ...args], {
+    // As for the command line: what an earlier start compiled is not compiled again.
+    NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/isthmus-compiled'),
     ...process.env,
     ...task.env,
     PATH: [bin, process.env.PATH].join(delimiter),
