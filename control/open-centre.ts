@@ -84,10 +84,10 @@ export function parseCentreUrl(text: string): string {
 const randomPassphraseCost = 2 ** 14
 
 function ringOf(settings: OpenSettings): KeyRing {
-  const { keysDir: dir, random } = settings
+  const { keysDir: dir, random, log, measures } = settings
   const passphrase = passphraseOf(settings)
   const scryptCost = settings.scryptCost ?? (settings.passphrase ? undefined : randomPassphraseCost)
-  return { dir, passphrase, random, log: settings.log, ...(scryptCost === undefined ? {} : { scryptCost }) }
+  return { dir, passphrase, random, log, measures, ...(scryptCost === undefined ? {} : { scryptCost }) }
 }
 
 /** A key service that does not answer may come back: until then everything is served that needs no signature of its key. */

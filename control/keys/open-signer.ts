@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type KeyLog, type KmsAccess, kmsClient, kmsSigner, openKmsKey } from '#control/keys/kms.ts'
+import { measuredSigner, type SignerMeasures } from '#control/keys/measured-signer.ts'
 import { createSealedKey, fileSigner } from '#control/keys/sealed-file.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { parsePublicKey } from '#mesh/trust/public-key.ts'
@@ -16,6 +17,7 @@ export type KeyRing = {
   readonly log?: KeyLog
   /** How KMS is reached; absent: as AWS's own tools reach it. */
   readonly kms?: KmsAccess
+  readonly measures?: SignerMeasures
 }
 
 /** A key to be made as a sealed file, or one that is with KMS already: `kms:<ARN>`. Its curve is then told, not chosen. */
@@ -30,10 +32,14 @@ export type MadeKey = { readonly keyRef: string; readonly signer: Signer }
  */
 export async function openSigner(keyRef: string, ring: KeyRing): Promise<Signer> {
   const arn = arnOf(keyRef)
-  if (arn !== undefined) return kmsSigner({ client: await kmsClient(arn, ring.kms), arn, log: ring.log })
+  if (arn !== undefined) {
+    const open = async () => kmsSigner({ client: await kmsClient(arn, ring.kms), arn, log: ring.log })
+    return measuredSigner('kms', open, ring.measures)
+  }
   const name = /^file:([a-z0-9-]+\.key)$/.exec(keyRef)?.[1]
   if (name === undefined) throw new Problem('conflict', `this isthmus opens no key named "${keyRef}"`)
-  return fileSigner({ path: join(ring.dir, name), passphrase: ring.passphrase })
+  const open = () => fileSigner({ path: join(ring.dir, name), passphrase: ring.passphrase })
+  return measuredSigner('file', open, ring.measures)
 }
 
 const arnOf = (text: string): string | undefined => (text.startsWith('kms:') ? text.slice('kms:'.length) : undefined)
@@ -49,15 +55,22 @@ export async function makeSigner(kind: string, number: number, wish: KeyWish, ri
   const path = join(ring.dir, name)
   const { passphrase, random, scryptCost } = ring
   const cost = scryptCost === undefined ? {} : { scryptCost }
-  const signer = existsSync(path)
-    ? await fileSigner({ path, passphrase })
-    : await createSealedKey({ path, passphrase, random, curve: wish.curve, ...cost })
-  return { keyRef: `file:${name}`, signer }
+  const open = () =>
+    existsSync(path)
+      ? fileSigner({ path, passphrase })
+      : createSealedKey({ path, passphrase, random, curve: wish.curve, ...cost })
+  return { keyRef: `file:${name}`, signer: await measuredSigner('file', open, ring.measures) }
 }
 
 async function kmsKey({ where, curve }: Exclude<KeyWish, { where: 'file' }>, ring: KeyRing): Promise<MadeKey> {
   const asked = arnOf(where) ?? ''
-  const { arn, signer } = await openKmsKey({ client: await kmsClient(asked, ring.kms), arn: asked, log: ring.log })
+  let arn = asked
+  const open = async (): Promise<Signer> => {
+    const opened = await openKmsKey({ client: await kmsClient(asked, ring.kms), arn: asked, log: ring.log })
+    arn = opened.arn
+    return opened.signer
+  }
+  const signer = await measuredSigner('kms', open, ring.measures)
   const { kind } = parsePublicKey(await signer.publicKeySpki())
   if (curve !== undefined && curve !== kind)
     throw new Problem(
