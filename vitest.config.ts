@@ -8,7 +8,7 @@ const ci = process.env['CI'] === 'true'
  * mean something on two cores. All other suites, those with real parts too, mostly wait; two at a time fill two cores.
  */
 const serial = [
-  'tests/e2e/{outage,protocols,sandbox,tour,trust-canaries,trust-revocation}.test.ts',
+  'tests/e2e/{outage,protocols,sandbox,tour,trust-revocation}.test.ts',
   'tests/contract/{ads-envoy,faults}.test.ts',
   'tests/rotation/short.test.ts',
 ]
