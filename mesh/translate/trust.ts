@@ -1,4 +1,4 @@
-import type { DeniedId, ForeignDomain } from '#mesh/model/trust-bundle.ts'
+import type { DeniedId, ForeignDomain, TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { toPem } from '#mesh/trust/pem.ts'
@@ -22,8 +22,21 @@ export type ForeignAnchors = Readonly<Record<string, string>>
  * for our own, whatever the bundle says. One whose roots cannot be read is left out, so that nobody is taken for it.
  */
 export function foreignAnchorsOf({ bundle, config, home }: View): ForeignAnchors {
-  if (bundle === undefined || bundle.foreign.length === 0) return {}
-  const ours = new Set<string>([home.trustDomain, ...(config?.trust.members.map((one) => one.trustDomain) ?? [])])
+  if (bundle === undefined || bundle.foreign.length === 0) return none
+  const members = config?.trust.members
+  const last = known.get(bundle)
+  if (last && last.members === members && last.own === home.trustDomain) return last.anchors
+  const anchors = anchorsBeside(bundle, [home.trustDomain, ...(members?.map((one) => one.trustDomain) ?? [])])
+  known.set(bundle, { members, own: home.trustDomain, anchors })
+  return anchors
+}
+
+const none: ForeignAnchors = {}
+/** It is asked for every proxy, and a mesh may have thousands of members. */
+const known = new WeakMap<TrustBundle, { members: unknown; own: string; anchors: ForeignAnchors }>()
+
+function anchorsBeside(bundle: TrustBundle, own: readonly string[]): ForeignAnchors {
+  const ours = new Set<string>(own)
   for (const { trustDomain } of bundle.revoked) ours.add(trustDomain)
   const named = bundle.foreign
     .filter(({ trustDomain }) => !ours.has(trustDomain))
@@ -36,8 +49,8 @@ const shut = new WeakMap<ForeignDomain, string>()
 
 /** Made once for each: they are read, and written out again, for every view. */
 function anchorsOf(domain: ForeignDomain): string {
-  const known = shut.get(domain)
-  if (known !== undefined) return known
+  const made = shut.get(domain)
+  if (made !== undefined) return made
   let anchors = ''
   try {
     anchors = domain.roots.map((pem) => toPem(shutAnchor(parseCertificate(pem), domain.trustDomain))).join('')

@@ -5,11 +5,11 @@ import { type AnyName, type Crooked, crooked } from '#tests/support/crooked.ts'
 import type { Pair } from '#tests/support/impostors.ts'
 
 /** A root as somebody else makes it: signed by itself, with the constraints they want or none. */
-export async function foreignRoot(subject: string, ca: Crooked['ca'] = {}): Promise<Holder> {
+export async function foreignRoot(subject: string, ca: Crooked['ca'] = {}, more: Crooked = {}): Promise<Holder> {
   const key = keyInHand()
   // The name of an issuer is taken from a certificate of it.
-  const first = await crooked({ ca, subject, key }, await makeControlPlaneCa())
-  const { der } = await crooked({ ca, subject, key }, { key, certificate: parseCertificate(first.der) })
+  const first = await crooked({ ...more, ca, subject, key }, await makeControlPlaneCa())
+  const { der } = await crooked({ ...more, ca, subject, key }, { key, certificate: parseCertificate(first.der) })
   return { key, certificate: parseCertificate(der), pem: toPem(der) }
 }
 
