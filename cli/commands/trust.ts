@@ -86,7 +86,9 @@ const withOptions = (command: Command): Command =>
       new Option('--force', 'does not wait for those it waits for; they will refuse calls').conflicts(exclusive),
     )
     .option('--reason <text>', 'why; stands in the audit log')
-    .addOption(new Option('--where <place>', 'where the new key is to lie: file, or kms:<key ARN>').conflicts(later))
+    .addOption(
+      new Option('--where <place>', 'the new key: file, kms:<key ARN>, or plugged (serve --root-ca)').conflicts(later),
+    )
     .addOption(new Option('--curve <curve>', 'of the new key').choices(['P-256', 'P-384']).conflicts(later))
     .option('--no-follow', 'ends at once; the centre goes on by itself')
     .addOption(outputOption())

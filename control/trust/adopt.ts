@@ -153,12 +153,14 @@ async function rowFor(
   const last = Math.max(0, ...rows.filter((row) => row.kind === kind).map((row) => row.number ?? 1))
   const now = centre.now()
   for (let number = last + 1; number <= last + triedMax; number++) {
-    const keyRef = `file:${kind}-${number}.key`
-    const signer = await openSigner(keyRef, centre.keys.ring).catch(() => undefined)
-    if (!signer || !Buffer.from(await signer.publicKeySpki()).equals(spki)) continue
-    return {
-      ...{ mesh: centre.mesh, id: newId(now), kind, state, certificate: pem, keyRef, createdAt: now, stateAt: now },
-      ...{ number, chain: null, trusted: null, revision: 1 },
+    for (const prefix of ['', 'plugged-']) {
+      const keyRef = `file:${prefix}${kind}-${number}.key`
+      const signer = await openSigner(keyRef, centre.keys.ring).catch(() => undefined)
+      if (!signer || !Buffer.from(await signer.publicKeySpki()).equals(spki)) continue
+      return {
+        ...{ mesh: centre.mesh, id: newId(now), kind, state, certificate: pem, keyRef, createdAt: now, stateAt: now },
+        ...{ number, chain: null, trusted: prefix === '' ? null : pem, revision: 1 },
+      }
     }
   }
   return undefined

@@ -81,7 +81,11 @@ export const assembleCertificate = (
   signature: Uint8Array,
 ): Uint8Array => encode(sequence(decode(tbs, 'certificate'), algorithmOf(algorithm), bitString(signature)))
 
-export const algorithmOf = (algorithm: SignatureAlgorithm): Der => sequence(oid(signatureAlgorithms[algorithm].oid))
+/** Of ECDSA without parameters, of RSA with NULL (RFC 5758, RFC 4055). */
+export const algorithmOf = (algorithm: SignatureAlgorithm): Der =>
+  sequence(oid(signatureAlgorithms[algorithm].oid), ...(algorithm.startsWith('rsa') ? [decode(nothing, 'NULL')] : []))
+
+const nothing = Uint8Array.of(5, 0)
 
 /** Whole seconds: X.509 has no finer ones, and a rounded-up end would outlive what was asked. */
 function validityOf(request: CertificateRequest, profile: Profile): { notBefore: Date; notAfter: Date } {

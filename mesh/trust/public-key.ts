@@ -1,7 +1,7 @@
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import { Problem } from '#mesh/model/problem.ts'
 import { bitsOf, decode, itemsOf } from '#mesh/trust/der.ts'
-import { type AnySignatureAlgorithm, signatureAlgorithms } from '#mesh/trust/oid.ts'
+import { type AnySignatureAlgorithm, type SignatureAlgorithm, signatureAlgorithms } from '#mesh/trust/oid.ts'
 import { toPem } from '#mesh/trust/pem.ts'
 
 export type KeyKind = 'P-256' | 'P-384' | 'RSA'
@@ -85,6 +85,10 @@ function readKey(spki: Uint8Array): KeyObject {
 
 const refused = (reason: string, cause?: unknown): Problem =>
   new Problem('invalid', `the public key is refused: ${reason}`, { violations: [{ path: 'publicKey', reason }], cause })
+
+/** What a key of a kind signs certificates with. */
+export const signatureFor = (kind: KeyKind): SignatureAlgorithm =>
+  kind === 'RSA' ? 'rsa-sha256' : kind === 'P-384' ? 'ecdsa-sha384' : 'ecdsa-sha256'
 
 /** Key identifier: the leftmost 160 bits of SHA-256 over the key's bit string (RFC 7093 §2, method 1). */
 export function keyIdOf(spki: Uint8Array): Uint8Array {
