@@ -81,6 +81,7 @@ const foreign = z.looseObject({
 export type Foreign = z.infer<typeof foreign>
 
 const trust = z.looseObject({
+  mode: z.looseObject({ kind: z.string(), trustDomain: z.string().nullish() }).optional(),
   bundle: z.looseObject({ seq: z.number(), digest, at: time }).nullish(),
   authorities: z.array(authority),
   clusters: z.array(clusterTrust).default([]),

@@ -239,10 +239,10 @@ function laterGeneration(
   mesh: MeshName,
   { name, generation }: { readonly name: string; readonly generation: number },
   inUse: string | undefined,
-): { readonly generation: number; readonly trustDomain: string } | undefined {
+): { readonly generation: number; readonly trustDomain: string; readonly sharedDomain: null } | undefined {
   for (let next = generation + 1; next <= generation + triedMax; next++) {
     const trustDomain = trustDomainOf(parseClusterName(name), mesh, next)
-    if (trustDomain === inUse) return { generation: next, trustDomain }
+    if (trustDomain === inUse) return { generation: next, trustDomain, sharedDomain: null }
   }
   return undefined
 }

@@ -16,6 +16,7 @@ import {
 } from '#control/store/revocations.ts'
 import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeTrust, type TrustMoment } from '#control/trust/bundle.ts'
+import { othersOf, sharedByOthers } from '#control/trust/shared-domain.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { type MeshName, parseClusterName, type TrustDomain, trustDomainOf } from '#mesh/model/id.ts'
@@ -44,7 +45,7 @@ type Outcome = { readonly row: RevocationRow; readonly voided?: string }
  * - `workload`: one SPIFFE id is refused; others of its cluster are not touched.
  *
  * The same again while it stands gives the same revocation. Throws `not-found`, `conflict` where the state of the cluster
- * forbids it, `invalid` for what is no SPIFFE id of a member.
+ * forbids it or others share its trust domain, `invalid` for what is no SPIFFE id of a member.
  */
 export async function revoke(centre: Centre, caller: Caller, asked: RevocationAsked): Promise<RevocationRow> {
   const { kind, subject, reason, nonce } = asked
@@ -92,6 +93,8 @@ async function make(
   const cluster = kind === 'workload' ? undefined : await memberOf(tx, mesh, subject)
   const owner = cluster ?? (await ownerOf(tx, mesh, subject))
   const trustDomain = parseTrustDomain(owner.trustDomain)
+  const others = cluster ? await othersOf(tx, mesh, cluster) : []
+  if (cluster && others.length > 0) throw sharedByOthers(cluster, others)
   const exports = await admitting(tx, centre, trustDomain)
   const head = await lockTrustHead(tx, mesh, 'cuts')
   const cut = head.seq + 1
@@ -118,7 +121,7 @@ async function shutOut(centre: Centre, tx: Tx, cluster: ClusterRow, kind: 'clust
   }
   const generation = cluster.generation + 1
   const next = parseTrustDomain(trustDomainOf(parseClusterName(cluster.name), centre.mesh, generation))
-  moved(cluster, await updateCluster(tx, cluster, { generation, trustDomain: next }))
+  moved(cluster, await updateCluster(tx, cluster, { generation, trustDomain: next, sharedDomain: null }))
 }
 
 async function memberOf(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRow> {
@@ -139,12 +142,17 @@ async function ownerOf(tx: Tx, mesh: MeshName, id: string): Promise<Pick<Cluster
   if (formatSpiffeId(parseSpiffeId(id)) !== id)
     throw new Problem('invalid', `"${id.slice(0, 200)}" is not how this SPIFFE id is written`)
   if (await loadForeignDomain(tx, mesh, trustDomain)) return { name: '', trustDomain }
+  let other: ClusterRow | undefined
   for (let after = ''; ; ) {
     const page = await loadClusters(tx, mesh, after, 500)
-    const row = page.find((one) => one.trustDomain === trustDomain)
-    if (row?.state === 'joined') return row
-    if (row) throw new Problem('conflict', `cluster "${row.name}" of this id is ${row.state}: nobody admits it`)
+    const rows = page.filter((one) => one.trustDomain === trustDomain)
+    // Of those that share a trust domain any stands for all: the id is denied wherever it is shown.
+    const row = rows.find(({ state }) => state === 'joined')
+    if (row) return row
+    other ??= rows[0]
     const last = page.at(-1)
+    if ((page.length < 500 || !last) && other)
+      throw new Problem('conflict', `cluster "${other.name}" of this id is ${other.state}: nobody admits it`)
     if (page.length < 500 || !last)
       throw new Problem(
         'not-found',

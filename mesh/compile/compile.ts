@@ -4,6 +4,7 @@ import { mayUse } from '#mesh/compile/consumers.ts'
 import { importsFrom } from '#mesh/compile/imports.ts'
 import { compareText, type Market, marketOf, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
+import { unconfinedOf } from '#mesh/compile/unconfined.ts'
 import type {
   ClusterConfig,
   Condition,
@@ -50,7 +51,7 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
     const own = [...member.exports.keys()].toSorted(compareText).flatMap((key) => ownOffer(market, member, key))
     const conditions = [
       ...(member.setAside ?? []).map(setAside),
-      ...own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)]),
+      ...own.flatMap((o) => [...o.conditions, ...unconfinedOf(market, o), ...conflictsOf(member.name, o.export.key)]),
     ]
     return {
       mesh: fleet.mesh,

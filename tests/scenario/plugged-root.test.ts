@@ -19,7 +19,10 @@ import { rsaPair, type SelfSigned } from '#tests/support/self-signed.ts'
 import { sha256Of, TrustingRelay } from '#tests/support/trusting-relay.ts'
 
 // As Istio's own tool makes them, RSA throughout, but for the room that a mesh's root needs below itself.
-const life = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2036-01-01T00:00:00Z') }  satisfies SelfSigned
+const life = {
+  notBefore: new Date('2026-01-01T00:00:00Z'),
+  notAfter: new Date('2036-01-01T00:00:00Z'),
+} satisfies SelfSigned
 const company = madeRoot({ key: rsaPair(), ...life })
 const first = madeBelow(company, { subject: 'first of the company', key: rsaPair(), ...life })
 const second = madeBelow(company, { subject: 'second of the company', ...life })
