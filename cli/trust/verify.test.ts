@@ -88,6 +88,9 @@ test('a relay is judged as a relay', async () => {
   const names = relayServingNames(domain('paris'), { asIstiod: false, ips: ['127.0.0.1', 'fd00::1'] })
   const relay = await make({ profile: 'relay-serving', names, by: controlPlane, now })
   expect(failed({ roots: [controlPlane.certificate] }, relay)).toEqual([])
+  const verified = verifyChain([relay.certificate], { now, roots: [controlPlane.certificate] })
+  const text = verifiedText(relay.certificate, verified, { now: now.getTime(), from: 'relay' })
+  expect(text).toContain(', 127.0.0.1, fd00:0:0:0:0:0:0:1\n')
   expect(mesh).toBe('mesh1')
 })
 

@@ -2,6 +2,7 @@ import type { Certificate } from '#mesh/trust/certificate.ts'
 import { certificatePem, same } from '#mesh/trust/certificate.ts'
 import { checkCertificate } from '#mesh/trust/check-certificate.ts'
 import { checkChain } from '#mesh/trust/check-chain.ts'
+import { nameText } from '#mesh/trust/general-name.ts'
 import type { CertificateNames } from '#mesh/trust/names.ts'
 import { type ProfileName, profileOf } from '#mesh/trust/profile.ts'
 
@@ -137,7 +138,7 @@ function namesOf(own: Certificate, profile: ProfileName): CertificateNames {
   const [organization = '', commonName = ''] = own.attributes.map(({ text }) => text)
   const [uri] = own.names.flatMap((name) => (name.kind === 'uri' ? [name.text] : []))
   const dns = own.names.flatMap((name) => (name.kind === 'dns' ? [name.text] : []))
-  const ips = own.names.flatMap((name) => (name.kind === 'ip' ? [ipText(name.bytes)] : []))
+  const ips = own.names.flatMap((name) => (name.kind === 'ip' ? [nameText(name)] : []))
   const { subject, uri: wanted, hosts } = profileOf(profile)
   return {
     ...(subject === 'named' ? { subject: { organization, commonName } } : {}),
@@ -145,11 +146,6 @@ function namesOf(own: Certificate, profile: ProfileName): CertificateNames {
     ...(hosts ? { dns, ips } : {}),
   }
 }
-
-const ipText = (bytes: Uint8Array): string =>
-  bytes.length === 4
-    ? bytes.join('.')
-    : Array.from({ length: 8 }, (_, n) => (((bytes[2 * n] ?? 0) << 8) | (bytes[2 * n + 1] ?? 0)).toString(16)).join(':')
 
 export function trustDomainOf(own: Certificate): string | undefined {
   const uri = own.names.find((name) => name.kind === 'uri')

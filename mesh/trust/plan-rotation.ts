@@ -102,7 +102,7 @@ function missingOf(
       add('issuing', said.issuing ? 'its issuing CA is of the old root' : 'it has no issuing CA')
     if (said.leaves.old > 0) {
       const last = new Date(said.leaves.oldestNotAfter).toISOString()
-      add('leaves', `${said.leaves.old} workload certificates of before are in use, until ${last} at the latest`)
+      add('leaves', `${oldLeaves(said.leaves.old)} in use, until ${last} at the latest`)
     }
   } else if (said.serving === null || !to.includes(said.serving.ca))
     add('serving', 'its relay serves under the old control-plane CA')
@@ -113,3 +113,6 @@ function listed(count: number, names: readonly string[], what: string): string {
   const shown = names.slice(0, 5).join('; ')
   return `${count} of its proxies ${what}${shown === '' ? '' : `: ${shown}${count > 5 ? '; …' : ''}`}`
 }
+
+const oldLeaves = (count: number): string =>
+  count === 1 ? '1 workload certificate of before is' : `${count} workload certificates of before are`
