@@ -16,6 +16,13 @@ const serial = [
 /** A quarter of an hour by itself: `npm run test:rotation`. */
 const long = 'tests/rotation/rotation.test.ts'
 
+/**
+ * Programs killed at every single step, and stores brought back from backups: `npm run test:crashes`, minutes by itself. The
+ * tests beside them in `npm test` kill at the steps that matter most.
+ */
+const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
+const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
+
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
   NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-compiled', import.meta.url)),
@@ -23,7 +30,9 @@ const env = {
 
 export default defineConfig({
   test: {
-    reporters: ci ? ['default', ['json', { outputFile: 'test-output/vitest.json' }]] : ['default'],
+    reporters: ci
+      ? ['default', ['json', { outputFile: process.env['ISTHMUS_REPORT'] ?? 'test-output/vitest.json' }]]
+      : ['default'],
     allowOnly: !ci,
     passWithNoTests: false,
     env,
@@ -36,8 +45,16 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'rooms',
-          include: ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, ...serial],
+          include: isCrashes ? crashes : ['**/*.test.ts'],
+          exclude: [
+            '**/node_modules/**',
+            'gen/**',
+            '**/gen.*/**',
+            'dist/**',
+            long,
+            ...serial,
+            ...(isCrashes ? [] : crashes),
+          ],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
