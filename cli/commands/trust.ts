@@ -1,5 +1,6 @@
 import { Argument, type Command, Option } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
+import { cacertsCommand } from '#cli/commands/trust-cacerts.ts'
 import { federateCommands } from '#cli/commands/trust-federate.ts'
 import { logCommand } from '#cli/commands/trust-log.ts'
 import { revokeCommands } from '#cli/commands/trust-revoke.ts'
@@ -25,6 +26,7 @@ export function trustCommands(program: Command, tools: Tools): void {
   federateCommands(trust, tools)
   verifyCommand(trust, tools)
   logCommand(trust, tools)
+  cacertsCommand(trust, tools)
 }
 
 function showCommand(trust: Command, tools: Tools): void {

@@ -11,6 +11,7 @@ import { docsRoutes } from '#functions/api/routes/docs.ts'
 import { foreignDomainRoutes } from '#functions/api/routes/foreign-domains.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
 import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
+import { istiodCaRoutes } from '#functions/api/routes/istiod-ca.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
 import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
 import { meshRoutes } from '#functions/api/routes/meshes.ts'
@@ -87,6 +88,7 @@ export function openApi(door: Door): Api {
   rotationRoutes(api, door)
   revocationRoutes(api, door)
   issuanceRoutes(api, door)
+  istiodCaRoutes(api, door)
   clusterConfigRoutes(api, door)
   operatorKeyRoutes(api, door)
   auditRoutes(api, door)

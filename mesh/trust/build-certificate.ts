@@ -129,7 +129,7 @@ function extensionsOf(
       ? [extension(oids.subjectAltName, profile.subject === 'empty', sequence(...alternative))]
       : []),
     ...(profile.confined
-      ? [extension(oids.nameConstraints, true, buildNameConstraints(shutInto(domainOf(names))))]
+      ? [extension(oids.nameConstraints, true, buildNameConstraints(shutInto(domainOf(names), profile.hostsBelow)))]
       : []),
   ]
 }

@@ -146,7 +146,7 @@ function constraintFaults(certificate: Certificate, profile: Profile, names: Cer
   const { nameConstraints } = certificate
   if (!profile.confined) return when(nameConstraints !== undefined, 'nameConstraints', 'is not expected here')
   const domain = parseTrustDomainOrNone((names.uri ?? '').replace(/^spiffe:\/\//, ''))
-  const wanted = domain && encode(buildNameConstraints(shutInto(domain)))
+  const wanted = domain && encode(buildNameConstraints(shutInto(domain, profile.hostsBelow)))
   const other = (list: readonly GeneralName[]): boolean => list.some((name) => name.kind === 'other')
   const exact =
     nameConstraints !== undefined &&

@@ -30,6 +30,8 @@ export type RotationFacts = {
   readonly relays: readonly RelayTrust[]
   /** What members trust of the authority that comes: digest of its certificate, or of the user's root above it. */
   readonly to: readonly string[]
+  /** Clusters with an istiod of their own whose CA is not of the authority that comes: nobody renews it but people. */
+  readonly istiods?: readonly string[]
   /** The control-plane CA that vouches for the centre's own door; absent where the user's own certificate does. */
   readonly door?: string | undefined
 }
@@ -65,13 +67,18 @@ export function nextStep(
 export function missingFor(
   kind: 'root' | 'control-plane',
   step: RotationStep,
-  { relays, bundle, to, door }: RotationFacts,
+  { relays, bundle, to, door, istiods = [] }: RotationFacts,
 ): Missing[] {
   // Before the bundle names what comes there is nothing to acknowledge, and `tainted` is the end of a wait.
   if (step === 'prepared' || step === 'tainted') return []
   const missing = relays.flatMap((relay) => missingOf(kind, step, relay, { bundle, to }))
   if (kind === 'control-plane' && step === 'active' && door !== undefined && !to.includes(door))
     missing.push({ cluster: 'centre', what: 'serving', detail: 'the centre serves under the old control-plane CA' })
+  if (kind === 'root' && step === 'active')
+    for (const cluster of istiods) {
+      const detail = `the CA of its istiod is of the old root: isthmus trust export-cacerts ${cluster} --secret <file>`
+      missing.push({ cluster, what: 'issuing', detail })
+    }
   return missing
 }
 
