@@ -18,6 +18,7 @@ import { authorityKeys } from '#control/trust/authority-keys.ts'
 import { ensureBundle } from '#control/trust/bundle.ts'
 import { appendIssuance, authorityIssued } from '#control/trust/issuances.ts'
 import { makeAuthority } from '#control/trust/make-authority.ts'
+import { isTaken } from '#control/trust/plugged-authority.ts'
 import { sha256Hex } from '#mesh/model/canonical.ts'
 import { type MeshName, parseMeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -144,6 +145,10 @@ async function checkSettings(settings: OpenSettings, name: MeshName): Promise<vo
     authorities: await loadAuthorities(tx, name),
   }))
   if (mesh) checkLaterStart(settings, { mesh, authorities })
+  const { rootCa: dir, log } = settings
+  const known = authorities.map(({ certificate }) => certificate)
+  if (dir !== undefined && !isTaken(dir, known))
+    log.warn({ dir }, 'the CA in this directory is no root of this mesh yet: isthmus trust rotate-root --where plugged')
 }
 
 async function tellFirstStart(centre: Centre, tx: Tx): Promise<void> {

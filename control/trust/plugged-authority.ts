@@ -6,7 +6,7 @@ import { readPluggedKey } from '#control/keys/plugged-key.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
 import type { KnownAuthority } from '#mesh/trust/authority-faults.ts'
-import type { Certificate } from '#mesh/trust/certificate.ts'
+import { type Certificate, certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
 import { checkPluggedCa, type PluggedFiles, pluggedFiles } from '#mesh/trust/check-plugged-ca.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 
@@ -42,6 +42,17 @@ export async function takePluggedCa(
   if (all.length > 0 || !certificate || !held.key) throw refused(dir, all)
   // Under a name of its own: a root that is made after an attempt that was cut off must not come to use this key.
   return { ...(await sealGiven(held.key, `plugged-root-${number}.key`, ring)), certificate, chain }
+}
+
+/** Whether the CA in a directory is one of these authorities (PEM); also where there is none that can be read. */
+export function isTaken(dir: string, authorities: readonly string[]): boolean {
+  const { files } = readFiles(dir)
+  try {
+    const pem = certificatePem(parseCertificate(files['ca-cert.pem'] ?? files['root-cert.pem'] ?? ''))
+    return authorities.includes(pem)
+  } catch {
+    return true
+  }
 }
 
 const bytesMax = 4 * 1024 * 1024
