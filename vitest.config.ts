@@ -8,7 +8,7 @@ const ci = process.env['CI'] === 'true'
  * mean something on two cores. All other suites, those with real parts too, mostly wait; two at a time fill two cores.
  */
 const serial = [
-  'tests/e2e/{outage,protocols,sandbox,tour,trust-canaries,trust-revocation}.test.ts',
+  'tests/e2e/{outage,protocols,sandbox,tour,trust-revocation}.test.ts',
   'tests/contract/{ads-envoy,faults}.test.ts',
   'tests/rotation/short.test.ts',
 ]
@@ -16,14 +16,23 @@ const serial = [
 /** A quarter of an hour by itself: `npm run test:rotation`. */
 const long = 'tests/rotation/rotation.test.ts'
 
+/**
+ * Programs killed at every single step, and stores brought back from backups: `npm run test:crashes`, minutes by itself. The
+ * tests beside them in `npm test` kill at the steps that matter most.
+ */
+const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
+const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
+
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
-  NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-tests/compiled', import.meta.url)),
+  NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-compiled', import.meta.url)),
 }
 
 export default defineConfig({
   test: {
-    reporters: ci ? ['default', ['json', { outputFile: 'test-output/vitest.json' }]] : ['default'],
+    reporters: ci
+      ? ['default', ['json', { outputFile: process.env['ISTHMUS_REPORT'] ?? 'test-output/vitest.json' }]]
+      : ['default'],
     allowOnly: !ci,
     passWithNoTests: false,
     env,
@@ -36,8 +45,16 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'rooms',
-          include: ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, ...serial],
+          include: isCrashes ? crashes : ['**/*.test.ts'],
+          exclude: [
+            '**/node_modules/**',
+            'gen/**',
+            '**/gen.*/**',
+            'dist/**',
+            long,
+            ...serial,
+            ...(isCrashes ? [] : crashes),
+          ],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

@@ -3,28 +3,39 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /**
- * `{ passed, failed, skipped, reasons }` over all tests of the report (undefined: vitest wrote none) and all verdicts.
+ * `{ passed, failed, skipped, reasons }` over all suites, `{ name, passed, report }` with what vitest wrote (undefined:
+ * nothing), and all further checks, `{ name, passed }`.
  *
- * The verdict on `tests` itself is not counted beside its tests, except where it failed and no test did: set-up that
- * ended early, an error outside a test, no test at all. A file that did not load has no tests and counts as one failure.
+ * The verdict on a suite is not counted beside its tests, except where it failed and no test did: set-up that ended
+ * early, an error outside a test, no test at all. A file that did not load has no tests and counts as one failure.
  */
-export function count(report, verdicts) {
+export function count(suites, checks) {
+  const counted = suites.map(countSuite)
+  const sum = (of) => counted.reduce((all, one) => all + of(one), 0)
+  const reasons = [
+    ...counted.flatMap((one) => one.reasons),
+    ...checks.filter((one) => !one.passed).map(({ name }) => name),
+  ]
+  return {
+    passed: sum((one) => one.passed) + checks.filter((one) => one.passed).length,
+    failed: reasons.length,
+    skipped: sum((one) => one.skipped),
+    reasons,
+  }
+}
+
+function countSuite({ name, passed: well, report }) {
   const files = report?.testResults ?? []
   const tests = files.flatMap((file) => file.assertionResults)
   const broken = files.filter((file) => file.status === 'failed' && !file.assertionResults.some(hasFailed))
-  const others = verdicts.filter(({ name }) => name !== 'tests')
   const reasons = [
     ...broken.map((file) => `${file.name} did not load, or failed outside its tests`),
     ...tests.filter(hasFailed).map((test) => test.fullName),
-    ...others.filter((one) => !one.passed).map(({ name }) => name),
   ]
-  const passed = tests.filter((test) => test.status === 'passed').length
-  const silent = verdicts.some(({ name, passed: well }) => name === 'tests' && !well)
-  if (silent && broken.length === 0 && !tests.some(hasFailed)) reasons.push('npm test (no single test is to blame)')
-  else if (tests.length === 0) reasons.push('no test ran')
+  if (!well && reasons.length === 0) reasons.push(`${name} (no single test is to blame)`)
+  else if (tests.length === 0) reasons.push(`${name}: no test ran`)
   return {
-    passed: passed + others.filter((one) => one.passed).length,
-    failed: reasons.length,
+    passed: tests.filter((test) => test.status === 'passed').length,
     skipped: tests.filter((test) => test.status !== 'passed' && !hasFailed(test)).length,
     reasons,
   }
@@ -32,10 +43,18 @@ export function count(report, verdicts) {
 
 const hasFailed = (test) => test.status === 'failed'
 
-function main([path, ...verdicts]) {
+/** Of each suite `name=passed:report.json`, of each other check `name=passed`; `failed` where it did. */
+function main(said) {
+  const verdicts = said.map((text) => {
+    const [, name, verdict, path] = /^(.+?)=(passed|failed)(?::(.+))?$/.exec(text) ?? []
+    return { name: name ?? text, passed: verdict === 'passed', path }
+  })
+  const suites = verdicts
+    .filter(({ path }) => path !== undefined)
+    .map((one) => ({ ...one, report: readReport(one.path) }))
   const { passed, failed, skipped, reasons } = count(
-    readReport(path),
-    verdicts.map((text) => ({ name: text.split('=')[0], passed: text.endsWith('=passed') })),
+    suites,
+    verdicts.filter(({ path }) => path === undefined),
   )
   for (const reason of reasons) console.log(`failed: ${reason}`)
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)

@@ -3,6 +3,7 @@
 // to the Node 24 of this clone.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import module from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,14 +17,21 @@ const own = Object.hasOwn(programs, process.argv[2] ?? '') ? programs[process.ar
 const program = join(root, own ?? 'cli/main.ts')
 const args = process.argv.slice(own ? 3 : 2)
 
+/** What an earlier start compiled: half of the time of each command. Where it cannot be written, nothing is kept. */
+const compiled = join(root, 'node_modules/.cache/isthmus-compiled')
+
 if (!existsSync(node)) {
   process.stderr.write('isthmus: Node 24 is missing, and this command runs on it: run "npm ci" in the clone.\n')
   process.exitCode = 1
 } else if (!own && Number(process.versions.node.split('.')[0]) >= 24) {
   process.argv[1] = program
+  module.enableCompileCache(compiled)
   await import('./main.ts')
 } else {
-  const child = spawn(node, [program, ...args], { stdio: 'inherit' })
+  const child = spawn(node, [program, ...args], {
+    stdio: 'inherit',
+    env: { NODE_COMPILE_CACHE: compiled, ...process.env },
+  })
   const pass = (signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
   }

@@ -45,6 +45,7 @@ const ports: Column = [
       ? row['ports'].map((p: Row) => `${cell(p['port'])}/${cell(p['protocol'])}`).join(',')
       : '–',
 ]
+const rootCount: Column = ['ROOTS', (row) => cell(Array.isArray(row['roots']) ? row['roots'].length : undefined)]
 const conditions: Column = [
   'CONDITIONS',
   (row) =>
@@ -175,6 +176,16 @@ export const nouns: readonly Noun[] = [
     short: ['trust-bundle', 'bundle'],
     filters: ['cluster'],
     columns: [field('TRUST DOMAIN', 'trustDomain'), field('CLUSTER')],
+  },
+  {
+    name: 'foreign-domains',
+    path: '/v1/foreign-domains',
+    short: ['foreign-domain', 'foreign'],
+    filters: [],
+    columns: [
+      ...[field('TRUST DOMAIN', 'trustDomain'), rootCount, field('SEQUENCE'), field('ADMITTED BY', 'admittedBy')],
+      ...[since('SINCE', 'updatedAt'), since('AGE', 'createdAt')],
+    ],
   },
   {
     name: 'cluster-configs',

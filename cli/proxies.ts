@@ -94,6 +94,7 @@ function reasonOf({ state, nack, setAside, lastAckAt }: Row, now: number): strin
     owner === undefined ? cell(name) : `${cell(name)} (of ${cell(owner)})`,
   )
   const { detail, at } = (nack ?? {}) as Row
-  const said = detail === undefined ? 'refused by others' : `${cell(detail)}, ${age(at, now)} ago`
+  // Envoy writes the resource into its reason, line by line.
+  const said = detail === undefined ? 'refused by others' : `${cell(detail).replace(/\s+/g, ' ')}, ${age(at, now)} ago`
   return aside.length === 0 ? said : `${said}; set aside: ${aside.join(', ')}`
 }

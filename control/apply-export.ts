@@ -12,10 +12,12 @@ import {
   type ServiceExportRow,
   updateNarrowing,
 } from '#control/store/exports.ts'
+import { everyMember, foreignConsumer } from '#mesh/compile/consumers.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { ExportNarrowing } from '#mesh/model/fleet.ts'
 import { labelFault, parseClusterName, serviceKey } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { trustDomainFault } from '#mesh/trust/spiffe-id.ts'
 
 /** A change of one narrowing. `consumers` absent = the narrowing goes. */
 export type ExportChange = NarrowingName & {
@@ -24,7 +26,7 @@ export type ExportChange = NarrowingName & {
   readonly expected?: number | undefined
 }
 
-/** Throws `invalid` with every violation: names that are no DNS labels, or too many. */
+/** Throws `invalid` with every violation: names that can be nobody's, or too many. */
 function checkExportChange(change: ExportChange): void {
   const named = {
     namespace: change.namespace,
@@ -33,10 +35,17 @@ function checkExportChange(change: ExportChange): void {
   }
   const violations = [
     ...Object.entries(named).map(([path, text]) => ({ path, reason: labelFault(text) ?? '' })),
-    ...(change.consumers ?? []).map((name, i) => ({ path: `consumers[${i}]`, reason: labelFault(name) ?? '' })),
+    ...(change.consumers ?? []).map((name, i) => ({ path: `consumers[${i}]`, reason: consumerFault(name) ?? '' })),
   ].filter((violation) => violation.reason !== '')
   const first = violations[0]
   if (first) throw new Problem('invalid', `${first.path} ${first.reason}`, { violations })
+}
+
+/** A cluster, `*` for every one of them, or `spiffe://<trust domain>` of another mesh. */
+function consumerFault(name: string): string | undefined {
+  if (name === everyMember) return undefined
+  const foreign = foreignConsumer('')
+  return name.startsWith(foreign) ? trustDomainFault(name.slice(foreign.length)) : labelFault(name)
 }
 
 /**
@@ -94,7 +103,7 @@ export async function rehearseExport(centre: Centre, change: ExportChange): Prom
     narrowings.push({
       key,
       ...(change.cluster === '' ? {} : { cluster: parseClusterName(change.cluster) }),
-      consumers: [...new Set(change.consumers)].toSorted().map(parseClusterName),
+      consumers: [...new Set(change.consumers)].toSorted(),
     })
   return configChanges(fleet, { ...fleet, narrowings })
 }

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import type { Bus } from '#control/bus.ts'
 import type { Caller } from '#control/caller.ts'
 import { callerText, centreCaller } from '#control/caller.ts'
+import type { SignerMeasures } from '#control/keys/measured-signer.ts'
 import type { KeyRing } from '#control/keys/open-signer.ts'
 import { newId } from '#control/new-id.ts'
 import { appendAudit } from '#control/store/audit.ts'
@@ -39,7 +40,7 @@ export type CentreKeys = {
 }
 
 /** What the flows tell about themselves; a door turns it into metrics. */
-export type Measures = {
+export type Measures = SignerMeasures & {
   /** Time from the change that asked for it until the config was published. */
   published(ms: number): void
   compiled(clusters: number): void

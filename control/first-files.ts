@@ -22,7 +22,8 @@ export function passphraseOf(settings: {
   if (settings.passphrase) return readPassphrase(settings.passphrase, settings.env)
   const path = resolve(settings.keysDir, 'passphrase')
   if (!existsSync(path)) {
-    if (existsSync(join(settings.keysDir, 'root-1.key')))
+    // The root's key may lie elsewhere; that of the control-plane CA is always here.
+    if (['root-1.key', 'control-plane-1.key'].some((name) => existsSync(join(settings.keysDir, name))))
       throw new Problem(
         'conflict',
         `${path} is missing and the keys beside it are sealed with what it held: restore it, or name another source`,

@@ -49,14 +49,17 @@ async function issueNow(centre: Centre, caller: ClusterCaller, request: SignRequ
   const certificate = await issueCertificate(planFor(centre, row, { request, authority }), authority.signer)
   await logged(centre, row, { kind: request.kind, certificate, authority })
   return {
-    // Below a root of the user's own stands what leads up to it, that root itself left out.
-    chain: [certificate, ...authority.chain.slice(0, -1)].map(certificatePem).join(''),
+    chain: [certificate, ...leadingUp(authority)].map(certificatePem).join(''),
     roots: request.kind === 'issuing' ? roots : [certificatePem(authority.certificate)],
     notAfter: certificate.notAfter.getTime(),
     time: centre.now(),
     ...(request.kind === 'issuing' ? { trustDomain: row.trustDomain, generation: row.generation } : {}),
   }
 }
+
+/** Below a root of the user's own stands what leads up to it, that root itself left out. */
+export const leadingUp = ({ certificate, chain }: Pick<Authority, 'certificate' | 'chain'>): readonly Certificate[] =>
+  chain.length === 0 ? [] : [certificate, ...chain.slice(0, -1)]
 
 function planFor(
   centre: Centre,

@@ -5,6 +5,7 @@ import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
+import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { loadGroups, loadPolicies, type SamenessGroupRow, type TrafficPolicyRow } from '#control/store/policies.ts'
 import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
@@ -46,6 +47,7 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     roots: await loadTrustedRoots(tx, mesh),
     members: full,
     narrowings: (await loadAllNarrowings(tx, mesh)).map(narrowingFrom),
+    ...(await foreignFrom(tx, mesh)),
     ...cutsFrom(await loadRevocations(tx, mesh)),
     ...(await loadPolicySet(tx, mesh)),
   }
@@ -75,9 +77,14 @@ export function policyFrom(row: TrafficPolicyRow): TrafficPolicy | undefined {
 
 export const groupFrom = ({ name, clusters, revision }: SamenessGroupRow): SamenessGroup => ({
   name,
-  clusters: parseConsumers(clusters),
+  clusters: parseConsumers(clusters).map(parseClusterName),
   revision,
 })
+
+async function foreignFrom(tx: Tx, mesh: MeshName): Promise<Pick<Fleet, 'foreign'>> {
+  const foreign = (await loadForeignDomains(tx, mesh)).map((row) => parseTrustDomain(row.trustDomain))
+  return foreign.length === 0 ? {} : { foreign }
+}
 
 /** Also of those that were taken back: a name that went on to a cut never goes back, or it would be renamed twice. */
 function cutsFrom(rows: readonly RevocationRow[]): Pick<Fleet, 'cuts'> {
@@ -157,4 +164,4 @@ export const narrowingFrom = (row: ServiceExportRow): ExportNarrowing => ({
   consumers: parseConsumers(row.consumers),
 })
 
-const parseConsumers = (text: string) => (JSON.parse(text) as string[]).map(parseClusterName)
+const parseConsumers = (text: string) => JSON.parse(text) as string[]

@@ -14,15 +14,9 @@ import { dropExportAges } from '#control/store/export-ages.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
 import { dropFacts } from '#control/store/reported-facts.ts'
 import { appendWhole } from '#control/store/stream-writes.ts'
-import {
-  type ClusterName,
-  newClusterNameFault,
-  parseClusterName,
-  parseNetworkName,
-  trustDomainOf,
-} from '#mesh/model/id.ts'
+import { type Domain, domainFor } from '#control/trust/shared-domain.ts'
+import { type ClusterName, newClusterNameFault, parseClusterName, parseNetworkName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
 /** Network and region are what its relay will say when it joins; until then, what the operator expects. */
@@ -30,6 +24,8 @@ export type NewCluster = {
   readonly name: string
   readonly network?: string | undefined
   readonly region?: string | undefined
+  /** One that others may have too, or its own; absent: as the mesh began. */
+  readonly trustDomain?: string | undefined
   readonly dryRun?: boolean
   /** The caller's Idempotency-Key. */
   readonly nonce?: string | undefined
@@ -38,21 +34,28 @@ export type NewCluster = {
 /**
  * Announces a cluster. A name that left the mesh comes back as the same cluster, one generation higher, so that nothing
  * of its former life is trusted again. Throws `invalid` for a name that is no DNS label, makes no trust domain, or would
- * make that of another cluster's later generation; `conflict` where a cluster of that name is expected or joined.
+ * make that of another cluster's later generation; `conflict` where a cluster of that name is expected or joined, or where
+ * the trust domain is a foreign one or revoked.
  */
 export async function createCluster(centre: Centre, caller: Caller, asked: NewCluster): Promise<ClusterRow> {
   const name = parseClusterName(asked.name)
   const place = { network: '', region: '', ...placeOf(asked) }
   const action = 'cluster.create'
+  const asks = asked.trustDomain === undefined ? {} : { trustDomain: asked.trustDomain }
   try {
     return await centre.db.transact(async (tx) => {
-      const request = { name, ...place }
+      const request = { name, ...place, ...asks }
       const { id } = await once(centre, tx, { caller, action, nonce: asked.nonce, request }, async () => {
         const old = await loadClusterByName(tx, centre.mesh, name)
         if (old?.state === 'revoked') throw revoked(name)
         if (old && old.state !== 'left') throw exists(name)
-        const row = old ? await comeBack(centre, tx, old, place) : await insertNew(centre, tx, { name, ...place })
-        await audited(centre, tx, caller, { action, object: `cluster ${name}` })
+        const generation = old ? old.generation + 1 : 1
+        const domain = await domainFor(centre, tx, { name, generation, asked: asked.trustDomain })
+        const row = old
+          ? await comeBack(centre, tx, old, { ...place, ...domain, generation })
+          : await insertNew(centre, tx, { name, ...place, ...domain })
+        const detail = domain.sharedDomain === true ? { detail: { sharedTrustDomain: domain.trustDomain } } : {}
+        await audited(centre, tx, caller, { action, object: `cluster ${name}`, ...detail })
         return { id: row.id }
       })
       const row = await loadCluster(tx, centre.mesh, id)
@@ -90,6 +93,8 @@ export async function applyCluster(
   if (asked.expected !== undefined && old?.revision !== asked.expected) throw old ? stale(old) : unknownCluster(name)
   if (!old || old.state === 'left' || old.state === 'revoked')
     return { row: await createCluster(centre, caller, asked), created: true }
+  if (asked.trustDomain !== undefined && asked.trustDomain !== old.trustDomain)
+    throw domainStays(old, asked.trustDomain)
   const place = placeOf(asked)
   const moves = (['network', 'region'] as const).filter((field) => (place[field] ?? old[field]) !== old[field])
   const [field] = moves
@@ -129,10 +134,20 @@ const revoked = (name: string): Problem =>
       'trust domain that was never revoked',
   )
 
+const domainStays = ({ name, trustDomain }: ClusterRow, asked: string): Problem => {
+  const reason = `is ${trustDomain}, and stays it`
+  return new Problem(
+    'conflict',
+    `the trust domain of cluster "${name}" ${reason}: certificates and policies name it. To have ${asked.slice(0, 255)}, ` +
+      `remove the cluster and create it again: isthmus cluster delete ${name}`,
+    { violations: [{ path: 'trustDomain', reason }] },
+  )
+}
+
 async function insertNew(
   centre: Centre,
   tx: Tx,
-  { name, network, region }: Place & { readonly name: ClusterName },
+  { name, network, region, ...domain }: Place & Domain & { readonly name: ClusterName },
 ): Promise<ClusterRow> {
   const reason = newClusterNameFault(name)
   if (reason)
@@ -146,7 +161,7 @@ async function insertNew(
     name,
     state: 'expected',
     generation: 1,
-    trustDomain: parseTrustDomain(trustDomainOf(name, centre.mesh, 1)),
+    ...domain,
     network,
     region,
     keyThumbprint: null,
@@ -158,17 +173,19 @@ async function insertNew(
     lastSeenAt: null,
     revision: 1,
     issuingBefore: null,
-    sharedDomain: null,
   }
   await insertCluster(tx, row)
   return row
 }
 
-async function comeBack(centre: Centre, tx: Tx, row: ClusterRow, place: Place): Promise<ClusterRow> {
-  const generation = row.generation + 1
+async function comeBack(
+  centre: Centre,
+  tx: Tx,
+  row: ClusterRow,
+  change: Place & Domain & { readonly generation: number },
+): Promise<ClusterRow> {
   await forgetReport(centre, tx, row)
-  const trustDomain = parseTrustDomain(trustDomainOf(parseClusterName(row.name), centre.mesh, generation))
-  return moved(row, await updateCluster(tx, row, { ...place, state: 'expected', generation, trustDomain }))
+  return moved(row, await updateCluster(tx, row, { ...change, state: 'expected' }))
 }
 
 /** The stream and its durable copies alike: what one of them kept would be an export of a former life. */

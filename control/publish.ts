@@ -2,11 +2,11 @@ import type { Centre } from '#control/centre.ts'
 import { loadFleet, type ReportMemo } from '#control/load-fleet.ts'
 import { projectMesh } from '#control/project-cluster.ts'
 import { loadClusterByName } from '#control/store/clusters.ts'
-import { appendCompiled, loadLastCompiled } from '#control/store/compiled.ts'
+import { appendCompiled, loadLastHead } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import { holdLease, takeLease } from '#control/store/leases.ts'
 import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.ts'
-import { appendWhole, lockStream } from '#control/store/stream-writes.ts'
+import { appendWhole, appendWholeText, lockStream } from '#control/store/stream-writes.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
 import { writeTrustStream } from '#control/trust/bundle.ts'
@@ -14,7 +14,7 @@ import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { type ConfigEntry, clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
+import { entriesOf, entryTexts, entryTextsHash, entryTextsJson } from '#mesh/wire/cluster-config.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { emptyRoot } from '#mesh/wire/root.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
@@ -136,10 +136,10 @@ async function writeConfigs(
   centre.measures.compiled(configs.size)
   const changes: StreamChange[] = []
   for (const [cluster, config] of configs) {
-    const entries = entriesOf(config)
-    const hash = clusterConfigHash(entries)
+    const texts = entryTexts(entriesOf(config))
+    const hash = entryTextsHash(texts)
     if (memo.hashes.get(cluster) === hash && !always) continue
-    const delta = await asLeader(centre, (tx) => writeConfig(centre, tx, { cluster, entries, hash, why }))
+    const delta = await asLeader(centre, (tx) => writeConfig(centre, tx, { cluster, texts, hash, why }))
     memo.hashes.set(cluster, hash)
     if (delta) changes.push(changeOf(delta))
   }
@@ -159,16 +159,16 @@ async function writeConfig(
   tx: Tx,
   config: {
     readonly cluster: string
-    readonly entries: ReadonlyMap<string, ConfigEntry>
+    readonly texts: ReadonlyMap<string, string>
     readonly hash: string
     readonly why: Why
   },
 ): Promise<StreamDelta | undefined> {
-  const { cluster, entries, hash, why } = config
+  const { cluster, texts, hash, why } = config
   const ref = { mesh: centre.mesh, stream: cfgStream(cluster) }
   await lockStream(tx, ref, centre.now())
-  const delta = await appendWhole(tx, ref, entries, centre.now())
-  const last = await loadLastCompiled(tx, centre.mesh, cluster)
+  const delta = await appendWholeText(tx, ref, texts, centre.now())
+  const last = await loadLastHead(tx, centre.mesh, cluster)
   if (last?.hash !== hash)
     await appendCompiled(tx, {
       mesh: centre.mesh,
@@ -178,7 +178,7 @@ async function writeConfig(
       ...why,
       at: centre.now(),
       ...{ policies: null, base: null, ackedAt: null },
-      body: canonicalJson(Object.fromEntries(entries)),
+      body: entryTextsJson(texts),
     })
   return delta
 }

@@ -8,6 +8,7 @@ import { type CheckedItem, checkItem } from '#control/report-item.ts'
 import { updateCluster } from '#control/store/clusters.ts'
 import { type Database, LostRace, type Tx } from '#control/store/database.ts'
 import { saveExportAges } from '#control/store/export-ages.ts'
+import { gathered } from '#control/store/gathered.ts'
 import { appendOutbox } from '#control/store/outbox.ts'
 import { loadReportState, type Told } from '#control/store/report-state.ts'
 import { saveFacts } from '#control/store/reported-facts.ts'
@@ -46,8 +47,9 @@ const minIntervalMs = 200
 const sightingMsMin = 60_000
 
 /**
- * Takes in one batch of a cluster's report. In one transaction it stores the items in stream `rep/<cluster>`, projects
- * the services they concern to the streams that others read, and leaves an outbox row where facts of the config changed.
+ * Takes in one batch of a cluster's report. In one transaction, perhaps with other clusters' batches, it stores the items
+ * in stream `rep/<cluster>`, projects the services they concern to the streams that others read, and leaves an outbox row
+ * where facts of the config changed.
  * Everything is attributed to the authenticated `caller`; nothing in the batch can say otherwise.
  *
  * An item that makes no sense is refused by key, what was known of it stays, and the rest goes on. The same (epoch, seq)
@@ -66,7 +68,8 @@ export async function syncEndpoints(
   const said = request.items.map(({ k, v }) => checkItem(k, v, request.epoch))
   const keys = said.flatMap(({ write, unkept }) => (unkept ? [] : [write.key]))
   const services = countedServices(said.map(({ write }) => write))
-  return database.transact(async (tx) => {
+  const share = { key: `${caller.mesh} ${caller.name}`, rows: request.items.length }
+  return gathered(database)(share, async (tx) => {
     const state = await loadReportState(tx, caller, { keys, services, now: moment.now })
     const { cluster } = state
     if (cluster?.state !== 'joined')

@@ -5,6 +5,7 @@ import { type AddressInfo, isIP } from 'node:net'
 import { join } from 'node:path'
 import { type Bus, inProcessBus } from '#control/bus.ts'
 import type { Centre } from '#control/centre.ts'
+import type { FirstSettings } from '#control/first-settings.ts'
 import type { PassphraseSource } from '#control/keys/passphrase.ts'
 import { openCentre, parseCentreUrl } from '#control/open-centre.ts'
 import { sharedBus } from '#control/shared-bus.ts'
@@ -40,6 +41,10 @@ export type ServeSettings = {
   readonly keyFile?: string | undefined
   readonly adminKeyHash?: string | undefined
   readonly passphrase?: PassphraseSource | undefined
+  /** Of the first start: what the mesh begins with. */
+  readonly first?: FirstSettings | undefined
+  /** Directory of a CA that is brought along, as root. */
+  readonly rootCa?: string | undefined
   /** How old the root may be before the next is made; absent: until it nears its end. */
   readonly rotateRootAfterMs?: number | undefined
   readonly version: string
@@ -98,6 +103,8 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
       passphrase: settings.passphrase,
       adminKeyFile: keyFile,
       adminKeyHash: settings.adminKeyHash,
+      rootCa: settings.rootCa,
+      ...settings.first,
       ...(settings.scryptCost === undefined ? {} : { scryptCost: settings.scryptCost }),
     })
     await tellEarlierClock(centre, now())

@@ -4,6 +4,8 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { pino } from 'pino'
+import type { FirstSettings } from '#control/first-settings.ts'
+import { parseKeyWish } from '#control/keys/open-signer.ts'
 import { parsePassphraseSource } from '#control/keys/passphrase.ts'
 import { type ServedCentre, type ServeSettings, serveCentre } from '#functions/serve-centre.ts'
 import { logRedaction } from '#mesh/model/log-redaction.ts'
@@ -22,8 +24,16 @@ const usage = `usage: isthmus serve [options]
   --key-file <file>      where the first administrator's key is written, once (default <data>/admin.key)
   --admin-key-hash <hex> SHA-256 of a first administrator's key that you made; no file is written then
   --passphrase <source>  of the sealed keys: file:<path>, fd:<n> or env:<name> (default: a file made beside them)
+  --root-key <place>     where the first root's key lies: file or kms:<key ARN> (default file: made and sealed in <data>)
+  --root-curve <curve>   of the first root's key: P-256 or P-384 (default P-256; every handshake pays for P-384)
+  --root-ca <directory>  a CA of yours as the root: ca-cert.pem, ca-key.pem, cert-chain.pem, root-cert.pem, as of Istio's
+                         Secret cacerts; or root-cert.pem and ca-key.pem alone. The key is sealed in <data>, once
+  --shared-trust-domain <domain>  one trust domain for all clusters, as a mesh of before has it: nothing confines a cluster
+                         then (default: each has its own, <cluster>.<mesh>)
   --rotate-root-after <days>  how old the root may be before the next is made (default: until it nears its end)
   --log-level <level>    trace, debug, info, warn or error (default info)
+
+  --root-key, --root-curve and --shared-trust-domain say what a mesh begins with, at its first start.
 
   DATABASE_URL=postgres://… keeps the state in a PostgreSQL server instead of the directory.
 `
@@ -91,6 +101,10 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
       'key-file': { type: 'string' },
       'admin-key-hash': { type: 'string' },
       passphrase: { type: 'string' },
+      'root-key': { type: 'string' },
+      'root-curve': { type: 'string' },
+      'root-ca': { type: 'string' },
+      'shared-trust-domain': { type: 'string' },
       'rotate-root-after': { type: 'string' },
       'log-level': { type: 'string', default: 'info' },
       help: { type: 'boolean', short: 'h' },
@@ -118,6 +132,8 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
     keyFile: values['key-file'] === undefined ? undefined : resolve(values['key-file']),
     adminKeyHash: hash,
     passphrase: values.passphrase === undefined ? undefined : parsePassphraseSource(values.passphrase),
+    first: firstOf(values),
+    rootCa: values['root-ca'] === undefined ? undefined : resolve(values['root-ca']),
     rotateRootAfterMs: daysOf(values['rotate-root-after']),
     version,
     env,
@@ -127,6 +143,18 @@ function parseSettings(): (ServeSettings & { readonly log: pino.Logger }) | unde
       redact: logRedaction,
     }),
   }
+}
+
+type FirstOptions = {
+  readonly [name in 'root-key' | 'root-curve' | 'root-ca' | 'shared-trust-domain']?: string | undefined
+}
+
+function firstOf(values: FirstOptions): FirstSettings {
+  const { 'root-key': place, 'root-curve': curve, 'root-ca': dir, 'shared-trust-domain': sharedDomain } = values
+  if (dir !== undefined && (place !== undefined || curve !== undefined))
+    throw new Problem('invalid', '--root-ca brings its own key: it goes with neither --root-key nor --root-curve')
+  const root = place === undefined && curve === undefined ? undefined : parseKeyWish({ where: place, curve })
+  return { root, sharedDomain }
 }
 
 const dayMs = 24 * 60 * 60_000

@@ -42,4 +42,4 @@ export function cutTimes(first: TrustBundle | undefined): CutTimes {
 }
 
 const cutsIn = (bundle: TrustBundle | undefined): number[] =>
-  bundle ? [...new Set([...bundle.revoked, ...bundle.denied].map(({ cut }) => cut))] : []
+  bundle ? [...new Set([...bundle.revoked, ...bundle.denied, ...(bundle.unfederated ?? [])].map(({ cut }) => cut))] : []

@@ -13,9 +13,12 @@ import { certificatePem } from '#mesh/trust/certificate.ts'
 import { signerOf } from '#mesh/trust/check-bundle.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
 import { controlPlaneCaNames, rootNames } from '#mesh/trust/names.ts'
+import { toPem } from '#mesh/trust/pem.ts'
 import { planIssuingCa, planRelayServing } from '#mesh/trust/plan-issuing-ca.ts'
+import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import type { SignAnswer, SignRequest } from '#mesh/wire/join.ts'
 import { domain, type Holder, makeControlPlaneCa, makeRoot, mesh } from '#tests/support/authorities.ts'
+import { selfSigned } from '#tests/support/self-signed.ts'
 
 const minute = 60_000
 const start = new Date('2026-05-01T00:00:00Z')
@@ -92,6 +95,14 @@ const over = (which: 'issuing' | 'serving') => {
 test('a root that is only announced changes nothing but whom the port believes', async () => {
   wanted = bundle(['active', 'published'])
   expect(await renewed()).toEqual([])
+  expect(certificates.listener()?.clientCas).toBe(roots[0].pem + roots[1].pem)
+})
+
+test('the port for proxies believes nobody of another mesh, whoever is federated', () => {
+  wanted = bundle(['active', 'published'])
+  const foreign = [{ trustDomain: parseTrustDomain('partner.example'), roots: [toPem(selfSigned())] }]
+  wanted = { ...wanted, ...(wanted.bundle ? { bundle: { ...wanted.bundle, foreign } } : {}) }
+  expect(wanted.bundle?.foreign).toHaveLength(1)
   expect(certificates.listener()?.clientCas).toBe(roots[0].pem + roots[1].pem)
 })
 

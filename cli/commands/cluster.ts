@@ -22,7 +22,11 @@ export function clusterCommands(program: Command, tools: Tools): void {
       '--network <network>',
       'network; clusters of one network reach each other’s pods (default: as its relay’s settings say)',
     )
-    .action(async (name: string, options: { region?: string; network?: string }) => {
+    .option(
+      '--trust-domain <domain>',
+      'one that clusters of a mesh of before share: nothing confines them then (default: as this mesh began)',
+    )
+    .action(async (name: string, options: { region?: string; network?: string; trustDomain?: string }) => {
       const call = { method: 'POST', path: '/v1/clusters', body: { name, ...options } }
       await mended(tools.centre(), call, {
         conflict: `isthmus get clusters ${name}`,

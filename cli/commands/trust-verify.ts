@@ -81,15 +81,19 @@ function readChain(file: string): readonly [Certificate, ...Certificate[]] {
 }
 
 /** The mesh's authorities that are believed now, and who its members are. */
-async function factsOf(centre: Centre): Promise<Pick<Expected, 'roots' | 'members'>> {
+async function factsOf(centre: Centre): Promise<Pick<Expected, 'roots' | 'members' | 'foreign'>> {
   const [authorities, { body }] = await Promise.all([
     listAll(centre, '/v1/authorities'),
     callCentre(centre, { method: 'GET', path: '/v1/trust' }),
   ])
-  const { clusters, revoked } = parseTrust(body)
+  const { clusters, revoked, foreign } = parseTrust(body)
   const believed = authorities.filter(({ state }) => ['published', 'active', 'tainted'].includes(String(state)))
   return {
     roots: believed.flatMap(({ certificate }) => parseCertificates(String(certificate), 'an authority', 8)),
+    foreign: foreign.map(({ trustDomain, roots, admittedBy }) => ({
+      ...{ trustDomain, admittedBy },
+      roots: roots.flatMap(({ certificate }) => parseCertificates(certificate, 'a foreign root')),
+    })),
     members: {
       admitted: clusters.filter(({ state }) => state === 'joined').map(({ trustDomain }) => trustDomain),
       revoked: revoked.map((one) => String(one['trustDomain'] ?? '')),

@@ -1,5 +1,7 @@
 import { Argument, type Command, Option } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
+import { cacertsCommand } from '#cli/commands/trust-cacerts.ts'
+import { federateCommands } from '#cli/commands/trust-federate.ts'
 import { logCommand } from '#cli/commands/trust-log.ts'
 import { revokeCommands } from '#cli/commands/trust-revoke.ts'
 import { verifyCommand } from '#cli/commands/trust-verify.ts'
@@ -21,8 +23,10 @@ export function trustCommands(program: Command, tools: Tools): void {
   showCommand(trust, tools)
   rotateCommands(trust, tools)
   revokeCommands(trust, tools)
+  federateCommands(trust, tools)
   verifyCommand(trust, tools)
   logCommand(trust, tools)
+  cacertsCommand(trust, tools)
 }
 
 function showCommand(trust: Command, tools: Tools): void {
@@ -84,7 +88,9 @@ const withOptions = (command: Command): Command =>
       new Option('--force', 'does not wait for those it waits for; they will refuse calls').conflicts(exclusive),
     )
     .option('--reason <text>', 'why; stands in the audit log')
-    .addOption(new Option('--where <place>', 'where the new key is to lie: file, or kms:<key ARN>').conflicts(later))
+    .addOption(
+      new Option('--where <place>', 'the new key: file, kms:<key ARN>, or plugged (serve --root-ca)').conflicts(later),
+    )
     .addOption(new Option('--curve <curve>', 'of the new key').choices(['P-256', 'P-384']).conflicts(later))
     .option('--no-follow', 'ends at once; the centre goes on by itself')
     .addOption(outputOption())

@@ -56,7 +56,7 @@ export function revocationText(seen: Revocation): string {
   const silent = relays.filter(({ newMs, oldMs }) => !isNumber(newMs) || !isNumber(oldMs))
   if (undoneAt) return harmless(`${kind} ${subject} is let in again: revocation ${cut} was undone`).concat('\n')
   return [
-    harmless(`${kind} ${subject} is revoked: revocation ${cut}`),
+    harmless(`${kind === 'foreign' ? 'trust domain' : kind} ${subject} is revoked: revocation ${cut}`),
     '\n',
     line('new handshakes refused', told('newMs')),
     line('old connections closed', told('oldMs')),

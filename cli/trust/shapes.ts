@@ -69,11 +69,23 @@ const revokedSchema = z.looseObject({
   ...{ cut: z.number(), kind: z.string(), subject: z.string(), trustDomain: z.string(), at: time, reason: z.string() },
 })
 
+const foreign = z.looseObject({
+  trustDomain: z.string(),
+  roots: z.array(z.looseObject({ sha256: digest, notAfter: time, certificate: z.string() })).default([]),
+  sequence: z.number().nullable().default(null),
+  refreshSeconds: z.number().nullable().default(null),
+  updatedAt: time.optional(),
+  /** Exports that admit its workloads. */
+  admittedBy: z.array(z.string()).default([]),
+})
+export type Foreign = z.infer<typeof foreign>
+
 const trust = z.looseObject({
+  mode: z.looseObject({ kind: z.string(), trustDomain: z.string().nullish() }).optional(),
   bundle: z.looseObject({ seq: z.number(), digest, at: time }).nullish(),
   authorities: z.array(authority),
   clusters: z.array(clusterTrust).default([]),
-  foreign: z.array(z.looseObject({ trustDomain: z.string() })).default([]),
+  foreign: z.array(foreign).default([]),
   revoked: z.array(revokedSchema).default([]),
   rotations: z.array(rotation).default([]),
 })
@@ -94,6 +106,7 @@ const logCheck = z.looseObject({
 export type LogCheck = z.infer<typeof logCheck>
 
 export const parseTrust = (body: unknown): Trust => parsed(trust, body)
+export const parseForeign = (body: unknown): Foreign => parsed(foreign, body)
 export const parseRotation = (body: unknown): Rotation => parsed(rotation, body)
 export const parseRevocation = (body: unknown): Revocation => parsed(revocation, body)
 export const parseIssuances = (rows: readonly unknown[]): readonly Issuance[] =>

@@ -1,5 +1,6 @@
 import { age, harmless, table } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
+import { foreignTable } from '#cli/trust/foreign-text.ts'
 import { rotationText } from '#cli/trust/rotation-text.ts'
 import type { Authority, ClusterTrust, Trust } from '#cli/trust/shapes.ts'
 
@@ -15,6 +16,7 @@ export function trustText(trust: Trust, now: number, paint: Paint = plain): stri
   const running = rotations.filter(({ state }) => state === 'running')
   return [
     head,
+    modeLine(trust, paint),
     ...roots.flatMap((one) => [`\n${authorityLine(one, now, paint)}`, under(one, clusters, now)]),
     withoutCa(clusters, roots),
     ...others.map((one) => `\n${authorityLine(one, now, paint)}`),
@@ -22,10 +24,18 @@ export function trustText(trust: Trust, now: number, paint: Paint = plain): stri
     ...clusters.flatMap((one) => missingOf(one)),
     ...running.map((one) => `\n${rotationText(one, now, paint)}`),
     revoked.length === 0 ? '' : `\n${table([revokedHeading, ...revoked.map((one) => revokedLine(one, now))], paint)}`,
-    foreign.length === 0
-      ? ''
-      : `\nForeign trust domains: ${foreign.map((one) => harmless(one.trustDomain)).join(', ')}\n`,
+    foreign.length === 0 ? '' : `\n${foreignTable(foreign, now, paint)}`,
   ].join('')
+}
+
+/** Nothing where every cluster is confined. */
+function modeLine({ mode, clusters }: Trust, paint: Paint): string {
+  const loose = clusters.filter(({ confined }) => !confined).length
+  const began = mode?.trustDomain ? [`clusters share the trust domain ${harmless(mode.trustDomain)}`] : []
+  const warning = paint('slow', `${loose} of ${clusters.length} clusters are UNCONFINED`)
+  const why = 'the issuing CA of each can speak for every identity of its trust domain'
+  const said = [...began, ...(loose === 0 ? [] : [`${warning}: ${why}`])]
+  return said.length === 0 ? '' : `${said.join('; ')}\n`
 }
 
 const heading = ['CLUSTER', 'TRUST DOMAIN', 'STATE', 'CONFINED', 'ISSUING CA ENDS', 'BUNDLE', 'PROXIES']

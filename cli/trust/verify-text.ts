@@ -4,6 +4,7 @@ import { type Paint, plain } from '#cli/paint.ts'
 import { endsIn } from '#cli/trust/show.ts'
 import type { Verified } from '#cli/trust/verify.ts'
 import type { Certificate } from '#mesh/trust/certificate.ts'
+import { nameText } from '#mesh/trust/general-name.ts'
 
 /** What was looked at, a line for each rule, and how many do not hold. */
 export function verifiedText(
@@ -11,7 +12,7 @@ export function verifiedText(
   { profile, verdicts }: Verified,
   { now, from, paint = plain }: { readonly now: number; readonly from: string; readonly paint?: Paint },
 ): string {
-  const names = own.names.map((name) => (name.kind === 'uri' || name.kind === 'dns' ? name.text : name.kind))
+  const names = own.names.map(nameText)
   const serial = Buffer.from(own.serial).toString('hex')
   const failed = verdicts.filter(({ faults }) => faults.length > 0).length
   const lines = verdicts.flatMap(({ rule, faults }) => [
@@ -41,5 +42,5 @@ export const refusalsText = (refusals: readonly Row[]): string =>
 
 const refusalLine = ({ pod, peer, reason, cause, count }: Row): string => {
   const who = peer === undefined || peer === '' ? 'somebody without a name' : cell(peer)
-  return `  ${harmless(`${who}: ${cell(reason)}, ${cell(count)} times, at ${cell(pod)}: ${cell(cause)}`)}\n`
+  return `  ${harmless(`${who}: ${cell(reason)}, ${cell(count)} ${count === 1 ? 'time' : 'times'}, at ${cell(pod)}: ${cell(cause)}`)}\n`
 }

@@ -4,6 +4,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { shownChain } from '#cli/trust/shown-chain.ts'
 import { type Expected, verifyChain } from '#cli/trust/verify.ts'
 import { refusalsIn, refusalsText, verifiedText } from '#cli/trust/verify-text.ts'
+import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { identityNames, relayServingNames } from '#mesh/trust/names.ts'
 import { spiffeId } from '#mesh/trust/spiffe-id.ts'
 import {
@@ -15,6 +16,7 @@ import {
   makeRoot,
   mesh,
 } from '#tests/support/authorities.ts'
+import { foreignLeaf, foreignRoot } from '#tests/support/foreign-mesh.ts'
 
 const now = new Date('2026-05-01T12:00:00Z')
 let [root, other, ca, leaf] = [] as unknown as [Holder, Holder, Holder, Holder]
@@ -58,11 +60,37 @@ test('a rule that does not hold is named, with its reason', async () => {
   ])
 })
 
+test('a certificate of another mesh is judged by its own roots, and by whom it is admitted', async () => {
+  const life = { notBefore: new Date(now.getTime() - 300_000), notAfter: new Date(now.getTime() + 3_600_000) }
+  const theirs = await foreignRoot('partner', {}, life)
+  const leafOf = async (...uris: readonly string[]) => {
+    const names = uris.map((host) => ({ uri: `spiffe://${host}/ns/shop/sa/web` }))
+    const { cert, key } = await foreignLeaf(theirs, names, life)
+    return { certificate: parseCertificate(cert.split(/(?<=-----END CERTIFICATE-----\n)/)[0] ?? ''), pem: cert, key }
+  }
+  const asHolder = (one: Awaited<ReturnType<typeof leafOf>>) => one as never as Holder
+  const foreign = (admittedBy: readonly string[], root = theirs) => [
+    { trustDomain: 'partner.example', roots: [root.certificate], admittedBy },
+  ]
+  const honest = asHolder(await leafOf('partner.example'))
+  expect(failed({ members, foreign: foreign(['paris/shop/web']) }, honest)).toEqual([])
+  expect(failed({ members, foreign: foreign([]) }, honest).join()).toMatch(/admitted nowhere/)
+  expect(failed({ members, foreign: foreign(['x'], other) }, honest).join()).toMatch(/not signed by a trusted root/)
+  const two = asHolder(await leafOf('partner.example', 'paris.mesh1'))
+  expect(failed({ members, foreign: foreign(['x']) }, two)).toEqual(['it names 2 URIs'])
+  expect(failed({ members, foreign: foreign(['x']) }, asHolder(await leafOf('paris.mesh1'))).join()).toMatch(
+    /not signed by a trusted root/,
+  )
+})
+
 test('a relay is judged as a relay', async () => {
   const controlPlane = await makeControlPlaneCa({ now })
   const names = relayServingNames(domain('paris'), { asIstiod: false, ips: ['127.0.0.1', 'fd00::1'] })
   const relay = await make({ profile: 'relay-serving', names, by: controlPlane, now })
   expect(failed({ roots: [controlPlane.certificate] }, relay)).toEqual([])
+  const verified = verifyChain([relay.certificate], { now, roots: [controlPlane.certificate] })
+  const text = verifiedText(relay.certificate, verified, { now: now.getTime(), from: 'relay' })
+  expect(text).toContain(', 127.0.0.1, fd00:0:0:0:0:0:0:1\n')
   expect(mesh).toBe('mesh1')
 })
 

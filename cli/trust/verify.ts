@@ -2,6 +2,7 @@ import type { Certificate } from '#mesh/trust/certificate.ts'
 import { certificatePem, same } from '#mesh/trust/certificate.ts'
 import { checkCertificate } from '#mesh/trust/check-certificate.ts'
 import { checkChain } from '#mesh/trust/check-chain.ts'
+import { nameText } from '#mesh/trust/general-name.ts'
 import type { CertificateNames } from '#mesh/trust/names.ts'
 import { type ProfileName, profileOf } from '#mesh/trust/profile.ts'
 
@@ -20,6 +21,12 @@ export type Expected = {
   readonly as?: ProfileName
   /** The trust domain that it must be of. */
   readonly domain?: string
+  /** Trust domains of other meshes, with the roots that speak for each of them alone. */
+  readonly foreign?: readonly {
+    readonly trustDomain: string
+    readonly roots: readonly Certificate[]
+    readonly admittedBy: readonly string[]
+  }[]
   /** Trust domains of members, and those that were revoked; absent where the centre was not asked. */
   readonly members?: { readonly admitted: readonly string[]; readonly revoked: readonly string[] }
 }
@@ -48,6 +55,8 @@ const rules: readonly (readonly [path: string, rule: string])[] = [
 export function verifyChain(chain: readonly [Certificate, ...Certificate[]], expected: Expected): Verified {
   const [own, parent] = chain
   const { now, roots, as, domain, members } = expected
+  const theirs = expected.foreign?.find(({ trustDomain }) => trustDomain === trustDomainOf(own))
+  if (theirs && as === undefined) return { profile: 'workload', verdicts: foreignVerdicts(chain, theirs, expected) }
   const profile = as ?? kindOf(own)
   const issuer = parent ?? roots?.find((root) => same(root.subject, own.issuer))
   const selfSigned = profileOf(profile).issuedBy === 'self'
@@ -68,6 +77,25 @@ export function verifyChain(chain: readonly [Certificate, ...Certificate[]], exp
       ...domainVerdicts(own, domain, members),
     ],
   }
+}
+
+/** What another mesh's certificate must be for us: how it is made is theirs to say, whom it names is not. */
+function foreignVerdicts(
+  chain: readonly [Certificate, ...Certificate[]],
+  { trustDomain, roots, admittedBy }: NonNullable<Expected['foreign']>[number],
+  { now, domain }: Expected,
+): Verdict[] {
+  const [own] = chain
+  const uris = own.names.filter(({ kind }) => kind === 'uri')
+  const faults = checkChain(chain, { roots, now }).map(({ path, reason }) => `${path} ${reason}`.trim())
+  const nobody = `no export names spiffe://${trustDomain} as a consumer: it is admitted nowhere`
+  return [
+    { rule: `every link from it to a root of ${trustDomain} holds (RFC 5280)`, faults },
+    { rule: 'it names one id and no other', faults: uris.length === 1 ? [] : [`it names ${uris.length} URIs`] },
+    { rule: 'it is no authority', faults: own.ca ? ['it is one, and no server takes that'] : [] },
+    ...domainVerdicts(own, domain, undefined),
+    { rule: 'some export admits its trust domain', faults: admittedBy.length > 0 ? [] : [nobody] },
+  ]
 }
 
 function pathVerdict(chain: readonly Certificate[], roots: readonly Certificate[], now: Date): Verdict {
@@ -110,7 +138,7 @@ function namesOf(own: Certificate, profile: ProfileName): CertificateNames {
   const [organization = '', commonName = ''] = own.attributes.map(({ text }) => text)
   const [uri] = own.names.flatMap((name) => (name.kind === 'uri' ? [name.text] : []))
   const dns = own.names.flatMap((name) => (name.kind === 'dns' ? [name.text] : []))
-  const ips = own.names.flatMap((name) => (name.kind === 'ip' ? [ipText(name.bytes)] : []))
+  const ips = own.names.flatMap((name) => (name.kind === 'ip' ? [nameText(name)] : []))
   const { subject, uri: wanted, hosts } = profileOf(profile)
   return {
     ...(subject === 'named' ? { subject: { organization, commonName } } : {}),
@@ -118,11 +146,6 @@ function namesOf(own: Certificate, profile: ProfileName): CertificateNames {
     ...(hosts ? { dns, ips } : {}),
   }
 }
-
-const ipText = (bytes: Uint8Array): string =>
-  bytes.length === 4
-    ? bytes.join('.')
-    : Array.from({ length: 8 }, (_, n) => (((bytes[2 * n] ?? 0) << 8) | (bytes[2 * n + 1] ?? 0)).toString(16)).join(':')
 
 export function trustDomainOf(own: Certificate): string | undefined {
   const uri = own.names.find((name) => name.kind === 'uri')

@@ -5,6 +5,8 @@ import { codeOf, writeNewFile } from '#control/keys/new-file.ts'
 import { openSealed, sealKey } from '#control/keys/seal.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
+import { signatureAlgorithms } from '#mesh/trust/oid.ts'
+import { parsePublicKey, signatureFor } from '#mesh/trust/public-key.ts'
 import type { Signer } from '#mesh/trust/signer.ts'
 
 export type SealedFile = {
@@ -33,10 +35,17 @@ export async function createSealedKey({
   scryptCost,
 }: Creation): Promise<Signer> {
   const { privateKey } = await promisify(generateKeyPair)('ec', { namedCurve: curve })
-  const pkcs8 = new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' }))
+  return sealGivenKey(privateKey, { path, passphrase, random, ...(scryptCost === undefined ? {} : { scryptCost }) })
+}
+
+/** As `createSealedKey`, with a key that was made elsewhere. */
+export async function sealGivenKey(
+  key: KeyObject,
+  { path, passphrase, random, scryptCost }: Omit<Creation, 'curve'>,
+): Promise<Signer> {
+  const pkcs8 = new Uint8Array(key.export({ type: 'pkcs8', format: 'der' }))
   const cost = scryptCost === undefined ? {} : { cost: scryptCost }
-  const text = await sealKey({ pkcs8, publicKey: spkiOf(privateKey), passphrase, random, ...cost })
-  writeNew(path, text, random(8))
+  writeNew(path, await sealKey({ pkcs8, publicKey: spkiOf(key), passphrase, random, ...cost }), random(8))
   return fileSigner({ path, passphrase })
 }
 
@@ -51,10 +60,10 @@ export async function fileSigner({ path, passphrase }: SealedFile): Promise<Sign
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' })
   const spki = spkiOf(key)
   if (!Buffer.from(spki).equals(publicKey)) throw refused(path, 'its public and private halves differ')
-  const wide = key.asymmetricKeyDetails?.namedCurve === 'secp384r1'
-  const digest = wide ? 'sha384' : 'sha256'
+  const algorithm = signatureFor(parsePublicKey(spki).kind)
+  const { digest } = signatureAlgorithms[algorithm]
   return {
-    algorithm: wide ? 'ecdsa-sha384' : 'ecdsa-sha256',
+    algorithm,
     publicKeySpki: async () => spki,
     sign: async (tbs) => new Uint8Array(sign(digest, tbs, key)),
   }

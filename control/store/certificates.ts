@@ -22,6 +22,16 @@ export async function loadLastIssuing(tx: Tx, mesh: MeshName, clusterId: string)
   return row
 }
 
+/** CAs of istiods that have not ended: the last of each cluster. */
+export async function loadIstiodCas(tx: Tx, mesh: MeshName, now: number): Promise<CertificateRow[]> {
+  const rows = await tx
+    .select()
+    .from(certificates)
+    .where(and(eq(certificates.mesh, mesh), eq(certificates.kind, 'istiod-ca'), gt(certificates.notAfter, now)))
+    .orderBy(desc(certificates.issuedAt))
+  return rows.filter((row, i) => rows.findIndex(({ clusterId }) => clusterId === row.clusterId) === i)
+}
+
 /** How many certificates that have not ended stand under each authority, by its id. */
 export async function countIssuedUnder(tx: Tx, mesh: MeshName, now: number): Promise<ReadonlyMap<string, number>> {
   const rows = await tx

@@ -15,6 +15,21 @@ export async function loadLastCompiled(tx: Tx, mesh: MeshName, cluster: string):
   return row
 }
 
+/** Which config a cluster has, without the config: with a hundred members that is a hundred megabytes. */
+export async function loadLastHead(
+  tx: Tx,
+  mesh: MeshName,
+  cluster: string,
+): Promise<Pick<CompiledRow, 'revision' | 'hash'> | undefined> {
+  const [row] = await tx
+    .select({ revision: compiled.revision, hash: compiled.hash })
+    .from(compiled)
+    .where(and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster)))
+    .orderBy(desc(compiled.revision))
+    .limit(1)
+  return row
+}
+
 export async function loadCompiled(
   tx: Tx,
   mesh: MeshName,
@@ -70,7 +85,7 @@ export async function pruneCompiled(
   cluster: string,
   { before, max }: { readonly before: number; readonly max: number },
 ): Promise<void> {
-  const last = await loadLastCompiled(tx, mesh, cluster)
+  const last = await loadLastHead(tx, mesh, cluster)
   if (last === undefined) return
   await tx
     .delete(compiled)

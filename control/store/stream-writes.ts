@@ -10,7 +10,7 @@ import {
   isItemOf,
   isStream,
   kindOf,
-  liveKeys,
+  liveHashes,
   loadItems,
   rowsMax,
   type StreamRef,
@@ -43,16 +43,26 @@ export async function append(
 }
 
 /** As `append`, with `entries` being all that the stream is to hold: what is not among them goes. */
-export async function appendWhole(
+export const appendWhole = (
   tx: Tx,
   ref: StreamRef,
   entries: ReadonlyMap<string, Json>,
   now: number,
+): Promise<StreamDelta | undefined> =>
+  appendWholeText(tx, ref, new Map([...entries].map(([key, body]) => [key, canonicalJson(body)])), now)
+
+/** As `appendWhole`, where bodies are canonical JSON already. */
+export async function appendWholeText(
+  tx: Tx,
+  ref: StreamRef,
+  entries: ReadonlyMap<string, string>,
+  now: number,
 ): Promise<StreamDelta | undefined> {
   const stream = await lockStream(tx, ref, now)
-  const writes = [...entries].map(([key, body]) => toWrite({ key, body }))
-  for (const key of await liveKeys(tx, ref)) if (!entries.has(key)) writes.push({ key, hash: '', body: '' })
-  const { delta } = await writeItems(tx, stream, writes, { now })
+  const writes = [...entries].map(([key, body]): Write => ({ key, hash: sha256Hex(body), body }))
+  const before = await liveHashes(tx, ref)
+  for (const { key } of before) if (!entries.has(key)) writes.push({ key, hash: '', body: '' })
+  const { delta } = await writeItems(tx, stream, writes, { now, before })
   return delta
 }
 
@@ -130,7 +140,7 @@ export type Written = {
  * Writes what differs from the stored items as the next revision of a locked stream, together with `set` on its row.
  * Where nothing differs there is no new revision, and only `set` is stored. Gives back the row as it is now and the
  * revision as a delta (of `rep` streams too, where a body may be empty: those are not for readers). `before`: the rows of
- * these keys, where the caller has read them under the lock.
+ * these keys, where the caller has read them under the lock; those that are gone may be left out.
  */
 export async function writeItems(
   tx: Tx,
@@ -139,7 +149,7 @@ export async function writeItems(
   to: {
     readonly now: number
     readonly set?: Partial<Pick<StreamRow, 'srcEpoch' | 'srcSeq' | 'complete'>>
-    readonly before?: readonly ItemRow[]
+    readonly before?: readonly Pick<ItemRow, 'key' | 'hash'>[]
   },
 ): Promise<Written> {
   const latest = new Map(writes.map((write) => [write.key, write]))

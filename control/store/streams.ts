@@ -138,6 +138,13 @@ export async function loadLive(tx: Tx, ref: StreamRef): Promise<ItemRow[]> {
   }
 }
 
+/** What lives in a stream: key and hash, without the bodies. */
+export const liveHashes = (tx: Tx, ref: StreamRef): Promise<Pick<ItemRow, 'key' | 'hash'>[]> =>
+  tx
+    .select({ key: items.key, hash: items.hash })
+    .from(items)
+    .where(and(isItemOf(ref), eq(items.gone, false)))
+
 /** Keys of live items; of those that `exceptEpoch` has not named, where it is given. */
 export async function liveKeys(tx: Tx, ref: StreamRef, exceptEpoch?: string): Promise<string[]> {
   const rows = await tx

@@ -53,11 +53,7 @@ export async function applyGroup(
 }
 
 /** Takes a group away. False where there was none. Throws `conflict` while a policy names it. */
-export async function removeGroup(
-  centre: Centre,
-  caller: Caller,
-  change: Omit<GroupChange, 'spec'>,
-): Promise<boolean> {
+export async function removeGroup(centre: Centre, caller: Caller, change: Omit<GroupChange, 'spec'>): Promise<boolean> {
   const { name } = change
   const removed = await centre.db.transact(async (tx) => {
     await lockPolicies(tx, centre.mesh)
@@ -116,7 +112,12 @@ async function remember(
   centre: Centre,
   tx: Tx,
   caller: Caller,
-  change: { readonly name: string; readonly spec: string; readonly revision: number; readonly reason?: string | undefined },
+  change: {
+    readonly name: string
+    readonly spec: string
+    readonly revision: number
+    readonly reason?: string | undefined
+  },
 ): Promise<void> {
   const { name, spec, revision, reason = '' } = change
   const by = callerText(caller)

@@ -12,6 +12,12 @@ import {
 import { insertLink } from '#control/store/bundle-links.ts'
 import { loadClusterByName, updateCluster } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
+import {
+  deleteForeignDomain,
+  insertForeignDomain,
+  loadForeignDomains,
+  updateForeignDomain,
+} from '#control/store/foreign-domains.ts'
 import { insertRevocation, loadRevocations } from '#control/store/revocations.ts'
 import { loadOpenRotations, type RotationRow, updateRotation } from '#control/store/rotations.ts'
 import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
@@ -60,6 +66,7 @@ export async function adoptProof(centre: Centre): Promise<Adopted | undefined> {
     for (const row of unknown.found) await insertAuthority(tx, row)
     await takeStates(tx, centre, best.bundle)
     await takeRevoked(tx, centre, best)
+    await takeForeign(tx, centre, best.bundle)
     await takeRotations(tx, centre)
     const { bundle, link } = best
     await insertLink(tx, {
@@ -146,12 +153,14 @@ async function rowFor(
   const last = Math.max(0, ...rows.filter((row) => row.kind === kind).map((row) => row.number ?? 1))
   const now = centre.now()
   for (let number = last + 1; number <= last + triedMax; number++) {
-    const keyRef = `file:${kind}-${number}.key`
-    const signer = await openSigner(keyRef, centre.keys.ring).catch(() => undefined)
-    if (!signer || !Buffer.from(await signer.publicKeySpki()).equals(spki)) continue
-    return {
-      ...{ mesh: centre.mesh, id: newId(now), kind, state, certificate: pem, keyRef, createdAt: now, stateAt: now },
-      ...{ number, chain: null, trusted: null, revision: 1 },
+    for (const prefix of ['', 'plugged-']) {
+      const keyRef = `file:${prefix}${kind}-${number}.key`
+      const signer = await openSigner(keyRef, centre.keys.ring).catch(() => undefined)
+      if (!signer || !Buffer.from(await signer.publicKeySpki()).equals(spki)) continue
+      return {
+        ...{ mesh: centre.mesh, id: newId(now), kind, state, certificate: pem, keyRef, createdAt: now, stateAt: now },
+        ...{ number, chain: null, trusted: prefix === '' ? null : pem, revision: 1 },
+      }
     }
   }
   return undefined
@@ -190,19 +199,50 @@ async function takeRevoked(tx: Tx, centre: Centre, { bundle, cluster: from }: Pr
       const cluster = trustDomain.split('.')[0] ?? ''
       await insertRevocation(tx, { ...shared, cut, kind: 'workload', subject: id, cluster, trustDomain, at: bundle.at })
     }
+  const unfederated = bundle.unfederated ?? []
+  for (const { trustDomain, cut, at } of unfederated)
+    if (!known.has(cut))
+      await insertRevocation(tx, {
+        ...shared,
+        cut,
+        kind: 'foreign',
+        subject: trustDomain,
+        cluster: '',
+        trustDomain,
+        at,
+      })
   const cuts = await lockTrustHead(tx, mesh, 'cuts')
-  const seq = Math.max(cuts.seq, ...[...bundle.revoked, ...bundle.denied].map(({ cut }) => cut))
+  const seq = Math.max(cuts.seq, ...[...bundle.revoked, ...bundle.denied, ...unfederated].map(({ cut }) => cut))
   if (seq > cuts.seq) await moveTrustHead(tx, { ...cuts, seq })
 }
+
+/** Other meshes as the bundle has them; the number of theirs is not in it, and begins anew. */
+async function takeForeign(tx: Tx, { mesh, now }: Centre, bundle: TrustBundle): Promise<void> {
+  const said = new Map<string, string>(bundle.foreign.map((one) => [one.trustDomain, one.roots.map(withEnd).join('')]))
+  const at = now()
+  for (const row of await loadForeignDomains(tx, mesh)) {
+    const roots = said.get(row.trustDomain)
+    said.delete(row.trustDomain)
+    const change = { roots: roots ?? '', sequence: null, refreshSeconds: row.refreshSeconds, updatedAt: at }
+    if (roots === undefined) await deleteForeignDomain(tx, row)
+    else if (roots !== row.roots) await updateForeignDomain(tx, row, change)
+  }
+  for (const [trustDomain, roots] of said) {
+    const facts = { source: 'file' as const, revision: 1, createdAt: at, updatedAt: at }
+    await insertForeignDomain(tx, { mesh, trustDomain, roots, ...facts, sequence: null, refreshSeconds: null })
+  }
+}
+
+const withEnd = (pem: string): string => (pem.endsWith('\n') ? pem : `${pem}\n`)
 
 function laterGeneration(
   mesh: MeshName,
   { name, generation }: { readonly name: string; readonly generation: number },
   inUse: string | undefined,
-): { readonly generation: number; readonly trustDomain: string } | undefined {
+): { readonly generation: number; readonly trustDomain: string; readonly sharedDomain: null } | undefined {
   for (let next = generation + 1; next <= generation + triedMax; next++) {
     const trustDomain = trustDomainOf(parseClusterName(name), mesh, next)
-    if (trustDomain === inUse) return { generation: next, trustDomain }
+    if (trustDomain === inUse) return { generation: next, trustDomain, sharedDomain: null }
   }
   return undefined
 }

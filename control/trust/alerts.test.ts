@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadTrustAlerts } from '#control/trust/alerts.ts'
 import { startDueRotations } from '#control/trust/schedule.ts'
+import { toPem } from '#mesh/trust/pem.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
+import { selfSigned } from '#tests/support/self-signed.ts'
 import { TrustingRelay } from '#tests/support/trusting-relay.ts'
 
 const day = 24 * 60 * 60_000
@@ -31,6 +33,22 @@ test('an issuing CA that was not renewed is told at a quarter and a tenth of its
   at(23)
   expect(await loadTrustAlerts(test1.centre)).toEqual([expect.stringContaining('issuing CAs of 1 clusters')])
   at(0)
+})
+
+test('the roots of another mesh are told before the last of them ends, and no name with it', async () => {
+  const life = { notBefore: new Date(begin), notAfter: new Date(begin + 30 * day) }
+  const path = '/v1/foreign-domains/partner.example'
+  const bundle = toPem(selfSigned({ ...life, subject: 'one' }))
+  expect((await test1.admin('PUT', path, { bundle })).status).toBe(201)
+  const told = async () => (await loadTrustAlerts(test1.centre)).filter((line) => line.includes('foreign'))
+  expect(await told()).toEqual([])
+  at(23)
+  expect(await told()).toEqual([expect.stringMatching(/^the roots of a foreign trust domain end at .*a quarter/)])
+  const next = toPem(selfSigned({ ...life, notAfter: new Date(begin + 300 * day), subject: 'two' }))
+  await test1.admin('PUT', path, { bundle: bundle + next })
+  expect(await told()).toEqual([])
+  at(0)
+  await test1.admin('DELETE', `${path}?reason=over`)
 })
 
 test('a rotation begins by itself before anything is told to end, and not twice', async () => {

@@ -1,7 +1,10 @@
 import type { Centre } from '#control/centre.ts'
 import { loadAuthorities } from '#control/store/authorities.ts'
+import { type ForeignDomainRow, loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { loadRelayTrust } from '#control/trust/facts.ts'
-import { parseCertificate } from '#mesh/trust/certificate.ts'
+import { foreignRoots } from '#control/trust/foreign.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import { type Certificate, certificatePem, parseCertificate, parseCertificates } from '#mesh/trust/certificate.ts'
 import { type Standing, standingAt } from '#mesh/trust/due.ts'
 import { profiles } from '#mesh/trust/profile.ts'
 
@@ -18,20 +21,25 @@ const left: Readonly<Partial<Record<Standing, string>>> = {
  */
 export async function loadTrustAlerts(centre: Centre): Promise<string[]> {
   const now = new Date(centre.now())
-  const { authorities, trust } = await centre.db.read(async (tx) => ({
+  const { authorities, foreign, trust } = await centre.db.read(async (tx) => ({
     authorities: await loadAuthorities(tx, centre.mesh),
+    foreign: await loadForeignDomains(tx, centre.mesh),
     trust: await loadRelayTrust(tx, centre.mesh, centre.now()),
   }))
   const alerts: string[] = []
-  for (const { kind, number, state, certificate } of authorities) {
+  for (const { kind, number, state, certificate, chain } of authorities) {
     if (state === 'prepared' || state === 'revoked') continue
-    const { notBefore, notAfter } = parseCertificate(certificate)
+    const { notBefore, notAfter } = firstToEnd([
+      certificate,
+      ...(chain ? parseCertificates(chain).map(certificatePem) : []),
+    ])
     const why = left[standingAt(notBefore, notAfter, now)]
     if (why !== undefined)
       alerts.push(
-        `${kind} ${number ?? 1} (${state}) ends at ${notAfter.toISOString()}, ${why}: isthmus trust rotate ${kind}`,
+        `${kind} ${number ?? 1} (${state}) ends at ${notAfter.toISOString()}, ${why}: isthmus trust rotate ${kind}${chain ? ' --where plugged' : ''}`,
       )
   }
+  alerts.push(...foreign.flatMap((row) => foreignAlert(row, now)))
   const ending = trust.flatMap(({ said }) => {
     const notAfter = said?.issuing?.notAfter
     return notAfter === undefined
@@ -46,4 +54,20 @@ export async function loadTrustAlerts(centre: Centre): Promise<string[]> {
         'see isthmus trust show, and what their relays say',
     )
   return alerts
+}
+
+/** Their rotation is theirs, and we hear of it from people: the last of their roots that ends is the one that counts. */
+function foreignAlert(row: ForeignDomainRow, now: Date): string[] {
+  const [last] = foreignRoots(row).toSorted((a, b) => b.notAfter.getTime() - a.notAfter.getTime())
+  const why = last && left[standingAt(last.notBefore, last.notAfter, now)]
+  if (why === undefined) return []
+  const mend = 'ask the other mesh for its newest bundle, then: isthmus trust federate'
+  return [`the roots of a foreign trust domain end at ${last?.notAfter.toISOString()}, ${why}: ${mend}`]
+}
+
+/** An authority below one that ends before it is no authority any more then. */
+function firstToEnd(pems: readonly string[]): Certificate {
+  const [own, ...above] = pems.map((pem) => parseCertificate(pem))
+  if (!own) throw new Problem('internal', 'an authority without a certificate')
+  return above.reduce((first, one) => (one.notAfter < first.notAfter ? one : first), own)
 }

@@ -5,7 +5,7 @@ import { dropLinks, insertLink, loadLastLink, loadLinks } from '#control/store/b
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadForeignDomains } from '#control/store/foreign-domains.ts'
-import { loadStanding } from '#control/store/revocations.ts'
+import { loadStanding, type RevocationRow } from '#control/store/revocations.ts'
 import { appendWhole, lockStream } from '#control/store/stream-writes.ts'
 import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeOf } from '#control/stream-change.ts'
@@ -172,7 +172,7 @@ async function contentOf(tx: Tx, mesh: MeshName, now: number): Promise<Omit<Trus
     roots: rootsFrom(authorities.filter((row) => row.kind === 'root')),
     controlPlane: rootsFrom(authorities.filter((row) => row.kind === 'control-plane')),
     revoked: standing
-      .filter((row) => row.kind !== 'workload' && now - row.at < revokedMsMax)
+      .filter((row) => (row.kind === 'cluster' || row.kind === 'issuer') && now - row.at < revokedMsMax)
       .map((row) => ({
         trustDomain: parseTrustDomain(row.trustDomain),
         cluster: parseClusterName(row.cluster),
@@ -183,6 +183,15 @@ async function contentOf(tx: Tx, mesh: MeshName, now: number): Promise<Omit<Trus
       trustDomain: parseTrustDomain(row.trustDomain),
       roots: parseCertificates(row.roots, 'roots', bundleLimits.rootsEach).map(certificatePem),
     })),
+    ...unfederatedFrom(standing.filter((row) => row.kind === 'foreign' && now - row.at < revokedMsMax)),
+  }
+}
+
+/** Not there where there is none: what was signed before there were any stays what it was. */
+function unfederatedFrom(rows: readonly RevocationRow[]): Pick<TrustBundle, 'unfederated'> {
+  if (rows.length === 0) return {}
+  return {
+    unfederated: rows.map(({ trustDomain, cut, at }) => ({ trustDomain: parseTrustDomain(trustDomain), cut, at })),
   }
 }
 
@@ -200,11 +209,11 @@ function rootsFrom(rows: readonly AuthorityRow[]): BundleRoot[] {
 
 /** What no relay would take is refused here, before it is signed. */
 function checkLimits(bundle: TrustBundle): void {
-  for (const part of ['roots', 'controlPlane', 'revoked', 'denied', 'foreign'] as const)
-    if (bundle[part].length > bundleLimits[part])
+  for (const part of ['roots', 'controlPlane', 'revoked', 'denied', 'foreign', 'unfederated'] as const)
+    if ((bundle[part]?.length ?? 0) > bundleLimits[part])
       throw new Problem(
         'conflict',
-        `the trust bundle would hold ${bundle[part].length} of ${part}, and takes ${bundleLimits[part]}: take one back first`,
+        `the trust bundle would hold ${bundle[part]?.length} of ${part}, and takes ${bundleLimits[part]}: take one back first`,
       )
   const bytes = Buffer.byteLength(canonicalJson(bundle as unknown as Json))
   if (bytes > bundleLimits.bytes)

@@ -1,4 +1,5 @@
 import { type AuthorityRow, loadAuthorities, trustedBy } from '#control/store/authorities.ts'
+import { loadIstiodCas } from '#control/store/certificates.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadAcross, loadStreams } from '#control/store/streams.ts'
@@ -58,7 +59,13 @@ export async function loadRotationFacts(
 ): Promise<RotationFacts> {
   const inForce = await loadBundle(tx, mesh)
   const to = (await loadAuthorities(tx, mesh)).find((row) => row.id === toId)
+  const names = new Map((await loadMembers(tx, mesh)).map(({ id, name }) => [id, name]))
+  const istiods = (await loadIstiodCas(tx, mesh, now)).flatMap(({ clusterId, authorityId }) => {
+    const cluster = names.get(clusterId)
+    return authorityId === toId || cluster === undefined ? [] : [cluster]
+  })
   return {
+    istiods,
     bundle: { seq: inForce?.link.seq ?? 0, digest: inForce?.link.digest ?? '' },
     relays: await loadRelayTrust(tx, mesh, now),
     to: to ? digestsOf(to) : [],

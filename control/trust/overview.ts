@@ -2,10 +2,12 @@ import type { Centre } from '#control/centre.ts'
 import { type AuthorityRow, loadAuthorities } from '#control/store/authorities.ts'
 import { countIssuedUnder } from '#control/store/certificates.ts'
 import { loadMembers } from '#control/store/clusters.ts'
-import { loadForeignDomains } from '#control/store/foreign-domains.ts'
+import { loadMesh } from '#control/store/meshes.ts'
 import { loadStanding } from '#control/store/revocations.ts'
 import { loadBundle } from '#control/trust/bundle.ts'
+import { loadClaims } from '#control/trust/claims.ts'
 import { loadRelayTrust, type MemberTrust } from '#control/trust/facts.ts'
+import { showForeign } from '#control/trust/foreign.ts'
 import { fingerprintOf } from '#mesh/trust/authority-digest.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { type Standing, standingAt } from '#mesh/trust/due.ts'
@@ -53,14 +55,24 @@ export function showTrust(centre: Centre) {
   return centre.db.read(async (tx) => {
     const inForce = await loadBundle(tx, centre.mesh)
     const trust = new Map((await loadRelayTrust(tx, centre.mesh, now)).map((one) => [one.cluster, one]))
+    const members = await loadMembers(tx, centre.mesh)
+    const claims = await loadClaims(tx, members)
     return {
+      sharedDomain: (await loadMesh(tx, centre.mesh))?.sharedDomain ?? null,
       bundle: inForce ? { seq: inForce.link.seq, digest: inForce.link.digest, at: inForce.link.at } : null,
-      clusters: (await loadMembers(tx, centre.mesh)).map((row) => {
+      clusters: members.map((row) => {
         const { said, silent } = trust.get(row.name) ?? {}
         const standing = issuingStanding(said?.issuing ?? null, now)
-        return { row, said, silent, standing, confined: row.sharedDomain !== true }
+        return {
+          row,
+          said,
+          silent,
+          standing,
+          confined: row.sharedDomain !== true,
+          claims: claims.get(row.name) ?? null,
+        }
       }),
-      foreign: await loadForeignDomains(tx, centre.mesh),
+      foreign: await showForeign(tx, centre.mesh),
       standing: await loadStanding(tx, centre.mesh),
     }
   })

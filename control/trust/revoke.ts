@@ -5,6 +5,7 @@ import { moved, unknownCluster } from '#control/member-cluster.ts'
 import { once } from '#control/once.ts'
 import { type ClusterRow, loadClusterByName, loadClusters, updateCluster } from '#control/store/clusters.ts'
 import { LostRace, type Tx } from '#control/store/database.ts'
+import { loadForeignDomain } from '#control/store/foreign-domains.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
 import {
   insertRevocation,
@@ -15,6 +16,7 @@ import {
 } from '#control/store/revocations.ts'
 import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeTrust, type TrustMoment } from '#control/trust/bundle.ts'
+import { othersOf, sharedByOthers } from '#control/trust/shared-domain.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { type MeshName, parseClusterName, type TrustDomain, trustDomainOf } from '#mesh/model/id.ts'
@@ -23,7 +25,7 @@ import { isHttp } from '#mesh/model/service.ts'
 import { formatSpiffeId, parseSpiffeId, parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 
 export type RevocationAsked = {
-  readonly kind: RevocationRow['kind']
+  readonly kind: Exclude<RevocationRow['kind'], 'foreign'>
   /** The cluster's name; of kind `workload` its SPIFFE id. */
   readonly subject: string
   readonly reason: string
@@ -43,7 +45,7 @@ type Outcome = { readonly row: RevocationRow; readonly voided?: string }
  * - `workload`: one SPIFFE id is refused; others of its cluster are not touched.
  *
  * The same again while it stands gives the same revocation. Throws `not-found`, `conflict` where the state of the cluster
- * forbids it, `invalid` for what is no SPIFFE id of a member.
+ * forbids it or others share its trust domain, `invalid` for what is no SPIFFE id of a member.
  */
 export async function revoke(centre: Centre, caller: Caller, asked: RevocationAsked): Promise<RevocationRow> {
   const { kind, subject, reason, nonce } = asked
@@ -88,22 +90,25 @@ async function make(
 ): Promise<{ readonly row: RevocationRow; readonly voided?: string }> {
   const { mesh } = centre
   const { kind, subject, reason } = asked
-  const cluster = kind === 'workload' ? await clusterOf(tx, mesh, subject) : await memberOf(tx, mesh, subject)
-  const trustDomain = parseTrustDomain(cluster.trustDomain)
+  const cluster = kind === 'workload' ? undefined : await memberOf(tx, mesh, subject)
+  const owner = cluster ?? (await ownerOf(tx, mesh, subject))
+  const trustDomain = parseTrustDomain(owner.trustDomain)
+  const others = cluster ? await othersOf(tx, mesh, cluster) : []
+  if (cluster && others.length > 0) throw sharedByOthers(cluster, others)
   const exports = await admitting(tx, centre, trustDomain)
   const head = await lockTrustHead(tx, mesh, 'cuts')
   const cut = head.seq + 1
   await moveTrustHead(tx, { ...head, seq: cut })
   const row: RevocationRow = {
-    ...{ mesh, cut, kind, subject, cluster: cluster.name, trustDomain, exports: canonicalJson(exports) },
+    ...{ mesh, cut, kind, subject, cluster: owner.name, trustDomain, exports: canonicalJson(exports) },
     ...{ reason, by: callerText(caller), at: now, undoneAt: null, revision: 1 },
   }
   await insertRevocation(tx, row)
-  if (kind !== 'workload') await shutOut(centre, tx, cluster, kind)
+  if (cluster && kind !== 'workload') await shutOut(centre, tx, cluster, kind)
   const object = `${kind} ${subject}`
   await audited(centre, tx, caller, { action: 'revocation.make', object, detail: { cut, trustDomain, reason } })
   await askPublish(centre, tx, { cause: `${kind} ${subject} revoked`, author: callerText(caller) })
-  return { row, ...(kind === 'workload' ? {} : { voided: cluster.id }) }
+  return { row, ...(cluster ? { voided: cluster.id } : {}) }
 }
 
 /** What stands in the cluster's row decides about its tokens, its relay and everybody's configs. */
@@ -116,7 +121,7 @@ async function shutOut(centre: Centre, tx: Tx, cluster: ClusterRow, kind: 'clust
   }
   const generation = cluster.generation + 1
   const next = parseTrustDomain(trustDomainOf(parseClusterName(cluster.name), centre.mesh, generation))
-  moved(cluster, await updateCluster(tx, cluster, { generation, trustDomain: next }))
+  moved(cluster, await updateCluster(tx, cluster, { generation, trustDomain: next, sharedDomain: null }))
 }
 
 async function memberOf(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRow> {
@@ -131,19 +136,28 @@ async function memberOf(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRo
   throw new Problem('conflict', `cluster "${name}" ${why}`)
 }
 
-/** The member that a workload's id is of. */
-async function clusterOf(tx: Tx, mesh: MeshName, id: string): Promise<ClusterRow> {
+/** The member that a workload's id is of; one of another mesh is of no cluster. */
+async function ownerOf(tx: Tx, mesh: MeshName, id: string): Promise<Pick<ClusterRow, 'name' | 'trustDomain'>> {
   const { trustDomain } = parseSpiffeId(id)
   if (formatSpiffeId(parseSpiffeId(id)) !== id)
     throw new Problem('invalid', `"${id.slice(0, 200)}" is not how this SPIFFE id is written`)
+  if (await loadForeignDomain(tx, mesh, trustDomain)) return { name: '', trustDomain }
+  let other: ClusterRow | undefined
   for (let after = ''; ; ) {
     const page = await loadClusters(tx, mesh, after, 500)
-    const row = page.find((one) => one.trustDomain === trustDomain)
-    if (row?.state === 'joined') return row
-    if (row) throw new Problem('conflict', `cluster "${row.name}" of this id is ${row.state}: nobody admits it`)
+    const rows = page.filter((one) => one.trustDomain === trustDomain)
+    // Of those that share a trust domain any stands for all: the id is denied wherever it is shown.
+    const row = rows.find(({ state }) => state === 'joined')
+    if (row) return row
+    other ??= rows[0]
     const last = page.at(-1)
+    if ((page.length < 500 || !last) && other)
+      throw new Problem('conflict', `cluster "${other.name}" of this id is ${other.state}: nobody admits it`)
     if (page.length < 500 || !last)
-      throw new Problem('not-found', `no cluster of the mesh has the trust domain "${trustDomain}" of this id`)
+      throw new Problem(
+        'not-found',
+        `neither a cluster of the mesh nor another mesh here has the trust domain "${trustDomain}" of this id`,
+      )
     after = last.name
   }
 }
@@ -156,7 +170,7 @@ async function admitting(tx: Tx, { mesh }: Centre, trustDomain: TrustDomain): Pr
   const configs = compile(await loadFleet(tx, mesh, new Map()))
   const places = [...configs].flatMap(([cluster, { trust, exports, imports }]) => [
     ...[...exports]
-      .filter(([, { admitted }]) => trust.trustDomain === trustDomain || admitted.includes(trustDomain))
+      .filter(([, { admitted, foreign }]) => [trust.trustDomain, ...admitted, ...(foreign ?? [])].includes(trustDomain))
       .map(([service]) => `${cluster}/${service}`),
     ...[...imports].flatMap(([service, { ports, sources }]) =>
       sources
@@ -190,6 +204,11 @@ export async function undoRevocation(
       throw new Problem(
         'conflict',
         `the issuer of cluster "${row.cluster}" stays revoked: the cluster has a new one, and the old key may be known`,
+      )
+    if (row.kind === 'foreign')
+      throw new Problem(
+        'conflict',
+        `trust domain "${row.subject}" was taken out with its roots: isthmus trust federate ${row.subject} -f <bundle>`,
       )
     if (row.kind === 'cluster') await readmit(tx, centre.mesh, row)
     const undone = await undoRevocationRow(tx, row, now)

@@ -1,10 +1,10 @@
 import { type Caller, callerText, centreCaller } from '#control/caller.ts'
 import { audited, type Centre } from '#control/centre.ts'
-import type { KeyWish } from '#control/keys/open-signer.ts'
 import { newId } from '#control/new-id.ts'
 import { once, type Repeatable } from '#control/once.ts'
 import { type AuthorityRow, insertAuthority, loadAuthorities, moveAuthority } from '#control/store/authorities.ts'
 import { isDuplicate, LostRace, type Tx } from '#control/store/database.ts'
+import { loadMesh } from '#control/store/meshes.ts'
 import {
   insertRotation,
   isOpen,
@@ -17,7 +17,8 @@ import {
 import { changeTrust, ensureCountersigned, type TrustMoment } from '#control/trust/bundle.ts'
 import { loadRotationFacts } from '#control/trust/facts.ts'
 import { appendIssuance, authorityIssued } from '#control/trust/issuances.ts'
-import { makeAuthority } from '#control/trust/make-authority.ts'
+import { loadKnownAuthorities } from '#control/trust/known-authorities.ts'
+import { type AuthorityWish, makeAuthority } from '#control/trust/make-authority.ts'
 import { stepIssuing } from '#control/trust/rotate-issuing.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { MeshName } from '#mesh/model/id.ts'
@@ -26,7 +27,7 @@ import { type Missing, nextStep, type RotationStep, rotationSteps } from '#mesh/
 
 export type RotationAsked = {
   readonly kind: 'root' | 'control-plane'
-  readonly wish?: KeyWish
+  readonly wish?: AuthorityWish
   readonly reason?: string | undefined
   /** The caller's Idempotency-Key. */
   readonly nonce?: string | undefined
@@ -51,9 +52,11 @@ export type Here = { readonly door?: string | undefined }
 export async function startRotation(centre: Centre, caller: Caller | typeof centreCaller, asked: RotationAsked) {
   const { kind, reason = '' } = asked
   const { mesh, random } = centre
-  const { open, rows } = await centre.db.read(async (tx) => ({
+  const { open, rows, known, shared } = await centre.db.read(async (tx) => ({
     open: await loadOpenRotations(tx, mesh),
     rows: await loadAuthorities(tx, mesh),
+    known: await loadKnownAuthorities(tx, mesh),
+    shared: (await loadMesh(tx, mesh))?.sharedDomain ?? undefined,
   }))
   const again = caller !== centreCaller && asked.nonce !== undefined
   const running = open.find((row) => row.slot === openSlot(kind))
@@ -61,7 +64,8 @@ export async function startRotation(centre: Centre, caller: Caller | typeof cent
   const now = centre.now()
   const number = 1 + Math.max(0, ...rows.filter((row) => row.kind === kind).map((row) => row.number ?? 1))
   const wish = asked.wish ? { wish: asked.wish } : {}
-  const made = running ? undefined : await makeAuthority({ mesh, kind, number, now, random, ...wish }, centre.keys.ring)
+  const wanted = { mesh, kind, number, now, random, known, trustDomain: shared, ...wish }
+  const made = running ? undefined : await makeAuthority(wanted, centre.keys.ring)
   const by = caller === centreCaller ? centreCaller : callerText(caller)
   try {
     return await centre.db.transact(async (tx) => {
@@ -183,9 +187,10 @@ async function stepOnce(centre: Centre, id: string, step: Step): Promise<boolean
   if (!seen) return false
   if (seen.row.kind === 'issuing') return stepIssuing(centre, seen.row)
   if (seen.verdict.kind === 'wait' && !step.force) return false
-  const moved = await changeTrust(centre, (moment) =>
-    perform(centre, id, { ...step, moment, revision: seen.row.revision }),
-  )
+  const next = (moment: TrustMoment) => perform(centre, id, { ...step, moment, revision: seen.row.revision })
+  // Two CAs below one root of the user's leave the bundle as it is, and relays acknowledge its number all the same.
+  const isSigned = seen.row.step !== 'active' && seen.row.step !== 'revoked'
+  const moved = await changeTrust(centre, next, isSigned ? 'always' : 'changes')
   // Whoever joins while the new one signs nothing yet needs a link that is signed by it.
   await ensureCountersigned(centre)
   return moved

@@ -8,8 +8,10 @@ import { certificateRoutes } from '#functions/api/routes/certificates.ts'
 import { clusterConfigRoutes } from '#functions/api/routes/cluster-configs.ts'
 import { clusterRoutes } from '#functions/api/routes/clusters.ts'
 import { docsRoutes } from '#functions/api/routes/docs.ts'
+import { foreignDomainRoutes } from '#functions/api/routes/foreign-domains.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
 import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
+import { istiodCaRoutes } from '#functions/api/routes/istiod-ca.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
 import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
 import { meshRoutes } from '#functions/api/routes/meshes.ts'
@@ -86,9 +88,11 @@ export function openApi(door: Door): Api {
   samenessGroupRoutes(api, door)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
+  foreignDomainRoutes(api, door)
   rotationRoutes(api, door)
   revocationRoutes(api, door)
   issuanceRoutes(api, door)
+  istiodCaRoutes(api, door)
   clusterConfigRoutes(api, door)
   operatorKeyRoutes(api, door)
   auditRoutes(api, door)

@@ -27,6 +27,19 @@ export function openMetrics() {
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60],
     registers,
   })
+  const signerSeconds = new Histogram({
+    name: 'isthmus_centre_signer_seconds',
+    help: 'Time of one signature by the key of an authority, by where the key lies',
+    labelNames: ['key'],
+    buckets: [0.0005, 0.002, 0.01, 0.05, 0.25, 1, 3, 10],
+    registers,
+  })
+  const signerFaults = new Counter({
+    name: 'isthmus_centre_signer_faults_total',
+    help: 'Keys of authorities that did not open or sign, by where the key lies and why',
+    labelNames: ['key', 'kind'],
+    registers,
+  })
   const counter = (name: string, help: string) => new Counter({ name: `isthmus_centre_${name}`, help, registers })
   const gauge = <T extends string>(name: string, help: string, labelNames: T[] = []) =>
     new Gauge({ name: `isthmus_centre_${name}`, help, labelNames, registers })
@@ -72,6 +85,8 @@ export function openMetrics() {
   const measures: Measures = {
     published: (ms) => publishedSeconds.observe(Math.max(0, ms) / 1000),
     compiled: (clusters) => measured.compiledConfigs.inc(clusters),
+    signed: (key, ms) => signerSeconds.observe({ key }, ms / 1000),
+    signerFault: (key, kind) => signerFaults.inc({ key, kind }),
   }
   return { ...measured, measures }
 }

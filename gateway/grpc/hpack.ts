@@ -22,13 +22,15 @@ server|set-cookie|strict-transport-security|transfer-encoding|user-agent|vary|vi
 
 /** So much a client may have the reader remember; what both begin with, and we do not ask for more. */
 const rememberedBytes = 4096
+/** As Envoy takes: one that is remembered is named by a byte, and a call has about a dozen. */
+const fieldsMax = 100
 /** Of one header as both count it beside its text. */
 const entryBytes = 32
 
 /**
  * Reads the header blocks of one connection, in the order in which they came: each may refer to what stood in those
- * before. Throws `invalid` on bytes that are none and `too-many` on more than `bytesMax`, counted as HPACK counts them;
- * then the connection is of no use any more. Source: RFC 7541.
+ * before. Throws `invalid` on bytes that are none and `too-many` on more than `fieldsMax` headers or `bytesMax`, counted as
+ * HPACK counts them; then the connection is of no use any more. Source: RFC 7541.
  */
 export function headerReader(bytesMax: number): (block: Buffer) => readonly Header[] {
   /** The oldest first, and what all of it counts. */
@@ -68,6 +70,7 @@ export function headerReader(bytesMax: number): (block: Buffer) => readonly Head
       total += sizeOf(header)
       if (total > bytesMax) throw new Problem('too-many', `more than ${bytesMax} bytes of headers`)
       headers.push(header)
+      if (headers.length > fieldsMax) throw new Problem('too-many', `more than ${fieldsMax} headers`)
     }
     return headers
   }

@@ -88,10 +88,17 @@ export const frameOf = (type: number, flags: number, stream: number, payload: Bu
   Buffer.concat([headOf(type, flags, stream, payload.length), payload])
 
 /** A frame whose payload is numbers of four bytes each. */
-export function numbersFrame(type: number, stream: number, ...numbers: readonly number[]): Buffer {
+export const numbersFrame = (type: number, stream: number, ...numbers: readonly number[]): Buffer =>
+  frameOf(type, 0, stream, numbersOf(numbers))
+
+/** The last word to a client: the last stream that was looked at, why, and the same in words. */
+export const goAwayFrame = (lastStream: number, code: number, why: string): Buffer =>
+  frameOf(frameTypes.goAway, 0, 0, Buffer.concat([numbersOf([lastStream, code]), Buffer.from(why)]))
+
+function numbersOf(numbers: readonly number[]): Buffer {
   const payload = Buffer.allocUnsafe(numbers.length * 4)
   for (const [at, value] of numbers.entries()) payload.writeUInt32BE(value, at * 4)
-  return frameOf(type, 0, stream, payload)
+  return payload
 }
 
 /** The payload without its padding, and for headers without the priority that nobody follows. Throws `invalid`. */

@@ -218,6 +218,12 @@ describe('a client that breaks the rules hears why and is left', () => {
       calm,
       Buffer.concat([preface, frameOf(headers, 0, 1, empty), many(1001, () => frameOf(continuation, 0, 1, empty))]),
     ],
+    ['more headers than any call has', calm, Buffer.concat([preface, frameOf(headers, 5, 1, Buffer.alloc(101, 0x82))])],
+    [
+      'blocks of many headers without end',
+      calm,
+      Buffer.concat([preface, many(101, (n) => frameOf(headers, 5, 2 * n + 1, Buffer.alloc(95, 0x82)))]),
+    ],
     ['pings without end', calm, Buffer.concat([preface, many(1001, () => frameOf(ping, 0, 0, Buffer.alloc(8)))])],
     ['windows without end', calm, Buffer.concat([preface, many(1001, () => numbersFrame(windowUpdate, 0, 1))])],
     ['data of a byte without end', calm, Buffer.concat([preface, open(), many(1001, () => data(1))])],
@@ -243,6 +249,38 @@ describe('a client that breaks the rules hears why and is left', () => {
     serve = () => undefined
     const goAway = (await say(bytes)).find(({ type }) => type === frameTypes.goAway)
     expect(goAway?.payload.readUInt32BE(4)).toBe(code)
+  })
+
+  test('who only pings is told so in the words of gRPC', async () => {
+    const said = await say(
+      Buffer.concat([preface, settings, open(), many(13, () => frameOf(ping, 0, 0, Buffer.alloc(8)))]),
+    )
+    const [goAway] = said.filter(({ type }) => type === frameTypes.goAway)
+    expect(goAway?.payload.subarray(8).toString()).toBe('too_many_pings')
+    expect(said.filter(({ type }) => type === ping)).toHaveLength(11)
+  })
+
+  test('a ping for each data that came is none too many: gRPC asks so how wide the line is', async () => {
+    serve = (stream) => {
+      stream.respond(ok)
+      stream.read((part) => void stream.write([Buffer.from(part)], () => undefined))
+    }
+    const socket = connect(port(), '127.0.0.1', () =>
+      socket.write(Buffer.concat([preface, settings, settingsAck, open()])),
+    )
+    let [answers, parts] = [0, empty]
+    await new Promise<void>((done, fail) => {
+      socket.on('close', () => fail(new Error(`the connection ended after ${answers} answers`)))
+      socket.on('data', (part: Buffer) => {
+        parts = Buffer.concat([parts, part])
+        const now = framesOf(parts).filter(isData).length
+        if (now === 0 && answers === 0) socket.write(data(100))
+        if (now > answers) socket.write(Buffer.concat([frameOf(ping, 0, 0, Buffer.alloc(8)), data(100)]))
+        answers = now
+        if (answers >= 40) done()
+      })
+    })
+    socket.destroy()
   })
 
   test('whatever it sends, others are served', async () => {

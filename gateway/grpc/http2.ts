@@ -7,6 +7,7 @@ import {
   frameOf,
   frameReader,
   frameTypes,
+  goAwayFrame,
   type Http2Frame,
   headOf,
   numbersFrame,
@@ -41,6 +42,14 @@ const headersBytesMax = 32 << 10
 /** Frames without a message that a client may send in a second; each of ours with data may be answered by a few more. */
 const idleFramesMax = 1000
 const answersPerData = 4
+/** Headers that are read for the price of a frame. */
+const headersPerFrame = 10
+/**
+ * Pings that come sooner than this after the one before, with nothing of ours to a stream between them, are counted. Our
+ * data forgives all: gRPC asks how wide a line is by a ping for the data that it gets.
+ */
+const pingMsMin = 1000
+const strikesMax = 10
 /** What may wait for a client that sends and does not read: a piece on each stream, and the small frames of a second. */
 const unreadMax = { writes: 2 * idleFramesMax, bytes: 2 << 20 }
 /** A part of a message that is smaller than any honest one. */
@@ -72,6 +81,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
   let owed = 0
   let idle = { frames: 0, since: 0 }
   let unread = 0
+  const pings = { at: Number.NEGATIVE_INFINITY, strikes: 0 }
 
   const send: Send = (bytes, left) => {
     if (!socket.writable) return
@@ -85,11 +95,18 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
     if (unread > unreadMax.writes || socket.writableLength > unreadMax.bytes)
       throw new Problem('too-many', 'a client that does not read its answers')
   }
-  const spend = () => {
+  const spend = (frames = 1) => {
     const now = performance.now()
     if (now - idle.since > 1000) idle = { frames: Math.max(-idleFramesMax, Math.min(idle.frames, 0)), since: now }
-    idle.frames += 1
+    idle.frames += frames
     if (idle.frames > idleFramesMax) throw new Problem('too-many', 'a client that sends frames without a message')
+  }
+  const strike = () => {
+    const now = performance.now()
+    if (now - pings.at < pingMsMin) pings.strikes += 1
+    pings.at = now
+    // gRPC's own word for it: a client that hears it pings less (grpc/grpc, doc/keepalive.md).
+    if (pings.strikes > strikesMax) throw new Problem('too-many', 'too_many_pings')
   }
   const closeAll = () => {
     over = true
@@ -98,7 +115,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
   const fail = (cause: unknown) => {
     const kind = cause instanceof Problem ? cause.kind : 'internal'
     const code = kind === 'invalid' ? errorCodes.protocol : kind === 'too-many' ? errorCodes.calm : errorCodes.internal
-    send(numbersFrame(frameTypes.goAway, 0, lastStream, code))
+    send(goAwayFrame(lastStream, code, cause instanceof Problem ? cause.message : ''))
     closeAll()
     socket.end()
     setTimeout(() => socket.destroy(), 1000).unref()
@@ -106,12 +123,15 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
 
   const open = (id: number, headers: ReturnType<typeof readHeaders>): StreamEnd => {
     const end = http2Stream(headers, starts, {
-      headers: (bytes, last) =>
-        send(frameOf(frameTypes.headers, flag.endHeaders | (last ? flag.endStream : 0), id, bytes)),
+      headers: (bytes, last) => {
+        pings.strikes = 0
+        send(frameOf(frameTypes.headers, flag.endHeaders | (last ? flag.endStream : 0), id, bytes))
+      },
       room: () => clientWindow,
       data: (payload, taken) => {
         clientWindow -= payload.size
         idle.frames -= answersPerData
+        pings.strikes = 0
         sendData(send, id, payload, taken)
       },
       grant: (bytes) => send(numbersFrame(frameTypes.windowUpdate, id, bytes)),
@@ -124,6 +144,7 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
 
   const onBlock = (id: number, bytes: Buffer, last: boolean) => {
     const headers = readHeaders(bytes)
+    spend(Math.floor(headers.length / headersPerFrame))
     const known = streams.get(id)
     if (known && !last) throw new Problem('invalid', 'trailers after which more is to come')
     if (known) return known.ended()
@@ -202,8 +223,10 @@ export function serveHttp2(socket: Socket, onStream: (stream: Http2Stream) => vo
     if (type === frameTypes.headers || (type === frameTypes.continuation && block)) return onHeaders(frame)
     spend()
     if (type === frameTypes.settings) return onSettings(frame)
-    if (type === frameTypes.ping && !(frame.flags & flag.ack))
+    if (type === frameTypes.ping && !(frame.flags & flag.ack)) {
+      strike()
       return send(frameOf(frameTypes.ping, flag.ack, 0, frame.payload))
+    }
     if (type === frameTypes.resetStream) streams.get(stream)?.close()
     if (type === frameTypes.pushPromise || type === frameTypes.continuation)
       throw new Problem('invalid', 'a frame that no client sends')

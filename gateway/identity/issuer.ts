@@ -71,10 +71,24 @@ async function issue({ key, trustDomain, clock, random, roots }: IssuerParts, as
     authority.signer,
   )
   const anchors = roots?.() ?? []
-  const bundle = anchors.length > 0 ? anchors : authority.roots.map(certificatePem)
-  const last = bundle.map((pem) => (pem.endsWith('\n') ? pem : `${pem}\n`)).join('')
-  return { certificate, chain: [certificatePem(certificate), ...authority.chain.map(certificatePem), last], authority }
+  const pems = pemsOf(authority)
+  const last = anchors.length > 0 ? joined(anchors) : pems.roots
+  return { certificate, chain: [certificatePem(certificate), ...pems.chain, last], authority }
 }
+
+type Pems = { readonly chain: readonly string[]; readonly roots: string }
+
+/** What every leaf of an issuing CA travels with, written once. */
+function pemsOf(authority: Certified): Pems {
+  const known = written.get(authority)
+  if (known) return known
+  const pems = { chain: authority.chain.map(certificatePem), roots: joined(authority.roots.map(certificatePem)) }
+  written.set(authority, pems)
+  return pems
+}
+const written = new WeakMap<Certified, Pems>()
+
+const joined = (pems: readonly string[]): string => pems.map((pem) => (pem.endsWith('\n') ? pem : `${pem}\n`)).join('')
 
 function authorityAt(certified: Certified | undefined, now: Date): Certified {
   if (!certified) throw new Problem('unavailable', 'this cluster has no issuing CA yet: the relay has not joined')

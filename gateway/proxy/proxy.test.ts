@@ -78,7 +78,7 @@ async function startProxy(relayPort: number, more: Readonly<Record<string, strin
     ['gateway/proxy/main.ts', 'sidecar', '--settings', join(home, 'settings.json')],
     {
       cwd: root,
-      env: { PATH: process.env['PATH'] },
+      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   )

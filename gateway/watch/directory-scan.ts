@@ -1,3 +1,4 @@
+import { type Disk, patientDisk, promptDisk } from '#gateway/watch/disk.ts'
 import { type FileState, nextFileState } from '#gateway/watch/file-state.ts'
 import { type Listing, type Look, listDirectory, lookAgain, readObjects } from '#gateway/watch/list-directory.ts'
 import type { ParsedFile } from '#gateway/watch/parse-file.ts'
@@ -45,7 +46,7 @@ const goneMark = 'gone'
 
 /** Looks at the directory once, reads what changed and can be believed, and gives the state after that (the same `files` where nothing did). */
 export async function scanDirectory(before: DirectoryState, scan: Scan): Promise<DirectoryState> {
-  const listing = (await listingAgain(before, scan)) ?? (await listDirectory(scan.dir))
+  const { listing, disk } = await listingAgain(before, scan)
   const next = {
     files: new Map(before.files),
     looks: new Map(before.looks),
@@ -59,7 +60,7 @@ export async function scanDirectory(before: DirectoryState, scan: Scan): Promise
     const known = before.files.get(path)
     const parsed =
       isAtRest || isReplaced(before.looks.get(path), look)
-        ? await readObjects(scan.dir, path, isForced ? undefined : look)
+        ? await readObjects(scan.dir, path, { look: isForced ? undefined : look, disk })
         : 'moved'
     if (parsed === 'moved' || !(isAtRest || keepsAll(known, parsed))) {
       next.waiting.set(path, wait)
@@ -86,11 +87,21 @@ export async function scanDirectory(before: DirectoryState, scan: Scan): Promise
   }
 }
 
+type Listed = { readonly listing: Listing; readonly disk: Disk }
+
+/** So few files that were named are looked at at once. */
+const promptMax = 8
+
 /** What waits is looked at again too. Where something could not be listed only the whole directory says more. */
-async function listingAgain(before: DirectoryState, { dir, touched }: Scan): Promise<Listing | undefined> {
-  if (!touched || before.faults.length > 0) return undefined
-  const known = { files: before.looks, directories: before.directories, unknown: new Map<string, string>() }
-  return await lookAgain(dir, known, new Set([...touched, ...before.waiting.keys()]))
+async function listingAgain(before: DirectoryState, { dir, touched }: Scan): Promise<Listed> {
+  if (touched && before.faults.length === 0) {
+    const known = { files: before.looks, directories: before.directories, unknown: new Map<string, string>() }
+    const paths = new Set([...touched, ...before.waiting.keys()])
+    const disk = paths.size <= promptMax ? promptDisk : patientDisk
+    const listing = await lookAgain(dir, known, { paths, disk })
+    if (listing) return { listing, disk }
+  }
+  return { listing: await listDirectory(dir), disk: patientDisk }
 }
 
 const isSame = (a: ReadonlyMap<string, FileState>, b: ReadonlyMap<string, FileState>): boolean =>

@@ -4,6 +4,7 @@ import { type GatewayService, parseGatewayService } from '#gateway/watch/gateway
 import { type NetworkName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode, PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import { protocolOf, type ServicePort } from '#mesh/model/service.ts'
+import { trustDomainFault } from '#mesh/trust/spiffe-id.ts'
 
 export type SliceEndpoint = {
   readonly address: string
@@ -185,10 +186,18 @@ export const parseServiceAccount = ({ namespace, name }: Metadata): KubeObject =
   name,
 })
 
-const consumer = z
+const clusterOrGroup = z
   .string()
   .max(63)
-  .regex(/^(group\/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
+  .regex(/^((group\/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)$/)
+
+/** Why it can be no consumer: neither a cluster's name, `*`, nor `spiffe://<trust domain>`. */
+function consumerFault(name: string): string | undefined {
+  if (!name.startsWith('spiffe://'))
+    return clusterOrGroup.safeParse(name).success ? undefined : `is not a cluster's name`
+  const fault = trustDomainFault(name.slice('spiffe://'.length))
+  return fault === undefined ? undefined : `names a trust domain that ${fault}`
+}
 
 /**
  * An annotation without names lets nobody in; a name that cannot be one sets the whole export aside, because leaving it
@@ -205,9 +214,9 @@ export function parseServiceExport(metadata: Metadata): KubeObject {
     .split(',')
     .map((name) => name.trim())
     .filter((name) => name !== '')
-  const bad = names.find((name) => !consumer.safeParse(name).success)
+  const bad = names.find((name) => consumerFault(name) !== undefined)
   if (bad !== undefined)
-    throw new Error(`annotation isthmus.dev/consumers: "${bad.slice(0, 80)}" is not a cluster's name`)
+    throw new Error(`annotation isthmus.dev/consumers: "${bad.slice(0, 80)}" ${consumerFault(bad)}`)
   if (names.length > 1000) throw new Error('annotation isthmus.dev/consumers names more than 1000 clusters')
   return { kind: 'ServiceExport', key, createdAt, consumers: [...new Set(names)].toSorted(), ...named }
 }

@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs'
-import { open, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type Disk, patientDisk } from '#gateway/watch/disk.ts'
 import { type ParsedFile, parseFile, unclearFile } from '#gateway/watch/parse-file.ts'
 
 /** What a file looks like from outside: equal looks with time between them are the same content. */
@@ -16,7 +17,8 @@ export type Listing = {
 }
 
 export const limits = { fileBytes: 1024 * 1024, files: 5000, depth: 8 } as const
-const looksAtOnce = 64
+/** A busy relay's event loop turns slowly: as many as may answer within one turn. */
+const looksAtOnce = 1024
 
 /**
  * Every `.yaml` and `.yml` file under `dir`. Names that begin with a dot are left out: half-written files and the
@@ -45,7 +47,7 @@ export async function listDirectory(dir: string): Promise<Listing> {
     }
   }
   const lookAt = async (path: string): Promise<void> => {
-    const look = await lookAtFile(dir, path)
+    const look = await lookAtFile(join(dir, path), patientDisk)
     if (look === 'none' || look === 'other') return
     if ('fault' in look) unknown.set(path, look.fault)
     else files.set(path, look)
@@ -61,12 +63,17 @@ export async function listDirectory(dir: string): Promise<Listing> {
  * The same listing as before, but for these paths. Undefined where only a look at the whole can tell: something else
  * than a file was touched, or the inside of a mounted ConfigMap, to which all its files are links.
  */
-export async function lookAgain(dir: string, known: Listing, paths: Iterable<string>): Promise<Listing | undefined> {
+export async function lookAgain(
+  dir: string,
+  known: Listing,
+  { paths, disk }: { readonly paths: Iterable<string>; readonly disk: Disk },
+): Promise<Listing | undefined> {
   const files = new Map(known.files)
   for (const path of paths) {
     const name = path.slice(path.lastIndexOf('/') + 1)
     if (name.startsWith('.') && !name.startsWith('..')) continue
-    const look = name.startsWith('..') || known.directories.has(path) ? 'other' : await lookAtFile(dir, path)
+    const look =
+      name.startsWith('..') || known.directories.has(path) ? 'other' : await lookAtFile(join(dir, path), disk)
     if (look === 'none') files.delete(path)
     else if (look === 'other' || 'fault' in look || (!files.has(path) && files.size >= limits.files)) return undefined
     else if (/\.ya?ml$/.test(name)) files.set(path, look)
@@ -74,9 +81,9 @@ export async function lookAgain(dir: string, known: Listing, paths: Iterable<str
   return { ...known, files }
 }
 
-async function lookAtFile(dir: string, path: string): Promise<Look | 'none' | 'other' | { readonly fault: string }> {
+async function lookAtFile(file: string, disk: Disk): Promise<Look | 'none' | 'other' | { readonly fault: string }> {
   try {
-    const seen = await stat(join(dir, path), { bigint: true })
+    const seen = await disk.look(file)
     return seen.isFile() ? lookOf(seen) : 'other'
   } catch (error) {
     return codeOf(error) === 'ENOENT' ? 'none' : { fault: `cannot be looked at (${codeOf(error)})` }
@@ -94,10 +101,14 @@ const lookOf = (s: BigIntStats): Look => ({
  * Reads one file as it was looked at: 'moved' where it is gone or was written to meanwhile, so that half of a write is
  * never taken for the whole (with no `look`: as it is). What cannot be read is an unclear file with the reason.
  */
-export async function readObjects(dir: string, path: string, look?: Look): Promise<ParsedFile | 'moved'> {
+export async function readObjects(
+  dir: string,
+  path: string,
+  { look, disk }: { readonly look?: Look | undefined; readonly disk: Disk },
+): Promise<ParsedFile | 'moved'> {
   try {
-    const { bytes, mark } = await readBounded(join(dir, path), look?.size)
-    if (look && mark !== look.mark) return 'moved'
+    const { bytes, after } = await disk.read(join(dir, path), { bytesMax: limits.fileBytes, known: look?.size })
+    if (look && lookOf(after).mark !== look.mark) return 'moved'
     if (bytes.length > limits.fileBytes)
       return unclearFile(path, `is larger than ${limits.fileBytes} bytes: split it into several files`)
     const text = textOf(bytes)
@@ -120,25 +131,6 @@ function parseAgain(file: string, path: string, text: string): ParsedFile {
   const [oldest] = recent.keys()
   if (oldest !== undefined && recent.size > recentMax) recent.delete(oldest)
   return parsed
-}
-
-/**
- * At most one byte more than the bound, and what the file looked like afterwards. With the size that it is known to have
- * it is not read past that: a file that grew looks different.
- */
-async function readBounded(path: string, known?: number): Promise<{ readonly bytes: Buffer; readonly mark: string }> {
-  const file = await open(path, 'r')
-  try {
-    const size = known ?? (await file.stat()).size
-    const buffer = Buffer.alloc(Math.min(size, limits.fileBytes) + 1)
-    const enough = known !== undefined && known < buffer.length ? known : buffer.length
-    let length = 0
-    for (let read = -1; read !== 0 && length < enough; length += read)
-      read = (await file.read(buffer, length, buffer.length - length, null)).bytesRead
-    return { bytes: buffer.subarray(0, length), mark: lookOf(await file.stat({ bigint: true })).mark }
-  } finally {
-    await file.close()
-  }
 }
 
 function textOf(bytes: Buffer): { readonly text: string } | { readonly fault: string } {

@@ -183,6 +183,7 @@ describe('what an object says', () => {
     ['', undefined],
     [', annotations: {isthmus.dev/consumers: "c, b,,group/prod"}', ['b', 'c', 'group/prod']],
     [', annotations: {isthmus.dev/consumers: ""}', []],
+    [', annotations: {isthmus.dev/consumers: "*, spiffe://partner.example"}', ['*', 'spiffe://partner.example']],
   ])('a ServiceExport %s', (metadata, consumers) => {
     const text = object('multicluster.x-k8s.io/v1alpha1', 'ServiceExport', metadata)
     expect(objectOf(text)).toEqual({

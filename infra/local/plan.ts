@@ -78,7 +78,8 @@ export const streamPorts = { tcp: 9000, tls: 9443 } as const
 
 /**
  * Every service in two clusters, productpage in all, and each cluster without one of them, so that every page view
- * crosses a border: virginia-1 has no reviews, virginia-2 no ratings, ireland-1 no details.
+ * crosses a border: virginia-1 has no reviews, virginia-2 no ratings, ireland-1 no details. One in six crosses two: from
+ * ireland-1 to the details of virginia-2, and for the stars there to the ratings of virginia-1.
  */
 const first: readonly Omit<ClusterPlan, 'octet' | 'dir'>[] = [
   {

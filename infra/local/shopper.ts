@@ -5,7 +5,7 @@ export type Visit = {
   readonly at: number
   readonly ms: number
   readonly ok: boolean
-  /** Cluster that answered each part; absent parts failed. */
+  /** Cluster that answered each part, and the ratings that details asked for; absent parts failed. */
   readonly clusters: readonly string[]
   /** The same by service: productpage, details, reviews, and ratings where reviews asked it. */
   readonly clusterByService: Readonly<Record<string, string>>
@@ -17,7 +17,7 @@ export type Visit = {
 type Served = { cluster: string; caller?: string }
 type View = {
   served?: Served
-  details?: { body?: { served: Served }; failed?: string }
+  details?: { body?: { served: Served; ratings?: { served?: Served } }; failed?: string }
   reviews?: { body?: { served: Served; ratings?: { served?: Served; failed?: string } }; failed?: string }
 }
 
@@ -31,7 +31,8 @@ export function visit(host: string, port: number): Promise<Visit> {
   return new Promise((resolve) => {
     const done = (ok: boolean, view?: View, reason?: string) => {
       const clusterByService = view ? clustersOf(view) : {}
-      const clusters = Object.values(clusterByService)
+      const beside = view?.details?.body?.ratings?.served?.cluster
+      const clusters = [...Object.values(clusterByService), ...(beside === undefined ? [] : [beside])]
       const ms = performance.now() - started
       const isMutual = view !== undefined && wasMutual(view)
       resolve({ at, ms, ok, clusters, clusterByService, isMutual, ...(reason === undefined ? {} : { reason }) })
@@ -72,10 +73,12 @@ const clustersOf = ({ served, details, reviews }: View): Record<string, string> 
 
 function wasMutual({ served, details, reviews }: View): boolean {
   const ratings = reviews?.body?.ratings?.served
+  const beside = details?.body?.ratings?.served
   const calls = [
     [served, details?.body?.served],
     [served, reviews?.body?.served],
     ...(ratings ? [[reviews?.body?.served, ratings]] : []),
+    ...(beside ? [[details?.body?.served, beside]] : []),
   ]
   return calls.every(([from, to]) => from && to?.caller?.startsWith(`spiffe://${from.cluster}.`))
 }

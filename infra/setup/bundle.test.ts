@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,4 +59,35 @@ test('says from which line of which source an error comes', async () => {
   await bundle(root)
   const map = JSON.parse(await readFile(join(root, 'dist/relay-program.js.map'), 'utf8'))
   expect(map.sources).toContain('../gateway/main.ts')
+})
+
+test('an import of node:http loads what is used of it, and not the undici that one of its exports would load', async () => {
+  const text = `import { STATUS_CODES } from 'node:http'
+console.log(STATUS_CODES[200], process.moduleLoadList.some((name) => name.includes('undici')))`
+  await write('gateway/main.ts', text)
+  expect(run((await bundle(root))['relay'])).toBe('OK false\n')
+})
+
+test('a program that is killed leaves behind what it compiled, for its next start', async () => {
+  await write('gateway/main.ts', 'setInterval(() => undefined, 1000)')
+  const { relay = '' } = await bundle(root)
+  const child = spawn(process.execPath, [relay], {
+    stdio: 'ignore',
+    env: { ...process.env, NODE_COMPILE_CACHE: undefined },
+  })
+  try {
+    const compiled = join(root, 'dist/compiled')
+    await expect
+      .poll(() =>
+        readdir(compiled, { recursive: true }).then(
+          ({ length }) => length,
+          () => 0,
+        ),
+      )
+      .toBeGreaterThan(1)
+  } finally {
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
 })

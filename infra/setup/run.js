@@ -24,6 +24,7 @@ const tasks = {
     command: ['vitest', 'run', 'tests/contract/faults.test.ts', 'tests/contract/channel.test.ts'],
     env: { ISTHMUS_FAULTS: process.env.ISTHMUS_FAULTS ?? '300' },
   },
+  'test:crashes': { command: ['vitest', 'run', '--project', 'rooms'], env: { ISTHMUS_CRASHES: '1' } },
   'test:fuzz': {
     command: ['vitest', 'run', 'tests/fuzz'],
     env: { ISTHMUS_FUZZ_SECONDS: process.env.ISTHMUS_FUZZ_SECONDS ?? '60' },
@@ -58,6 +59,8 @@ async function main([name, ...args]) {
   })
   const [program, ...first] = task.command
   return await execute(join(bin, program), [...first, ...args], {
+    // As for the command line: what an earlier start compiled is not compiled again.
+    NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/isthmus-compiled'),
     ...process.env,
     ...task.env,
     PATH: [bin, process.env.PATH].join(delimiter),

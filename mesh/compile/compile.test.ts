@@ -6,6 +6,7 @@ import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
 import { type ClusterName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 
 function configOf(given: Fleet, cluster: string): ClusterConfig {
@@ -72,6 +73,29 @@ describe('who may call what', () => {
     expect(configOf(given, 'a').exports.get(reviews)?.consumers).toEqual(['c'])
     expect(told(configOf(given, 'a'))).toEqual(['Narrowed service bookinfo/reviews'])
     expect(configOf(given, 'd').imports.size).toBe(0)
+  })
+
+  test('workloads of other meshes: by name alone, where every list names them and they are federated', () => {
+    const partner = parseTrustDomain('partner.example')
+    const of = (consumers: readonly string[] | undefined, narrowing?: readonly string[], foreign = [partner]) => {
+      const members = [member('a', [offer(reviews, consumers ? { consumers } : {})]), member('b')]
+      const given = fleet(members, narrowing ? [{ key: reviews, consumers: narrowing }] : [])
+      const config = configOf({ ...given, foreign }, 'a')
+      const { consumers: who, foreign: others = [] } = config.exports.get(reviews) ?? {}
+      return [[...(who ?? []), ...others].join(' '), told(config).join()]
+    }
+    const asked = ['spiffe://partner.example']
+    expect(of(undefined)).toEqual(['b', ''])
+    expect(of(['*'])).toEqual(['b', ''])
+    expect(of(asked)).toEqual(['partner.example', ''])
+    expect(of(['*', ...asked])).toEqual(['b partner.example', ''])
+    expect(of(asked, undefined, [])).toEqual(['', 'UnknownConsumer service bookinfo/reviews'])
+    expect(of(['partner.example'])).toEqual(['', 'UnknownConsumer service bookinfo/reviews'])
+    expect(of(['*', ...asked], ['*'])).toEqual(['b', 'Narrowed service bookinfo/reviews'])
+    expect(of(['*', ...asked], asked)).toEqual(['partner.example', 'Narrowed service bookinfo/reviews'])
+    // It narrows and never widens.
+    expect(of(['b'], asked)).toEqual(['', 'Narrowed service bookinfo/reviews'])
+    expect(of(undefined, ['*', ...asked])).toEqual(['b', ''])
   })
 
   test('a narrowing of one exporter leaves the others alone', () => {

@@ -4,6 +4,7 @@ import { mayUse } from '#mesh/compile/consumers.ts'
 import { type Import, importsFrom } from '#mesh/compile/imports.ts'
 import { compareText, type Market, marketOf, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
+import { unconfinedOf } from '#mesh/compile/unconfined.ts'
 import type {
   ClusterConfig,
   Condition,
@@ -52,7 +53,7 @@ function compilerOf(market: Market): (member: Member) => ClusterConfig {
     const conditions = [
       ...(member.setAside ?? []).map(setAside),
       ...imports.conditions,
-      ...own.flatMap((o) => [...o.conditions, ...conflictsOf(member.name, o.export.key)]),
+      ...own.flatMap((o) => [...o.conditions, ...unconfinedOf(market, o), ...conflictsOf(member.name, o.export.key)]),
     ]
     return {
       mesh: fleet.mesh,
@@ -111,6 +112,7 @@ function exportedService(market: Market, offer: Offer): ExportedService {
     ports: settlePorts(member.name, [offer]).ports,
     consumers,
     admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
+    ...(offer.foreign.length > 0 ? { foreign: offer.foreign } : {}),
     ...(cut > 0 ? { cut } : {}),
   }
 }

@@ -2,7 +2,7 @@ import { type Consumers, consumersOf } from '#mesh/compile/consumers.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
-import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { ClusterName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
 import { partsOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type Groups, groupsOf } from '#mesh/policy/tiers-of-policy.ts'
@@ -13,6 +13,8 @@ export type Offer = {
   readonly member: Member
   readonly export: ServiceExport
   readonly consumers: Consumers
+  /** Trust domains of other meshes that may call it, sorted. */
+  readonly foreign: readonly TrustDomain[]
   /** Exact SPIFFE ids that answer for the service there, sorted; empty = no caller could verify it, nobody imports it. */
   readonly identities: readonly string[]
   /** What its exporter should be told about it, whoever looks. */
@@ -39,7 +41,12 @@ export function marketOf(fleet: Fleet): Market {
   const groups = groupsOf(fleet.groups)
   const offers = [...members.values()].flatMap((member) =>
     [...member.exports.values()].map((offered) =>
-      offerOf(member, offered, { members: names, groups, narrowings: narrowings.get(offered.key) ?? [] }),
+      offerOf(member, offered, {
+        members: names,
+        groups,
+        narrowings: narrowings.get(offered.key) ?? [],
+        foreign: fleet.foreign,
+      }),
     ),
   )
   const byService = Map.groupBy(offers.toSorted(oldestFirst), (offer) => offer.export.key)
@@ -53,10 +60,10 @@ export function marketOf(fleet: Fleet): Market {
 }
 
 function offerOf(member: Member, offered: ServiceExport, facts: Parameters<typeof consumersOf>[2]): Offer {
-  const { consumers, conditions } = consumersOf(member, offered, facts)
+  const { consumers, foreign, conditions } = consumersOf(member, offered, facts)
   const identities = identitiesOf(member, offered)
   if (identities.length === 0) conditions.push(noIdentity(offered.key))
-  return { member, export: offered, consumers, identities, conditions }
+  return { member, export: offered, consumers, foreign, identities, conditions }
 }
 
 /** A cluster vouches for its own trust domain only, so ids are built from names and never taken from a report. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined }
@@ -51,4 +51,4 @@ export function jsonFault(value: unknown, path = '', depth = 0): Violation | und
 /** SHA-256 over the canonical JSON, 64 hex digits. */
 export const hashOf = (value: Json): string => sha256Hex(canonicalJson(value))
 
-export const sha256Hex = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex')
+export const sha256Hex = (data: string | Uint8Array): string => hash('sha256', data)

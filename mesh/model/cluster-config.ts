@@ -84,6 +84,8 @@ export type ExportedService = {
   readonly consumers: readonly ClusterName[]
   /** Their trust domains, sorted: admitted at the service's own pods beside the cluster's own domain. */
   readonly admitted: readonly TrustDomain[]
+  /** Trust domains of other meshes whose workloads may call it as well, sorted; absent = none. */
+  readonly foreign?: readonly TrustDomain[]
   /** The latest revocation that ends connections which are open on it; absent = none ever. */
   readonly cut?: number
 }

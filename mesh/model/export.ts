@@ -8,8 +8,9 @@ export type ServiceExport = {
   /** Service accounts of the meshed pods behind it, sorted: the identities a caller must accept. Never empties while pods are down. */
   readonly serviceAccounts: readonly string[]
   /**
-   * Members that may use it; absent = all. From the annotation `isthmus.dev/consumers`, as its users wrote it: a name
-   * that is no member's stays in the list and lets nobody in.
+   * Members that may use it, `*` for all; absent = all. `spiffe://<trust domain>` is another mesh's workloads, who are
+   * never meant by `*` or by absence. From the annotation `isthmus.dev/consumers`, as its users wrote it: a name that is
+   * nobody's stays in the list and lets nobody in.
    */
   readonly consumers?: readonly string[]
   /**

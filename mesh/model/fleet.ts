@@ -29,7 +29,7 @@ export type Member = {
 export type ExportNarrowing = {
   readonly key: ServiceKey
   readonly cluster?: ClusterName
-  readonly consumers: readonly ClusterName[]
+  readonly consumers: readonly string[]
 }
 
 /** One revocation: its number, and what its subject could call and be called by at that moment. */
@@ -50,6 +50,8 @@ export type Fleet = {
   readonly roots: readonly string[]
   readonly members: readonly Member[]
   readonly narrowings: readonly ExportNarrowing[]
+  /** Trust domains of other meshes that an operator federated; absent = none. */
+  readonly foreign?: readonly TrustDomain[]
   /** Revocations, and the exports whose open connections each of them ends. */
   readonly cuts?: readonly Cut[]
   readonly policies?: readonly TrafficPolicy[]

@@ -52,6 +52,16 @@ export function trustDomainOf(cluster: ClusterName, mesh: MeshName, generation: 
   return `${parseLabel<string>('trust domain', first)}.${mesh}` as TrustDomain
 }
 
+/**
+ * Why clusters of a mesh may not share the trust domain; undefined where they may. Whoever issues for a domain is believed by
+ * Go for all below it too, so none that is above or below the domains of single clusters.
+ */
+export function sharedDomainFault(domain: string, mesh: string): string | undefined {
+  if (domain === mesh) return `is above those of single clusters, <cluster>.${mesh}`
+  if (domain.endsWith(`.${mesh}`)) return `has the form of those of single clusters, <cluster>.${mesh}`
+  return undefined
+}
+
 /** Room in a label for `-g9999`: a name that leaves none could never go on to another generation. */
 const newNameMax = 57
 

@@ -19,6 +19,9 @@ export type DeniedId = { readonly id: string; readonly cut: number }
 /** A trust domain of another mesh, and the roots (PEM) that may speak for it and for nothing else. */
 export type ForeignDomain = { readonly trustDomain: TrustDomain; readonly roots: readonly string[] }
 
+/** A foreign trust domain that nobody takes any more, and the cut that ends what its workloads had open. */
+export type Unfederated = Pick<RevokedDomain, 'trustDomain' | 'cut' | 'at'>
+
 /**
  * Whom a mesh trusts, as one value: what one `BundleLink` signs. `seq` counts from 1, one step with each change. `cut` is
  * the number of a revocation in the mesh: the higher, the later.
@@ -34,6 +37,8 @@ export type TrustBundle = {
   readonly revoked: readonly RevokedDomain[]
   readonly denied: readonly DeniedId[]
   readonly foreign: readonly ForeignDomain[]
+  /** Absent where there is none. */
+  readonly unfederated?: readonly Unfederated[]
 }
 
 export const bundleLimits = {
@@ -42,6 +47,7 @@ export const bundleLimits = {
   revoked: 1000,
   denied: 1000,
   foreign: 64,
+  unfederated: 1000,
   /** Roots of one foreign domain. */
   rootsEach: 16,
   /** Of its canonical JSON. */

@@ -7,6 +7,7 @@ import { any, extension, type Fields, ownerOf } from '#mesh/translate/encode.ts'
 import type { NetworkFilter } from '#mesh/translate/http.ts'
 import type { InboundPort } from '#mesh/translate/inbound-ports.ts'
 import { idExactly, idsOf, type Name, orNobody } from '#mesh/translate/tls.ts'
+import type { ForeignAnchors } from '#mesh/translate/trust.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
 /**
@@ -18,11 +19,18 @@ import { validationSecret } from '#mesh/translate/validation.ts'
  * ends these: it has a number, which stands in the chain's name (`cutName`), and a chain of another name ends everybody's
  * connections on that port after the drain time.
  */
-export const admissionSecret = (name: string, inbound: Admits, roots: string): XdsResource =>
-  validationSecret(
-    { name, ...(inbound.service === undefined ? {} : { owner: ownerOf(inbound.service) }) },
-    { roots, names: orNobody(inbound.admitted.map(idsOf)) },
+export function admissionSecret(name: string, { service, admitted }: Admits, by: Anchors): XdsResource {
+  const { roots, foreign } = by
+  const isMixed = admitted.some((domain) => Object.hasOwn(foreign, domain))
+  const byDomain = admitted.map((domain) => ({ trustDomain: domain, anchors: foreign[domain] ?? roots }))
+  return validationSecret(
+    { name, ...(service === undefined ? {} : { owner: ownerOf(service) }) },
+    { roots, names: orNobody(admitted.map(idsOf)), ...(isMixed ? { byDomain } : {}) },
   )
+}
+
+/** PEM: the roots of the mesh, and by foreign trust domain those that speak for it alone. */
+export type Anchors = { readonly roots: string; readonly foreign: ForeignAnchors }
 
 export type Admits = Pick<InboundPort, 'admitted'> & { readonly service?: string }
 

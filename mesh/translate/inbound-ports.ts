@@ -8,7 +8,7 @@ import type { View } from '#mesh/model/view.ts'
 import { compareText, isAddress } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { mutualTlsModeOf } from '#mesh/translate/peer-authentication.ts'
-import { deniedOf, ownCutOf, ownTrustDomains } from '#mesh/translate/trust.ts'
+import { deniedOf, foreignAnchorsOf, ownCutOf, ownTrustDomains } from '#mesh/translate/trust.ts'
 
 /** One port at which a pod is called, whatever the number of services that lead there. */
 export type InboundPort = {
@@ -20,7 +20,10 @@ export type InboundPort = {
   /** The pod's address, as the service's endpoints have it. */
   readonly address: string
   readonly mode: MutualTlsMode
-  /** Trust domains whose workloads may connect, sorted: the own, and those that an export behind this port admits. */
+  /**
+   * Trust domains whose workloads may connect, sorted: the own, and those that an export behind this port admits, those
+   * of other meshes too.
+   */
   readonly admitted: readonly string[]
   /** Ids of these domains that nobody admits any more, sorted. */
   readonly denied: readonly string[]
@@ -53,6 +56,13 @@ export function membersOf(proxy: MeshProxy, place: string, { pods }: Behind): re
 
 const nowhere: readonly Member[] = []
 
+/** Trust domains of other meshes that an export admits, as far as their roots are known here. */
+export function foreignOf(view: View, exported: ExportedService | undefined): readonly string[] {
+  if (!exported?.foreign) return []
+  const anchors = foreignAnchorsOf(view)
+  return exported.foreign.filter((domain) => Object.hasOwn(anchors, domain))
+}
+
 /** What `inboundPortsOf` and `restModeOf` read of the view: to be among the inputs of whatever is kept of them. */
 export function inboundInputs(
   view: View,
@@ -77,7 +87,8 @@ export function inboundPortsOf(view: View, proxy: MeshProxy, members: readonly M
       if (number === undefined || !isAddress(member.endpoint.address)) continue
       const before = ports.get(number)
       const exported = exportedAt(view, member.key, port.port)
-      const admitted = new Set([...(before?.admitted ?? ownTrustDomains(view)), ...(exported?.admitted ?? [])])
+      const others = [...(exported?.admitted ?? []), ...foreignOf(view, exported)]
+      const admitted = new Set([...(before?.admitted ?? ownTrustDomains(view)), ...others])
       const denied = deniedOf(view, [...admitted])
       ports.set(number, {
         ...(before ?? {

@@ -20,7 +20,14 @@ import {
   virtualInbound,
   virtualInboundName,
 } from '#mesh/translate/redirect.ts'
-import { deniedOf, ownCutOf, ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import {
+  deniedOf,
+  type ForeignAnchors,
+  foreignAnchorsOf,
+  ownCutOf,
+  ownTrustDomains,
+  rootsOf,
+} from '#mesh/translate/trust.ts'
 
 export type InboundSet = {
   readonly clusters: readonly XdsResource[]
@@ -39,12 +46,13 @@ export type InboundTrust = {
   readonly own: readonly string[]
   readonly cut: number
   readonly denied: readonly DeniedId[]
+  readonly foreign: ForeignAnchors
 }
 
 export const inboundTrust = (view: View, memo: Memo): InboundTrust =>
   memo.data('inbound trust', [view.config?.trust, view.roots, view.home, view.bundle], () => ({
     ...{ roots: rootsOf(view), own: ownTrustDomains(view), cut: ownCutOf(view) },
-    denied: view.bundle?.denied ?? [],
+    ...{ denied: view.bundle?.denied ?? [], foreign: foreignAnchorsOf(view) },
   }))
 
 /**
@@ -111,7 +119,11 @@ function secretsOf(view: View, proxy: MeshProxy, ports: readonly InboundPort[], 
     .map(({ port, service, admitted }) => ({ name: inboundNameOf(port), service, admitted }))
   const hasRest = !proxy.plain && restModeOf(view, proxy) !== 'DISABLE'
   const rest = hasRest ? [{ name: virtualInboundName, admitted: ownTrustDomains(view) }] : []
-  return [...named, ...rest].map((admits) =>
-    memo.resource(`secret ${JSON.stringify(admits)}`, [roots], () => admissionSecret(admits.name, admits, roots)),
-  )
+  const all = foreignAnchorsOf(view)
+  return [...named, ...rest].map((admits) => {
+    const foreign = Object.fromEntries(Object.entries(all).filter(([domain]) => admits.admitted.includes(domain)))
+    return memo.resource(`secret ${JSON.stringify(admits)}`, [roots, JSON.stringify(foreign)], () =>
+      admissionSecret(admits.name, admits, { roots, foreign }),
+    )
+  })
 }

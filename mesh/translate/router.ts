@@ -15,12 +15,13 @@ import { compareText, duration, encode, type Fields, fromAds, ownerOf, socketAdd
 import { assignmentAtGateway } from '#mesh/translate/endpoints.ts'
 import { inboundHttp, tcpTo } from '#mesh/translate/http.ts'
 import { tlsInspector } from '#mesh/translate/inbound.ts'
+import { foreignOf } from '#mesh/translate/inbound-ports.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { localOriginOnly, noLimits } from '#mesh/translate/outbound-clusters.ts'
 import { headlessPods, type OwnPod, ownPodInputs, ownPodsOf } from '#mesh/translate/own-pods.ts'
 import { emptyMap, named } from '#mesh/translate/resource-maps.ts'
 import { idExactly, meshAlpn, orNobody, serverTls } from '#mesh/translate/tls.ts'
-import { ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
+import { foreignAnchorsOf, ownTrustDomains, rootsOf } from '#mesh/translate/trust.ts'
 import { validationSecret } from '#mesh/translate/validation.ts'
 
 type Chain = Fields<typeof FilterChainSchema>
@@ -30,7 +31,8 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
   const { home, own, config } = view
   const pods = headlessPods(view, memo)
   const closing = view.traffic?.closing
-  const inputs = [own.services, own.exports, config?.exports, pods, home.cluster, closing]
+  const foreign = memo.data('foreign domains', [view.bundle, config?.trust], () => Object.keys(foreignAnchorsOf(view)))
+  const inputs = [own.services, own.exports, config?.exports, foreign, pods, home.cluster, closing]
   const open = memo.keep('open ports', inputs, () => openPortsOf(view))
   const bind = gatewayBindOf(view, proxy)
   const listener = memo.resource(
@@ -104,7 +106,9 @@ const podsBehind = (view: View, { key, port, hostname }: OpenPort): readonly Own
   ownPodsOf(view, key, port).filter(({ endpoint }) => hostname === undefined || endpoint.hostname === hostname)
 
 const isLive = (view: View, exported: ExportedService): boolean =>
-  view.own.exports.has(exported.key) && exported.consumers.length > 0 && !isClosing(view, exported.key)
+  view.own.exports.has(exported.key) &&
+  (exported.consumers.length > 0 || foreignOf(view, exported).length > 0) &&
+  !isClosing(view, exported.key)
 
 /** At the end of a drain: what callers still have open ends with the gateway's drain time. The probe chain stays. */
 const isClosing = ({ traffic }: View, key: ServiceKey): boolean =>

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -10,6 +11,8 @@ import { type CaseText, caseOf, readCase } from '#mesh/translate/testdata/case.t
 import { jsonOf, type PlainJson } from '#mesh/translate/testdata/golden.ts'
 import { createTranslator } from '#mesh/translate/translate.ts'
 import { trustedView } from '#mesh/translate/trusted-view.ts'
+import { toPem } from '#mesh/trust/pem.ts'
+import { selfSigned } from '#tests/support/self-signed.ts'
 
 const render = ({ view, proxy }: ReturnType<typeof caseOf>) => createTranslator().resourcesFor(view, proxy)
 const all = (set: ResourceSet): readonly XdsResource[] =>
@@ -42,6 +45,8 @@ function admissions(set: ResourceSet): Map<string, readonly string[]> {
   }
   return found
 }
+const foreigners = ['partner.example', 'other.example', 'a.mesh1']
+const ownRoots = JSON.stringify(readFileSync(join(import.meta.dirname, 'testdata', 'root.pem'), 'utf8')).slice(1, -1)
 const nobody = 'exact spiffe://nobody.invalid/'
 
 describe('a view pruned by what the bundle says', () => {
@@ -85,6 +90,41 @@ describe('a view pruned by what the bundle says', () => {
         for (const { cluster } of revoked) expect(said).not.toContain(`spiffe://${cluster}.mesh1/`)
       }),
       { numRuns: 150 },
+    )
+  })
+
+  test('whichever other meshes come and go: the same as from a new translator, and none speaks for a member', () => {
+    const roots = Object.fromEntries(foreigners.map((name) => [name, [toPem(selfSigned({ subject: name }))]]))
+    const step = fc.tuple(fc.subarray(foreigners), fc.constantFrom([], ['partner.example 7']))
+    fc.assert(
+      fc.property(
+        fleet,
+        fc.constantFrom(...kinds),
+        fc.array(step, { minLength: 2, maxLength: 4 }),
+        (text, kind, steps) => {
+          const translator = createTranslator()
+          const exports = Object.fromEntries(
+            Object.entries(text.config?.exports ?? {}).map(([key, one]) => [key, { ...one, foreign: foreigners }]),
+          )
+          const named = text.config ? { ...text, config: { ...text.config, exports } } : text
+          for (const [present, unfederated] of steps) {
+            const foreign = Object.fromEntries(present.map((name) => [name, roots[name] ?? []]))
+            const { view, proxy } = given(named, { foreign, unfederated }, kind)
+            const set = translator.resourcesFor(view, proxy)
+            expect(versions(set)).toEqual(versions(render({ view, proxy })))
+            const said = all(set).map((r) => JSON.stringify(jsonOf(r)))
+            const out = foreigners.filter((name) => !present.includes(name) || unfederated.join().startsWith(name))
+            for (const name of out.filter((one) => one.endsWith('.example')))
+              expect(said.join()).not.toContain(`spiffe://${name}/`)
+            // What a member's name is checked by are the roots of the mesh, one here; a foreign anchor is another text.
+            for (const [, name, pem] of said
+              .join()
+              .matchAll(/"name":"([a-d]\.mesh1)","trust_bundle":{"inline_string":"([^"]*)"/g))
+              expect([name, pem]).toEqual([name, ownRoots])
+          }
+        },
+      ),
+      { numRuns: 60 },
     )
   })
 

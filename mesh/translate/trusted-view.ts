@@ -1,7 +1,7 @@
 import type { ClusterConfig, ExportedService, ImportedService, Source, TrustFacts } from '#mesh/model/cluster-config.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
 import { isHttp } from '#mesh/model/service.ts'
-import type { RevokedDomain, TrustBundle } from '#mesh/model/trust-bundle.ts'
+import type { DeniedId, RevokedDomain } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 
@@ -16,7 +16,10 @@ export function trustedView(view: View, memo: Memo): View {
   const { bundle } = view
   if (bundle === undefined) return view
   return memo.keep('trusted view', [view], () => {
-    const news = memo.data<News>('news of trust', [bundle], () => ({ revoked: bundle.revoked, denied: bundle.denied }))
+    const news = memo.data<News>('news of trust', [bundle], () => ({
+      revoked: [...bundle.revoked, ...(bundle.unfederated ?? [])],
+      denied: bundle.denied,
+    }))
     const { config } = view
     if (config === undefined) return view
     const pruned = memo.keep('trusted config', [config, news], () => trusted(config, news))
@@ -24,11 +27,13 @@ export function trustedView(view: View, memo: Memo): View {
   })
 }
 
-type News = Pick<TrustBundle, 'revoked' | 'denied'>
+/** `revoked`: foreign domains that were taken out again as well. */
+type News = { readonly revoked: readonly Gone[]; readonly denied: readonly DeniedId[] }
+type Gone = Pick<RevokedDomain, 'trustDomain' | 'cut'>
 
 function trusted(config: ClusterConfig, { revoked, denied }: News): ClusterConfig {
   if (revoked.length === 0 && denied.length === 0) return config
-  const gone = new Map<string, RevokedDomain>(revoked.map((one) => [one.trustDomain, one]))
+  const gone: ByDomain = new Map(revoked.map((one) => [one.trustDomain, one]))
   const refused = new Map<string, number>(denied.map(({ id, cut }) => [id, cut]))
   const trust = trustWithout(config, gone, refused)
   const lost = new Set(config.trust.members.filter((m) => gone.has(m.trustDomain)).map((m) => m.cluster))
@@ -38,11 +43,11 @@ function trusted(config: ClusterConfig, { revoked, denied }: News): ClusterConfi
   return isSame ? config : { ...config, trust, imports, exports }
 }
 
-type Gone = ReadonlyMap<string, RevokedDomain>
+type ByDomain = ReadonlyMap<string, Gone>
 
 type Refused = ReadonlyMap<string, number>
 
-function trustWithout({ trust, imports }: ClusterConfig, gone: Gone, refused: Refused): TrustFacts {
+function trustWithout({ trust, imports }: ClusterConfig, gone: ByDomain, refused: Refused): TrustFacts {
   const members = without(trust.members, (member) => gone.has(member.trustDomain))
   const cuts = new Map((trust.cuts ?? []).map(({ port, cut }) => [port, cut]))
   let isCut = false
@@ -60,7 +65,7 @@ function trustWithout({ trust, imports }: ClusterConfig, gone: Gone, refused: Re
   return { ...trust, members, ...(sorted.length > 0 ? { cuts: sorted } : {}) }
 }
 
-function importWithout(service: ImportedService, gone: Gone, refused: Refused): ImportedService | undefined {
+function importWithout(service: ImportedService, gone: ByDomain, refused: Refused): ImportedService | undefined {
   const sources = eachIn(service.sources, (source) => sourceWithout(source, gone, refused))
   if (sources === service.sources) return service
   const left = new Set(sources.map((source) => source.cluster))
@@ -74,7 +79,7 @@ function importWithout(service: ImportedService, gone: Gone, refused: Refused): 
 }
 
 /** A server that is denied answers for nobody; where no other identity stands behind a source, neither does the source. */
-function sourceWithout(source: Source, gone: Gone, refused: Refused): Source | undefined {
+function sourceWithout(source: Source, gone: ByDomain, refused: Refused): Source | undefined {
   if (gone.has(source.trustDomain)) return undefined
   const identities = without(source.identities, (id) => refused.has(id))
   if (identities === source.identities) return source
@@ -82,16 +87,17 @@ function sourceWithout(source: Source, gone: Gone, refused: Refused): Source | u
 }
 
 /** The latest revocation that ends what is open to a source; 0 = none. */
-const cutOf = (source: Source, gone: Gone, refused: Refused): number =>
+const cutOf = (source: Source, gone: ByDomain, refused: Refused): number =>
   Math.max(gone.get(source.trustDomain)?.cut ?? 0, ...source.identities.map((id) => refused.get(id) ?? 0))
 
-function exportWithout(service: ExportedService, gone: Gone, lost: ReadonlySet<ClusterName>): ExportedService {
+function exportWithout(service: ExportedService, gone: ByDomain, lost: ReadonlySet<ClusterName>): ExportedService {
   const admitted = without(service.admitted, (domain) => gone.has(domain))
   const consumers = without(service.consumers, (cluster) => lost.has(cluster))
-  if (admitted === service.admitted && consumers === service.consumers) return service
-  const cuts = service.admitted.map((domain) => gone.get(domain)?.cut ?? 0)
+  const foreign = service.foreign && without(service.foreign, (domain) => gone.has(domain))
+  if (admitted === service.admitted && consumers === service.consumers && foreign === service.foreign) return service
+  const cuts = [...service.admitted, ...(service.foreign ?? [])].map((domain) => gone.get(domain)?.cut ?? 0)
   const cut = Math.max(service.cut ?? 0, ...cuts)
-  return { ...service, consumers, admitted, ...(cut > 0 ? { cut } : {}) }
+  return { ...service, consumers, admitted, ...(foreign ? { foreign } : {}), ...(cut > 0 ? { cut } : {}) }
 }
 
 /** The same list where nothing is taken out. */

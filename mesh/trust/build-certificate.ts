@@ -81,7 +81,11 @@ export const assembleCertificate = (
   signature: Uint8Array,
 ): Uint8Array => encode(sequence(decode(tbs, 'certificate'), algorithmOf(algorithm), bitString(signature)))
 
-export const algorithmOf = (algorithm: SignatureAlgorithm): Der => sequence(oid(signatureAlgorithms[algorithm].oid))
+/** Of ECDSA without parameters, of RSA with NULL (RFC 5758, RFC 4055). */
+export const algorithmOf = (algorithm: SignatureAlgorithm): Der =>
+  sequence(oid(signatureAlgorithms[algorithm].oid), ...(algorithm.startsWith('rsa') ? [decode(nothing, 'NULL')] : []))
+
+const nothing = Uint8Array.of(5, 0)
 
 /** Whole seconds: X.509 has no finer ones, and a rounded-up end would outlive what was asked. */
 function validityOf(request: CertificateRequest, profile: Profile): { notBefore: Date; notAfter: Date } {
@@ -114,34 +118,39 @@ function extensionsOf(
   names: CertificateNames,
   keys: { readonly keyId: Uint8Array; readonly issuerKeyId: Uint8Array },
 ): Der[] {
-  const authority = profile.pathLen !== undefined
   const alternative = alternativeNames(names)
+  const { first, extendedUsage } = sameForAll(profile)
   return [
-    extension(oids.keyUsage, true, usageBits(profile.usage)),
-    extension(
-      oids.basicConstraints,
-      true,
-      authority ? sequence(yes(), unsigned(Uint8Array.of(profile.pathLen ?? 0))) : sequence(),
-    ),
+    ...first,
     extension(oids.subjectKeyIdentifier, false, octets(keys.keyId)),
     extension(oids.authorityKeyIdentifier, false, sequence(tagged(0, keys.issuerKeyId))),
-    ...(profile.extendedUsage.length > 0
-      ? [
-          extension(
-            oids.extendedKeyUsage,
-            false,
-            sequence(...profile.extendedUsage.map((use) => oid(extendedUsages[use]))),
-          ),
-        ]
-      : []),
+    ...extendedUsage,
     ...(alternative.length > 0
       ? [extension(oids.subjectAltName, profile.subject === 'empty', sequence(...alternative))]
       : []),
     ...(profile.confined
-      ? [extension(oids.nameConstraints, true, buildNameConstraints(shutInto(domainOf(names))))]
+      ? [extension(oids.nameConstraints, true, buildNameConstraints(shutInto(domainOf(names), profile.hostsBelow)))]
       : []),
   ]
 }
+
+type SameForAll = { readonly first: readonly Der[]; readonly extendedUsage: readonly Der[] }
+
+/** The extensions that every certificate of a profile has alike, built once. */
+function sameForAll(profile: Profile): SameForAll {
+  const known = builtOnce.get(profile)
+  if (known) return known
+  const { pathLen, usage, extendedUsage } = profile
+  const constraints = pathLen === undefined ? sequence() : sequence(yes(), unsigned(Uint8Array.of(pathLen)))
+  const uses = sequence(...extendedUsage.map((use) => oid(extendedUsages[use])))
+  const built: SameForAll = {
+    first: [extension(oids.keyUsage, true, usageBits(usage)), extension(oids.basicConstraints, true, constraints)],
+    extendedUsage: extendedUsage.length > 0 ? [extension(oids.extendedKeyUsage, false, uses)] : [],
+  }
+  builtOnce.set(profile, built)
+  return built
+}
+const builtOnce = new WeakMap<Profile, SameForAll>()
 
 const extension = (id: string, critical: boolean, value: Der): Der =>
   sequence(oid(id), ...(critical ? [yes()] : []), octets(encode(value)))

@@ -1,5 +1,5 @@
 import { Problem } from '#mesh/model/problem.ts'
-import { type Der, readTlv, writeParts, writeTlv } from '#mesh/trust/tlv.ts'
+import { branchOf, bytesOf, type Der, leafOf, readTlv } from '#mesh/trust/tlv.ts'
 
 export type { Der } from '#mesh/trust/tlv.ts'
 
@@ -11,15 +11,15 @@ const types = {
 type UniversalType = (typeof types)[keyof typeof types]
 const contextClass = 0x80
 
-export const sequence = (...items: Der[]): Der => writeParts(types.sequence, items)
-export const setOf = (...items: Der[]): Der => writeParts(types.set, items)
-export const octets = (bytes: Uint8Array): Der => writeTlv(types.octetString, bytes)
-export const utf8 = (text: string): Der => writeTlv(types.utf8, Buffer.from(text, 'utf8'))
-export const yes = (): Der => writeTlv(types.boolean, Uint8Array.of(0xff))
+export const sequence = (...items: Der[]): Der => branchOf(types.sequence, items)
+export const setOf = (...items: Der[]): Der => branchOf(types.set, items)
+export const octets = (bytes: Uint8Array): Der => leafOf(types.octetString, bytes)
+export const utf8 = (text: string): Der => leafOf(types.utf8, Buffer.from(text, 'utf8'))
+export const yes = (): Der => leafOf(types.boolean, Uint8Array.of(0xff))
 
 /** OBJECT IDENTIFIER. */
 export function oid(dotted: string): Der {
-  const written = writtenOids.get(dotted) ?? writeTlv(types.oid, oidBytes(dotted))
+  const written = writtenOids.get(dotted) ?? leafOf(types.oid, oidBytes(dotted))
   writtenOids.set(dotted, written)
   return written
 }
@@ -42,7 +42,7 @@ export function bitString(bytes: Uint8Array, unusedBits = 0): Der {
   const content = new Uint8Array(bytes.length + 1)
   content[0] = unusedBits
   content.set(bytes, 1)
-  return writeTlv(types.bitString, content)
+  return leafOf(types.bitString, content)
 }
 
 /** INTEGER from an unsigned big-endian number, in the shortest form. */
@@ -50,23 +50,24 @@ export function unsigned(bytes: Uint8Array): Der {
   const from = bytes.findIndex((byte) => byte !== 0)
   const short = from < 0 ? Uint8Array.of(0) : bytes.subarray(from)
   const signBit = ((short[0] ?? 0) & 0x80) !== 0
-  return writeTlv(types.integer, signBit ? Uint8Array.of(0, ...short) : short)
+  return leafOf(types.integer, signBit ? Uint8Array.of(0, ...short) : short)
 }
 
 /** Context-specific tag: `inner` as its children (constructed), or as raw content (primitive). */
 export const tagged = (tag: number, inner: Uint8Array | Der[]): Der =>
-  inner instanceof Uint8Array ? writeTlv(contextClass | tag, inner) : writeParts(contextClass | tag, inner)
+  inner instanceof Uint8Array ? leafOf(contextClass | tag, inner) : branchOf(contextClass | tag, inner)
 
 /** UTCTime up to 2049, GeneralizedTime from then on (RFC 5280 §4.1.2.5); whole seconds. */
 export function time(at: Date): Der {
-  const digits = `${at.toISOString().slice(0, 19).replaceAll(/[-T:]/g, '')}Z`
+  const iso = at.toISOString()
+  const digits = `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`
   return at.getUTCFullYear() < 2050
-    ? writeTlv(types.utcTime, Buffer.from(digits.slice(2), 'latin1'))
-    : writeTlv(types.generalizedTime, Buffer.from(digits, 'latin1'))
+    ? leafOf(types.utcTime, Buffer.from(digits.slice(2), 'latin1'))
+    : leafOf(types.generalizedTime, Buffer.from(digits, 'latin1'))
 }
 
-/** The bytes of `node`, its own. */
-export const encode = ({ source, at, end }: Der): Uint8Array => source.slice(at, end)
+/** The bytes of `node`; of one that was read, a part of what was read. */
+export const encode = (node: Der): Uint8Array => bytesOf(node)
 
 /**
  * Reads exactly one DER value. Throws `invalid` where the bytes are not DER: trailing bytes, lengths or integers in a
@@ -96,8 +97,8 @@ export function childrenOf(node: Der | undefined, what: string): readonly Der[] 
 
 /** Content bytes of a primitive value; throws `invalid` when `node` is absent or constructed. */
 export function contentOf(node: Der | undefined, what: string): Uint8Array {
-  if (!node || node.parts) throw malformed(what, 'a plain value is expected')
-  return node.source.slice(node.from, node.end)
+  if (!node?.source || node.parts) throw malformed(what, 'a plain value is expected')
+  return node.source.subarray(node.from, node.from + node.length)
 }
 
 export const isTag = (node: Der | undefined, tag: number): node is Der =>

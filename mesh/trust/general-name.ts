@@ -38,6 +38,15 @@ export function ipBytes(text: string): Uint8Array {
   return bytes
 }
 
+/** As people write it: an address in figures, `name of kind 3` for what we never issue. */
+export function nameText(name: GeneralName): string {
+  if (name.kind === 'other') return `name of kind ${name.tag}`
+  if (name.kind !== 'ip') return name.text
+  if (name.bytes.length === 4) return name.bytes.join('.')
+  const groups = Array.from({ length: name.bytes.length / 2 }, (_, n) => Buffer.from(name.bytes).readUInt16BE(2 * n))
+  return groups.map((group) => group.toString(16)).join(':')
+}
+
 function v4Bytes(text: string): Uint8Array | undefined {
   const parts = text.split('.')
   const numbers = parts.map((part) => (/^(0|[1-9][0-9]{0,2})$/.test(part) ? Number(part) : 256))

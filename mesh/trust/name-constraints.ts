@@ -12,15 +12,17 @@ export type NameConstraints = {
 /**
  * The one shape that Envoy, OpenSSL and Go were all measured to enforce for "this trust domain and nothing else":
  * permitted URI = the exact domain, permitted e-mail = a domain that cannot exist (OpenSSL ignores an excluded e-mail ""),
- * excluded DNS "" and all addresses. No directory name: Go refuses the whole chain for it.
+ * excluded DNS "" and all addresses. No directory name: Go refuses the whole chain for it. `hostsBelow`: a domain whose DNS
+ * names are let through, and no others.
  */
-export const shutInto = (trustDomain: TrustDomain): NameConstraints => ({
+export const shutInto = (trustDomain: TrustDomain, hostsBelow?: string): NameConstraints => ({
   permitted: [
     { kind: 'uri', text: trustDomain },
     { kind: 'email', text: 'none.invalid' },
+    ...(hostsBelow === undefined ? [] : [{ kind: 'dns', text: hostsBelow } as const]),
   ],
   excluded: [
-    { kind: 'dns', text: '' },
+    ...(hostsBelow === undefined ? [{ kind: 'dns', text: '' } as const] : []),
     { kind: 'ip', bytes: new Uint8Array(8) },
     { kind: 'ip', bytes: new Uint8Array(32) },
   ],

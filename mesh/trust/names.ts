@@ -26,6 +26,12 @@ export const issuingCaNames = (mesh: MeshName, trustDomain: TrustDomain): Certif
   uri: `spiffe://${trustDomain}`,
 })
 
+/** Of the CA that an istiod is given: told apart from the cluster's own, which vouches for the same trust domain. */
+export const istiodCaNames = (mesh: MeshName, trustDomain: TrustDomain): CertificateNames => ({
+  subject: { organization: mesh, commonName: `istiod of ${trustDomain}` },
+  uri: `spiffe://${trustDomain}`,
+})
+
 /** Workload, gateway and relay-client: the id and nothing else. */
 export const identityNames = (id: SpiffeId): CertificateNames => ({ uri: formatSpiffeId(id) })
 

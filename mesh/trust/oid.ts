@@ -39,8 +39,8 @@ export const signatureAlgorithms = {
 } as const
 export type AnySignatureAlgorithm = keyof typeof signatureAlgorithms
 
-/** What our own authorities sign with: the digest as wide as the curve. */
-export type SignatureAlgorithm = 'ecdsa-sha256' | 'ecdsa-sha384'
+/** What authorities here sign with: the digest as wide as the curve. RSA: those that were brought along. */
+export type SignatureAlgorithm = 'ecdsa-sha256' | 'ecdsa-sha384' | 'rsa-sha256'
 
 export const signatureAlgorithmOf = (dotted: string): AnySignatureAlgorithm | undefined =>
   (Object.keys(signatureAlgorithms) as AnySignatureAlgorithm[]).find((name) => signatureAlgorithms[name].oid === dotted)

@@ -4,11 +4,10 @@ export type PemLabel = 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PUBLIC KEY'
 
 /** The PEM form of DER bytes, lines of 64, with a newline at the end. */
 export function toPem(der: Uint8Array, label: PemLabel = 'CERTIFICATE'): string {
-  const lines =
-    Buffer.from(der)
-      .toString('base64')
-      .match(/.{1,64}/g) ?? []
-  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
+  const text = Buffer.from(der.buffer, der.byteOffset, der.length).toString('base64')
+  let lines = ''
+  for (let at = 0; at < text.length; at += 64) lines += `${text.slice(at, at + 64)}\n`
+  return `-----BEGIN ${label}-----\n${lines}-----END ${label}-----\n`
 }
 
 const base64 = /^[A-Za-z0-9+/]*={0,2}$/

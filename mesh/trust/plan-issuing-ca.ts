@@ -4,7 +4,7 @@ import type { CertificateRequest } from '#mesh/trust/build-certificate.ts'
 import { type Certificate, same } from '#mesh/trust/certificate.ts'
 import { parseCsr } from '#mesh/trust/csr.ts'
 import { ipBytes } from '#mesh/trust/general-name.ts'
-import { issuingCaNames, istiodHost, relayHosts, relayServingNames } from '#mesh/trust/names.ts'
+import { issuingCaNames, istiodCaNames, istiodHost, relayHosts, relayServingNames } from '#mesh/trust/names.ts'
 import { profiles } from '#mesh/trust/profile.ts'
 
 /** All but what the signer adds: pass it to `issueCertificate`. */
@@ -27,11 +27,26 @@ type Asked = {
  * ends sooner. Throws `invalid` for a CSR that `parseCsr` refuses or a key that is not P-256, `conflict` when the root is
  * no CA with room for one below, or has ended, or has not begun.
  */
-export function planIssuingCa({ mesh, ...asked }: Asked & { readonly mesh: MeshName }): IssuePlan {
+export const planIssuingCa = (asked: Asked & { readonly mesh: MeshName }): IssuePlan => ({
+  ...keyed(fitting(asked), 'issuing-ca'),
+  names: issuingCaNames(asked.mesh, asked.trustDomain),
+})
+
+/**
+ * The same for an istiod that stays in a cluster: `istiod-ca`, which nobody renews by itself, for `lifeSeconds`. Throws as
+ * `planIssuingCa`.
+ */
+export const planIstiodCa = (asked: Asked & { readonly mesh: MeshName; readonly lifeSeconds: number }): IssuePlan => ({
+  ...keyed(fitting(asked), 'istiod-ca'),
+  names: istiodCaNames(asked.mesh, asked.trustDomain),
+  lifeSeconds: asked.lifeSeconds,
+})
+
+function fitting<T extends Asked>(asked: T): T {
   const { issuer, now } = asked
   if (!issuer.ca || issuer.pathLen === 0) throw unfit('it has no room for an authority below it')
   if (now < issuer.notBefore || now >= issuer.notAfter) throw unfit('it is not valid now')
-  return { ...keyed(asked, 'issuing-ca'), names: issuingCaNames(mesh, asked.trustDomain) }
+  return asked
 }
 
 /**
@@ -64,7 +79,7 @@ type RelayAsked = Asked & {
   readonly reserved: readonly string[]
 }
 
-function keyed(asked: Asked, profile: 'issuing-ca' | 'relay-serving'): Omit<IssuePlan, 'names'> {
+function keyed(asked: Asked, profile: 'issuing-ca' | 'istiod-ca' | 'relay-serving'): Omit<IssuePlan, 'names'> {
   const { spki, kind } = parseCsr(asked.csr)
   const keys: readonly string[] = profiles[profile].keys
   if (!keys.includes(kind)) {

@@ -30,6 +30,8 @@ export type RotationFacts = {
   readonly relays: readonly RelayTrust[]
   /** What members trust of the authority that comes: digest of its certificate, or of the user's root above it. */
   readonly to: readonly string[]
+  /** Clusters with an istiod of their own whose CA is not of the authority that comes: nobody renews it but people. */
+  readonly istiods?: readonly string[]
   /** The control-plane CA that vouches for the centre's own door; absent where the user's own certificate does. */
   readonly door?: string | undefined
 }
@@ -65,13 +67,18 @@ export function nextStep(
 export function missingFor(
   kind: 'root' | 'control-plane',
   step: RotationStep,
-  { relays, bundle, to, door }: RotationFacts,
+  { relays, bundle, to, door, istiods = [] }: RotationFacts,
 ): Missing[] {
   // Before the bundle names what comes there is nothing to acknowledge, and `tainted` is the end of a wait.
   if (step === 'prepared' || step === 'tainted') return []
   const missing = relays.flatMap((relay) => missingOf(kind, step, relay, { bundle, to }))
   if (kind === 'control-plane' && step === 'active' && door !== undefined && !to.includes(door))
     missing.push({ cluster: 'centre', what: 'serving', detail: 'the centre serves under the old control-plane CA' })
+  if (kind === 'root' && step === 'active')
+    for (const cluster of istiods) {
+      const detail = `the CA of its istiod is of the old root: isthmus trust export-cacerts ${cluster} --secret <file>`
+      missing.push({ cluster, what: 'issuing', detail })
+    }
   return missing
 }
 
@@ -102,7 +109,7 @@ function missingOf(
       add('issuing', said.issuing ? 'its issuing CA is of the old root' : 'it has no issuing CA')
     if (said.leaves.old > 0) {
       const last = new Date(said.leaves.oldestNotAfter).toISOString()
-      add('leaves', `${said.leaves.old} workload certificates of before are in use, until ${last} at the latest`)
+      add('leaves', `${oldLeaves(said.leaves.old)} in use, until ${last} at the latest`)
     }
   } else if (said.serving === null || !to.includes(said.serving.ca))
     add('serving', 'its relay serves under the old control-plane CA')
@@ -113,3 +120,6 @@ function listed(count: number, names: readonly string[], what: string): string {
   const shown = names.slice(0, 5).join('; ')
   return `${count} of its proxies ${what}${shown === '' ? '' : `: ${shown}${count > 5 ? '; …' : ''}`}`
 }
+
+const oldLeaves = (count: number): string =>
+  count === 1 ? '1 workload certificate of before is' : `${count} workload certificates of before are`

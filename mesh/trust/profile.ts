@@ -24,6 +24,8 @@ export type Profile = {
   readonly hosts: boolean
   /** Whether it carries the critical name constraints that shut it into its own trust domain. */
   readonly confined: boolean
+  /** DNS names that one which is confined lets through beside: all below this domain. */
+  readonly hostsBelow?: string
   readonly lifeSecondsMax: number
 }
 
@@ -61,6 +63,19 @@ export const profiles = {
     uri: 'trust-domain',
     confined: true,
     lifeSecondsMax: 30 * days,
+  },
+  // For an istiod that stays: it certifies itself by its services' names too. Nobody renews it by itself.
+  'istiod-ca': {
+    ...authority,
+    issuedBy: 'root',
+    keys: ['P-256'],
+    pathLen: 0,
+    extendedUsage: both,
+    subject: 'named',
+    uri: 'trust-domain',
+    confined: true,
+    hostsBelow: 'istio-system.svc',
+    lifeSecondsMax: 365 * days,
   },
   'control-plane-ca': {
     ...authority,

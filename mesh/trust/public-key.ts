@@ -1,7 +1,7 @@
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import { Problem } from '#mesh/model/problem.ts'
 import { bitsOf, decode, itemsOf } from '#mesh/trust/der.ts'
-import { type AnySignatureAlgorithm, signatureAlgorithms } from '#mesh/trust/oid.ts'
+import { type AnySignatureAlgorithm, type SignatureAlgorithm, signatureAlgorithms } from '#mesh/trust/oid.ts'
 import { toPem } from '#mesh/trust/pem.ts'
 
 export type KeyKind = 'P-256' | 'P-384' | 'RSA'
@@ -42,9 +42,12 @@ export function parsePublicKey(spki: Uint8Array): PublicKey {
   return read
 }
 
-/** A certificate is read back right after its request was: the same key, and reading it is a tenth of issuing one. */
+/**
+ * A certificate is read back soon after its request was, the same key in it, and reading that is a tenth of issuing one: as
+ * many as a relay may have in hand at once, and some.
+ */
 const recent = new Map<string, PublicKey>()
-const recentMax = 256
+const recentMax = 1100
 
 function readPublicKey(spki: Uint8Array): PublicKey {
   const key = readKey(spki)
@@ -83,10 +86,14 @@ function readKey(spki: Uint8Array): KeyObject {
 const refused = (reason: string, cause?: unknown): Problem =>
   new Problem('invalid', `the public key is refused: ${reason}`, { violations: [{ path: 'publicKey', reason }], cause })
 
+/** What a key of a kind signs certificates with. */
+export const signatureFor = (kind: KeyKind): SignatureAlgorithm =>
+  kind === 'RSA' ? 'rsa-sha256' : kind === 'P-384' ? 'ecdsa-sha384' : 'ecdsa-sha256'
+
 /** Key identifier: the leftmost 160 bits of SHA-256 over the key's bit string (RFC 7093 §2, method 1). */
 export function keyIdOf(spki: Uint8Array): Uint8Array {
   const bits = bitsOf(itemsOf(decode(spki, 'public key'), 'public key')[1], 'public key')
-  return new Uint8Array(createHash('sha256').update(bits).digest().subarray(0, 20))
+  return new Uint8Array(hash('sha256', bits, 'buffer').subarray(0, 20))
 }
 
 /** Whether `signature` over `data` was made by `key`. False, never a throw, for an algorithm of another key type. */

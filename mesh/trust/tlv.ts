@@ -1,14 +1,11 @@
-/**
- * One DER value, as it was read or is to be written: `source` holds it from `at` to `end`, its content from `from`. What
- * else lies in `source` is none of its business.
- */
+/** One DER value. What was read knows where it lies; what is to be written is put down once, with all around it. */
 export type Der = {
   /** The first byte: class, whether it is constructed, number. */
   readonly tag: number
-  readonly source: Uint8Array
-  readonly at: number
+  /** Of the content, which begins at `from` in `source`; a constructed value to be written has its parts instead. */
+  readonly length: number
+  readonly source: Uint8Array | undefined
   readonly from: number
-  readonly end: number
   /** Of a constructed value. */
   readonly parts: readonly Der[] | undefined
 }
@@ -26,7 +23,7 @@ const depthMax = 32
  */
 export function readTlv(source: Uint8Array): Der {
   const value = read(source, { at: 0, limit: source.length, depth: 0 })
-  if (value.end !== source.length) throw new Error('bytes are left over')
+  if (value.from + value.length !== source.length) throw new Error('bytes are left over')
   return value
 }
 
@@ -43,15 +40,15 @@ function read(source: Uint8Array, { at, limit, depth }: Place): Der {
   if ((tag & constructedBit) === 0) {
     if ((tag & numberMask) === integer) checkInteger(source, from, end)
     if ((tag & numberMask) === bmpString && (end - from) % 2 === 1) throw new Error('half a character')
-    return { tag, source, at, from, end, parts: undefined }
+    return { tag, length: end - from, source, from, parts: undefined }
   }
   const parts: Der[] = []
   for (let next = from; next < end; ) {
     const part = read(source, { at: next, limit: end, depth: depth + 1 })
     parts.push(part)
-    next = part.end
+    next = part.from + part.length
   }
-  return { tag, source, at, from, end, parts }
+  return { tag, length: end - from, source, from, parts }
 }
 
 function byteAt(source: Uint8Array, at: number, limit: number): number {
@@ -78,32 +75,39 @@ function checkInteger(source: Uint8Array, from: number, end: number): void {
 }
 
 /** A value of this tag with `content`. */
-export function writeTlv(tag: number, content: Uint8Array): Der {
-  const { source, from } = begin(tag, content.length)
-  source.set(content, from)
-  return { tag, source, at: 0, from, end: source.length, parts: undefined }
-}
+export const leafOf = (tag: number, content: Uint8Array): Der => ({
+  ...{ tag, length: content.length, source: content, from: 0, parts: undefined },
+})
 
 /** A constructed value. `tag` with or without the bit that says so. */
-export function writeParts(tag: number, parts: readonly Der[]): Der {
+export function branchOf(tag: number, parts: readonly Der[]): Der {
   let length = 0
-  for (const part of parts) length += part.end - part.at
-  const { source, from } = begin(tag | constructedBit, length)
-  let next = from
-  for (const part of parts) {
-    source.set(part.source.subarray(part.at, part.end), next)
-    next += part.end - part.at
-  }
-  return { tag: tag | constructedBit, source, at: 0, from, end: source.length, parts }
+  for (const part of parts) length += headLength(part.length) + part.length
+  return { tag: tag | constructedBit, length, source: undefined, from: 0, parts }
 }
 
-/** Room for a value with its tag and length in place. */
-function begin(tag: number, length: number): { readonly source: Uint8Array; readonly from: number } {
-  const wide = length < 0x80 ? 0 : length < 0x100 ? 1 : length < 0x1_0000 ? 2 : 3
-  const from = 2 + wide
-  const source = new Uint8Array(from + length)
-  source[0] = tag
-  source[1] = wide === 0 ? length : 0x80 | wide
-  for (let i = 0; i < wide; i++) source[from - 1 - i] = (length >>> (8 * i)) & 0xff
-  return { source, from }
+/** The bytes of `value`: of one that was read, where they lie. */
+export function bytesOf(value: Der): Uint8Array {
+  const { source, from, length } = value
+  const head = headLength(length)
+  if (source && from >= head) return source.subarray(from - head, from + length)
+  const bytes = new Uint8Array(head + length)
+  write(value, bytes, 0)
+  return bytes
+}
+
+const headLength = (length: number): number => (length < 0x80 ? 2 : length < 0x100 ? 3 : length < 0x1_0000 ? 4 : 5)
+
+function write({ tag, length, source, from, parts = [] }: Der, into: Uint8Array, at: number): void {
+  const head = headLength(length)
+  into[at] = tag
+  into[at + 1] = head === 2 ? length : 0x80 | (head - 2)
+  for (let i = 0; i < head - 2; i++) into[at + head - 1 - i] = (length >>> (8 * i)) & 0xff
+  let next = at + head
+  if (source) into.set(source.subarray(from, from + length), next)
+  else
+    for (const part of parts) {
+      write(part, into, next)
+      next += headLength(part.length) + part.length
+    }
 }

@@ -56,6 +56,14 @@ test('a signature covers the mesh and every field but itself', () => {
   expect(signedText(parseMeshName('mesh2'), link(2))).not.toBe(said)
 })
 
+test('foreign trust domains that were taken out are said where there are any', () => {
+  const unfederated = [{ trustDomain: 'former.example', cut: 3, at: 950 }]
+  expect(parseTrustStream(items({ bundle: { ...bundle, unfederated } })).bundle).toMatchObject({ unfederated })
+  expect(parseTrustStream(items()).bundle).not.toHaveProperty('unfederated')
+  const bad = { ...bundle, unfederated: [{ trustDomain: 'Former.example', cut: 3, at: 950 }] }
+  expect(() => parseTrustStream(items({ bundle: bad }))).toThrow(/bundle\.unfederated\.0\.trustDomain/)
+})
+
 describe('a stream that makes no sense is refused whole, and the item is named', () => {
   test.each([
     ['seq 0', { bundle: { ...bundle, seq: 0 } }, 'bundle.seq'],

@@ -37,6 +37,7 @@ export const bundleSchema = z
     foreign: z
       .array(z.looseObject({ trustDomain, roots: z.array(pem).min(1).max(bundleLimits.rootsEach) }))
       .max(bundleLimits.foreign),
+    unfederated: z.array(z.looseObject({ trustDomain, cut, at })).max(bundleLimits.unfederated).exactOptional(),
   })
   .superRefine((bundle, context) => {
     const say = (message: string): void => void context.addIssue({ code: 'custom', message })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { hashOf, type Json } from '#mesh/model/canonical.ts'
+import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import type {
   ClusterConfig,
   CompiledPolicy,
@@ -11,6 +11,7 @@ import type {
 import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
+import { bundleLimits } from '#mesh/model/trust-bundle.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { named } from '#mesh/wire/named.ts'
 import { servicePortSchema } from '#mesh/wire/report.ts'
@@ -35,8 +36,21 @@ export function entriesOf(config: ClusterConfig): Map<string, ConfigEntry> {
   return entries
 }
 
+/** The entries in order, each as canonical JSON: rendered once for the hash, the stream and the history. */
+export const entryTexts = (entries: ReadonlyMap<string, ConfigEntry>): Map<string, string> =>
+  new Map(inOrder(entries).map(([key, body]) => [key, canonicalJson(body)]))
+
 /** SHA-256 over all entries, whatever their order: equal configs have equal hashes. */
-export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string => hashOf(inOrder(entries))
+export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string =>
+  entryTextsHash(entryTexts(entries))
+
+/** `clusterConfigHash` of the entries that have these texts. */
+export const entryTextsHash = (texts: ReadonlyMap<string, string>): string =>
+  sha256Hex(`[${[...texts].map(([key, text]) => `[${JSON.stringify(key)},${text}]`).join(',')}]`)
+
+/** The entries by key as one canonical JSON object. */
+export const entryTextsJson = (texts: ReadonlyMap<string, string>): string =>
+  `{${[...texts].map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(',')}}`
 
 /**
  * The config that the items of a `cfg` stream say. All or nothing: throws `invalid`, with the violations by item, when
@@ -57,10 +71,11 @@ export function parseClusterConfig(entries: ReadonlyMap<string, unknown>): Clust
 const violationsMax = 20
 
 /** Builds the body with a fixed set of fields: a field added to the model travels only once it is named here. */
-const exportBody = ({ ports, consumers, admitted, cut }: ExportedService): ConfigEntry => ({
+const exportBody = ({ ports, consumers, admitted, foreign, cut }: ExportedService): ConfigEntry => ({
   ports,
   consumers,
   admitted,
+  ...(foreign === undefined ? {} : { foreign }),
   ...(cut === undefined ? {} : { cut }),
 })
 /** Cut below what readers accept: a long text is no reason for them to refuse. */
@@ -136,6 +151,7 @@ const exportSchema = z.object({
   ports,
   consumers: z.array(cluster).max(10_000),
   admitted: z.array(trustDomain).max(10_000),
+  foreign: z.array(trustDomain).max(bundleLimits.foreign).exactOptional(),
   cut: z.number().int().min(1).exactOptional(),
 })
 

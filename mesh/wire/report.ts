@@ -8,6 +8,8 @@ export const reportLimits = { keyBytes: 300, valueBytes: 64 * 1024, items: 500, 
 
 const port = z.number().int().min(1).max(65535)
 const name = z.string().min(1).max(63)
+/** A cluster's name, `group/<name>`, `*`, or `spiffe://<trust domain>`. */
+const consumer = z.string().min(1).max(264)
 const protocol = z.enum(['http', 'http2', 'grpc', 'tcp', 'tls'])
 export const servicePortSchema = z.object({ name: z.string().max(63), port, protocol, declared: z.boolean() })
 
@@ -23,7 +25,7 @@ export const clusterFactsSchema = z.object({
 export const exportSchema = z.object({
   ports: z.array(servicePortSchema).max(100),
   serviceAccounts: z.array(z.string().min(1).max(253)).max(100),
-  consumers: z.array(name).max(1000).optional(),
+  consumers: z.array(consumer).max(1000).optional(),
   /** Unix ms; the last that a Date can hold. */
   createdAt: z.number().int().nonnegative().max(8.64e15),
   headless: z.boolean(),

@@ -40,7 +40,7 @@ const timeoutMs = 60_000
 
 /** Joins, and reports its services for the first time. */
 export async function joinBenchMember(plan: MemberPlan): Promise<BenchMember> {
-  const membership = await patiently(() =>
+  const membership = await again(() =>
     joinCentre({
       ...{ token: plan.joinToken, dir: plan.dir, cluster: plan.name, network: plan.name, region: 'r1' },
       version,
@@ -51,7 +51,8 @@ export async function joinBenchMember(plan: MemberPlan): Promise<BenchMember> {
   const path = `/v1/clusters/${membership.clusterId}/sync`
   const report = reportOf(plan)
   const send = async (sync: SyncRequest): Promise<SyncAnswer> => {
-    const answer = await client.call({ path, body: sync, schema: syncAnswerSchema, token, timeoutMs })
+    // As a relay does: the same (epoch, seq) again is taken in once, whatever became of the connection.
+    const answer = await again(() => client.call({ path, body: sync, schema: syncAnswerSchema, token, timeoutMs }))
     if (answer.resync || answer.rejected || answer.appliedSeq !== sync.seq)
       throw new Error(`${plan.name}: the centre answers ${JSON.stringify({ ...answer, heads: undefined })}`)
     return answer
@@ -60,16 +61,22 @@ export async function joinBenchMember(plan: MemberPlan): Promise<BenchMember> {
   return { name: plan.name, client, token, path, send, close: () => client.close(), ...report }
 }
 
-/** Ours are many joins from one address, which the centre slows down: we wait as it tells us to. */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (;;)
+/**
+ * Ours are many joins from one address, which the centre slows down: we wait as it tells us to. A connection that was cut
+ * between two requests, or an answer that did not come, is a reason to ask again, three times.
+ */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let lost = 0; ; )
     try {
       return await work()
     } catch (error) {
-      if (!(error instanceof Problem) || error.kind !== 'too-many') throw error
+      const isLost = error instanceof Problem && error.kind === 'unavailable' && lost++ < lostMax
+      if (!isLost && !(error instanceof Problem && error.kind === 'too-many')) throw error
       await pause(Number(error.extra['retryAfterSeconds'] ?? 1) * 1000)
     }
 }
+
+const lostMax = 3
 
 /** From an address of its own, as every cluster has one. */
 async function tokenOf(membership: Membership, { dir, number }: MemberPlan): Promise<string> {

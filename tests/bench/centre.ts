@@ -16,7 +16,7 @@ export type { CentreFigures } from '#tests/bench/centre-figures.ts'
 export type CentreOptions = {
   readonly engines?: readonly CentreEngine[]
   readonly points?: readonly SyncPoint[]
-  /** Only the points of so many members. */
+  /** Of the usual points those of so many members: a hundred, or twenty. */
   readonly members?: number | undefined
   /** Exported services of each member. */
   readonly services?: number
@@ -29,6 +29,7 @@ export type CentreOptions = {
 }
 
 /** Of a hundred members the centre takes 2,000 requests a second: with twenty, its limit for each may be what is seen. */
+const usualMembers = 100
 const usualPoints: readonly SyncPoint[] = [
   { members: 20, items: 1, watched: false },
   { members: 20, items: 50, watched: false },
@@ -60,10 +61,9 @@ async function measureOn(engine: CentreEngine, options: CentreOptions): Promise<
   })
   try {
     await centre.start()
-    const points = (options.points ?? usualPoints).filter(
-      (point) => options.members === undefined || point.members === options.members,
-    )
-    if (points.length === 0) throw new Error(`no point has ${options.members} members`)
+    const wanted = options.members ?? usualMembers
+    const points = options.points ?? usualPoints.filter((point) => point.members === wanted)
+    if (points.length === 0) throw new Error(`no point has ${wanted} members`)
     const members: MemberPlan[] = []
     for (let n = 0; n < Math.max(...points.map((point) => point.members)); n++) {
       const name = `c${n}`
@@ -78,9 +78,9 @@ async function measureOn(engine: CentreEngine, options: CentreOptions): Promise<
         pid: centre.pid(),
       },
       ...(postgres ? { databaseUrl: postgres.url } : {}),
-      duration: { warm: options.warmMs ?? 5000, measured: options.measuredMs ?? 10_000 },
+      duration: { warm: options.warmMs ?? 4000, measured: options.measuredMs ?? 8000 },
       // The embedded engine's code is compiled while it runs: a floor that is cold is none.
-      floor: { warm: Math.min(3000, options.warmMs ?? 3000), measured: options.floorMs ?? 3000 },
+      floor: { warm: Math.min(2000, options.warmMs ?? 2000), measured: options.floorMs ?? 2000 },
       hints: { changes: options.hintChanges ?? 300, spaceMs: 50 },
     })
   } catch (cause) {

@@ -1,17 +1,21 @@
 import { randomBytes, sign, verify } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Caller } from '#gateway/grpc/call.ts'
 import { certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
 import { openIssued } from '#gateway/issued.ts'
-import { requestCertificate } from '#gateway/proxy/request-certificate.ts'
 import { IstioCertificateRequestSchema } from '#gen/istio/ca_pb.js'
+import type { Asked, Askers } from '#tests/bench/issuance-askers.ts'
 import { csrOf, domain, keyInHand, makeIssuing, makeRoot } from '#tests/support/authorities.ts'
 import { startFleet } from '#tests/support/fleet.ts'
+import type { FleetCluster } from '#tests/support/fleet-cluster.ts'
+import type { RelayCaller } from '#tests/support/workload-identity.ts'
 import { honestClaims, jwksInHand, makeTokenIssuer, tokenIssuer } from '#tests/support/workload-tokens.ts'
 
 /** Workload certificates of one relay. Rates are per second of processor time. */
@@ -25,6 +29,8 @@ export type Issuance = {
   readonly storm: {
     readonly proxies: number
     readonly ms: number
+    /** Of the relay's processor, handshakes and all. */
+    readonly relayCpuMs: number
     readonly refusals: number
     readonly failed: number
   }
@@ -33,6 +39,7 @@ export type Issuance = {
 const rounds = 5
 const perRound = 1000
 const proxies = 1000
+const threads = 2
 
 /** The service as the relay has it, without its connections; then a real relay that all proxies ask at once. */
 export const measureIssuance = async (): Promise<Issuance> => ({
@@ -130,44 +137,51 @@ function bareWork(): () => void {
   }
 }
 
+/** Two threads ask, as a thousand machines would: one alone would have the relay wait for it. */
 export async function measureStorm(): Promise<Issuance['storm']> {
   const fleet = await startFleet({ a: { pods: {} } })
+  const askers: Worker[] = []
   try {
     const cluster = fleet.cluster('a')
-    const callers = await Promise.all(
-      Array.from({ length: proxies }, async (_, n) => ({
-        from: cluster.caller(`sa-${n}`),
-        csr: await csrOf(keyInHand()),
-      })),
-    )
-    const started = performance.now()
-    let refusals = 0
-    const answers = await Promise.allSettled(
-      callers.map(({ from, csr }) =>
-        untilAnswered(
-          () => requestCertificate(from, csr),
-          () => refusals++,
+    const callers = Array.from({ length: proxies }, (_, n) => cluster.caller(`sa-${n}`))
+    for (let n = 0; n < threads; n++)
+      askers.push(
+        askersOf(
+          cluster,
+          callers.filter((_, i) => i % threads === n),
         ),
-      ),
-    )
+      )
+    await Promise.all(askers.map((asker) => once(asker, 'message')))
+    const cpuBefore = cpuMsOf(cluster.relayPid())
+    const started = performance.now()
+    for (const asker of askers) asker.postMessage('go')
+    const asked = (await Promise.all(askers.map((asker) => once(asker, 'message')))).flat() as Asked[]
     const ms = performance.now() - started
-    return { proxies, ms, refusals, failed: answers.filter(({ status }) => status === 'rejected').length }
+    const sum = (key: keyof Asked): number => asked.reduce((total, one) => total + one[key], 0)
+    const relayCpuMs = cpuMsOf(cluster.relayPid()) - cpuBefore
+    return { proxies, ms, relayCpuMs, refusals: sum('refusals'), failed: sum('failed') }
   } finally {
+    await Promise.all(askers.map((asker) => asker.terminate()))
     await fleet.end()
   }
 }
 
-/** As `isthmus proxy` tries again: after 0.1 to 0.2 s, then twice as late each time. */
-async function untilAnswered<T>(ask: () => Promise<T>, refused: () => void): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await ask()
-    } catch (fault) {
-      refused()
-      if (attempt >= 6) throw fault
-      await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt * (0.5 + Math.random() / 2)))
-    }
-  }
+function askersOf({ name: cluster, trustDomain }: FleetCluster, callers: readonly RelayCaller[]): Worker {
+  const [{ relay, caFile } = absent()] = callers
+  const relayUri = `spiffe://${trustDomain}/ns/isthmus-system/sa/relay`
+  const tokenFiles = callers.map(({ tokenFile }) => tokenFile)
+  const workerData: Askers = { relay, relayUri, caFile, cluster, tokenFiles }
+  return new Worker(new URL('./issuance-askers.ts', import.meta.url), { workerData })
+}
+
+const absent = (): never => {
+  throw new Error('there is nobody to ask')
+}
+
+/** In ticks of a hundredth of a second, as Linux counts them. */
+function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
 async function cpuSeconds(work: () => Promise<void>): Promise<number> {

@@ -64,7 +64,7 @@ async function long(): Promise<Omit<Bench, 'machine' | 'pushes'>> {
   return { ...restart, ...issuance, ...thousand, ...centre, ...m }
 }
 
-/** Each engine with twenty members takes about a minute and a half, with a hundred about three. */
+/** Each engine takes about a minute and a half with twenty members, about three with a hundred (which is what is usual). */
 function centreOptions(): CentreOptions {
   const { ISTHMUS_BENCH_ENGINE: engine, ISTHMUS_BENCH_MEMBERS: members } = process.env
   if (engine !== undefined && engine !== 'postgres' && engine !== 'embedded')

@@ -113,7 +113,7 @@ export async function startBareFloor(
   const holder = await make({ profile: 'relay-serving', names, by: controlPlane })
   const client = await make({ profile: 'root', names: rootNames(meshName, 1) })
   const floor = await startFloor({ key: holder.key.keyPem, cert: holder.pem + controlPlane.pem, clientCas: root.pem })
-  const dial = { host: '127.0.0.1', port: floor.port, ca: controlPlane.pem, cert: client.pem, key: client.key.keyPem }
+  const dial = { host: '127.0.0.1', port: floor.port, cert: client.pem, key: client.key.keyPem }
   return {
     floor,
     open: async (group, count) => {

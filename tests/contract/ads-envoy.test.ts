@@ -1,6 +1,10 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { runCli } from '#cli/run.ts'
 import type { AdsLimits } from '#gateway/relay/limits.ts'
 import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
 import { type RunningEnvoy, startAdsEnvoy } from '#tests/support/ads-envoy.ts'
@@ -174,7 +178,31 @@ test('a real Envoy refuses a cluster on its first day: it still becomes ready wi
     state: 'NACK',
     setAside: [{ name: 'c7' }],
   })
+  const said = await proxiesOf(relay)
+  expect(said).toMatch(/^CLUSTER +PROXY +KIND +ENVOY +CDS +EDS +LDS +RDS +SDS/)
+  expect(said).toMatch(/\nmilan-1 +web-1\.shop +sidecar +1\.40\.\d+\S* +NACK +SYNCED +SYNCED +SYNCED/)
+  expect(said).toMatch(
+    /\nNot in step\n {2}milan-1 {2}web-1\.shop {2}CDS {2}NACK {2}[^\n?]*name: "c7"[^\n?]*MaxEjectionPercent: value must be[^\n?]*set aside: c7 \(of service shop\/c7\)\n$/,
+  )
 })
+
+/** What `isthmus proxies` says of this relay's Envoys. */
+async function proxiesOf(relay: TestRelay): Promise<string> {
+  const home = mkdtempSync(join(tmpdir(), 'isthmus-proxies-'))
+  toStop.push(async () => rmSync(home, { recursive: true, force: true }))
+  mkdirSync(join(home, 'isthmus'))
+  const contexts = { one: { url: 'https://centre.test:7400', relays: { 'milan-1': 'http://milan-1.test:15014' } } }
+  writeFileSync(join(home, 'isthmus/config.yaml'), JSON.stringify({ current: 'one', contexts }))
+  let [out, err] = ['', '']
+  await runCli(['proxies'], {
+    ...{ env: { XDG_CONFIG_HOME: home }, now: Date.now, colour: false },
+    out: (text) => (out += text),
+    err: (text) => (err += text),
+    send: async () => ({ status: 200, text: JSON.stringify(relay.server.status()) }),
+  })
+  expect(err).toBe('')
+  return out
+}
 
 test('calls through a real Envoy go on while their cluster is replaced by another, again and again', async () => {
   const backends = await Promise.all(['one', 'two'].map(httpServer))
@@ -204,7 +232,8 @@ test('calls through a real Envoy go on while their cluster is replaced by anothe
   calling = false
   await Promise.all(callers)
   expect([...seen.keys()].toSorted()).toEqual(['one', 'two'])
-  expect(await envoy.stat('cluster_manager.active_clusters')).toBe(2)
+  const clusters = async () => (await envoy.stat('cluster_manager.active_clusters')) === 2
+  await eventually(envoy, 'of all the clusters only the last one is left', clusters)
 })
 
 async function httpServer(says: string): Promise<number> {

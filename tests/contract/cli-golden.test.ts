@@ -6,6 +6,7 @@ import { nouns } from '#cli/nouns.ts'
 import { hearingsOf } from '#functions/api/hearings.ts'
 import { type CliFleet, openCliFleet, steadyText, transcript } from '#tests/support/cli-fleet.ts'
 import { root } from '#tests/support/parts.ts'
+import { selfSigned } from '#tests/support/self-signed.ts'
 
 // What a person sees of every command: its help, its table, its JSON, its errors. `npm run golden` writes the files anew.
 
@@ -160,6 +161,19 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
     words('trust revoke workload spiffe://paris-1.mesh1/ns/shop/sa/web --reason stolen --no-follow'),
     ...['show', 'undo 1 --reason found', 'undo 1 --reason found', 'log --verify'].map((one) => words(`trust ${one}`)),
   ],
+  'trust-foreign': () => [
+    ...['federate --help', 'unfederate --help', 'federate partner.example'].map((one) => words(`trust ${one}`)),
+    ...['paris-1.mesh1', 'Partner.example'].map((one) => ['trust', 'federate', one, '-f', file('partner.json')]),
+    ...['bad.json', 'no.json', 'nothing.json'].map((one) => ['trust', 'federate', 'partner.example', '-f', file(one)]),
+    ['trust', 'federate', 'partner.example', '-f', file('partner.json'), '--dry-run'],
+    ...['partner.json', 'partner.json', 'older.json'].map((one) => [
+      ...['trust', 'federate', 'partner.example', '-f', file(one)],
+    ]),
+    ...['get foreign-domains', 'trust show', 'get foreign-domains nobody.example'].map(words),
+    ...['unfederate partner.example --reason over --no-follow', 'unfederate partner.example --reason over'].map((one) =>
+      words(`trust ${one}`),
+    ),
+  ],
   delete: () => [
     words('delete --help'),
     ['delete', '-f', file('good.yaml'), '--dry-run'],
@@ -177,7 +191,22 @@ const inputs: Readonly<Record<string, string>> = {
   'empty.yaml': '# nothing\n',
   'other.yaml': 'apiVersion: cluster.x-k8s.io/v1beta1\nkind: Cluster\nmetadata: { name: x }\n',
   'list.yaml': `kind: List\nitems:\n  - kind: Cluster\n    metadata: { name: nara-1 }\n  - kind: Cluster\n`,
+  ...foreignInputs(),
   'utf16.yaml': Buffer.from('kind: Cluster\n', 'utf16le').toString('latin1'),
+}
+
+/** Made anew at each run: nothing of it but its number and end is shown. */
+function foreignInputs(): Readonly<Record<string, string>> {
+  const years = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2036-01-01T00:00:00Z') }
+  const [root, ended] = [selfSigned(years), selfSigned({ ...years, ca: false, notAfter: new Date('2026-02-01') })]
+  const key = (der: Uint8Array, use = 'x509-svid') => ({ use, kty: 'EC', x5c: [Buffer.from(der).toString('base64')] })
+  const text = (sequence: number, ...keys: readonly object[]) => JSON.stringify({ keys, spiffe_sequence: sequence })
+  return {
+    'partner.json': text(7, key(root)),
+    'older.json': text(6, key(root)),
+    'bad.json': text(-1, key(ended), key(root, 'sig')),
+    'no.json': '{"keys": ',
+  }
 }
 
 async function told(runs: readonly Run[]): Promise<string> {

@@ -3,7 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Leaf } from '#mesh/translate/testdata/real-envoy.ts'
+import type { Holder } from '#tests/support/authorities.ts'
 import { knock, knockOnce, type Line, openLines } from '#tests/support/border-lines.ts'
+import { foreignLeaf, foreignRoot } from '#tests/support/foreign-mesh.ts'
 import { type Border, drainSeconds, startServedBorder } from '#tests/support/served-border.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -119,6 +121,39 @@ test('a denied workload: no request, no stream, and others of its cluster go on'
   expect([...(await others()).keys()]).toEqual([200])
   border.say({ denied: [] })
   await eventually(5000, 'it is let in again', async () => (await stream(thief)) === 'echo')
+  expect(border.relay.nacks).toEqual([])
+})
+
+test('another mesh: a new root beside its old one cuts nothing; taken out, everything of it ends, and no call of ours', async () => {
+  const [one, two] = await Promise.all([foreignRoot('partner 1'), foreignRoot('partner 2')])
+  const names = [{ uri: 'spiffe://partner.example/ns/shop/sa/web' }]
+  const leafOf = async (by: Holder): Promise<Leaf> => {
+    const { cert, key } = await foreignLeaf(by, names)
+    return { chain: cert, key }
+  }
+  const [old, fresh] = [await leafOf(one), await leafOf(two)]
+  const others = keepCalling(border.at.out.a.http)
+  expect([await knockOnce(border, old), await stream(old)]).toEqual(['refused', 'ended'])
+  border.say({ foreign: { 'partner.example': [one.pem] } })
+  await eventually(5000, 'it is let in', async () => (await knockOnce(border, old)) === '200')
+  expect([await stream(old), await knockOnce(border, fresh)]).toEqual(['echo', 'refused'])
+  const [idle, busy] = [await knock(border, old), await knock(border, old)]
+  expect([await idle.ask(), await busy.ask()]).toEqual(['200', '200'])
+  border.say({ foreign: { 'partner.example': [one.pem, two.pem] } })
+  await eventually(5000, 'its new root counts', async () => (await knockOnce(border, fresh)) === '200')
+  border.say({ foreign: { 'partner.example': [two.pem] } })
+  await eventually(5000, 'its old root does not', async () => (await knockOnce(border, old)) === 'refused')
+  expect([await idle.ask(), await busy.ask(), await knockOnce(border, fresh)]).toEqual(['200', '200', '200'])
+
+  const at = performance.now()
+  border.say({ foreign: {}, unfederated: ['partner.example 20'] })
+  const last = lastLetIn(fresh, at)
+  let said = ''
+  while (said !== '403' && said !== 'refused' && performance.now() - at < 10_000) said = await busy.ask()
+  expect(performance.now() - at, 'the next request on an old connection is refused').toBeLessThan(newMsMax)
+  expect(await last).toBeLessThan(newMsMax)
+  await allCut([idle, busy])
+  expect([...(await others()).keys()]).toEqual([200])
   expect(border.relay.nacks).toEqual([])
 })
 

@@ -29,6 +29,7 @@ beforeAll(async () => {
   await programPath('centre')
   env = {
     ...{ PATH: process.env['PATH'], HOME: home, XDG_CONFIG_HOME: join(home, 'config') },
+    NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
     ...{ ISTHMUS_ENVOY: await envoyPath(), ISTHMUS_SANDBOX: dir, ISTHMUS_SANDBOX_OCTET: String(octet) },
     ...{ ISTHMUS_SANDBOX_CENTRE_PORT: String(centrePort), ISTHMUS_SANDBOX_SHOP_PORT: String(shopPort) },
   }

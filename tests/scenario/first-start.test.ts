@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { FirstSettings } from '#control/first-settings.ts'
 import type { Database } from '#control/store/database.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
@@ -85,5 +86,76 @@ describe('what does not belong together is refused', () => {
     chmodSync(path, 0o644)
     await expect(again()).rejects.toMatchObject({ message: expect.stringContaining('mode 644') })
     chmodSync(path, 0o600)
+  })
+})
+
+describe('what a mesh begins with', () => {
+  const opened = async (first: FirstSettings, more: { db?: Database; dir?: string } = {}) => {
+    const at = more.dir ?? mkdtempSync(join(tmpdir(), 'begins-'))
+    const one = await openTestCentre({ dir: at, db: more.db ?? (await openTestDatabase()), first })
+    ends.push(async () => {
+      if (!more.db) await one.db.close()
+      if (!more.dir) rmSync(at, { recursive: true, force: true })
+    })
+    return one
+  }
+  const ends: (() => Promise<void>)[] = []
+  afterAll(async () => {
+    for (const end of ends) await end()
+  })
+
+  test('a root of P-384; the certificates below it stay P-256', async () => {
+    const one = await opened({ root: { where: 'file', curve: 'P-384' } })
+    const { certificate, signer } = await one.centre.keys.active('root')
+    expect([certificate.publicKey.kind, signer.algorithm]).toEqual(['P-384', 'ecdsa-sha384'])
+    expect((await one.centre.keys.active('control-plane')).certificate.publicKey.kind).toBe('P-256')
+  })
+
+  test.each([
+    [
+      'a curve',
+      { root: { where: 'file', curve: 'P-384' } },
+      /^--root-curve is a setting of the first .* is P-256: a root/,
+    ],
+    [
+      'a key service',
+      { root: { where: 'kms:arn:aws:kms:eu-central-1:111122223333:key/a' } },
+      /^--root-key is a setting .* has its key in file:root-1.key: a root is changed by rotation/,
+    ],
+    [
+      'a shared trust domain',
+      { sharedDomain: 'corp.example' },
+      /^--shared-trust-domain corp.example .* began with a trust domain for each cluster: .*--trust-domain/,
+    ],
+  ] satisfies [string, FirstSettings, RegExp][])(
+    'at a later start, other than it began: %s',
+    async (_, asked, says) => {
+      await expect(opened(asked, { db, dir })).rejects.toMatchObject({
+        kind: 'conflict',
+        message: expect.stringMatching(says),
+      })
+    },
+  )
+
+  test('at a later start, as it began: nothing is said', async () => {
+    const begun = { root: { where: 'file', curve: 'P-384' }, sharedDomain: 'corp.example' } as const
+    const one = await opened(begun)
+    for (const asked of [begun, {}, { sharedDomain: 'corp.example' }]) await opened(asked, { db: one.db, dir: one.dir })
+    await expect(opened({ sharedDomain: 'b.example' }, { db: one.db, dir: one.dir })).rejects.toThrow(
+      'began with the shared trust domain corp.example',
+    )
+  })
+
+  test.each([
+    ['mesh1', /above those of single clusters/],
+    ['a.mesh1', /has the form of those/],
+    ['Corp.example', /capitals/],
+    ['corp_x.example', /label/],
+    ['10.1.2.3', /digits only/],
+  ])('a shared trust domain that is refused: %s', async (sharedDomain, says) => {
+    await expect(opened({ sharedDomain })).rejects.toMatchObject({
+      kind: 'invalid',
+      message: expect.stringMatching(says),
+    })
   })
 })

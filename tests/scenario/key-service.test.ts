@@ -1,11 +1,13 @@
 import { X509Certificate } from 'node:crypto'
 import { CreateKeyCommand, type KeySpec, KMSClient } from '@aws-sdk/client-kms'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { KeyWish } from '#control/keys/open-signer.ts'
 import { stepRotations } from '#control/trust/rotate.ts'
 import { csrOf, keyInHand } from '#tests/support/authorities.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
 import { type FaultProxy, startFaultProxy } from '#tests/support/fault-proxy.ts'
 import { type Ministack, rootCredentials, startMinistack } from '#tests/support/ministack.ts'
+import { openTestDatabase } from '#tests/support/stores.ts'
 import { TrustingRelay } from '#tests/support/trusting-relay.ts'
 
 /** Found where AWS's tools look for it, as in a deployment. */
@@ -144,5 +146,39 @@ describe('an authority whose key lies with a key service', () => {
       await stepRotations(centre.centre)
       expect((await centre.admin('GET', path)).body).toMatchObject({ step: next })
     }
+  })
+
+  test.each(['ECC_NIST_P256', 'ECC_NIST_P384'] as const)('from the first start on: %s', async (spec) => {
+    const root = { where: `kms:${await keyIn(spec)}` } as const
+    const centre = await openTestCentre({ first: { root } })
+    test_ = centre
+    expect(await authorities(centre, 'root')).toEqual(['active kms'])
+    const east = await TrustingRelay.join(centre, 'east')
+    const { status, body } = await certify(centre, east)
+    expect(status).toBe(200)
+    const [own] = (body['roots'] as string[]).map((pem) => new X509Certificate(pem))
+    expect(own && new X509Certificate(String(body['chain'])).verify(own.publicKey)).toBe(true)
+    await openTestCentre({ db: centre.db, dir: centre.dir, first: { root } })
+    const other = openTestCentre({ db: centre.db, dir: centre.dir, first: { root: { where: 'file', curve: 'P-256' } } })
+    await expect(other).rejects.toMatchObject({ kind: 'conflict', message: expect.stringContaining(root.where) })
+  })
+
+  test('at a first start with a key that does not fit, or away: said, and the next start is the first', async () => {
+    const db = await openTestDatabase()
+    const begin = (root: KeyWish) => openTestCentre({ db, first: { root } })
+    const where = `kms:${await keyIn('ECC_NIST_P256')}` as const
+    await expect(begin({ where: `kms:${await keyIn('ECC_NIST_P521')}` })).rejects.toMatchObject({
+      kind: 'conflict',
+      message: expect.stringContaining('ECC_NIST_P256'),
+    })
+    await expect(begin({ where, curve: 'P-384' })).rejects.toMatchObject({
+      kind: 'conflict',
+      message: expect.stringContaining('is P-256, and P-384 was asked for'),
+    })
+    await expect(begin({ where: 'kms:alias/root' })).rejects.toMatchObject({ kind: 'invalid' })
+    proxy.fail('unavailable', 3)
+    await expect(begin({ where })).rejects.toMatchObject({ kind: 'unavailable' })
+    expect(await authorities(await begin({ where }), 'root')).toEqual(['active kms'])
+    await db.close()
   })
 })

@@ -5,7 +5,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Database } from '#control/store/database.ts'
 import { adoptProof } from '#control/trust/adopt.ts'
 import { startRotation, stepRotations } from '#control/trust/rotate.ts'
+import { toPem } from '#mesh/trust/pem.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
+import { selfSigned } from '#tests/support/self-signed.ts'
 import { epochOf, openTestDatabase } from '#tests/support/stores.ts'
 import { TrustingRelay } from '#tests/support/trusting-relay.ts'
 
@@ -83,14 +85,17 @@ test.each(['root', 'control-plane'] as const)(
   },
 )
 
-test('what was revoked since the backup stays revoked; a forged proof counts for nothing', async () => {
+test('what was revoked or federated since the backup stays so; a forged proof counts for nothing', async () => {
   let centre = await open('one')
   const east = await TrustingRelay.join(centre, 'east')
   const west = await TrustingRelay.join(centre, 'west')
   await east.keepUp()
   await west.keepUp()
+  await federate(centre, 'former.example')
   centre = await again({ from: 'one', to: 'backup' }, 'one')
   await moveTo(centre, east, west)
+  await federate(centre, 'later.example')
+  await centre.admin('DELETE', '/v1/foreign-domains/former.example?reason=over')
   await centre.admin('POST', '/v1/revocations', { kind: 'cluster', subject: 'west', reason: 'stolen' })
   await east.keepUp()
   centre = await again({ from: 'backup', to: 'restored' }, 'restored')
@@ -106,10 +111,21 @@ test('what was revoked since the backup stays revoked; a forged proof counts for
   expect(await adoptProof(centre.centre)).toMatchObject({ from: 'east' })
   expect((await centre.admin('GET', '/v1/clusters/west')).body).toMatchObject({ state: 'revoked' })
   expect((await west.relay.authenticate()).status).toBe(401)
+  const foreign = await centre.admin('GET', '/v1/foreign-domains')
+  expect(foreign.body['items']).toMatchObject([{ trustDomain: 'later.example', sequence: null }])
+  const { bundle: first } = await east.take()
+  expect(first?.foreign.map(({ trustDomain }) => trustDomain)).toEqual(['later.example'])
+  expect(first?.unfederated).toMatchObject([{ trustDomain: 'former.example', cut: 1 }])
   const { body } = await centre.admin('POST', '/v1/revocations', {
     kind: 'workload',
     subject: 'spiffe://east.mesh1/ns/a/sa/b',
     reason: 'r',
   })
-  expect(body['cut']).toBe(2)
+  expect(body['cut']).toBe(3)
 })
+
+async function federate(centre: TestCentre, trustDomain: string): Promise<void> {
+  const bundle = toPem(selfSigned({ notBefore: new Date(0), notAfter: new Date('2046-01-01T00:00:00Z') }))
+  const { status, body } = await centre.admin('PUT', `/v1/foreign-domains/${trustDomain}`, { bundle })
+  expect([status, body['trustDomain']]).toEqual([201, trustDomain])
+}

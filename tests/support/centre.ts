@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inProcessBus } from '#control/bus.ts'
 import type { Centre } from '#control/centre.ts'
+import type { FirstSettings } from '#control/first-settings.ts'
 import { openCentre } from '#control/open-centre.ts'
 import { newPublishMemo, publish } from '#control/publish.ts'
 import type { Database } from '#control/store/database.ts'
@@ -51,7 +52,13 @@ const start = Date.parse('2026-03-01T12:00:00Z')
 
 /** Opens a centre; with `dir` of an earlier one, the same again. */
 export async function openTestCentre(
-  more: { readonly db?: Database; readonly dir?: string; readonly limits?: Partial<Door['limits']> } = {},
+  more: {
+    readonly db?: Database
+    readonly dir?: string
+    readonly limits?: Partial<Door['limits']>
+    readonly first?: FirstSettings
+    readonly rootCa?: string
+  } = {},
 ): Promise<TestCentre> {
   const dir = more.dir ?? mkdtempSync(join(tmpdir(), 'centre-'))
   const db = more.db ?? (await openTestDatabase())
@@ -68,6 +75,8 @@ export async function openTestCentre(
     keysDir: join(dir, 'keys'),
     adminKeyFile: join(dir, 'admin.key'),
     scryptCost: 2 ** 14,
+    rootCa: more.rootCa,
+    ...more.first,
   })
   const wide = () => new RateLimit({ perSecond: 1000, burst: 10_000 })
   const door: Door = {

@@ -16,8 +16,9 @@ import {
 } from '#mesh/trust/der.ts'
 import { buildNameConstraints, type NameConstraints } from '#mesh/trust/name-constraints.ts'
 import { oids } from '#mesh/trust/oid.ts'
+import { keyIdOf } from '#mesh/trust/public-key.ts'
 
-type Pair = { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
+export type Pair = { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
 
 export type SelfSigned = {
   readonly subject?: string
@@ -34,6 +35,9 @@ export type SelfSigned = {
   readonly extendedUsage?: readonly string[]
   readonly constraints?: NameConstraints
   readonly critical?: string
+  /** With key identifiers, as most tools make them: its own, and its issuer's where that is another. */
+  readonly keyId?: boolean
+  readonly issuerSpki?: Uint8Array
   readonly notBefore?: Date
   readonly notAfter?: Date
   /** 0: version 1, without extensions. */
@@ -57,7 +61,7 @@ const extension = (id: string, critical: boolean, value: Der): Der =>
 export function selfSigned(spec: SelfSigned = {}): Uint8Array {
   const { subject = `root ${randomBytes(4).toString('hex')}`, key = ecPair(), digest = 'sha256', ca = true } = spec
   const { usage = 0x06, version = 2, constraints } = spec
-  const kind = key.privateKey.asymmetricKeyType === 'rsa' ? 'rsa' : 'ec'
+  const kind = (spec.signedBy ?? key.privateKey).asymmetricKeyType === 'rsa' ? 'rsa' : 'ec'
   const nothing = kind === 'rsa' ? [decode(Uint8Array.of(5, 0), 'null')] : []
   const algorithm = sequence(oid(signatureOids[kind][digest]), ...nothing)
   const spki = new Uint8Array(key.publicKey.export({ type: 'spki', format: 'der' }))
@@ -73,6 +77,12 @@ export function selfSigned(spec: SelfSigned = {}): Uint8Array {
     ),
     ...(spec.extendedUsage ? [extension(oids.extendedKeyUsage, false, sequence(...spec.extendedUsage.map(oid)))] : []),
     ...(constraints ? [extension(oids.nameConstraints, true, buildNameConstraints(constraints))] : []),
+    ...(spec.keyId
+      ? [
+          extension(oids.subjectKeyIdentifier, false, octets(keyIdOf(spki))),
+          extension(oids.authorityKeyIdentifier, false, sequence(tagged(0, keyIdOf(spec.issuerSpki ?? spki)))),
+        ]
+      : []),
     ...(spec.critical ? [extension(spec.critical, true, sequence())] : []),
   ]
   const tbs = encode(

@@ -35,6 +35,9 @@ export type Word = {
   /** What its bundle says, where it has one: `c.mesh1 c 3` = domain, cluster, number; an id and a number. */
   readonly revoked?: readonly string[]
   readonly denied?: readonly string[]
+  /** Trust domains of other meshes with their roots; b's services name `partner.example`. Those taken out: domain, number. */
+  readonly foreign?: Readonly<Record<string, readonly string[]>>
+  readonly unfederated?: readonly string[]
   /** The number that the centre says of b's exports. */
   readonly cut?: number
   /** Clusters that are not told: a revoked one hears nothing any more. */
@@ -85,11 +88,11 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     ...first,
   }
   const bundleFor = (cluster: string): Pick<CaseText, 'bundle'> => {
-    const { roots, revoked = [], denied = [], deaf = [] } = word
+    const { roots, revoked = [], denied = [], foreign = {}, unfederated = [], deaf = [] } = word
     const isHeard = !deaf.includes(cluster) && (word.revoked || word.denied)
-    return isHeard ? { bundle: { roots, revoked, denied } } : {}
+    return isHeard ? { bundle: { roots, revoked, denied, foreign, unfederated } } : {}
   }
-  const cut = () => (word.cut === undefined ? {} : { cut: word.cut })
+  const more = () => ({ foreign: ['partner.example'], ...(word.cut === undefined ? {} : { cut: word.cut }) })
   const caller = (cluster: 'a' | 'c', others: readonly string[]): CaseText => ({
     cluster,
     region: 'r1',
@@ -130,8 +133,8 @@ export async function startServedBorder(first: Partial<Word> = {}): Promise<Bord
     config: {
       ...word,
       exports: {
-        'bookinfo/reviews': { ports: [ports['bookinfo/reviews']], consumers: word.consumers.reviews, ...cut() },
-        'bookinfo/db': { ports: [ports['bookinfo/db']], consumers: word.consumers.db, ...cut() },
+        'bookinfo/reviews': { ports: [ports['bookinfo/reviews']], consumers: word.consumers.reviews, ...more() },
+        'bookinfo/db': { ports: [ports['bookinfo/db']], consumers: word.consumers.db, ...more() },
       },
     },
     ...bundleFor('b'),

@@ -8,7 +8,9 @@ export const certificates = pgTable(
     /** Hex, lower case. */
     serial: varchar('serial', { length: 64 }).notNull(),
     clusterId: varchar('cluster_id', { length: 36 }).notNull(),
-    kind: varchar('kind', { length: 16 }).$type<'issuing' | 'relay-serving' | 'centre-serving'>().notNull(),
+    kind: varchar('kind', { length: 16 })
+      .$type<'issuing' | 'relay-serving' | 'centre-serving' | 'istiod-ca'>()
+      .notNull(),
     spkiSha256: varchar('spki_sha256', { length: 64 }).notNull(),
     authorityId: varchar('authority_id', { length: 36 }).notNull(),
     issuedAt: bigint('issued_at', { mode: 'number' }).notNull(),

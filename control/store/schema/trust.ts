@@ -52,8 +52,8 @@ export const revocations = pgTable(
   {
     mesh: varchar('mesh', { length: 63 }).notNull(),
     cut: bigint('cut', { mode: 'number' }).notNull(),
-    kind: varchar('kind', { length: 16 }).$type<'cluster' | 'issuer' | 'workload'>().notNull(),
-    /** The cluster's name, or the workload's SPIFFE id. */
+    kind: varchar('kind', { length: 16 }).$type<'cluster' | 'issuer' | 'workload' | 'foreign'>().notNull(),
+    /** The cluster's name, the workload's SPIFFE id, or a foreign trust domain that was taken out; that is of no cluster. */
     subject: varchar('subject', { length: 300 }).notNull(),
     cluster: varchar('cluster', { length: 63 }).notNull(),
     trustDomain: varchar('trust_domain', { length: 127 }).notNull(),

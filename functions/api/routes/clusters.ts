@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { type Caller, requireRole } from '#control/caller.ts'
 import { applyCluster, createCluster, removeCluster } from '#control/member-cluster.ts'
 import { type ClusterRow, loadClusterByName, loadClusters } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
@@ -42,7 +43,13 @@ const place = {
   region: z.string().max(63).optional(),
   network: z.string().min(1).max(63).optional(),
 }
-const newClusterSchema = z.object({ name: z.string().min(1).max(63), ...place }).openapi('NewCluster')
+const trustDomain = z
+  .string()
+  .min(1)
+  .max(127)
+  .optional()
+  .openapi({ description: 'to share with other clusters, which only an admin may ask for; absent: as the mesh began' })
+const newClusterSchema = z.object({ name: z.string().min(1).max(63), ...place, trustDomain }).openapi('NewCluster')
 const named = z.object({ name: z.string() })
 
 /** A relay reports at least every ten seconds, and the centre notes it once a minute. */
@@ -100,7 +107,8 @@ export function clusterRoutes(api: Api, door: Door): void {
     }),
     async (c) => {
       const nonce = c.req.valid('header')['idempotency-key']
-      const row = await createCluster(centre, c.get('caller'), { ...c.req.valid('json'), nonce })
+      const asked = c.req.valid('json')
+      const row = await createCluster(centre, announcer(c.get('caller'), asked), { ...asked, nonce })
       return c.json(item(row), 201, { etag: etagOf(row.revision), location: `/v1/clusters/${row.name}` })
     },
   )
@@ -111,13 +119,14 @@ export function clusterRoutes(api: Api, door: Door): void {
       path: '/v1/clusters/{name}',
       summary: 'Announce a cluster, or say anew where one is expected to be',
       middleware: [forRole(door, 'operator')] as const,
-      request: { params: named, query: dryRun, body: body(z.object(place).openapi('ClusterSpec')) },
+      request: { params: named, query: dryRun, body: body(z.object({ ...place, trustDomain }).openapi('ClusterSpec')) },
       responses: { 200: json(clusterSchema, 'It exists'), 201: json(clusterSchema, 'Announced'), ...problems },
     }),
     async (c) => {
-      const { row, created } = await applyCluster(centre, c.get('caller'), {
+      const asked = c.req.valid('json')
+      const { row, created } = await applyCluster(centre, announcer(c.get('caller'), asked), {
         ...c.req.valid('param'),
-        ...c.req.valid('json'),
+        ...asked,
         dryRun: c.req.valid('query').dryRun === 'true',
         expected: expectedRevision(c.req.header('if-match')),
       })
@@ -158,6 +167,10 @@ export function clusterRoutes(api: Api, door: Door): void {
     },
   )
 }
+
+/** A trust domain that is shared weakens others than the cluster which gets it. Throws `forbidden`. */
+const announcer = (caller: Caller, asked: { readonly trustDomain?: string | undefined }): Caller =>
+  asked.trustDomain === undefined ? caller : requireRole(caller, 'admin')
 
 export const dryRun = z.object({ dryRun: z.enum(['true', 'false']).optional() })
 
@@ -210,10 +223,25 @@ function conditionsOf(row: ReportingCluster, now: number, hearing: Hearing = {})
       reason: silent ? 'Silent' : 'Reporting',
       message: silent ? `no report since ${timeText(heard)}: what it last said stays in force` : 'its relay reports',
     },
+    ...unconfined(row),
     ...rivals(row, now),
     ...refusals(hearing),
   ]
 }
+
+const unconfined = ({ sharedDomain, trustDomain }: ClusterRow): ApiCondition[] =>
+  sharedDomain !== true
+    ? []
+    : [
+        {
+          type: 'Confined',
+          status: 'False',
+          reason: 'SharedTrustDomain',
+          message:
+            `it shares the trust domain ${trustDomain}: nothing keeps its issuing CA from speaking for every identity of that ` +
+            'domain; isthmus trust show says how many',
+        },
+      ]
 
 const refusals = ({ refusedFor }: Hearing): ApiCondition[] =>
   refusedFor === undefined

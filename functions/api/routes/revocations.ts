@@ -12,10 +12,10 @@ import { Problem } from '#mesh/model/problem.ts'
 const kind = z.enum(['cluster', 'issuer', 'workload'])
 const reason = z.string().min(1).max(500)
 const ms = z.number().int()
-const revocationSchema = z
+export const revocationSchema = z
   .object({
     cut: z.number().int().openapi({ description: 'its number: the higher, the later' }),
-    kind,
+    kind: z.enum([...kind.options, 'foreign']).openapi({ description: 'foreign: a trust domain of another mesh' }),
     subject: z.string(),
     cluster: z.string(),
     trustDomain: z.string(),
@@ -44,7 +44,7 @@ export function revocationRoutes(api: Api, door: Door): void {
   const { centre } = door
   const shared = { tags: ['trust'], security: operatorSecurity }
   const relays = () => centre.db.read((tx) => loadRelayTrust(tx, centre.mesh, centre.now()))
-  const shown = async (row: RevocationRow) => itemFrom(row, await relays())
+  const shown = async (row: RevocationRow) => revocationFrom(row, await relays())
   const answer = json(revocationSchema, 'The revocation')
 
   api.openapi(
@@ -77,7 +77,10 @@ export function revocationRoutes(api: Api, door: Door): void {
       const rows = (await centre.db.read((tx) => loadRevocations(tx, centre.mesh))).toReversed()
       const left = page.after === '' ? rows : rows.filter((row) => row.cut < Number(page.after))
       const seen = await relays()
-      const shape = { key: (row: RevocationRow) => String(row.cut), item: (row: RevocationRow) => itemFrom(row, seen) }
+      const shape = {
+        key: (row: RevocationRow) => String(row.cut),
+        item: (row: RevocationRow) => revocationFrom(row, seen),
+      }
       return c.json(pageOf(left.slice(0, page.limit + 1), page, 'revocations', shape), 200)
     },
   )
@@ -115,7 +118,7 @@ export function revocationRoutes(api: Api, door: Door): void {
   )
 }
 
-function itemFrom(row: RevocationRow, members: readonly MemberTrust[]): z.infer<typeof revocationSchema> {
+export function revocationFrom(row: RevocationRow, members: readonly MemberTrust[]): z.infer<typeof revocationSchema> {
   const relays = members.map(({ cluster, said }) => {
     const cut = said?.cuts.find((one) => one.cut === row.cut)
     return { cluster, newMs: cut?.newMs ?? null, oldMs: cut?.oldMs ?? null }

@@ -1,8 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { requireRole } from '#control/caller.ts'
 import type { Centre } from '#control/centre.ts'
-import type { KeyWish } from '#control/keys/open-signer.ts'
+import { parseKeyWish } from '#control/keys/open-signer.ts'
 import { loadRotations, type RotationRow } from '#control/store/rotations.ts'
+import type { AuthorityWish } from '#control/trust/make-authority.ts'
 import { abortRotation, continueRotation, knownRotation, startRotation, stepRotations } from '#control/trust/rotate.ts'
 import { startIssuingRotation } from '#control/trust/rotate-issuing.ts'
 import { rehearseRotation, type ShownRotation, showRotation } from '#control/trust/show-rotation.ts'
@@ -50,14 +51,16 @@ const askedSchema = z
   .object({
     kind: z.enum(['root', 'control-plane', 'issuing']),
     cluster: z.string().max(63).optional().openapi({ description: 'of kind `issuing`: whose' }),
-    where: z.string().max(300).optional().openapi({ description: '`file` (default), or `kms:<key ARN>`' }),
+    where: z.string().max(300).optional().openapi({
+      description:
+        '`file` (default), `kms:<key ARN>`, or `plugged`: the CA that the centre was started with (`--root-ca`)',
+    }),
     curve: z.enum(['P-256', 'P-384']).optional(),
     reason: z.string().max(500).optional(),
     dryRun: z.boolean().optional(),
   })
   .openapi('RotationSpec')
 
-type KeyCurve = 'P-256' | 'P-384'
 const params = z.object({ id: z.string().max(64) })
 
 /** Rotations of the mesh's authorities and of clusters' issuing CAs. */
@@ -166,12 +169,11 @@ export function rotationRoutes(api: Api, door: Door): void {
 const reread = (centre: Centre, { id }: { readonly id: string }): Promise<RotationRow> =>
   centre.db.read((tx) => knownRotation(tx, centre.mesh, id))
 
-/** The key to be made, or the one that is with KMS already. Throws `invalid`. */
-function wishFrom({ where = 'file', curve }: { where?: string | undefined; curve?: KeyCurve | undefined }): KeyWish {
-  if (where === 'file') return { where, curve: curve ?? 'P-256' }
-  const arn = /^kms:(.+)$/.exec(where)?.[1]
-  if (arn !== undefined) return { where: `kms:${arn}`, ...(curve === undefined ? {} : { curve }) }
-  throw missing('where', 'is "file", or "kms:" and the ARN of a key')
+/** The key to be made, the one that is with KMS already, or the CA that is brought along. Throws `invalid`. */
+function wishFrom({ where, curve }: { where?: string | undefined; curve?: string | undefined }): AuthorityWish {
+  if (where !== 'plugged') return parseKeyWish({ where, curve })
+  if (curve !== undefined) throw missing('curve', 'is that of the CA that is brought along')
+  return { where }
 }
 
 const missing = (path: string, reason: string): Problem =>

@@ -72,7 +72,11 @@ export function samenessGroupRoutes(api: Api, door: Door): void {
       summary: 'Write a group',
       middleware: [forRole(door, 'operator')] as const,
       request: { params, query: z.object({ reason, dryRun: dryRunSchema }), body: body(specSchema) },
-      responses: { 200: json(z.union([groupSchema, rehearsalSchema]), 'It stands, or with dryRun what it would change'), 201: json(z.union([groupSchema, rehearsalSchema]), 'It stands and is new, or with dryRun would'), ...problems },
+      responses: {
+        200: json(z.union([groupSchema, rehearsalSchema]), 'It stands, or with dryRun what it would change'),
+        201: json(z.union([groupSchema, rehearsalSchema]), 'It stands and is new, or with dryRun would'),
+        ...problems,
+      },
     }),
     async (c) => {
       if (c.req.valid('query').dryRun === 'true') {
@@ -96,7 +100,11 @@ export function samenessGroupRoutes(api: Api, door: Door): void {
       summary: 'Take a group away; refused while a policy names it',
       middleware: [forRole(door, 'operator')] as const,
       request: { params, query: z.object({ reason, dryRun: dryRunSchema }) },
-      responses: { 200: json(rehearsalSchema, 'With dryRun: what it would change'), 204: { description: 'There is no such group (any more)' }, ...problems },
+      responses: {
+        200: json(rehearsalSchema, 'With dryRun: what it would change'),
+        204: { description: 'There is no such group (any more)' },
+        ...problems,
+      },
     }),
     async (c) => {
       const expected = expectedRevision(c.req.header('if-match'))

@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { applyExport, rehearseExport, removeExport } from '#control/apply-export.ts'
 import type { Catalogue, ReportedMember } from '#control/catalogue.ts'
 import { loadNarrowing, type NarrowingName, type ServiceExportRow } from '#control/store/exports.ts'
+import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import { derivedRoute } from '#functions/api/derived.ts'
 import type { Api, Door } from '#functions/api/door.ts'
@@ -16,16 +17,13 @@ import {
   problems,
   timeText,
 } from '#functions/api/schemas.ts'
-import { consumersOf } from '#mesh/compile/consumers.ts'
+import { consumersOf, everyMember, foreignConsumer } from '#mesh/compile/consumers.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing } from '#mesh/model/fleet.ts'
-import { parseClusterId, parseClusterName, parseNetworkName, partsOf } from '#mesh/model/id.ts'
+import { parseClusterId, parseClusterName, parseNetworkName, partsOf, type TrustDomain } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { servicePortSchema } from '#mesh/wire/report.ts'
-
-/** Stands for every member in a list of consumers: no cluster can be named so. */
-const everyone = '*'
 
 const exportSchema = z
   .object({
@@ -34,7 +32,9 @@ const exportSchema = z
     cluster: z.string(),
     ports: z.array(servicePortSchema),
     serviceAccounts: z.array(z.string()),
-    consumers: z.array(z.string()).openapi({ description: 'who may use it after all lists; "*" = every member' }),
+    consumers: z.array(z.string()).openapi({
+      description: 'who may use it after all lists; "*" = every member, "spiffe://…" = a trust domain of another mesh',
+    }),
     declared: z.array(z.string()).openapi({ description: "the exporter's own list" }),
   })
   .openapi('ServiceExport')
@@ -50,7 +50,7 @@ const narrowingSchema = z
   .openapi('ServiceExportPolicy')
 
 const changeSchema = z
-  .object({ consumers: z.array(z.string().max(63)).max(1000), cluster: z.string().max(63).optional() })
+  .object({ consumers: z.array(z.string().max(264)).max(1000), cluster: z.string().max(63).optional() })
   .openapi('ServiceExportSpec')
 
 const params = z.object({ namespace: z.string(), name: z.string() })
@@ -79,7 +79,8 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
     summary: 'Every export of every cluster, with who may use it',
     load: async () => {
       const [reports, { rows, narrowings }] = await Promise.all([catalogue.reports(), catalogue.narrowings()])
-      return reports.flatMap((report) => exportsOf(report, reports, { rows, narrowings }))
+      const foreign = await federated()
+      return reports.flatMap((report) => exportsOf(report, reports, { rows, narrowings, foreign }))
     },
   })
 
@@ -154,6 +155,11 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
   const rehearsed = async (change: Parameters<typeof rehearseExport>[1]) =>
     rehearsal(await rehearseExport(centre, change))
 
+  async function federated(): Promise<readonly TrustDomain[]> {
+    const rows = await centre.db.read((tx) => loadForeignDomains(tx, centre.mesh))
+    return rows.map((row) => parseTrustDomain(row.trustDomain))
+  }
+
   async function show(
     name: NarrowingName,
     row: ServiceExportRow | undefined,
@@ -163,8 +169,9 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
     const offers = own.flatMap(({ row: member, exports }) =>
       [...exports.values()].filter((e) => e.key === `${name.namespace}/${name.name}`).map(() => member.name),
     )
-    const consumers: string[] = row ? JSON.parse(row.consumers) : [everyone]
-    const members = new Set<string>(reports.map(({ row: member }) => member.name))
+    const consumers: string[] = row ? JSON.parse(row.consumers) : [everyMember]
+    const foreign = (await federated()).map(foreignConsumer)
+    const known = new Set<string>([everyMember, ...reports.map(({ row: member }) => member.name), ...foreign])
     return {
       id: row?.id ?? `${name.namespace}/${name.name}`,
       ...name,
@@ -172,7 +179,7 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
       createdAt: timeText(row?.createdAt ?? 0),
       consumers,
       exporters: offers.toSorted(),
-      conditions: consumers.filter((one) => one !== everyone && !members.has(one)).map(unknownConsumer),
+      conditions: consumers.filter((one) => !known.has(one)).map(unknownConsumer),
     }
   }
 }
@@ -187,13 +194,17 @@ const unknownConsumer = (name: string): ApiCondition => ({
   type: 'Resolved',
   status: 'False',
   reason: 'UnknownConsumer',
-  message: `"${name}" is no cluster of this mesh (yet): correct the name, or join that cluster`,
+  message: `"${name}" is no cluster of this mesh and no trust domain that it federates with (yet): correct the name, or bring it in`,
 })
 
 function exportsOf(
   { row, exports, refused }: ReportedMember,
   reports: readonly ReportedMember[],
-  operator: { readonly rows: readonly ServiceExportRow[]; readonly narrowings: readonly ExportNarrowing[] },
+  operator: {
+    readonly rows: readonly ServiceExportRow[]
+    readonly narrowings: readonly ExportNarrowing[]
+    readonly foreign: readonly TrustDomain[]
+  },
 ): z.infer<typeof exportSchema>[] {
   const names = new Set(reports.map((report) => parseClusterName(report.row.name)))
   const member = {
@@ -207,7 +218,8 @@ function exportsOf(
   }
   return [...exports.values()].map((offered: ServiceExport) => {
     const narrowings = operator.narrowings.filter((narrowing) => narrowing.key === offered.key)
-    const { consumers, conditions } = consumersOf(member, offered, { members: names, narrowings })
+    const facts = { members: names, narrowings, foreign: operator.foreign }
+    const { consumers, foreign, conditions } = consumersOf(member, offered, facts)
     const { namespace, name } = partsOf(offered.key)
     const revisions = operator.rows.filter(
       (one) => one.namespace === namespace && one.name === name && (one.cluster === '' || one.cluster === row.name),
@@ -221,8 +233,11 @@ function exportsOf(
       createdAt: timeText(offered.createdAt),
       ports: [...offered.ports],
       serviceAccounts: [...offered.serviceAccounts],
-      consumers: consumers === 'everybody' ? [everyone] : [...consumers].toSorted(),
-      declared: offered.consumers === undefined ? [everyone] : [...offered.consumers],
+      consumers: [
+        ...(consumers === 'everybody' ? [everyMember] : [...consumers].toSorted()),
+        ...foreign.map(foreignConsumer),
+      ],
+      declared: offered.consumers === undefined ? [everyMember] : [...offered.consumers],
       conditions: conditions.map(({ type, reason, message, object }) => ({
         type,
         status: 'True' as const,

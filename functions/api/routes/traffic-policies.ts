@@ -46,7 +46,9 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
     }),
     async (c) => {
       const page = pageFrom(c.req.valid('query'), list)
-      const rows = (await centre.db.read((tx) => loadPolicies(tx, centre.mesh))).filter((row) => keyOf(row) > page.after)
+      const rows = (await centre.db.read((tx) => loadPolicies(tx, centre.mesh))).filter(
+        (row) => keyOf(row) > page.after,
+      )
       return c.json(pageOf(rows, page, list, { key: keyOf, item: (row) => shown(row) }), 200)
     },
   )
@@ -103,7 +105,11 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
       summary: 'Take a policy away: the next less specific one governs, or the default order',
       middleware: [forRole(door, 'operator')] as const,
       request: { params, query: z.object({ reason, dryRun: dryRunSchema }) },
-      responses: { 200: json(rehearsalSchema, 'With dryRun: what it would change'), 204: { description: 'There is no such policy (any more)' }, ...problems },
+      responses: {
+        200: json(rehearsalSchema, 'With dryRun: what it would change'),
+        204: { description: 'There is no such policy (any more)' },
+        ...problems,
+      },
     }),
     async (c) => {
       const expected = expectedRevision(c.req.header('if-match'))
@@ -133,5 +139,6 @@ const unreadable = {
   type: 'Applied',
   status: 'False' as const,
   reason: 'NotUnderstood',
-  message: 'a newer centre wrote it and this one cannot read it, so it governs nothing: upgrade this centre, or write it anew',
+  message:
+    'a newer centre wrote it and this one cannot read it, so it governs nothing: upgrade this centre, or write it anew',
 }

@@ -1,7 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
 import { loadMembers } from '#control/store/clusters.ts'
-import type { ForeignDomainRow } from '#control/store/foreign-domains.ts'
 import type { RevocationRow } from '#control/store/revocations.ts'
 import { loadOpenRotations } from '#control/store/rotations.ts'
 import { loadStream } from '#control/store/streams.ts'
@@ -10,6 +9,7 @@ import { showRotation } from '#control/trust/show-rotation.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import { derivedRoute } from '#functions/api/derived.ts'
 import type { Api, Door } from '#functions/api/door.ts'
+import { foreignFrom, foreignSchema } from '#functions/api/routes/foreign-domains.ts'
 import { rotationFrom, rotationSchema } from '#functions/api/routes/rotations.ts'
 import { json, objectFields, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
 import { trustStream } from '#mesh/wire/stream.ts'
@@ -47,7 +47,11 @@ const clusterTrustSchema = z
     claims: z
       .object({ identities: z.number().int(), clusters: z.number().int() })
       .nullable()
-      .openapi({ description: 'of one that is not confined: whom its issuing CA could claim to be' }),
+      .openapi({
+        description:
+          'of one that is not confined: as how many known identities of others, of how many other clusters, its issuing CA could ' +
+          'make itself believed',
+      }),
     issuing: z
       .object({
         root: z.string(),
@@ -66,15 +70,21 @@ const clusterTrustSchema = z
   })
   .openapi('ClusterTrust')
 const revokedSchema = z.object({
-  ...{ cut: z.number().int(), kind: z.enum(['cluster', 'issuer', 'workload']), subject: z.string() },
+  ...{ cut: z.number().int(), kind: z.enum(['cluster', 'issuer', 'workload', 'foreign']), subject: z.string() },
   ...{ trustDomain: z.string(), at: z.string(), by: z.string(), reason: z.string() },
 })
 const trustSchema = z
   .object({
+    mode: z
+      .object({
+        kind: z.enum(['confined', 'shared']),
+        trustDomain: z.string().nullable().openapi({ description: 'that clusters are given; null: each its own' }),
+      })
+      .openapi({ description: 'as the mesh began: what a new cluster is given where nothing else is said' }),
     bundle: z.object({ seq: z.number().int(), digest: z.string(), at: z.string() }).nullable(),
     authorities: z.array(authoritySchema),
     clusters: z.array(clusterTrustSchema),
-    foreign: z.array(z.object({ trustDomain: z.string(), roots: z.string(), createdAt: z.string() })),
+    foreign: z.array(foreignSchema),
     revoked: z.array(revokedSchema),
     rotations: z.array(rotationSchema).openapi({ description: 'those that run' }),
   })
@@ -98,7 +108,7 @@ export function trustRoutes(api: Api, door: Door): void {
         const roots = await loadTrustedRoots(tx, centre.mesh)
         const head = (await loadStream(tx, { mesh: centre.mesh, stream: trustStream(centre.mesh) }))?.head ?? 0
         return (await loadMembers(tx, centre.mesh)).map((row) => ({
-          id: row.trustDomain,
+          id: row.sharedDomain === true ? `${row.trustDomain}/${row.name}` : row.trustDomain,
           name: row.trustDomain,
           revision: head,
           createdAt: timeText(row.joinedAt ?? row.createdAt),
@@ -121,12 +131,16 @@ export function trustRoutes(api: Api, door: Door): void {
       responses: { 200: json(trustSchema, 'Trust'), ...problems },
     }),
     async (c) => {
-      const { bundle, clusters, foreign, standing } = await showTrust(centre)
+      const { bundle, clusters, foreign, standing, sharedDomain } = await showTrust(centre)
       const open = await centre.db.read((tx) => loadOpenRotations(tx, centre.mesh))
       const rotations: z.infer<typeof rotationSchema>[] = []
       for (const row of open) rotations.push(rotationFrom(await showRotation(centre, row, { door: door.authority() })))
       return c.json(
         {
+          mode: {
+            kind: sharedDomain === null ? ('confined' as const) : ('shared' as const),
+            trustDomain: sharedDomain,
+          },
           bundle: bundle && { ...bundle, at: timeText(bundle.at) },
           authorities: await authorities(),
           clusters: clusters.map(clusterFrom),
@@ -141,11 +155,11 @@ export function trustRoutes(api: Api, door: Door): void {
 }
 
 function clusterFrom(one: ShownCluster): z.infer<typeof clusterTrustSchema> {
-  const { row, said, silent, standing, confined } = one
+  const { row, said, silent, standing, confined, claims } = one
   const issuing = said?.issuing
   return {
     ...{ cluster: row.name, trustDomain: row.trustDomain, generation: row.generation, state: row.state, confined },
-    claims: null,
+    claims,
     issuing: issuing
       ? { root: issuing.root, notAfter: timeText(issuing.notAfter), standing: standing ?? 'ended' }
       : null,
@@ -160,11 +174,6 @@ function clusterFrom(one: ShownCluster): z.infer<typeof clusterTrustSchema> {
 }
 
 type ShownCluster = Awaited<ReturnType<typeof showTrust>>['clusters'][number]
-
-const foreignFrom = ({ trustDomain, roots, createdAt }: ForeignDomainRow) => ({
-  ...{ trustDomain, roots },
-  createdAt: timeText(createdAt),
-})
 
 const revokedFrom = ({ cut, kind, subject, trustDomain, at, by, reason }: RevocationRow) => ({
   ...{ cut, kind, subject, trustDomain, by, reason },

@@ -13,7 +13,7 @@ async function answer(request: IncomingMessage): Promise<{ type: string; text: s
   const json = (value: unknown, status = 200) => ({ type: 'application/json', text: JSON.stringify(value), status })
   const id = Number(/^\/(?:api\/v1\/products|details|reviews|ratings)\/(\d{1,9})$/.exec(path)?.[1] ?? 0)
   if (path === '/health') return json({ status: `${facts.app} is healthy` })
-  if (facts.app === 'details' && path.startsWith('/details/')) return json(details(facts, id, request.headers))
+  if (facts.app === 'details' && path.startsWith('/details/')) return json(await details(facts, id, request.headers))
   if (facts.app === 'ratings' && path.startsWith('/ratings/')) return json(ratings(facts, id, request.headers))
   if (facts.app === 'reviews' && path.startsWith('/reviews/')) return json(await reviews(facts, id, request.headers))
   if (facts.app === 'echo') return json({ path, host: request.headers.host, served: servedBy(facts, request.headers) })

@@ -17,6 +17,20 @@ test('each answer shows its service, version, cluster, time and the caller that 
   for (const said of ['details v1', 'virginia-2', '5.2 ms', caller]) expect(text).toContain(said)
 })
 
+test('what details heard of ratings has a card and a road of its own, and counts among the clusters of the view', () => {
+  const body = { id: 0, author: 'W', year: 1595, stars: 4.5, served: { ...served, cluster: 'virginia-2', caller } }
+  const asked = { ms: 2, served: { ...served, caller: 'spiffe://virginia-2.mesh1/ns/bookinfo/sa/bookinfo-details' } }
+  const home = { ...served, cluster: 'ireland-1' }
+  const html = page({ ...view, served: home, details: { ms: 5, body: { ...body, ratings: asked } } })
+  expect(html.replace(/<[^>]+>/g, '')).toContain('was answered by ireland-1, virginia-2, virginia-1')
+  const card = html.slice(html.indexOf('data-key="ratings-details"'))
+  expect(card.replace(/<[^>]+>/g, ' ')).toMatch(/ratings +v1 +for details.*details v1.*east-west gateway of virginia-1/s)
+  const none = { ms: 1, failed: '502 isthmus: no service', notExportedSince: 0 }
+  expect(page({ ...view, details: { ms: 5, body: { ...body, ratings: none } } })).toMatch(
+    /data-notice="ratings is not exported to virginia-2 since/,
+  )
+})
+
 test('a part that failed says why, and what others said is never markup', () => {
   const html = page(view)
   expect(html).toContain('Sorry, product reviews are currently unavailable.')

@@ -1,11 +1,14 @@
 import { clockOf, colourOf, inColour, safe } from './browser/text.js'
 import type { Answer, Refusal, Served } from './call.ts'
 import { roadOf, roadToPage, type Station } from './road.ts'
-import type { PageView, Reviews } from './services.ts'
+import type { Heard, PageView, Reviews } from './services.ts'
 
 /** One part of the page for the row of answers: who answered, how fast, whom it took the caller for, and by which road. */
 type Hop = {
   readonly name: string
+  /** What asked it, where that is not productpage or the name alone does not say which of two. */
+  readonly askedBy?: string
+  readonly from?: Served
   readonly served?: Served | undefined
   readonly ms?: number
   readonly road: readonly Station[]
@@ -40,9 +43,9 @@ const fleet = `<div class="fleet"><ul id="clusters" aria-label="Clusters"></ul>
 function answersOf(view: PageView): string {
   const all = hopsOf(view).map((one) => ({ ...one, notice: noticeOf(one, view) }))
   const crossed = new Set(all.flatMap(({ served }) => (served ? [served.cluster] : [])))
-  const notices = all.flatMap(({ notice }) => notice ?? [])
+  const notices = new Set(all.flatMap(({ notice }) => notice ?? []))
   return `<h2>This page view <small>was answered by ${[...crossed].map(inColour).join(', ')}</small></h2>
-${notices.map((text) => `<p class="failed" data-notice="${safe(text)}">${safe(text)}</p>`).join('')}<ul class="hops">${all.map(hopCard).join('')}</ul><div class="columns">
+${[...notices].map((text) => `<p class="failed" data-notice="${safe(text)}">${safe(text)}</p>`).join('')}<ul class="hops">${all.map(hopCard).join('')}</ul><div class="columns">
 <section aria-labelledby="d"><h2 id="d">Details</h2>${part(view.details, 'details', detailsOf)}</section>
 <section aria-labelledby="r"><h2 id="r">Reviews</h2>${part(view.reviews, 'reviews', reviewsOf)}</section></div>`
 }
@@ -51,11 +54,13 @@ ${notices.map((text) => `<p class="failed" data-notice="${safe(text)}">${safe(te
 function hopsOf({ served, details, reviews }: PageView): Hop[] {
   const shop = { ...served, app: 'productpage' }
   const heard = 'body' in reviews ? reviews.body : undefined
+  const book = 'body' in details ? details.body : undefined
   return [
     { name: 'productpage', served, road: roadToPage('productpage', served) },
     hopOf('details', details, shop),
     hopOf('reviews', reviews, shop),
-    ...(heard ? [heard.ratings ? ratingsHop(heard.served, heard.ratings) : notAsked(heard.served)] : []),
+    ...(heard ? [heard.ratings ? ratingsHop('reviews', heard.served, heard.ratings) : notAsked(heard.served)] : []),
+    ...(book?.ratings ? [{ ...ratingsHop('details', book.served, book.ratings), askedBy: 'details' }] : []),
   ]
 }
 
@@ -64,9 +69,9 @@ const hopOf = (name: string, answer: Answer<{ readonly served: Served }>, from: 
     ? { name, ms: answer.ms, served: answer.body.served, road: roadOf(name, from, answer.body.served) }
     : { name, ...answer, road: [] }
 
-const ratingsHop = (from: Served, heard: NonNullable<Reviews['ratings']>): Hop => ({
-  ...{ name: 'ratings', ...heard },
-  road: heard.served ? roadOf('ratings', { ...from, app: 'reviews' }, heard.served) : [],
+const ratingsHop = (app: string, from: Served, heard: Heard): Hop => ({
+  ...{ name: 'ratings', from, ...heard },
+  road: heard.served ? roadOf('ratings', { ...from, app }, heard.served) : [],
 })
 
 /** v1 of reviews asks nobody. Its place stays, so that the page does not jump from view to view. */
@@ -77,14 +82,14 @@ const notAsked = ({ version }: Served): Hop => ({
 })
 
 /** `ratings is not exported to virginia-2 since 14:07:02`, where the mesh says so. */
-function noticeOf({ name, notExportedSince }: Hop, { served, reviews }: PageView): string | undefined {
+function noticeOf({ name, from, notExportedSince }: Hop, { served }: PageView): string | undefined {
   if (notExportedSince === undefined) return undefined
-  const caller = name === 'ratings' && 'body' in reviews ? reviews.body.served : served
-  return `${name} is not exported to ${caller.cluster} since ${clockOf(notExportedSince)}`
+  return `${name} is not exported to ${(from ?? served).cluster} since ${clockOf(notExportedSince)}`
 }
 
 function hopCard({
   name,
+  askedBy,
   served,
   ms,
   failed,
@@ -94,13 +99,15 @@ function hopCard({
 }: Hop & { readonly notice: string | undefined }): string {
   if (idle !== undefined)
     return `<li class="hop idle" data-key="${safe(name)}"><p><b>${safe(name)}</b></p><p>${safe(idle)}</p></li>`
+  const key = askedBy === undefined ? name : `${name}-${askedBy}`
+  const asked = askedBy === undefined ? '' : `<small> for ${safe(askedBy)}</small>`
   const time = ms === undefined ? '' : `<span class="ms">${ms} ms</span>`
   if (!served)
-    return `<li class="hop down" data-key="${safe(name)}"><details><summary><b>${safe(name)}</b>${time}<span class="why">${safe(notice ?? failed ?? 'no answer')}</span></summary>
+    return `<li class="hop down" data-key="${safe(key)}"><details><summary><span><b>${safe(name)}</b>${asked}</span>${time}<span class="why">${safe(notice ?? failed ?? 'no answer')}</span></summary>
 <p class="road">There is no road to show: nobody answered.</p></details></li>`
   const caller = served.caller ? `<code>${pieces(served.caller)}</code>` : 'somebody unproved, in plain HTTP'
-  return `<li class="hop ${colourOf(served.cluster)}" data-key="${safe(name)}"><details>
-<summary><span><b>${safe(name)}</b> <i>${safe(served.version)}</i></span>${time}${inColour(served.cluster)}
+  return `<li class="hop ${colourOf(served.cluster)}" data-key="${safe(key)}"><details>
+<summary><span><b>${safe(name)}</b> <i>${safe(served.version)}</i>${asked}</span>${time}${inColour(served.cluster)}
 <span class="id"><small>called by</small>${name === 'productpage' ? 'the front door, in plain HTTP' : caller}</span><span class="more">the road, hop by hop</span></summary>
 <ol class="road">${road.map(station).join('')}</ol></details></li>`
 }
@@ -126,8 +133,8 @@ const unavailable = (what: string, why: string): string =>
   `<p class="failed">Sorry, product ${safe(what)} are currently unavailable.<small>${safe(why)}</small></p>`
 
 function detailsOf(book: Readonly<Record<string, unknown>>): string {
-  const rows = ['author', 'year', 'type', 'pages', 'publisher', 'language', 'ISBN-10', 'ISBN-13'].flatMap((field) =>
-    book[field] === undefined ? [] : [`<dt>${safe(field)}</dt><dd>${safe(String(book[field]))}</dd>`],
+  const rows = ['author', 'year', 'stars', 'type', 'pages', 'publisher', 'language', 'ISBN-10', 'ISBN-13'].flatMap(
+    (field) => (book[field] === undefined ? [] : [`<dt>${safe(field)}</dt><dd>${safe(String(book[field]))}</dd>`]),
   )
   return `<dl class="facts">${rows.join('')}</dl>`
 }

@@ -2,7 +2,17 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Answer, call, type PodFacts, type Refusal, type Served, servedBy } from './call.ts'
 
 /** The Bookinfo services with the fields that its users know, and `served`: who answered. */
-export type Details = { readonly id: number; readonly author: string; readonly year: number; readonly served: Served }
+export type Details = {
+  readonly id: number
+  readonly author: string
+  readonly year: number
+  /** Of five, over all reviewers; absent where ratings did not answer: a book can be sold without. */
+  readonly stars?: number
+  readonly served: Served
+  readonly ratings?: Heard
+}
+/** What a service heard of ratings. */
+export type Heard = { readonly served?: Served; readonly ms: number } & Partial<Refusal>
 export type Ratings = {
   readonly id: number
   readonly ratings: Readonly<Record<string, number>>
@@ -20,21 +30,28 @@ export type Reviews = {
   readonly reviews: readonly Review[]
   readonly served: Served
   /** What reviews heard of ratings; absent in v1, which does not ask. */
-  readonly ratings?: { readonly served?: Served; readonly ms: number } & Partial<Refusal>
+  readonly ratings?: Heard
 }
 
-export const details = (facts: PodFacts, id: number, headers: IncomingHttpHeaders) => ({
-  id,
-  author: 'William Shakespeare',
-  year: 1595,
-  type: 'paperback',
-  pages: 200,
-  publisher: 'PublisherA',
-  language: 'English',
-  'ISBN-10': '1234567890',
-  'ISBN-13': '123-1234567890',
-  served: servedBy(facts, headers),
-})
+export async function details(facts: PodFacts, id: number, headers: IncomingHttpHeaders): Promise<Details> {
+  const answer = await call<Ratings>(facts, 'ratings', `/ratings/${id}`, headers)
+  const book = {
+    id,
+    author: 'William Shakespeare',
+    year: 1595,
+    type: 'paperback',
+    pages: 200,
+    publisher: 'PublisherA',
+    language: 'English',
+    'ISBN-10': '1234567890',
+    'ISBN-13': '123-1234567890',
+  }
+  const stars = 'body' in answer ? { stars: meanOf(Object.values(answer.body.ratings)) } : {}
+  return { ...book, ...stars, served: servedBy(facts, headers), ratings: heard(answer) }
+}
+
+const meanOf = (numbers: readonly number[]): number =>
+  Math.round((10 * numbers.reduce((sum, one) => sum + one, 0)) / Math.max(1, numbers.length)) / 10
 
 export const ratings = (facts: PodFacts, id: number, headers: IncomingHttpHeaders): Ratings => ({
   id,
@@ -73,7 +90,8 @@ export async function reviews(facts: PodFacts, id: number, headers: IncomingHttp
   }
 }
 
-const heard = (answer: Answer<Ratings>) => ('body' in answer ? { served: answer.body.served, ms: answer.ms } : answer)
+const heard = (answer: Answer<Ratings>): Heard =>
+  'body' in answer ? { served: answer.body.served, ms: answer.ms } : answer
 
 /** One page view: what productpage heard of the services behind it. */
 export type PageView = {

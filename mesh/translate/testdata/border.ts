@@ -36,6 +36,7 @@ const issuing: Record<string, Holder> = {}
 let root: Holder | undefined
 let roots = ''
 let consumers: readonly string[] = ['a']
+let foreign: Readonly<Record<string, readonly string[]>> = {}
 
 /** PEM of the roots that everybody here trusts. */
 export const trustedRoots = (): string => roots
@@ -53,17 +54,28 @@ export function authorityOf(cluster: string): Holder {
   return holder
 }
 
-/** Starts all of it; resolves once every Envoy listens. `consumers`: who may call what b and c export. */
-export async function startBorder(envoy: string, more: { readonly consumers?: readonly string[] } = {}): Promise<void> {
+export type BorderWish = {
+  /** Who may call what b and c export. */
+  readonly consumers?: readonly string[]
+  /** Trust domains of other meshes that may as well, with their roots (PEM). */
+  readonly foreign?: Readonly<Record<string, readonly string[]>>
+  /** Cluster b alone, and nobody who calls it. */
+  readonly alone?: true
+}
+
+/** Starts all of it; resolves once every Envoy listens. */
+export async function startBorder(envoy: string, more: BorderWish = {}): Promise<void> {
   consumers = more.consumers ?? consumers
+  foreign = more.foreign ?? foreign
   root = await makeRoot()
   roots = root.pem
+  const serving = more.alone ? (['b'] as const) : (['b', 'c'] as const)
   for (const cluster of ['a', 'b', 'c']) issuing[cluster] = await makeIssuing(root, cluster)
-  await Promise.all([serveApplications('b'), serveApplications('c')])
+  await Promise.all(serving.map(serveApplications))
   const start = async (name: string, text: CaseText, leaf: Leaf, ready: string) =>
     running.set(name, await startEnvoy(text, { envoy, dir, name, leaf, ready }))
   await Promise.all([
-    ...(['b', 'c'] as const).map(async (cluster) => {
+    ...serving.map(async (cluster) => {
       const at = placesOf(cluster)
       await start(
         `server-${cluster}`,
@@ -74,7 +86,7 @@ export async function startBorder(envoy: string, more: { readonly consumers?: re
       const leaf = await leafOf(cluster, 'isthmus-system', 'eastwest')
       await start(`gateway-${cluster}`, gatewayCase(cluster), leaf, `${at.gateway}:15443`)
     }),
-    start('caller', callerCase(), await leafOf('a', 'bookinfo', 'productpage'), `${out}:9080`),
+    more.alone ? undefined : start('caller', callerCase(), await leafOf('a', 'bookinfo', 'productpage'), `${out}:9080`),
   ])
 }
 
@@ -142,11 +154,13 @@ const serving = (cluster: 'b' | 'c'): Omit<CaseText, 'proxy'> => ({
   config: {
     members: ['a', 'b', 'c'],
     roots: [roots],
-    exports: each((_, port) => ({ ports: [port], consumers })),
+    exports: each((_, port) => ({ ports: [port], consumers, foreign: Object.keys(foreign) })),
   },
+  ...(Object.keys(foreign).length > 0 ? { bundle: { roots: [roots], foreign } } : {}),
 })
 
-const serverCase = (cluster: 'b' | 'c'): CaseText => ({
+/** What the pod of a serving cluster is rendered from. */
+export const serverCase = (cluster: 'b' | 'c'): CaseText => ({
   ...serving(cluster),
   proxy: {
     id: `sidecar~${placesOf(cluster).server}~reviews-1.bookinfo~bookinfo.svc.cluster.local`,

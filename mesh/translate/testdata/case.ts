@@ -81,7 +81,15 @@ type ConfigText = {
     >
   >
   readonly exports?: Readonly<
-    Record<string, { readonly ports: readonly string[]; readonly consumers: readonly string[]; readonly cut?: number }>
+    Record<
+      string,
+      {
+        readonly ports: readonly string[]
+        readonly consumers: readonly string[]
+        readonly foreign?: readonly string[]
+        readonly cut?: number
+      }
+    >
   >
 }
 
@@ -94,6 +102,8 @@ type BundleText = {
   readonly denied?: readonly string[]
   /** Trust domain → PEM. */
   readonly foreign?: Readonly<Record<string, readonly string[]>>
+  /** `partner.example 5`: domain, cut. */
+  readonly unfederated?: readonly string[]
 }
 
 type SummaryText = {
@@ -260,6 +270,7 @@ function configOf(text: CaseText, config: ConfigText, network: NetworkName): Clu
           ports: e.ports.map(portOf),
           consumers: e.consumers as ClusterName[],
           admitted: e.consumers.map(domainOf),
+          ...(e.foreign ? { foreign: e.foreign as TrustDomain[] } : {}),
           ...(e.cut === undefined ? {} : { cut: e.cut }),
         },
       ]),
@@ -268,7 +279,13 @@ function configOf(text: CaseText, config: ConfigText, network: NetworkName): Clu
   }
 }
 
-function bundleOf({ roots = [rootPem], revoked = [], denied = [], foreign = {} }: BundleText): TrustBundle {
+function bundleOf({
+  roots = [rootPem],
+  revoked = [],
+  denied = [],
+  foreign = {},
+  unfederated = [],
+}: BundleText): TrustBundle {
   return {
     ...{ mesh: 'mesh1' as MeshName, seq: 1, at: 1, controlPlane: [] },
     roots: roots.map((pem, at) => ({ pem, state: at === 0 ? 'active' : 'published' })),
@@ -278,6 +295,10 @@ function bundleOf({ roots = [rootPem], revoked = [], denied = [], foreign = {} }
     }),
     denied: denied.map((line) => ({ id: line.split(' ')[0] ?? '', cut: Number(line.split(' ')[1]) })),
     foreign: Object.entries(foreign).map(([name, pems]) => ({ trustDomain: name as TrustDomain, roots: pems })),
+    unfederated: unfederated.map((line) => ({
+      trustDomain: line.split(' ')[0] as TrustDomain,
+      ...{ cut: Number(line.split(' ')[1]), at: 1 },
+    })),
   }
 }
 

@@ -21,6 +21,7 @@ import {
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
 } from '#gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js'
+import { SPIFFECertValidatorConfigSchema } from '#gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.js'
 import { HttpProtocolOptionsSchema } from '#gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 
@@ -41,6 +42,7 @@ export const registry: Registry = createRegistry(
   RawBufferSchema,
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
+  SPIFFECertValidatorConfigSchema,
   HttpProtocolOptionsSchema,
 )
 

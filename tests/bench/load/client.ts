@@ -29,7 +29,7 @@ export type LoadProxy = {
 
 const greedyNames = 50_000
 
-/** One proxy on a connection of its own; TLS sessions are resumed with a server that allows it, which a relay does not. */
+/** One proxy on a connection of its own. */
 export function loadProxy(
   dial: Dial,
   node: Buffer,
@@ -44,7 +44,6 @@ export function loadProxy(
 ): LoadProxy {
   const { manners, mode } = given
   let connection: Connection | undefined
-  let ticket: Buffer | undefined
   let answerBytes = 0
   const send = (frame: Buffer) => {
     given.onSent(frame.length)
@@ -62,10 +61,7 @@ export function loadProxy(
   return {
     open: () => {
       const opened = openConnection(dial, {
-        ...{ mode, deafness, ticket },
-        onTicket: (fresh) => {
-          ticket = fresh
-        },
+        ...{ mode, deafness },
         onPiece: unframer((pieces, bytes) => {
           const take: Arrival['take'] = (read) => {
             if (connection !== opened) return undefined

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { joinCentre } from '#gateway/uplink/join.ts'
 import { loadRelayKey } from '#gateway/uplink/membership.ts'
@@ -90,7 +89,7 @@ export async function startBenchMesh(scale: ClusterScale): Promise<BenchMesh> {
       ...{ fleet, cluster, shop, addRemote, end },
       stirRemote: (member, changes) => stirs[member]?.(changes),
       relayPid: () => cluster.relayPid(),
-      proxies: (count) => membersOf(fleet, cluster, shop, names, count),
+      proxies: (count) => membersOf(cluster, shop, names, count),
     }
   } catch (error) {
     console.error(fleet.tails())
@@ -103,17 +102,15 @@ export async function startBenchMesh(scale: ClusterScale): Promise<BenchMesh> {
 const identitiesMax = 300
 
 async function membersOf(
-  fleet: Fleet,
   cluster: FleetCluster,
   shop: BigCluster,
   names: readonly string[],
   count: number,
 ): Promise<Member[]> {
-  const ca = readFileSync(fleet.centre.caFile, 'utf8')
   const dials: Dial[] = []
   for (const name of names.slice(0, Math.min(count, identitiesMax))) {
     const { key, cert } = await cluster.identity(name)
-    dials.push({ host: cluster.relayAddress, port: relayPort, ca, cert, key: String(key) })
+    dials.push({ host: cluster.relayAddress, port: relayPort, cert, key: String(key) })
   }
   return Array.from({ length: count }, (_, n) => {
     const service = names[n % dials.length] ?? ''
