@@ -118,6 +118,7 @@ async function project(
   const neighbourhood = sha256Hex(
     canonicalJson({
       members: fleet.members.map(({ name, network }) => `${name} ${network}`).toSorted(),
+      groups: (fleet.groups ?? []).map(({ name, clusters }) => `${name} ${clusters.join(' ')}`),
       narrowings: fleet.narrowings.map((narrowing) => canonicalJson({ ...narrowing })).toSorted(),
     }),
   )

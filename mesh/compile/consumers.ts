@@ -66,15 +66,15 @@ function unknown(object: string, names: readonly string[]): Condition[] {
   const { groups = [], others = [] } = Object.groupBy(names, (name) =>
     name.startsWith(groupPrefix) ? 'groups' : 'others',
   )
-  const say = (list: readonly string[], fix: string): Condition[] => {
+  const say = (list: readonly string[], what: string, fix: string): Condition[] => {
     if (list.length === 0) return []
     const who = someOf(list.map((name) => `"${name}"`))
-    const message = `listed as a consumer and no cluster or group of this mesh: ${who}; ${fix}`
+    const message = `listed as a consumer and no ${what} of this mesh: ${who}; ${fix}`
     return [{ type: 'UnknownConsumer', reason: 'NotAMember', message, object }]
   }
   return [
-    ...say(groups, 'make those groups, or correct the names: isthmus get sameness-groups'),
-    ...say(others, 'correct the name, or join that cluster'),
+    ...say(groups, 'group', 'make those groups, or correct the names: isthmus get sameness-groups'),
+    ...say(others, 'cluster', 'correct the name, or join that cluster'),
   ]
 }
 

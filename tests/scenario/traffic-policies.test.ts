@@ -109,7 +109,7 @@ describe('an object of the API', () => {
     const { status, body } = await put({ ...split, failback: { holdSecond: 5 }, unlisted: 'sometimes' })
     expect([status, (body['violations'] as { path: string }[]).map((one) => one.path)]).toEqual([
       400,
-      ['spec.unlisted', 'spec.failback'],
+      ['spec.unlisted', 'spec.failback.holdSecond'],
     ])
   })
 

@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { applyExport, rehearseExport, removeExport } from '#control/apply-export.ts'
-import type { Catalogue, ReportedMember } from '#control/catalogue.ts'
+import type { Catalogue, Narrowings, ReportedMember } from '#control/catalogue.ts'
 import { loadNarrowing, type NarrowingName, type ServiceExportRow } from '#control/store/exports.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import { derivedRoute } from '#functions/api/derived.ts'
@@ -18,7 +18,6 @@ import {
 } from '#functions/api/schemas.ts'
 import { consumersOf } from '#mesh/compile/consumers.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing } from '#mesh/model/fleet.ts'
 import { parseClusterId, parseClusterName, parseNetworkName, partsOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
@@ -78,8 +77,8 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
     },
     summary: 'Every export of every cluster, with who may use it',
     load: async () => {
-      const [reports, { rows, narrowings }] = await Promise.all([catalogue.reports(), catalogue.narrowings()])
-      return reports.flatMap((report) => exportsOf(report, reports, { rows, narrowings }))
+      const [reports, narrowings] = await Promise.all([catalogue.reports(), catalogue.narrowings()])
+      return reports.flatMap((report) => exportsOf(report, reports, narrowings))
     },
   })
 
@@ -193,7 +192,7 @@ const unknownConsumer = (name: string): ApiCondition => ({
 function exportsOf(
   { row, exports, refused }: ReportedMember,
   reports: readonly ReportedMember[],
-  operator: { readonly rows: readonly ServiceExportRow[]; readonly narrowings: readonly ExportNarrowing[] },
+  operator: Narrowings,
 ): z.infer<typeof exportSchema>[] {
   const names = new Set(reports.map((report) => parseClusterName(report.row.name)))
   const member = {
@@ -207,7 +206,7 @@ function exportsOf(
   }
   return [...exports.values()].map((offered: ServiceExport) => {
     const narrowings = operator.narrowings.filter((narrowing) => narrowing.key === offered.key)
-    const { consumers, conditions } = consumersOf(member, offered, { members: names, narrowings })
+    const { consumers, conditions } = consumersOf(member, offered, { members: names, narrowings, groups: operator.groups })
     const { namespace, name } = partsOf(offered.key)
     const revisions = operator.rows.filter(
       (one) => one.namespace === namespace && one.name === name && (one.cluster === '' || one.cluster === row.name),
