@@ -94,7 +94,7 @@ function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileOb
 /** Groups whose objects are ours; of another group the same kind is another thing (Cluster API has a Cluster too). */
 const groups = ['isthmus.dev', 'multicluster.x-k8s.io']
 
-const kinds = 'Cluster, ServiceExport, GlobalTrafficPolicy and SamenessGroup'
+export const kinds = 'Cluster, ServiceExport, GlobalTrafficPolicy and SamenessGroup'
 /** Kinds whose objects lie in no namespace. */
 const bare = ['Cluster', 'SamenessGroup']
 

@@ -1,15 +1,17 @@
 import type { Centre } from '#control/centre.ts'
-import { datedExports, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { datedExports, groupFrom, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport, type Report } from '#control/parse-report.ts'
 import { type ClusterRow, loadMembers } from '#control/store/clusters.ts'
 import { loadLastCompiled } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import type { ServiceExportRow } from '#control/store/exports.ts'
+import { loadGroups } from '#control/store/policies.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition, ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ExportNarrowing } from '#mesh/model/fleet.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
+import { type Groups, groupsOf } from '#mesh/policy/tiers-of-policy.ts'
 import { parseClusterConfig } from '#mesh/wire/cluster-config.ts'
 import { reportStream } from '#mesh/wire/stream.ts'
 
@@ -25,11 +27,18 @@ export type CompiledMember = {
   readonly conditions: readonly Condition[]
 }
 
+/** Who may use exports, beside what exporters say: the operator's lists, and the groups that any list may name. */
+export type Narrowings = {
+  readonly rows: readonly ServiceExportRow[]
+  readonly narrowings: readonly ExportNarrowing[]
+  readonly groups: Groups
+}
+
 /** Reads of what is derived. What has not moved since the last look is not read again. */
 export type Catalogue = {
   reports(): Promise<ReportedMember[]>
   compiled(): Promise<CompiledMember[]>
-  narrowings(): Promise<{ readonly rows: ServiceExportRow[]; readonly narrowings: ExportNarrowing[] }>
+  narrowings(): Promise<Narrowings>
 }
 
 export function openCatalogue(centre: Centre): Catalogue {
@@ -59,7 +68,8 @@ export function openCatalogue(centre: Centre): Catalogue {
       }),
     narrowings: async () => {
       const rows = await db.read((tx) => loadAllNarrowings(tx, mesh))
-      return { rows, narrowings: rows.map(narrowingFrom) }
+      const groups = groupsOf((await db.read((tx) => loadGroups(tx, mesh))).map(groupFrom))
+      return { rows, narrowings: rows.map(narrowingFrom), groups }
     },
   }
 

@@ -3,6 +3,7 @@ import type { Json } from '#mesh/model/canonical.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing, Member } from '#mesh/model/fleet.ts'
 import type { ServiceSummary } from '#mesh/model/summary.ts'
+import type { Groups } from '#mesh/policy/tiers-of-policy.ts'
 import { audienceOf, everybody } from '#mesh/wire/stream.ts'
 
 /** What decides who may read a cluster's summaries, and how close they are. */
@@ -11,6 +12,8 @@ export type Neighbourhood = {
   /** All joined members, the source among them. */
   readonly members: readonly Pick<Member, 'name' | 'network'>[]
   readonly narrowings: readonly ExportNarrowing[]
+  /** Absent = none. */
+  readonly groups?: Groups
 }
 
 /** One audience of one service. No members = everybody. */
@@ -21,10 +24,12 @@ export type Audience = { readonly name: string; readonly members?: readonly stri
  * the exporter itself. Pod addresses go only to members of the exporter's own network, so where there are such, they are
  * an audience of their own; no member is ever in two. Nobody may read it = no audience.
  */
-export function audiencesOf(offered: ServiceExport, { source, members, narrowings }: Neighbourhood): Audience[] {
+export function audiencesOf(offered: ServiceExport, neighbourhood: Neighbourhood): Audience[] {
+  const { source, members, narrowings, groups } = neighbourhood
   const { consumers } = consumersOf(source, offered, {
     members: new Set(members.map((m) => m.name)),
     narrowings: narrowings.filter((n) => n.key === offered.key),
+    ...(groups ? { groups } : {}),
   })
   const others = members.filter((m) => m.name !== source.name)
   const isNear = (m: Neighbourhood['source']) => m.network !== '' && m.network === source.network

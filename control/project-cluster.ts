@@ -1,15 +1,17 @@
 import { type Audience, audiencesOf, bodyFor, type Neighbourhood } from '#control/ep-streams.ts'
-import { loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { groupFrom, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport } from '#control/parse-report.ts'
 import { loadAudiences, saveAudience } from '#control/store/audiences.ts'
 import { loadCluster, loadClusters, loadMembers } from '#control/store/clusters.ts'
 import type { Database, Tx } from '#control/store/database.ts'
+import { loadGroups } from '#control/store/policies.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { lockStream, toWrite, type Write, writeItems } from '#control/store/stream-writes.ts'
 import { hasOthers, type ItemRow, loadItems, loadLive, loadPlaced, loadStreams } from '#control/store/streams.ts'
 import type { StreamChange } from '#control/stream-change.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { type ClusterName, type MeshName, type NetworkName, parseMeshName, type ServiceKey } from '#mesh/model/id.ts'
+import { groupsOf } from '#mesh/policy/tiers-of-policy.ts'
 import { reportKeys } from '#mesh/wire/report.ts'
 import { epStream, everybody, reportStream, sourceOf } from '#mesh/wire/stream.ts'
 import { gatewaysKey } from '#mesh/wire/summaries.ts'
@@ -128,7 +130,8 @@ async function loadReported(tx: Tx, { mesh, name }: ClusterRow, scope: Scope): P
 async function loadNeighbourhood(tx: Tx, mesh: MeshName, cluster: ClusterRow): Promise<Neighbourhood> {
   const narrowings = (await loadAllNarrowings(tx, mesh)).map(narrowingFrom)
   const members = (await loadMembers(tx, mesh)).map(parseMember)
-  return { source: parseMember(cluster), members, narrowings }
+  const groups = groupsOf((await loadGroups(tx, mesh)).map(groupFrom))
+  return { source: parseMember(cluster), members, narrowings, groups }
 }
 
 /** Stored names were checked when they came in. */

@@ -14,7 +14,7 @@ import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { entriesOf, entryTexts, entryTextsHash, entryTextsJson } from '#mesh/wire/cluster-config.ts'
+import { clusterConfigHash, entriesOf, entryTexts, entryTextsJson } from '#mesh/wire/cluster-config.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { emptyRoot } from '#mesh/wire/root.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
@@ -118,6 +118,7 @@ async function project(
   const neighbourhood = sha256Hex(
     canonicalJson({
       members: fleet.members.map(({ name, network }) => `${name} ${network}`).toSorted(),
+      groups: (fleet.groups ?? []).map(({ name, clusters }) => `${name} ${clusters.join(' ')}`),
       narrowings: fleet.narrowings.map((narrowing) => canonicalJson({ ...narrowing })).toSorted(),
     }),
   )
@@ -136,10 +137,12 @@ async function writeConfigs(
   centre.measures.compiled(configs.size)
   const changes: StreamChange[] = []
   for (const [cluster, config] of configs) {
-    const texts = entryTexts(entriesOf(config))
-    const hash = entryTextsHash(texts)
+    const entries = entriesOf(config)
+    const hash = clusterConfigHash(entries)
     if (memo.hashes.get(cluster) === hash && !always) continue
-    const delta = await asLeader(centre, (tx) => writeConfig(centre, tx, { cluster, texts, hash, why }))
+    const delta = await asLeader(centre, (tx) =>
+      writeConfig(centre, tx, { cluster, texts: entryTexts(entries), hash, why }),
+    )
     memo.hashes.set(cluster, hash)
     if (delta) changes.push(changeOf(delta))
   }

@@ -22,6 +22,9 @@ export type TrafficParts = {
   readonly wall?: () => number
   /** The view has another word about traffic. */
   readonly onChange: () => void
+  /** There are shifts that the centre was not told of. */
+  readonly onShifts?: () => void
+  readonly failedIn?: NonNullable<Parameters<typeof openTrafficKeeper>[0]['failedIn']>
   readonly log: Parameters<typeof openTrafficKeeper>[0]['log'] & Parameters<typeof openProbeLeaf>[0]['log']
 }
 
@@ -57,6 +60,8 @@ export function openTraffic(parts: TrafficParts): Traffic {
       if (shown()) parts.onChange()
     },
     wall: line.now,
+    ...(parts.onShifts ? { onShifts: parts.onShifts } : {}),
+    ...(parts.failedIn ? { failedIn: parts.failedIn } : {}),
   })
   let advice: ReadonlyMap<string, Json> | undefined
   shown()

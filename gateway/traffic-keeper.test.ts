@@ -24,6 +24,8 @@ let view: View
 let keeper: TrafficKeeper
 let changes: number
 let heardMsAgo: number | undefined
+/** The clock is so much ahead, ms. */
+let later = 0
 
 beforeAll(async () => {
   root = await makeRoot()
@@ -36,6 +38,7 @@ afterAll(() => {
 beforeEach(() => {
   stateDir = mkdtempSync(join(tmpdir(), 'traffic-keeper-'))
   heardMsAgo = 0
+  later = 0
 })
 afterEach(async () => {
   keeper.stop()
@@ -71,6 +74,7 @@ function start(more: Partial<Import> = {}): TrafficKeeper {
   changes = 0
   keeper = openTrafficKeeper({
     ...{ stateDir, view: () => view, leaf, beacons: [], times, wall: Date.now },
+    now: () => performance.now() + later,
     centreHeardMsAgo: () => heardMsAgo,
     onChange: () => {
       changes += 1
@@ -89,6 +93,12 @@ const asked = (cluster: ClusterName) =>
 const probed = async (times = 2) => {
   const before = [asked(b), asked(c)] as const
   await eventually(5000, 'more probes', () => asked(b) >= before[0] + times && asked(c) >= before[1] + times)
+}
+/** So many of the two pods of reviews in b are ready. */
+const ready = (count: number): void => {
+  const counts = [{ port: 80, region: 'r1', zone: '', ready: count, total: 2 }]
+  const services = new Map(view.summaries.services).set('b', new Map([[reviews as string, { counts }]]))
+  view = { ...view, summaries: { ...view.summaries, services } }
 }
 const items = (all: Record<string, Json>) => new Map(Object.entries(all))
 const drain = (more: object): Json => ({ kind: 'cluster', cluster: 'b', percent: 50, phase: 'ramping', ...more })
@@ -274,19 +284,28 @@ test.each([
 
 test('a pod that is gone counts as lost for ten minutes, where a policy asks', () => {
   start({ policy: {} })
-  const summaryOf = (ready: number) => {
-    const next = viewWith({ policy: {} })
-    const services = new Map(next.summaries.services).set(
-      'b',
-      new Map([[reviews as string, { counts: [{ port: 80, region: 'r1', zone: '', ready, total: 2 }] }]]),
-    )
-    view = { ...next, summaries: { ...next.summaries, services } }
-  }
   keeper.look()
-  summaryOf(1)
+  ready(1)
   expect(keeper.look()).toBe(true)
   expect([...(keeper.traffic()?.peaks ?? [])]).toEqual([['b shop/reviews 80', 2]])
-  summaryOf(2)
+  ready(2)
   keeper.look()
   expect(keeper.traffic()).toBeUndefined()
+})
+
+test('a first tier without a ready pod is an event with its counts, and so is its return; pods that flicker are not', async () => {
+  start()
+  await probed(1)
+  const told = () => keeper.shifts().shifts.map(({ kind, from, to, evidence }) => ({ kind, from, to, evidence }))
+  ready(0)
+  await eventually(5000, 'an event', () => told().length > 0)
+  const shift = { kind: 'shift', from: ['b'], to: ['c'], evidence: { ready: { ready: 0, total: 2 } } }
+  expect(told()).toEqual([shift])
+  expect(trafficSight(keeper, () => view).status().below).toMatchObject([{ service: reviews, why: 'readiness' }])
+  ready(1)
+  await probed(1)
+  expect(told()).toEqual([shift])
+  later = 10_000
+  await eventually(5000, 'another event', () => told().length > 1)
+  expect(told()[1]).toEqual({ kind: 'return', from: ['c'], to: ['b'], evidence: { ready: { ready: 1, total: 2 } } })
 })

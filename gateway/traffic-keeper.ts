@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { openEmptiedTiers } from '#gateway/emptied-tiers.ts'
 import type { Beacon } from '#gateway/health/ask-beacon.ts'
 import { type Health, type Hearsay, openHealth } from '#gateway/health/health.ts'
 import type { ProbeLeaf } from '#gateway/health/probe-leaf.ts'
@@ -72,6 +73,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
   const kept = loadHealth(path, wall(), warn)
   const shifts = openShiftLog(kept)
   const peaks = openPeaks(now)
+  const emptied = openEmptiedTiers({ ...{ wall, now }, onShift: noteEmptied })
   let heard: { readonly advice: Advice; readonly unread: readonly string[] } = { advice: noAdvice, unread: [] }
   let caps: Caps = new Map()
   let saved = ''
@@ -135,6 +137,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     const before = traffic
     renewed()
     for (const move of moves) note(move, before)
+    emptied.look(view())
     const standing = standingOf(judged)
     if (moves.length > 0 || standing !== saved) save(judged)
     if (moves.length > 0) parts.onShifts?.()
@@ -148,6 +151,17 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     const facts = { kind, cluster, evidence, services: shift.servicesCount, to: shift.to }
     if (kind === 'shift' || kind === 'frozen-shift') log.warn(facts, says[kind])
     else log.info(facts, says[kind])
+  }
+
+  function noteEmptied(shift: Omit<Shift, 'seq'>): void {
+    shifts.add(shift)
+    const { kind, services, to, evidence } = shift
+    const facts = { kind, services, to, ready: evidence.ready }
+    if (kind === 'shift')
+      log.warn(facts, 'the first tier of a service has no ready pod: its callers are served below it')
+    else log.info(facts, 'the first tier of a service has ready pods again')
+    save(health.judged())
+    parts.onShifts?.()
   }
 
   function renewed(): void {

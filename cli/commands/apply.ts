@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { apply, type Outcome, readObjects, remove } from '#cli/apply.ts'
+import { apply, kinds, type Outcome, readObjects, remove } from '#cli/apply.ts'
 import type { Tools } from '#cli/tools.ts'
 
 type FileOptions = { readonly file: string; readonly dryRun?: boolean }
@@ -15,7 +15,8 @@ export function applyCommands(program: Command, tools: Tools): void {
       .command(name)
       .description(description)
       .helpGroup('To change:')
-      .requiredOption('-f, --file <file>', 'YAML or JSON: Cluster and ServiceExport objects; - reads standard input')
+      .addHelpText('after', `\nKinds: ${kinds}.`)
+      .requiredOption('-f, --file <file>', 'YAML or JSON, any number of objects; - reads standard input')
       .option('--dry-run', 'says what would change and what would be refused, changes nothing')
   command('apply', 'creates or changes the objects of a file').action(async ({ file, dryRun = false }: FileOptions) => {
     const objects = readObjects(file)

@@ -111,18 +111,18 @@ function unknown(object: string, names: readonly string[]): Condition[] {
   const say = (list: readonly string[] | undefined, reason: string, [what, fix]: [string, string]): Condition[] => {
     if (!list) return []
     const who = someOf(list.map((name) => `"${name}"`))
-    return [{ type: 'UnknownConsumer', reason, message: `listed as a consumer and ${what}: ${who}; ${fix}`, object }]
+    return [{ type: 'UnknownConsumer', reason, message: `listed as a consumer and no ${what}: ${who}; ${fix}`, object }]
   }
   return [
     ...say(groups, 'NotAMember', [
-      'no cluster or group of this mesh',
+      'group of this mesh',
       'make those groups, or correct the names: isthmus get sameness-groups',
     ]),
     ...say(foreign, 'NotFederated', [
-      'no trust domain that this mesh federates with',
+      'trust domain that this mesh federates with',
       'correct it, or have an operator bring its roots in: isthmus trust federate <trust domain> -f <bundle>',
     ]),
-    ...say(others, 'NotAMember', ['no cluster or group of this mesh', 'correct the name, or join that cluster']),
+    ...say(others, 'NotAMember', ['cluster of this mesh', 'correct the name, or join that cluster']),
   ]
 }
 

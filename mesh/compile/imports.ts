@@ -2,12 +2,11 @@ import { mayUse } from '#mesh/compile/consumers.ts'
 import { byText, type Market, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
 import type { Condition, ImportedService, Source, SourceDrain } from '#mesh/model/cluster-config.ts'
-import type { Member } from '#mesh/model/fleet.ts'
+import type { Member, ServiceDrain } from '#mesh/model/fleet.ts'
 import { hostOf } from '#mesh/model/host.ts'
-import type { ServiceKey } from '#mesh/model/id.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { policyName, type TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 import { defaultSettings, defaultTiers } from '#mesh/policy/default-tiers.ts'
-import { policyFor } from '#mesh/policy/rank-policies.ts'
 import { compiledPolicy, settingsOf } from '#mesh/policy/settings-of-policy.ts'
 import { policyTiers } from '#mesh/policy/tiers-of-policy.ts'
 
@@ -18,53 +17,48 @@ export const visibleOffers = (home: Member, offers: readonly Offer[]): readonly 
 /** A service as a cluster may call it, and what that cluster should be told about it. */
 export type Import = { readonly service: ImportedService; readonly conditions: readonly Condition[] }
 
+/** One service, and who governs the calls of a cluster to it. */
+export type Wanted = {
+  readonly key: ServiceKey
+  readonly offers: readonly Offer[]
+  readonly drains: readonly ServiceDrain[]
+  readonly policyOf: (home: ClusterName) => TrafficPolicy | undefined
+}
+
 /**
- * A function that gives a service as `home` may call it: every exporter that lets it in is a source, its own cluster
- * too; a source that lost all its ports to older exports is left out. Undefined where nobody offers it anything.
+ * A service as each member may call it: every exporter that lets it in is a source, its own cluster too; a source that
+ * lost all its ports to older exports is left out. Members that nobody offers anything are left out.
  *
  * Clusters that see the same offers from the same region under the same policy get the same object, so that a fleet of a
  * thousand clusters holds, encodes and hashes each service once per region and not once per cluster.
  */
-export function importsFrom(market: Market): (home: Member, key: ServiceKey) => Import | undefined {
+export function importsOf(market: Market, wanted: Wanted): ReadonlyMap<ClusterName, Import> {
   const seen = new Map<string, Import | undefined>()
-  const policyOf = policiesFrom(market)
-  return (home, key) => {
-    const visible = visibleOffers(home, market.services.get(key) ?? [])
-    if (visible.length === 0) return undefined
-    const policy = policyOf(home, key)
+  const imports = new Map<ClusterName, Import>()
+  for (const home of market.members.values()) {
+    const visible = visibleOffers(home, wanted.offers)
+    if (visible.length === 0) continue
+    const policy = wanted.policyOf(home.name)
     const isExporter = visible.some((offer) => offer.member.name === home.name)
     const names = visible.map((offer) => offer.member.name).join(',')
-    const sight = `${key} ${isExporter ? home.name : ''} ${policy && policy.origin !== 'api' ? policy.origin : ''} ${names} ${home.region}`
-    if (!seen.has(sight)) seen.set(sight, importOf(market, { home, key, visible, policy }))
-    return seen.get(sight)
+    const origin = policy && policy.origin !== 'api' ? policy.origin : ''
+    const sight = `${isExporter ? home.name : ''} ${origin} ${names} ${home.region}`
+    if (!seen.has(sight)) seen.set(sight, importOf(market, { home, visible, policy, wanted }))
+    const found = seen.get(sight)
+    if (found) imports.set(home.name, found)
   }
-}
-
-/** The policy in force for a service, the same object for all callers that it is the same for. */
-function policiesFrom({ fleet, services }: Market): (home: Member, key: ServiceKey) => TrafficPolicy | undefined {
-  const policies = fleet.policies ?? []
-  const origins = new Set(policies.map(({ origin }) => origin))
-  const found = new Map<string, TrafficPolicy | undefined>()
-  return (home, key) => {
-    if (policies.length === 0) return undefined
-    const caller = origins.has(home.name) ? home.name : undefined
-    const which = `${caller ?? ''} ${key}`
-    if (!found.has(which)) {
-      const [oldest] = services.get(key) ?? []
-      found.set(which, policyFor(key, oldest?.export.labels ?? {}, caller, policies))
-    }
-    return found.get(which)
-  }
+  return imports
 }
 
 type Sight = {
   readonly home: Member
-  readonly key: ServiceKey
+  readonly wanted: Wanted
   readonly visible: readonly Offer[]
   readonly policy: TrafficPolicy | undefined
 }
 
-function importOf(market: Market, { home, key, visible, policy }: Sight): Import | undefined {
+function importOf(market: Market, { home, wanted, visible, policy }: Sight): Import | undefined {
+  const { key } = wanted
   const { ports, offered } = settlePorts(home.name, visible)
   const sources = visible
     .map((offer) => sourceOf(offer, offered.get(offer.member.name) ?? []))
@@ -75,7 +69,7 @@ function importOf(market: Market, { home, key, visible, policy }: Sight): Import
   const asked = policy && policyTiers(place, sources, policy.spec, market.groups)
   const tiers = asked ?? { tiers: defaultTiers(place, sources), tierOf: undefined }
   const tierOf = tiers.tierOf ?? tiers.tiers.map((_, at) => at)
-  const drains = drainsOf(market, key, sources)
+  const drains = drainsOf(wanted, sources)
   const service = {
     ...{ key, host: hostOf(key), ports, sources, tiers: tiers.tiers },
     settings: policy ? settingsOf(policy) : defaultSettings,
@@ -85,9 +79,8 @@ function importOf(market: Market, { home, key, visible, policy }: Sight): Import
   return { service, conditions: policy && !asked ? [namesNobody(key, policy)] : [] }
 }
 
-function drainsOf({ fleet }: Market, key: ServiceKey, sources: readonly Source[]): readonly SourceDrain[] {
-  const all = (fleet.serviceDrains ?? []).filter((drain) => drain.key === key)
-  return all
+function drainsOf({ drains }: Wanted, sources: readonly Source[]): readonly SourceDrain[] {
+  return drains
     .filter(({ cluster }) => sources.some((source) => source.cluster === cluster))
     .map(({ cluster, percent }) => ({ cluster, percent }))
     .toSorted(byText(({ cluster }) => cluster))

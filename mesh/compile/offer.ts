@@ -8,9 +8,12 @@ import { Problem } from '#mesh/model/problem.ts'
 import { type Groups, groupsOf } from '#mesh/policy/tiers-of-policy.ts'
 import { formatSpiffeId, spiffeId } from '#mesh/trust/spiffe-id.ts'
 
+/** What of the member that offers a service callers elsewhere depend on. */
+export type Exporter = Pick<Member, 'name' | 'network' | 'region' | 'trustDomain'>
+
 /** One cluster's offer of one service, checked against the rest of the fleet. */
 export type Offer = {
-  readonly member: Member
+  readonly member: Exporter
   readonly export: ServiceExport
   readonly consumers: Consumers
   /** Trust domains of other meshes that may call it, sorted. */
@@ -31,43 +34,79 @@ export type Market = {
   readonly groups: Groups
 }
 
-/** Arranges a fleet; the order of its lists does not matter. Throws `internal` where two members carry one name. */
-export function marketOf(fleet: Fleet): Market {
+/**
+ * Arranges a fleet; the order of its lists does not matter. What is as it was in `before` is the object of before. Throws
+ * `internal` where two members carry one name.
+ */
+export function marketOf(fleet: Fleet, before?: Market): Market {
+  const groups = before && sameItems(before.fleet.groups, fleet.groups) ? before.groups : groupsOf(fleet.groups)
+  const isSame =
+    before?.groups === groups &&
+    before.fleet.mesh === fleet.mesh &&
+    sameItems(before.fleet.members, fleet.members) &&
+    sameItems(before.fleet.narrowings, fleet.narrowings)
+  if (before && isSame) return { ...before, fleet }
   const members = new Map(fleet.members.toSorted(byText((m) => m.name)).map((m) => [m.name, m]))
   if (members.size !== fleet.members.length)
     throw new Problem('internal', `mesh "${fleet.mesh}" has two members of one name: nothing was compiled`)
   const narrowings = Map.groupBy(fleet.narrowings, (n) => n.key)
   const names = new Set(members.keys())
-  const groups = groupsOf(fleet.groups)
   const offers = [...members.values()].flatMap((member) =>
-    [...member.exports.values()].map((offered) =>
-      offerOf(member, offered, {
-        members: names,
-        groups,
-        narrowings: narrowings.get(offered.key) ?? [],
+    [...member.exports.values()].map((offered) => {
+      const facts = {
+        ...{ members: names, groups, narrowings: narrowings.get(offered.key) ?? [] },
         foreign: fleet.foreign,
-      }),
-    ),
+      }
+      const old = before?.services.get(offered.key)?.find((offer) => offer.member.name === member.name)
+      return offerOf(member, offered, { facts, old })
+    }),
   )
-  const byService = Map.groupBy(offers.toSorted(oldestFirst), (offer) => offer.export.key)
+  const byService = [...Map.groupBy(offers.toSorted(oldestFirst), (offer) => offer.export.key)]
+  const services = byService.map(([key, now]): [ServiceKey, readonly Offer[]] => {
+    const old = before?.services.get(key)
+    return [key, old && sameItems(old, now) ? old : now]
+  })
   return {
     fleet,
     members,
-    names: [...names],
     groups,
-    services: new Map([...byService].toSorted(([a], [b]) => compareText(a, b))),
+    names: [...names],
+    services: new Map(services.toSorted(([a], [b]) => compareText(a, b))),
   }
 }
 
-function offerOf(member: Member, offered: ServiceExport, facts: Parameters<typeof consumersOf>[2]): Offer {
+/** True where both hold the same objects in the same order. */
+export const sameItems = <T>(a: readonly T[] = [], b: readonly T[] = []): boolean =>
+  a === b || (a.length === b.length && a.every((item, at) => item === b[at]))
+
+function offerOf(
+  member: Member,
+  offered: ServiceExport,
+  { facts, old }: { readonly facts: Parameters<typeof consumersOf>[2]; readonly old: Offer | undefined },
+): Offer {
+  const { name, network, region, trustDomain } = member
   const { consumers, foreign, conditions } = consumersOf(member, offered, facts)
-  const identities = identitiesOf(member, offered)
+  const isKnown = old?.export === offered && old.member.trustDomain === trustDomain
+  const identities = isKnown ? old.identities : identitiesOf(member, offered)
   if (identities.length === 0) conditions.push(noIdentity(offered.key))
-  return { member, export: offered, consumers, foreign, identities, conditions }
+  const exporter = { name, network, region, trustDomain }
+  const offer = { member: exporter, export: offered, consumers, foreign, identities, conditions }
+  return isKnown && sameOffer(old, offer) ? old : offer
 }
 
+const sameOffer = (a: Offer, b: Offer): boolean =>
+  a.member.network === b.member.network &&
+  a.member.region === b.member.region &&
+  sameConsumers(a.consumers, b.consumers) &&
+  sameItems(a.foreign, b.foreign) &&
+  a.conditions.length === b.conditions.length &&
+  a.conditions.every((one, at) => one.type === b.conditions[at]?.type && one.message === b.conditions[at]?.message)
+
+const sameConsumers = (a: Consumers, b: Consumers): boolean =>
+  a === b || (a !== 'everybody' && b !== 'everybody' && a.size === b.size && a.isSubsetOf(b))
+
 /** A cluster vouches for its own trust domain only, so ids are built from names and never taken from a report. */
-function identitiesOf(member: Member, offered: ServiceExport): string[] {
+function identitiesOf(member: Exporter, offered: ServiceExport): string[] {
   const { namespace } = partsOf(offered.key)
   const ids = offered.serviceAccounts.flatMap((account) => {
     try {

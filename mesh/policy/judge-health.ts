@@ -156,7 +156,7 @@ export function judge(
     const state = before.clusters.get(name) ?? { phase: 'in', since: now, flaps: 0 }
     const seen = seenOf(name, addresses, gateways, now)
     const waits = paused || isDoubtful(name, addresses, gateways)
-    const next = returning(pausedFor(state, waits ? now - before.at : 0), { name, seen, facts, now, paused })
+    const next = returning(pausedFor(state, waits ? now - before.at : 0), { name, seen, facts, now, paused, waits })
     states.set(name, next.state)
     moves.push(...next.moves)
   }
@@ -168,7 +168,10 @@ export function judge(
   const dead = judgedNames
     .flatMap((cluster) => {
       const state = states.get(cluster)
-      return state?.deadSince !== undefined && mayGoOut(state) ? [{ cluster, state, deadSince: state.deadSince }] : []
+      const { failing } = seenOf(cluster, facts.imported.get(cluster) ?? [], gateways, now)
+      return failing && state?.deadSince !== undefined && mayGoOut(state)
+        ? [{ cluster, state, deadSince: state.deadSince }]
+        : []
     })
     .toSorted((a, b) => a.deadSince - b.deadSince || (a.cluster < b.cluster ? -1 : 1))
   const capped = new Set<ClusterName>()
@@ -232,9 +235,9 @@ const isGood = (result: ProbeResult): boolean => result === 'ok' || result === '
 const holdMsOf = ({ flaps }: ClusterState, holdSeconds: number): number =>
   Math.min(holdSeconds * 1000 * 2 ** flaps, Math.max(healthTimes.holdMsMax, holdSeconds * 1000))
 
-type Seen = { readonly dead: boolean; readonly evidence?: ProbeEvidence }
+type Seen = { readonly dead: boolean; readonly failing: boolean; readonly evidence?: ProbeEvidence }
 
-/** Dead: two thirds of the gateways are down, rounded up. */
+/** Dead: two thirds of the gateways are down, rounded up; failing: so many did not answer the last three times. */
 function seenOf(
   cluster: ClusterName,
   addresses: readonly string[],
@@ -245,10 +248,16 @@ function seenOf(
     const state = gateways.get(gatewayId(cluster, address))
     return state?.down === true ? [state] : []
   })
-  if (down.length === 0 || down.length * 3 < addresses.length * 2) return { dead: false }
+  const isMost = (count: number): boolean => count > 0 && count * 3 >= addresses.length * 2
+  if (!isMost(down.length)) return { dead: false, failing: false }
+  const failing = isMost(down.filter(({ fails }) => fails >= healthTimes.failures).length)
   const since = Math.min(...down.map(({ failingSince = now }) => failingSince))
   const last = down.find((one) => one.last !== undefined && !isGood(one.last))?.last ?? 'timeout'
-  return { dead: true, evidence: { failed: down.length, of: addresses.length, last, forMs: now - since } }
+  return {
+    dead: true,
+    failing,
+    evidence: { failed: down.length, of: addresses.length, last, forMs: Math.round(now - since) },
+  }
 }
 
 /** Two thirds failed the last time, or were not asked yet: no step towards it. */
@@ -277,9 +286,10 @@ function returning(
     readonly facts: Facts
     readonly now: number
     readonly paused: boolean
+    readonly waits: boolean
   },
 ): { readonly state: ClusterState; readonly moves: readonly Move[] } {
-  const { name, seen, facts, now, paused } = about
+  const { name, seen, facts, now, paused, waits } = about
   const { goneSince: _gone, deadSince, ...kept } = state
   const held = { ...kept, ...(seen.dead ? { deadSince: deadSince ?? now } : {}) }
   const of = state.evidence ? { evidence: state.evidence } : {}
@@ -288,7 +298,7 @@ function returning(
     const { goodSince: _good, ...out } = held
     return { state: { ...out, phase: 'out', since: now }, moves: [] }
   }
-  if (seen.dead) return { state: held, moves: [] }
+  if (seen.dead || waits) return { state: held, moves: [] }
   if (state.phase === 'out') return { state: { ...held, phase: 'holding', since: now, goodSince: now }, moves: [] }
   const percents = (facts.failbacks?.get(name) ?? [defaultFailback]).map((one) => percentOf(state, one, now))
   if (state.phase === 'returned' && percents.every((percent) => percent === 100)) {

@@ -142,15 +142,20 @@ const violationsMax = 100
 function parseSpec<T>(what: string, schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const violations = result.error.issues.slice(0, violationsMax).map(({ path, message }) => ({
-    path: ['spec', ...path].reduce<string>(
-      (whole, part) =>
-        typeof part === 'number' ? `${whole}[${part}]` : whole === '' ? String(part) : `${whole}.${String(part)}`,
-      '',
-    ),
-    reason: message,
-  }))
+  const violations = result.error.issues.flatMap(violationsOf).slice(0, violationsMax)
   const [first] = violations
-  const more = violations.length > 1 ? ` and ${violations.length - 1} more` : ''
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : ''
   throw new Problem('invalid', `${what} is not valid: ${first?.path}: ${first?.reason}${more}`, { violations })
 }
+
+/** A field that is not known is named where it stands. */
+function violationsOf(issue: z.core.$ZodIssue): Violation[] {
+  if (issue.code !== 'unrecognized_keys') return [{ path: pathOf(issue.path), reason: issue.message }]
+  return issue.keys.map((key) => ({ path: pathOf([...issue.path, key]), reason: 'there is no such field' }))
+}
+
+const pathOf = (parts: readonly PropertyKey[]): string =>
+  parts.reduce<string>(
+    (path, part) => (typeof part === 'number' ? `${path}[${part}]` : `${path}.${String(part)}`),
+    'spec',
+  )

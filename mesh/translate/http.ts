@@ -1,3 +1,5 @@
+import { create } from '@bufbuild/protobuf'
+import { DurationSchema } from '@bufbuild/protobuf/wkt'
 import { type AccessLogSchema, ComparisonFilter_Op } from '#gen/envoy/config/accesslog/v3/accesslog_pb.js'
 import { StdoutAccessLogSchema } from '#gen/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
 import { RBACSchema } from '#gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js'
@@ -45,15 +47,18 @@ export const inboundHttp = (facts: {
  * `connectionMaxMs` a connection ends after that long, spread by a fifth: who was opened together would else come back
  * together, for ever.
  */
-export const tcpTo = (cluster: string, connectionMaxMs?: number): NetworkFilter =>
-  extension('envoy.filters.network.tcp_proxy', TcpProxySchema, {
+export function tcpTo(cluster: string, connectionMaxMs?: number): NetworkFilter {
+  const message = create(TcpProxySchema, {
     statPrefix: cluster,
     clusterSpecifier: { case: 'cluster', value: cluster },
     maxConnectAttempts: 3,
-    ...(connectionMaxMs === undefined
-      ? {}
-      : { maxDownstreamConnectionDuration: duration(connectionMaxMs), $unknown: [jitter] }),
   })
+  if (connectionMaxMs !== undefined) {
+    message.maxDownstreamConnectionDuration = create(DurationSchema, duration(connectionMaxMs))
+    message.$unknown = [jitter]
+  }
+  return extension('envoy.filters.network.tcp_proxy', TcpProxySchema, message)
+}
 
 /** `max_downstream_connection_duration_jitter_percentage`, younger than our protobuf files: a Percent of 20. */
 const jitter = { no: 20, wireType: 2, data: Uint8Array.of(9, 0x09, 0, 0, 0, 0, 0, 0, 0x34, 0x40) }

@@ -15,6 +15,7 @@ import { bundleLimits } from '#mesh/model/trust-bundle.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { named } from '#mesh/wire/named.ts'
 import { servicePortSchema } from '#mesh/wire/report.ts'
+import { leaf, rootOfLeaves } from '#mesh/wire/root.ts'
 
 /** The body of one item of stream `cfg/<cluster>`. */
 export type ConfigEntry = { readonly [field: string]: Json | undefined }
@@ -22,31 +23,128 @@ export type ConfigEntry = { readonly [field: string]: Json | undefined }
 /**
  * A config as the items of stream `cfg/<cluster>`: `self`, `trust`, `conditions` (only where there are any),
  * `export/<ns>/<svc>`, `import/<ns>/<svc>`. One service is one item, so a change to it travels alone. Keys in order;
- * what a key already says (service, host) is not said again in its body.
+ * what a key already says (service, host) is not said again in its body. What is the same object in two configs, or in
+ * one of before and one of now, has the same body object; of a config whose one of `before` was asked for as well only
+ * what differs is made.
  */
-export function entriesOf(config: ClusterConfig): Map<string, ConfigEntry> {
-  const { mesh, cluster, network, region, networkShared, trust, conditions } = config
-  const entries = new Map<string, ConfigEntry>([
-    ['self', { mesh, cluster, network, region, networkShared }],
-    ['trust', { ...trust }],
-  ])
-  if (conditions.length > 0) entries.set('conditions', { conditions: conditions.map(conditionBody) })
-  for (const [key, service] of inOrder(config.exports)) entries.set(`export/${key}`, exportBody(service))
-  for (const [key, service] of inOrder(config.imports)) entries.set(`import/${key}`, importBody(service))
+export function entriesOf(config: ClusterConfig, before?: ClusterConfig): ReadonlyMap<string, ConfigEntry> {
+  const known = allEntries.get(config)
+  if (known) return known
+  const old = before && allEntries.get(before)
+  const entries = (old && patchedEntries(config, before, old)) ?? wholeEntries(config)
+  allEntries.set(config, entries)
   return entries
 }
 
-/** The entries in order, each as canonical JSON: rendered once for the hash, the stream and the history. */
+/** The entries of before with those services put in that are others; undefined where more than that differs. */
+function patchedEntries(
+  config: ClusterConfig,
+  before: ClusterConfig,
+  old: ReadonlyMap<string, ConfigEntry>,
+): ReadonlyMap<string, ConfigEntry> | undefined {
+  const { trust, conditions, networkShared, network, region } = before
+  const isSame =
+    config.trust === trust &&
+    config.conditions === conditions &&
+    config.networkShared === networkShared &&
+    config.network === network &&
+    config.region === region &&
+    config.mesh === before.mesh &&
+    config.cluster === before.cluster &&
+    config.imports.size === before.imports.size &&
+    config.exports.size === before.exports.size
+  if (!isSame) return undefined
+  const changes = new Map<string, ConfigEntry>()
+  for (const [key, service] of config.exports)
+    if (before.exports.get(key) !== service)
+      changes.set(
+        `export/${key}`,
+        bodyOf(service, () => exportBody(service)),
+      )
+  for (const [key, service] of config.imports)
+    if (before.imports.get(key) !== service)
+      changes.set(
+        `import/${key}`,
+        bodyOf(service, () => importBody(service)),
+      )
+  if ([...changes.keys()].some((key) => !old.has(key))) return undefined
+  const entries = new Map(old)
+  let sum = sumOf(old)
+  for (const [key, body] of changes) {
+    sum += writtenOf(key, body).leaf - leafOf(key, old)
+    entries.set(key, body)
+  }
+  sums.set(entries, sum)
+  return entries
+}
+
+const leafOf = (key: string, entries: ReadonlyMap<string, ConfigEntry>): bigint => {
+  const body = entries.get(key)
+  return body === undefined ? 0n : writtenOf(key, body).leaf
+}
+
+const sums = new WeakMap<ReadonlyMap<string, ConfigEntry>, bigint>()
+
+function sumOf(entries: ReadonlyMap<string, ConfigEntry>): bigint {
+  const known = sums.get(entries)
+  if (known !== undefined) return known
+  let sum = 0n
+  for (const [key, body] of entries) sum += writtenOf(key, body).leaf
+  sums.set(entries, sum)
+  return sum
+}
+
+function wholeEntries(config: ClusterConfig): ReadonlyMap<string, ConfigEntry> {
+  const { mesh, cluster, network, region, networkShared, trust, conditions } = config
+  const entries = new Map<string, ConfigEntry>([
+    ['self', { mesh, cluster, network, region, networkShared }],
+    ['trust', bodyOf(trust, () => ({ ...trust }))],
+  ])
+  if (conditions.length > 0) entries.set('conditions', { conditions: conditions.map(conditionBody) })
+  for (const [key, service] of inOrder(config.exports))
+    entries.set(
+      `export/${key}`,
+      bodyOf(service, () => exportBody(service)),
+    )
+  for (const [key, service] of inOrder(config.imports))
+    entries.set(
+      `import/${key}`,
+      bodyOf(service, () => importBody(service)),
+    )
+  return entries
+}
+
+const allEntries = new WeakMap<ClusterConfig, ReadonlyMap<string, ConfigEntry>>()
+const bodies = new WeakMap<object, ConfigEntry>()
+
+function bodyOf(part: object, make: () => ConfigEntry): ConfigEntry {
+  const body = bodies.get(part) ?? make()
+  bodies.set(part, body)
+  return body
+}
+
+/** The root over all entries, whatever their order: equal configs have equal hashes, and one entry costs one hash. */
+export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string => rootOfLeaves([sumOf(entries)])
+
+/** An entry as it is stored and delivered. */
+export type Written = { readonly key: string; readonly body: string; readonly hash: string; readonly leaf: bigint }
+
+const written = new WeakMap<ConfigEntry, Written>()
+
+/** The text and hashes of an entry; made once for each body object. */
+export function writtenOf(key: string, body: ConfigEntry): Written {
+  const known = written.get(body)
+  if (known?.key === key) return known
+  const text = canonicalJson(body)
+  const hash = sha256Hex(text)
+  const made = { key, body: text, hash, leaf: leaf(key, hash) }
+  written.set(body, made)
+  return made
+}
+
+/** The entries in order, each as it is stored. */
 export const entryTexts = (entries: ReadonlyMap<string, ConfigEntry>): Map<string, string> =>
-  new Map(inOrder(entries).map(([key, body]) => [key, canonicalJson(body)]))
-
-/** SHA-256 over all entries, whatever their order: equal configs have equal hashes. */
-export const clusterConfigHash = (entries: ReadonlyMap<string, ConfigEntry>): string =>
-  entryTextsHash(entryTexts(entries))
-
-/** `clusterConfigHash` of the entries that have these texts. */
-export const entryTextsHash = (texts: ReadonlyMap<string, string>): string =>
-  sha256Hex(`[${[...texts].map(([key, text]) => `[${JSON.stringify(key)},${text}]`).join(',')}]`)
+  new Map([...inOrder(entries)].map(([key, body]) => [key, writtenOf(key, body).body]))
 
 /** The entries by key as one canonical JSON object. */
 export const entryTextsJson = (texts: ReadonlyMap<string, string>): string =>
@@ -116,8 +214,15 @@ const policyBody = (policy: CompiledPolicy): ConfigEntry => {
 const said = (fields: ConfigEntry): ConfigEntry =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
-const inOrder = <V>(map: ReadonlyMap<string, V>): [string, V][] =>
-  [...map].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+/** What was compiled is in order already. */
+function inOrder<V>(map: ReadonlyMap<string, V>): Iterable<readonly [string, V]> {
+  let before = ''
+  for (const key of map.keys()) {
+    if (key < before) return [...map].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    before = key
+  }
+  return map
+}
 
 const cluster = named(parseClusterName)
 const network = named(parseNetworkName)

@@ -9,17 +9,22 @@ export const emptyRoot = '0'.repeat(64)
 
 const modulus = 1n << 256n
 
-/** `hash` is the SHA-256 of the item's canonical JSON (`hashOf`). */
-const leaf = (key: string, hash: string): bigint => BigInt(`0x${sha256Hex(`${key}\0${hash}`)}`)
+/** What one item adds to a root; `hash` is the SHA-256 of its canonical JSON (`hashOf`). */
+export const leaf = (key: string, hash: string): bigint => BigInt(`0x${sha256Hex(`${key}\0${hash}`)}`)
 const text = (sum: bigint): string => (((sum % modulus) + modulus) % modulus).toString(16).padStart(64, '0')
 
 export const addItem = (root: string, key: string, hash: string): string => text(BigInt(`0x${root}`) + leaf(key, hash))
 export const removeItem = (root: string, key: string, hash: string): string =>
   text(BigInt(`0x${root}`) - leaf(key, hash))
 
-/** The root of a whole set of (key, hash). */
-export const rootOf = (items: Iterable<readonly [string, string]>): string => {
+/** The root of a whole set, of what its items add. */
+export const rootOfLeaves = (leaves: Iterable<bigint>): string => {
   let sum = 0n
-  for (const [key, hash] of items) sum += leaf(key, hash)
+  for (const one of leaves) sum += one
   return text(sum)
+}
+
+/** The root of a whole set of (key, hash). */
+export function rootOf(items: Iterable<readonly [string, string]>): string {
+  return rootOfLeaves([...items].map(([key, hash]) => leaf(key, hash)))
 }

@@ -149,6 +149,12 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
       '--dry-run',
     ]),
     ...['good', 'good', 'mixed', 'utf16', 'nothing'].map((name) => ['apply', '-f', file(`${name}.yaml`)]),
+    ...[['--dry-run'], [], []].map((more) => ['apply', '-f', file('policy.yaml'), ...more]),
+    ...[
+      ['apply', '-f', file('nowhere.yaml')],
+      ['get', 'gtp'],
+      ['get', 'sg'],
+    ],
     ['apply'],
   ],
   'trust-changing': () => [
@@ -184,6 +190,15 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
 
 const narrowing =
   'kind: ServiceExport\nmetadata: { name: reviews, namespace: bookinfo }\nspec: { consumers: [oslo-1] }\n'
+const group = 'kind: SamenessGroup\nmetadata: { name: prod }\nspec: { clusters: [oslo-1, kyoto-9] }\n'
+const policy = `kind: GlobalTrafficPolicy
+metadata: { name: reviews, namespace: bookinfo }
+spec:
+  services: { names: [reviews] }
+  tiers: [{ targets: [{ group: prod }] }, { targets: [{ cluster: paris-1 }] }]
+  unlisted: last
+  retries: { attempts: 2 }
+`
 const inputs: Readonly<Record<string, string>> = {
   'good.yaml': `kind: Cluster\nmetadata: { name: kyoto-1 }\nspec: { region: ap-1 }\n---\n${narrowing}`,
   'mixed.yaml': `${narrowing}---\nkind: Gateway\nmetadata: { name: g }\n---\nkind: Cluster\nmetadata: { name: No_Label }\n`,
@@ -192,6 +207,8 @@ const inputs: Readonly<Record<string, string>> = {
   'other.yaml': 'apiVersion: cluster.x-k8s.io/v1beta1\nkind: Cluster\nmetadata: { name: x }\n',
   'list.yaml': `kind: List\nitems:\n  - kind: Cluster\n    metadata: { name: nara-1 }\n  - kind: Cluster\n`,
   ...foreignInputs(),
+  'policy.yaml': `${group}---\n${policy}`,
+  'nowhere.yaml': policy.replace('group: prod', 'cluster: atlantis').replace('retries', 'retry'),
   'utf16.yaml': Buffer.from('kind: Cluster\n', 'utf16le').toString('latin1'),
 }
 

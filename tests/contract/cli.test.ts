@@ -146,7 +146,7 @@ test('apply and delete: one line each, file and line of what is refused, a dry r
   const mixed = await isthmus([...good(), 'apply', '-f', file])
   expect(mixed.code).toBe(1)
   expect(mixed.out.split('\n')).toHaveLength(3)
-  expect(mixed.err).toContain('apply failed: the centre keeps no Gateway, only Cluster and ServiceExport')
+  expect(mixed.err).toContain('apply failed: the centre keeps no Gateway, only Cluster, ServiceExport, ')
   expect(mixed.err).toContain(`on          ${file}:5 (Gateway default/g)`)
 
   writeFileSync(file, 'kind: Cluster\nmetadata: { name: x\nspec: {}\n')

@@ -8,7 +8,12 @@ const path = '/v1/global-traffic-policies/shop/reviews'
 const split = {
   services: { names: ['reviews'] },
   tiers: [
-    { targets: [{ cluster: 'north', weight: 70, capacity: { requestsPerSecond: 400 } }, { cluster: 'east', weight: 30 }] },
+    {
+      targets: [
+        { cluster: 'north', weight: 70, capacity: { requestsPerSecond: 400 } },
+        { cluster: 'east', weight: 30 },
+      ],
+    },
     { targets: [{ region: 'eu-1' }] },
   ],
 }
@@ -109,7 +114,7 @@ describe('an object of the API', () => {
     const { status, body } = await put({ ...split, failback: { holdSecond: 5 }, unlisted: 'sometimes' })
     expect([status, (body['violations'] as { path: string }[]).map((one) => one.path)]).toEqual([
       400,
-      ['spec.unlisted', 'spec.failback'],
+      ['spec.unlisted', 'spec.failback.holdSecond'],
     ])
   })
 

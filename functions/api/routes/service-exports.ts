@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { applyExport, rehearseExport, removeExport } from '#control/apply-export.ts'
-import type { Catalogue, ReportedMember } from '#control/catalogue.ts'
+import type { Catalogue, Narrowings, ReportedMember } from '#control/catalogue.ts'
 import { loadNarrowing, type NarrowingName, type ServiceExportRow } from '#control/store/exports.ts'
 import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { forRole } from '#functions/api/authorise.ts'
@@ -19,7 +19,6 @@ import {
 } from '#functions/api/schemas.ts'
 import { consumersOf, everyMember, foreignConsumer } from '#mesh/compile/consumers.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing } from '#mesh/model/fleet.ts'
 import { parseClusterId, parseClusterName, parseNetworkName, partsOf, type TrustDomain } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
@@ -78,9 +77,12 @@ export function serviceExportRoutes(api: Api, door: Door, catalogue: Catalogue):
     },
     summary: 'Every export of every cluster, with who may use it',
     load: async () => {
-      const [reports, { rows, narrowings }] = await Promise.all([catalogue.reports(), catalogue.narrowings()])
-      const foreign = await federated()
-      return reports.flatMap((report) => exportsOf(report, reports, { rows, narrowings, foreign }))
+      const [reports, narrowings, foreign] = await Promise.all([
+        catalogue.reports(),
+        catalogue.narrowings(),
+        federated(),
+      ])
+      return reports.flatMap((report) => exportsOf(report, reports, { ...narrowings, foreign }))
     },
   })
 
@@ -200,11 +202,7 @@ const unknownConsumer = (name: string): ApiCondition => ({
 function exportsOf(
   { row, exports, refused }: ReportedMember,
   reports: readonly ReportedMember[],
-  operator: {
-    readonly rows: readonly ServiceExportRow[]
-    readonly narrowings: readonly ExportNarrowing[]
-    readonly foreign: readonly TrustDomain[]
-  },
+  operator: Narrowings & { readonly foreign: readonly TrustDomain[] },
 ): z.infer<typeof exportSchema>[] {
   const names = new Set(reports.map((report) => parseClusterName(report.row.name)))
   const member = {
@@ -218,7 +216,7 @@ function exportsOf(
   }
   return [...exports.values()].map((offered: ServiceExport) => {
     const narrowings = operator.narrowings.filter((narrowing) => narrowing.key === offered.key)
-    const facts = { members: names, narrowings, foreign: operator.foreign }
+    const facts = { members: names, narrowings, groups: operator.groups, foreign: operator.foreign }
     const { consumers, foreign, conditions } = consumersOf(member, offered, facts)
     const { namespace, name } = partsOf(offered.key)
     const revisions = operator.rows.filter(

@@ -1,0 +1,281 @@
+import { expect, test } from 'vitest'
+import { type ClusterName, parseClusterName } from '#mesh/model/id.ts'
+import {
+  evacuatedMax,
+  type Facts,
+  type Failback,
+  gatewayId,
+  type Judged,
+  judge,
+  type Move,
+  nothingJudged,
+  percentOf,
+} from '#mesh/policy/judge-health.ts'
+import { keptHealth, restoredHealth } from '#mesh/policy/kept-health.ts'
+import { type Candidate, spread } from '#mesh/policy/spread.ts'
+
+/** Printed with a failure; `ISTHMUS_SEED` gives the same histories again. */
+const seed = Number(process.env['ISTHMUS_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+
+/** Numbers that look random and are the same for the same seed (mulberry32). */
+function randomOf(from: number): () => number {
+  let state = from | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const names = Array.from({ length: 12 }, (_, at) => parseClusterName(`c${at}`))
+const failbacks: readonly Failback[] = [
+  { holdSeconds: 60, rampSeconds: 300 },
+  { holdSeconds: 6, rampSeconds: 18 },
+  { holdSeconds: 0, rampSeconds: 0 },
+]
+const bads = ['refused', 'timeout', 'reset'] as const
+
+type Gateway = { readonly cluster: ClusterName; readonly address: string; alive: boolean; last: boolean[] }
+
+/** Some clusters, most of them few, and what happens to them; asked as the prober asks. */
+class World {
+  readonly random: () => number
+  readonly imported = new Map<ClusterName, string[]>()
+  readonly gateways: Gateway[] = []
+  readonly failback: Failback
+  judged: Judged
+  now = 0
+  isCut = false
+  facts: Omit<Facts, 'probes' | 'imported'>
+
+  constructor(number: number) {
+    this.random = randomOf(seed + number * 7919)
+    const size = 1 + Math.floor(12 * this.random() ** 3)
+    for (const cluster of names.slice(0, size)) {
+      const addresses = Array.from({ length: 1 + Math.floor(4 * this.random() ** 2) }, (_, at) => `g${at}`)
+      this.imported.set(cluster, addresses)
+      for (const address of addresses) this.gateways.push({ cluster, address, alive: true, last: [] })
+    }
+    this.failback = failbacks[Math.floor(this.random() * failbacks.length)] ?? { holdSeconds: 60, rampSeconds: 300 }
+    this.facts = {
+      ...{ centreHeardMsAgo: 0, beacons: [], frozen: false, lost: new Set(), drained: new Set() },
+      failbacks: new Map([...this.imported.keys()].map((name) => [name, [this.failback]])),
+    }
+    this.judged = nothingJudged(0)
+  }
+
+  chance(part: number): boolean {
+    return this.random() < part
+  }
+
+  some(part: number): Set<ClusterName> {
+    return new Set([...this.imported.keys()].filter(() => this.chance(part)))
+  }
+
+  answers = ({ alive }: Gateway): boolean => alive && !this.isCut
+
+  /** Asks everybody once, in halves of the period, and judges after each. */
+  round(check: (before: Judged, moves: readonly Move[]) => void): void {
+    for (const half of [0, 1]) {
+      this.now += 1500
+      const probes = this.gateways
+        .filter((_, at) => at % 2 === half)
+        .map((one) => {
+          const ok = this.answers(one)
+          one.last = [ok, ...one.last.slice(0, 4)]
+          const bad = bads[Math.floor(this.random() * 3)] ?? 'refused'
+          const { cluster, address } = one
+          return { cluster, address, result: ok ? (this.chance(0.05) ? 'trust' : 'ok') : bad } as const
+        })
+      this.look(probes, check)
+    }
+  }
+
+  look(probes: Facts['probes'], check: (before: Judged, moves: readonly Move[]) => void): void {
+    const before = this.judged
+    const { judged, moves } = judge(before, { ...this.facts, probes, imported: this.imported }, this.now)
+    this.judged = judged
+    check(before, moves)
+  }
+
+  restart(): void {
+    const kept = keptHealth(this.judged, this.now)
+    this.now = Math.floor(this.random() * 1e6)
+    this.judged = restoredHealth(kept, this.now, this.random() * 3_600_000)
+    for (const one of this.gateways) one.last = []
+  }
+
+  percent = (name: ClusterName, judged = this.judged, now = this.now): number => {
+    const state = judged.clusters.get(name)
+    return state ? percentOf(state, this.failback, now) : 100
+  }
+
+  percents = (): number[] => [...this.imported.keys()].map((name) => this.percent(name))
+
+  /** What any verdict must be, whatever happened. */
+  check = (before: Judged, moves: readonly Move[]): void => {
+    const shifts = moves.filter(({ kind }) => kind === 'shift')
+    const members = [...this.imported.keys()].filter((name) => !this.facts.drained.has(name))
+    const outNow = members.filter((name) => ['out', 'holding'].includes(this.judged.clusters.get(name)?.phase ?? ''))
+    if (shifts.length > 0) {
+      must(outNow.length <= evacuatedMax(members.length), 'no more are out than may be')
+      must(!this.facts.frozen && !this.judged.isolated, 'nothing moves while frozen or cut off')
+    }
+    for (const { cluster } of shifts) {
+      const own = this.gateways.filter((one) => one.cluster === cluster)
+      const dead = own.filter(({ address }) => this.judged.gateways.get(gatewayId(cluster, address))?.down === true)
+      must(dead.length * 3 >= own.length * 2, 'two thirds are down')
+      const failing = dead.filter(({ last }) => last.length > 2 && last.slice(0, 3).every((ok) => !ok))
+      must(failing.length * 3 >= own.length * 2, 'two thirds did not answer three times')
+      must(members.includes(cluster), 'who is drained is not judged')
+    }
+    for (const [name, addresses] of this.imported) {
+      const [was, is] = [this.percent(name, before, before.at), this.percent(name)]
+      if (is < was)
+        must(
+          moves.some(({ kind, cluster }) => kind === 'shift' && cluster === name),
+          'no step back but by a shift',
+        )
+      if (is <= was) continue
+      must(!this.facts.frozen && !this.judged.isolated, 'no ramp goes on while frozen or cut off')
+      const well = addresses.filter((address) => (this.judged.gateways.get(gatewayId(name, address))?.goods ?? 0) > 0)
+      must((addresses.length - well.length) * 3 < addresses.length * 2, 'no step towards a dead one')
+    }
+    if (this.chance(0.2)) this.checkSpread()
+  }
+
+  /** Whatever the verdicts are, all calls go somewhere, and to the dead only where nobody else is. */
+  checkSpread(): void {
+    const all = [...this.imported.keys()].map((cluster, at): Candidate => {
+      const percent = this.percent(cluster)
+      return { cluster, weight: 1 + (at % 3), pods: 2, ready: 2, percent, ...(percent === 0 ? { dead: true } : {}) }
+    })
+    const cut = Math.floor(this.random() * all.length)
+    const tiers = [all.slice(0, cut), all.slice(cut)].filter((tier) => tier.length > 0)
+    const [first = []] = spread(tiers, { factor: 140, spillByReadiness: true }).priorities
+    const sum = first.reduce((total, { share }) => total + share, 0)
+    must(Math.abs(sum - 1) < 1e-6, 'all calls go somewhere')
+    const isAnyWell = all.some(({ percent }) => percent > 0)
+    const toDead = first.some(({ cluster, share }) => share > 1e-6 && this.percent(cluster) === 0)
+    must(!isAnyWell || !toDead, 'no calls for the dead while somebody lives')
+  }
+}
+
+class Broken extends Error {}
+
+function must(holds: boolean, what: string): void {
+  if (!holds) throw new Broken(what)
+}
+
+/** `run` on `count` worlds; a fault names the world that shows it. */
+function worlds(count: number, run: (world: World) => void): void {
+  for (let number = 0; number < count; number += 1) {
+    const world = new World(number)
+    try {
+      run(world)
+    } catch (fault) {
+      const { imported, now, judged } = world
+      const at = `ISTHMUS_SEED=${seed}, world ${number}, ${imported.size} clusters, ${now} ms`
+      throw new Error(`${at}: ${(fault as Error).message}: ${JSON.stringify([...judged.clusters])}`, { cause: fault })
+    }
+  }
+}
+
+/** Percents, and whether anything moved, over some rounds. */
+function stillness(world: World, rounds: number, each?: (round: number) => void): void {
+  const before = world.percents()
+  for (let round = 0; round < rounds; round += 1) {
+    each?.(round)
+    world.round((_before, moves) => must(moves.length === 0, `nothing moves, but ${moves[0]?.kind}`))
+    must(
+      world.percents().every((percent, at) => percent === before[at]),
+      'no share moves',
+    )
+  }
+}
+
+test('whatever happens: no more out than may be, nobody without evidence, no step towards the dead, no call lost', () => {
+  worlds(30_000, (world) => {
+    const rounds = 2 + Math.floor(world.random() * 10)
+    for (let round = 0; round < rounds; round += 1) {
+      const flips = world.chance(0.3) ? 0.3 : 0
+      for (const one of world.gateways) if (world.random() < flips) one.alive = !one.alive
+      if (world.chance(0.1)) world.isCut = !world.isCut
+      if (world.chance(0.1)) world.facts = { ...world.facts, frozen: !world.facts.frozen }
+      if (world.chance(0.1)) world.facts = { ...world.facts, lost: world.some(0.3), drained: world.some(0.1) }
+      if (world.chance(0.2))
+        world.facts = {
+          ...world.facts,
+          centreHeardMsAgo: world.chance(0.5) ? 0 : undefined,
+          beacons: [world.chance(0.5)],
+        }
+      if (world.chance(0.05)) {
+        const before = world.percents()
+        world.restart()
+        must(JSON.stringify(world.percents()) === JSON.stringify(before), 'a restart moves nothing')
+      }
+      world.round(world.check)
+      // Long enough for a hold, a ramp, or to have been forgotten.
+      if (world.chance(0.1)) {
+        world.now += world.random() * 400_000
+        world.look([], world.check)
+      }
+    }
+  })
+})
+
+test('that somebody is not heard moves nothing: heartbeats, the centre, beacons, freezes, restarts', () => {
+  worlds(35_000, (world) =>
+    stillness(world, 4, () => {
+      const centreHeardMsAgo = world.chance(0.3) ? undefined : Math.floor(world.random() * 60_000)
+      const lost = world.some(0.5)
+      world.facts = { ...world.facts, centreHeardMsAgo, lost, beacons: [false], frozen: world.chance(0.2) }
+      if (world.chance(0.1)) world.restart()
+    }),
+  )
+})
+
+test('all dead at once, or this relay cut off, changes nothing, nor does its end', () => {
+  worlds(35_000, (world) => {
+    if (world.imported.size === 1) world.facts = { ...world.facts, centreHeardMsAgo: undefined }
+    world.round(() => undefined)
+    world.round(() => undefined)
+    stillness(world, 6, (round) => {
+      if (round === 0 && world.chance(0.5)) world.isCut = true
+      else if (round === 0) for (const one of world.gateways) one.alive = false
+      if (round < 4) return
+      world.isCut = false
+      for (const one of world.gateways) one.alive = true
+    })
+  })
+})
+
+test('a cluster that dies and comes back is out once for each hold at most, and each hold is twice the one before', () => {
+  worlds(200, (world) => {
+    const [flapping] = [...world.imported.keys()]
+    if (!flapping || world.imported.size < 2) return
+    const periodMs = [2000, 6000, 12_000, 20_000, 40_000, 90_000][Math.floor(world.random() * 6)] ?? 2000
+    const own = world.gateways.filter(({ cluster }) => cluster === flapping)
+    const shiftedAt: number[] = []
+    const endMs = 900_000
+    while (world.now < endMs) {
+      for (const one of own) one.alive = Math.floor((2 * world.now) / periodMs) % 2 === 0
+      world.round((_before, moves) => {
+        if (moves.some(({ kind }) => kind === 'shift')) shiftedAt.push(world.now)
+      })
+    }
+    if (periodMs <= 12_000) must(shiftedAt.length === 0, `no shift at ${periodMs} ms`)
+    const { holdSeconds } = world.failback
+    shiftedAt.forEach((at, n) => {
+      const before = shiftedAt[n - 1]
+      // Each return within ten minutes of the last shift doubles what the next has to wait.
+      if (before !== undefined)
+        must(
+          at - before >= Math.min(1_800_000, holdSeconds * 1000 * 2 ** (n - 1)),
+          `shift ${n} after ${at - before} ms`,
+        )
+    })
+    expect(shiftedAt.length).toBeLessThan(40)
+  })
+})
