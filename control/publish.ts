@@ -1,27 +1,38 @@
 import type { Centre } from '#control/centre.ts'
 import { loadFleet, type ReportMemo } from '#control/load-fleet.ts'
 import { projectMesh } from '#control/project-cluster.ts'
+import { retained } from '#control/retain-fleet.ts'
 import { loadClusterByName } from '#control/store/clusters.ts'
-import { appendCompiled, loadLastHead } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import { holdLease, takeLease } from '#control/store/leases.ts'
 import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.ts'
-import { appendWhole, appendWholeText, lockStream } from '#control/store/stream-writes.ts'
+import { loadPolicySeq } from '#control/store/policy-history.ts'
+import { appendWhole } from '#control/store/stream-writes.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
 import { writeTrustStream } from '#control/trust/bundle.ts'
-import { compile } from '#mesh/compile/compile.ts'
+import { type WrittenConfig, writeConfig } from '#control/write-config.ts'
+import { type Compiler, newCompiler } from '#mesh/compile/compiler.ts'
 import { canonicalJson, sha256Hex } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { clusterConfigHash, entriesOf, entryTexts, entryTextsJson } from '#mesh/wire/cluster-config.ts'
-import type { StreamDelta } from '#mesh/wire/pull.ts'
+import { clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 import { emptyRoot } from '#mesh/wire/root.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
 
 /** What a publisher remembers between rounds, only to read and write less: losing it costs nothing but that. */
-export type PublishMemo = { readonly reports: ReportMemo; readonly hashes: Map<string, string>; neighbourhood: string }
-export const newPublishMemo = (): PublishMemo => ({ reports: new Map(), hashes: new Map(), neighbourhood: '' })
+export type PublishMemo = {
+  readonly reports: ReportMemo
+  readonly compiler: Compiler
+  /** The fleet that was compiled last. */
+  fleet?: Fleet
+  /** What this process wrote last for each cluster. */
+  readonly written: Map<string, WrittenConfig>
+  neighbourhood: string
+}
+export const newPublishMemo = (): PublishMemo => ({
+  ...{ reports: new Map(), compiler: newCompiler(), written: new Map(), neighbourhood: '' },
+})
 
 /** How one round went: how many configs moved, and whether more work lies in the outbox. */
 export type PublishResult = { readonly published: number; readonly more: boolean }
@@ -42,11 +53,13 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const asked = await centre.db.read((tx) => loadOutbox(tx, centre.mesh))
   if (asked.length === 0 && !always) return { published: 0, more: false }
   if (!(await lead(centre, memo))) return { published: 0, more: false }
-  const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, memo.reports))
+  const { fleet: loaded, policies } = await loadAll(centre, memo)
+  const fleet = retained(loaded, memo.fleet)
+  memo.fleet = fleet
   const why = reasonOf(asked)
   // First away, then there: whoever is shut out loses the summary before anybody is told of a new road.
   await project(centre, fleet, { memo, always })
-  const published = await writeConfigs(centre, fleet, { memo, why, always })
+  const published = await writeConfigs(centre, fleet, { memo, why: { ...why, policies }, always })
   await publishTrust(centre)
   await centre.db.transact((tx) =>
     deleteOutbox(
@@ -60,6 +73,20 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   return { published, more: asked.length === 500 }
 }
 
+/** The fleet, and the last change of its policies that is in it for certain. */
+async function loadAll(
+  centre: Centre,
+  memo: PublishMemo,
+): Promise<{ readonly fleet: Fleet; readonly policies: number }> {
+  return centre.db.read(async (tx) => {
+    for (let tries = 3; ; tries--) {
+      const policies = await loadPolicySeq(tx, centre.mesh)
+      const fleet = await loadFleet(tx, centre.mesh, memo.reports)
+      if (tries === 1 || (await loadPolicySeq(tx, centre.mesh)) === policies) return { fleet, policies }
+    }
+  })
+}
+
 const leaseOf = (centre: Centre) => ({ mesh: centre.mesh, name: 'publish' })
 
 /** The embedded database has one process, which its lock file sees to. */
@@ -70,7 +97,7 @@ async function lead(centre: Centre, memo: PublishMemo): Promise<boolean> {
   const taken = await centre.db.transact((tx) => takeLease(tx, leaseOf(centre), asked))
   if (taken?.fresh) {
     // Somebody else has published meanwhile: what this process remembers may not stand any more.
-    memo.hashes.clear()
+    memo.written.clear()
     memo.neighbourhood = ''
   }
   return taken !== undefined
@@ -86,6 +113,8 @@ function asLeader<T>(centre: Centre, work: (tx: Tx) => Promise<T>): Promise<T> {
 }
 
 type Why = { readonly cause: string; readonly author: string }
+/** With the number of the last change of policies. */
+type Reason = Why & { readonly policies: number }
 
 /** Rows of `sync` carry a cause alone: the cluster that reported is in it. */
 function reasonOf(asked: readonly OutboxRow[]): Why {
@@ -131,59 +160,33 @@ async function project(
 async function writeConfigs(
   centre: Centre,
   fleet: Fleet,
-  { memo, why, always }: { readonly memo: PublishMemo; readonly why: Why; readonly always: boolean },
+  { memo, why, always }: { readonly memo: PublishMemo; readonly why: Reason; readonly always: boolean },
 ): Promise<number> {
-  const configs = compile(fleet)
+  const configs = memo.compiler.compile(fleet)
   centre.measures.compiled(configs.size)
   const changes: StreamChange[] = []
   for (const [cluster, config] of configs) {
-    const entries = entriesOf(config)
+    const known = memo.written.get(cluster)
+    if (known?.config === config && !always) continue
+    const entries = entriesOf(config, known?.config)
     const hash = clusterConfigHash(entries)
-    if (memo.hashes.get(cluster) === hash && !always) continue
-    const delta = await asLeader(centre, (tx) =>
-      writeConfig(centre, tx, { cluster, texts: entryTexts(entries), hash, why }),
+    if (known?.hash === hash && !always) memo.written.set(cluster, { ...known, config, entries })
+    if (known?.hash === hash && !always) continue
+    const last = always ? undefined : known
+    const { delta, ...place } = await asLeader(centre, (tx) =>
+      writeConfig(centre, tx, { cluster, entries, hash, why, last }),
     )
-    memo.hashes.set(cluster, hash)
+    memo.written.set(cluster, { config, entries, hash, ...place })
     if (delta) changes.push(changeOf(delta))
   }
   for (const cluster of await gone(centre, new Set<string>(configs.keys()))) {
     await asLeader(centre, (tx) =>
       appendWhole(tx, { mesh: centre.mesh, stream: cfgStream(cluster) }, new Map(), centre.now()),
     )
-    memo.hashes.delete(cluster)
+    memo.written.delete(cluster)
   }
   tell(centre, changes)
   return changes.length
-}
-
-/** Stream and history stand together: whoever was delivered a config can be shown it, and why. */
-async function writeConfig(
-  centre: Centre,
-  tx: Tx,
-  config: {
-    readonly cluster: string
-    readonly texts: ReadonlyMap<string, string>
-    readonly hash: string
-    readonly why: Why
-  },
-): Promise<StreamDelta | undefined> {
-  const { cluster, texts, hash, why } = config
-  const ref = { mesh: centre.mesh, stream: cfgStream(cluster) }
-  await lockStream(tx, ref, centre.now())
-  const delta = await appendWholeText(tx, ref, texts, centre.now())
-  const last = await loadLastHead(tx, centre.mesh, cluster)
-  if (last?.hash !== hash)
-    await appendCompiled(tx, {
-      mesh: centre.mesh,
-      cluster,
-      revision: (last?.revision ?? 0) + 1,
-      hash,
-      ...why,
-      at: centre.now(),
-      ...{ policies: null, base: null, ackedAt: null },
-      body: entryTextsJson(texts),
-    })
-  return delta
 }
 
 /** Clusters that are no members and whose config still holds something. */

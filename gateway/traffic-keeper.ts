@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { openEmptiedTiers } from '#gateway/emptied-tiers.ts'
 import type { Beacon } from '#gateway/health/ask-beacon.ts'
-import { type Health, type Hearsay, openHealth } from '#gateway/health/health.ts'
+import { failbacksOf, type Health, type Hearsay, openHealth } from '#gateway/health/health.ts'
 import type { ProbeLeaf } from '#gateway/health/probe-leaf.ts'
 import { loadHealth, saveHealth } from '#gateway/kept-health.ts'
 import { openPeaks } from '#gateway/peaks.ts'
@@ -13,7 +13,14 @@ import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { type Advice, noAdvice, type Shift, type Traffic } from '#mesh/model/traffic.ts'
 import type { View } from '#mesh/model/view.ts'
 import { type Caps, drainedClusters, trafficOf } from '#mesh/policy/admissions.ts'
-import { defaultFailback, type Judged, lostActing, type Move, percentOf } from '#mesh/policy/judge-health.ts'
+import {
+  type ClusterState,
+  defaultFailback,
+  type Judged,
+  lostActing,
+  type Move,
+  percentOf,
+} from '#mesh/policy/judge-health.ts'
 import { keptHealth, restoredHealth } from '#mesh/policy/kept-health.ts'
 import { parseAdvice } from '#mesh/wire/advice.ts'
 
@@ -188,10 +195,13 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     return lostActing(judged, { ...said, imported, probes: [], beacons: [] })
   }
 
-  /** What a restart must not lose: each phase, and each step of a ramp. */
+  /** What a restart must not lose, a sudden one neither: each phase, and each step of a ramp in whatever service. */
   function standingOf(judged: Judged): string {
+    const ways = failbacksOf(view().config)
     const all = [...judged.clusters].filter(([, { phase, flaps }]) => phase !== 'in' || flaps > 0)
-    return JSON.stringify(all.map(([name, s]) => [name, s.phase, s.flaps, percentOf(s, defaultFailback, now())]))
+    const percents = (name: ClusterName, state: ClusterState): readonly number[] =>
+      (ways.get(name) ?? [defaultFailback]).map((way) => percentOf(state, way, now()))
+    return JSON.stringify(all.map(([name, state]) => [name, state.phase, state.flaps, percents(name, state)]))
   }
 
   function save(judged: Judged): void {

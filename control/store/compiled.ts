@@ -1,21 +1,13 @@
-import { and, desc, eq, lt, lte, or } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, gte, isNull, lt, lte, or } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { type CompiledRow, compiled } from '#control/store/schema/compiled.ts'
+import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
 import type { MeshName } from '#mesh/model/id.ts'
+import { Problem } from '#mesh/model/problem.ts'
 
 export type { CompiledRow }
 
-export async function loadLastCompiled(tx: Tx, mesh: MeshName, cluster: string): Promise<CompiledRow | undefined> {
-  const [row] = await tx
-    .select()
-    .from(compiled)
-    .where(and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster)))
-    .orderBy(desc(compiled.revision))
-    .limit(1)
-  return row
-}
-
-/** Which config a cluster has, without the config: with a hundred members that is a hundred megabytes. */
+/** What the newest config of a cluster is, without its body. */
 export async function loadLastHead(
   tx: Tx,
   mesh: MeshName,
@@ -30,6 +22,18 @@ export async function loadLastHead(
   return row
 }
 
+/** The newest config of a cluster, its body whole. */
+export async function loadLastCompiled(tx: Tx, mesh: MeshName, cluster: string): Promise<CompiledRow | undefined> {
+  const [row] = await tx
+    .select()
+    .from(compiled)
+    .where(and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster)))
+    .orderBy(desc(compiled.revision))
+    .limit(1)
+  return row && wholeRow(tx, mesh, row)
+}
+
+/** A config of the history, its body whole. */
 export async function loadCompiled(
   tx: Tx,
   mesh: MeshName,
@@ -40,8 +44,33 @@ export async function loadCompiled(
     .select()
     .from(compiled)
     .where(and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster), eq(compiled.revision, revision)))
-  return row
+  return row && wholeRow(tx, mesh, row)
 }
+
+/** The row with its body put together from the revisions that it stands on. Throws `internal` where one of them is missing. */
+async function wholeRow(tx: Tx, mesh: MeshName, row: CompiledRow): Promise<CompiledRow> {
+  if (row.base === null) return row
+  const rows = await tx
+    .select()
+    .from(compiled)
+    .where(and(eq(compiled.mesh, mesh), eq(compiled.cluster, row.cluster), lte(compiled.revision, row.revision)))
+    .orderBy(desc(compiled.revision))
+    .limit(chainMax)
+  const start = rows.findIndex(({ base }) => base === null)
+  const chain = rows.slice(0, start + 1).toReversed()
+  const isWhole = start >= 0 && chain.every((one, at) => at === 0 || one.base === chain[at - 1]?.revision)
+  if (!isWhole)
+    throw new Problem('internal', `config ${row.cluster}@${row.revision} cannot be put together: its base is not kept`)
+  const entries: Record<string, Json> = {}
+  for (const { body } of chain)
+    for (const [key, entry] of Object.entries(JSON.parse(body) as Record<string, Json>))
+      if (entry === null) delete entries[key]
+      else entries[key] = entry
+  return { ...row, body: canonicalJson(entries), base: null }
+}
+
+/** More revisions than ever stand on each other. */
+const chainMax = 100
 
 /** Newest first, without bodies; those below revision `before` where it is given. */
 export const loadCompiledHistory = (
@@ -78,23 +107,31 @@ export async function appendCompiled(tx: Tx, row: CompiledRow): Promise<void> {
   await tx.insert(compiled).values(row)
 }
 
-/** Forgets what is older than `before`, and all but the newest `max`; never the newest config of a cluster. */
+/**
+ * Forgets what is older than `before`, and all but the newest `max`; never the newest config of a cluster, nor what one
+ * that stays stands on.
+ */
 export async function pruneCompiled(
   tx: Tx,
   mesh: MeshName,
   cluster: string,
   { before, max }: { readonly before: number; readonly max: number },
 ): Promise<void> {
+  const ofCluster = and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster))
   const last = await loadLastHead(tx, mesh, cluster)
   if (last === undefined) return
-  await tx
-    .delete(compiled)
-    .where(
-      and(
-        eq(compiled.mesh, mesh),
-        eq(compiled.cluster, cluster),
-        or(lt(compiled.at, before), lte(compiled.revision, last.revision - max)),
-        lt(compiled.revision, last.revision),
-      ),
-    )
+  const one = { revision: compiled.revision }
+  const stays = or(
+    and(gte(compiled.at, before), gt(compiled.revision, last.revision - max)),
+    eq(compiled.revision, last.revision),
+  )
+  const [oldest] = await tx
+    .select(one)
+    .from(compiled)
+    .where(and(ofCluster, stays))
+    .orderBy(asc(compiled.revision))
+    .limit(1)
+  const below = and(ofCluster, isNull(compiled.base), lte(compiled.revision, oldest?.revision ?? last.revision))
+  const [whole] = await tx.select(one).from(compiled).where(below).orderBy(desc(compiled.revision)).limit(1)
+  if (whole) await tx.delete(compiled).where(and(ofCluster, lt(compiled.revision, whole.revision)))
 }

@@ -52,7 +52,7 @@ export const appendWhole = (
   appendWholeText(tx, ref, new Map([...entries].map(([key, body]) => [key, canonicalJson(body)])), now)
 
 /** As `appendWhole`, where bodies are canonical JSON already. */
-export async function appendWholeText(
+async function appendWholeText(
   tx: Tx,
   ref: StreamRef,
   entries: ReadonlyMap<string, string>,

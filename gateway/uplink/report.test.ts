@@ -229,6 +229,13 @@ test('an export that asks for a name of this cluster', () => {
   expect(report(clusterOf([])).items.get('export/shop/web')).not.toHaveProperty('perCluster')
 })
 
+test('an export says the labels of its Service and that its clients stay with one pod', () => {
+  const said = { labels: { app: 'web' }, sticky: true as const }
+  const services = new Map([[web, service(web, said)]])
+  expect(exportSchema.parse(report(clusterOf([], { services })).items.get('export/shop/web'))).toMatchObject(said)
+  expect(report(clusterOf([])).items.get('export/shop/web')).not.toHaveProperty('labels')
+})
+
 describe('addresses for neighbours', () => {
   const endpoints = [
     endpoint('10.0.0.1', { health: 'draining' }),

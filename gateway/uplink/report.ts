@@ -101,6 +101,8 @@ const exportItem = (exported: OwnExport, service: Service, accounts: readonly st
   createdAt: exported.createdAt,
   headless: service.headless,
   ...(exported.perCluster ? { perCluster: true } : {}),
+  ...(service.labels ? { labels: service.labels } : {}),
+  ...(service.sticky ? { sticky: true } : {}),
 })
 
 const seenAccounts = (endpoints: readonly Endpoint[]): readonly string[] =>

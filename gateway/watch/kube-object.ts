@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type GatewayService, parseGatewayService } from '#gateway/watch/gateway-service.ts'
 import { type NetworkName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode, PeerAuthentication, Pod } from '#mesh/model/pod.ts'
-import { protocolOf, type ServicePort } from '#mesh/model/service.ts'
+import { labelsMax, protocolOf, type ServicePort } from '#mesh/model/service.ts'
 import { trustDomainFault } from '#mesh/trust/spiffe-id.ts'
 
 export type SliceEndpoint = {
@@ -27,6 +27,8 @@ export type KubeObject =
       readonly ports: readonly ServicePort[]
       readonly clusterIps: readonly string[]
       readonly headless: boolean
+      readonly labels?: Readonly<Record<string, string>>
+      readonly sticky?: true
       /** Set where it stands for east-west gateways. */
       readonly gateway?: GatewayService
     }
@@ -83,6 +85,7 @@ const serviceSchema = z.object({
     type: text.nullish(),
     clusterIP: text.nullish(),
     clusterIPs: list(text, 2),
+    sessionAffinity: text.nullish(),
     ports: list(z.object({ name: portName, port, protocol: text.nullish(), appProtocol: text.nullish() }), 100),
   }),
 })
@@ -102,8 +105,17 @@ export function parseService(metadata: Metadata, raw: unknown): KubeObject | und
     }),
     clusterIps: [...new Set([...(spec.clusterIPs ?? []), spec.clusterIP ?? ''])].filter((ip) => isIP(ip) !== 0),
     headless: spec.clusterIP === 'None',
+    ...labelsOf(metadata),
+    ...(spec.sessionAffinity === 'ClientIP' ? { sticky: true as const } : {}),
     ...(gateway ? { gateway } : {}),
   }
+}
+
+/** The first by name of those that Kubernetes would take too: a file may hold others. */
+function labelsOf({ labels }: Metadata): { readonly labels?: Readonly<Record<string, string>> } {
+  const good = Object.entries(labels ?? {}).filter(([label, value]) => label.length <= 317 && value.length <= 63)
+  if (good.length === 0) return {}
+  return { labels: Object.fromEntries(good.toSorted(([a], [b]) => (a < b ? -1 : 1)).slice(0, labelsMax)) }
 }
 
 const isTcp = (protocol: string | null | undefined): boolean => (protocol ?? 'TCP') === 'TCP'

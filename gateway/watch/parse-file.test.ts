@@ -173,6 +173,18 @@ describe('what an object says', () => {
     })
   })
 
+  test('a Service: the first sixteen labels that Kubernetes would take, and whether clients stay with one pod', () => {
+    const labels = Array.from({ length: 20 }, (_, n) => `l${String(n).padStart(2, '0')}: v`).join(', ')
+    const text = (more: string) =>
+      `apiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: shop, labels: {${labels}, a: ${'x'.repeat(64)}}}\nspec: {${more}}\n`
+    const sticky = objectOf(text('sessionAffinity: ClientIP'))
+    expect(sticky).toMatchObject({ sticky: true })
+    expect(sticky?.kind === 'Service' && Object.keys(sticky.labels ?? {})).toEqual(
+      Array.from({ length: 16 }, (_, n) => `l${String(n).padStart(2, '0')}`),
+    )
+    expect(objectOf(text('sessionAffinity: None'))).not.toHaveProperty('sticky')
+  })
+
   test('an ExternalName stands for nothing here', () => {
     expect(
       objectOf(object('v1', 'Service', '', 'spec: {type: ExternalName, externalName: example.com}')),

@@ -1,8 +1,9 @@
 import type { ImportedService, Source, Tier } from '#mesh/model/cluster-config.ts'
 import { clusterSetHostOf, hostOf } from '#mesh/model/host.ts'
-import type { ServiceKey } from '#mesh/model/id.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { Service, ServicePort } from '#mesh/model/service.ts'
 import type { View } from '#mesh/model/view.ts'
+import { defaultTiers } from '#mesh/policy/default-tiers.ts'
 import { compareText } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
 import { headlessPods } from '#mesh/translate/own-pods.ts'
@@ -83,7 +84,7 @@ type Facts = {
   readonly service: Service | undefined
   readonly imported: ImportedService | undefined
   readonly exported: boolean
-  readonly cluster: string
+  readonly cluster: ClusterName
   readonly podNames: PodNames | undefined
 }
 
@@ -115,16 +116,22 @@ function callablesOfPort(key: ServiceKey, port: number, facts: Facts): readonly 
   return [...local, { key, host: everywhere, port: importedPort, names: [everywhere], clusterIps: [], road }, ...parts]
 }
 
-/** The exporters of one port; undefined where nobody offers it. A source that withdrew here is left out. */
+/**
+ * The exporters of one port; undefined where nobody offers it. A source that withdrew here is left out. Where that leaves
+ * nobody in any tier (a policy names others only, and they are revoked or lack the port) all exporters are called, the own
+ * cluster first: better than nobody.
+ */
 export function roadOf(
   imported: ImportedService,
   port: number,
-  own: { readonly exported: boolean; readonly cluster: string },
+  own: { readonly exported: boolean; readonly cluster: ClusterName },
 ): Road | undefined {
   const sources = imported.sources.filter((s) => s.ports.includes(port) && (own.exported || s.cluster !== own.cluster))
   const names = new Set<string>(sources.map((s) => s.cluster))
   const tiers = imported.tiers
     .map((tier) => ({ members: tier.members.filter((m) => names.has(m.cluster) && m.weight > 0) }))
     .filter((tier) => tier.members.length > 0)
-  return sources.length === 0 ? undefined : { imported, sources, tiers }
+  if (sources.length === 0) return undefined
+  const home = { cluster: own.cluster, region: '' }
+  return { imported, sources, tiers: tiers.length > 0 ? tiers : defaultTiers(home, sources) }
 }

@@ -304,7 +304,12 @@ describe('what moves traffic', () => {
       [`c/r2 ×1 ${inC(2)}`],
       ['a/r1 ×1 [127.21.1.2:8080 ×1 DRAINING]'],
     ])
-    expect(found({ drains: [{ cluster: 'a', percent: 0 }] })[0]).toEqual([`c/r2 ×1 ${inC(2)}`])
+    expect(found({ drains: [{ cluster: 'a', percent: 0 }] })).toEqual(inPlace)
+    expect(found({ traffic: { services: { 'shop/cart': { a: '100 quota 0.2' } } } })[0]?.[0]).toMatch(/^a\/r1 ×2500/)
+  })
+
+  test('where no tier names an exporter, all of them are called: revoked ones leave nobody with nothing', () => {
+    expect(tiers({ b, c }, [{ z: 1 }], {}, { policy: {} })).toEqual([[`b/r2 ×1 ${inB()}`, `c/r2 ×1 ${inC()}`]])
   })
 
   test('a tier that names nobody who is ready does not hide who is', () => {

@@ -104,14 +104,15 @@ function spreadAmong(offers: ReadonlyMap<string, Offer>, view: View, road: Road,
 
 /**
  * How much of a source is admitted: what is said of it for this service, else of the cluster, and never more than a drain
- * of the service leaves. What is said of clusters concerns others: the own pods are known here.
+ * of the service leaves. What is said of clusters, and drains, concern others: the own pods are known here, and own
+ * callers keep them.
  */
 function admissionOf({ traffic, home }: View, { imported }: Road, { source }: Offer): Admission {
   const { cluster } = source
-  const ofCluster = cluster === home.cluster ? undefined : traffic?.clusters.get(cluster)
-  const said = traffic?.services.get(imported.key)?.get(cluster) ?? ofCluster
-  const drained = imported.drains?.find((drain) => drain.cluster === cluster)?.percent ?? 100
-  const percent = Math.min(said?.percent ?? 100, drained)
+  const isOwn = cluster === home.cluster
+  const said = traffic?.services.get(imported.key)?.get(cluster) ?? (isOwn ? undefined : traffic?.clusters.get(cluster))
+  const drain = isOwn ? undefined : imported.drains?.find((one) => one.cluster === cluster)
+  const percent = Math.min(said?.percent ?? 100, drain?.percent ?? 100)
   return { percent, ...(said?.cap === undefined ? {} : { cap: said.cap }) }
 }
 

@@ -142,6 +142,26 @@ describe('a view pruned by what the bundle says', () => {
     )
   })
 
+  test('a tier that is emptied takes with it which tier of the policy it was', () => {
+    const { view } = caseOf({
+      ...{ cluster: 'a', region: 'r1', bundle: { revoked: ['c.mesh1 c 1'] } },
+      config: {
+        members: ['a', 'b', 'c'],
+        imports: {
+          'shop/x': {
+            ports: ['http 80 http'],
+            sources: ['b net-b r1 x', 'c net-c r1 x'],
+            tiers: [{ c: 1 }, { b: 1 }],
+            policy: { tierOf: [0, 3] },
+          },
+        },
+      },
+      proxy: { id: 'sidecar~10.0.0.1~x.shop~shop.svc.cluster.local', account: 'x', metadata: {} },
+    })
+    const [left] = trustedView(view, createMemo()).config?.imports.values() ?? []
+    expect([left?.tiers, left?.policy?.tierOf]).toEqual([[{ members: [{ cluster: 'b', weight: 1 }] }], [3]])
+  })
+
   test('parts that lose nothing keep their identity', () => {
     const { view } = readCase(join(import.meta.dirname, 'testdata', 'revoked'))
     const { config } = trustedView(view, createMemo())

@@ -142,14 +142,6 @@ export function writtenOf(key: string, body: ConfigEntry): Written {
   return made
 }
 
-/** The entries in order, each as it is stored. */
-export const entryTexts = (entries: ReadonlyMap<string, ConfigEntry>): Map<string, string> =>
-  new Map([...inOrder(entries)].map(([key, body]) => [key, writtenOf(key, body).body]))
-
-/** The entries by key as one canonical JSON object. */
-export const entryTextsJson = (texts: ReadonlyMap<string, string>): string =>
-  `{${[...texts].map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(',')}}`
-
 /**
  * The config that the items of a `cfg` stream say. All or nothing: throws `invalid`, with the violations by item, when
  * one item makes no sense, and the reader keeps the config it had. Only `conditions` carries no traffic: where it makes no

@@ -1,4 +1,6 @@
+import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { compiled } from '#control/store/schema/compiled.ts'
 import { type Answer, openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
 
@@ -69,6 +71,31 @@ describe('a policy reaches the callers it governs', () => {
     const refused = await centre.admin('DELETE', '/v1/sameness-groups/prod')
     expect([refused.status, refused.body['detail']]).toEqual([409, expect.stringContaining('shop/reviews')])
   })
+})
+
+test('the history keeps what differs and shows every revision whole, with what led to it', async () => {
+  const revisions = async () => (await centre.admin('GET', '/v1/cluster-configs/west/revisions')).body['items'] as Head[]
+  type Head = { readonly revision: number; readonly cause: string; readonly author: string }
+  await centre.settle()
+  const first = (await revisions())[0]?.revision ?? 0
+  const told = new Map<number, unknown>()
+  for (const keepUntilPercent of [50, 60, 70]) {
+    await put({ ...split, keepUntilPercent })
+    await tiersAtWest()
+    const items = west.held.get('cfg/west')?.items ?? new Map<string, string>()
+    told.set(first + told.size + 1, Object.fromEntries([...items].map(([key, body]) => [key, JSON.parse(body)])))
+  }
+  for (const [revision, entries] of told)
+    expect((await centre.admin('GET', `/v1/cluster-configs/west?revision=${revision}`)).body['entries']).toEqual(entries)
+  const [newest] = await revisions()
+  expect(newest).toMatchObject({ cause: expect.stringMatching(/^policy shop\/reviews@\d+$/), author: expect.stringMatching(/^operator:/) })
+  const rows = await centre.db.read((tx) => tx.select().from(compiled).where(eq(compiled.cluster, 'west')))
+  const last = rows.toSorted((a, b) => b.revision - a.revision)[0]
+  expect([last?.base, Object.keys(JSON.parse(last?.body ?? '')), Number(last?.policies) > 0]).toEqual([
+    first + told.size - 1,
+    ['import/shop/reviews'],
+    true,
+  ])
 })
 
 describe('an object of the API', () => {
