@@ -16,6 +16,9 @@ const serial = [
 /** A quarter of an hour by itself: `npm run test:rotation`. */
 const long = 'tests/rotation/rotation.test.ts'
 
+/** Some minutes by itself: `npm run test:failover`. */
+const failover = 'tests/failover/failover.test.ts'
+
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
   NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-tests/compiled', import.meta.url)),
@@ -37,7 +40,7 @@ export default defineConfig({
         test: {
           name: 'rooms',
           include: ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, ...serial],
+          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, failover, ...serial],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
@@ -46,7 +49,11 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'serial',
-          include: process.env['ISTHMUS_ROTATION'] ? [...serial, long] : serial,
+          include: [
+            ...serial,
+            ...(process.env['ISTHMUS_ROTATION'] ? [long] : []),
+            ...(process.env['ISTHMUS_FAILOVER'] ? [failover] : []),
+          ],
           maxWorkers: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },

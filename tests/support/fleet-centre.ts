@@ -20,7 +20,7 @@ export type FleetCentre = {
   /** Throws while it does not run. */
   pid(): number
   /** The operator's call: the parsed answer. Throws where it does not answer with 2xx, with the centre's own words. */
-  call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<unknown>
+  call(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<unknown>
 }
 
 const readyMs = 60_000
