@@ -125,7 +125,10 @@ test.each<[part: string, moved: Parameters<typeof trafficOf>[0]]>([
   const translator = createTranslator()
   const quiet = trafficOf({})
   const before = versions(translator.resourcesFor({ ...view, traffic: quiet }, proxy))
-  const traffic = { ...quiet, ...Object.fromEntries(Object.keys(moved).map((key) => [key, trafficOf(moved)[key as never]])) }
+  const traffic = {
+    ...quiet,
+    ...Object.fromEntries(Object.keys(moved).map((key) => [key, trafficOf(moved)[key as never]])),
+  }
   const after = versions(translator.resourcesFor({ ...view, traffic }, proxy))
   expect(after).not.toEqual(before)
   expect(after).toEqual(versions(render({ ...view, traffic }, proxy)))

@@ -122,6 +122,16 @@ describe('while shares move', () => {
     for (const stream of streams) stream.close()
   })
 
+  test('a request in flight is answered by whom it was sent to, wherever its host is moved', async () => {
+    await rig.say(state('100 probe'))
+    const going = callsTo(rig, 'moved', { calls: 20, atOnce: 20, slow: true })
+    await delay(200)
+    for (const step of ['0 dead', '50 drain', '0 drain', '100 probe']) await rig.say(state(step))
+    const { faults, by } = await going
+    expect(faults).toEqual([])
+    expect((by['b1'] ?? 0) + (by['b2'] ?? 0)).toBe(20)
+  })
+
   test('a cluster of a merged priority dies: no call that may be repeated fails', async () => {
     await rig.say(state('50 returning'))
     const going = callsTo(rig, 'moved', { calls: 500, perSecond: 250 })

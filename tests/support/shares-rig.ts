@@ -144,6 +144,8 @@ export async function callsTo(
     readonly atOnce?: number
     readonly perSecond?: number
     readonly seen?: (from: string) => void
+    /** Answered after a second, to a request that is not sent twice. */
+    readonly slow?: true
   },
 ): Promise<Answers> {
   const session = connectHttp2(`http://${at.http}`)
@@ -151,7 +153,7 @@ export async function callsTo(
   const by: Record<string, number> = {}
   const faults: string[] = []
   const one = async () => {
-    const { from, fault } = await call(session, service)
+    const { from, fault } = await call(session, service, how.slow === true)
     if (fault === undefined) by[from] = (by[from] ?? 0) + 1
     else if (faults.length < 5) faults.push(fault)
     how.seen?.(from)
@@ -181,9 +183,12 @@ async function paced(calls: number, perSecond: number, one: () => Promise<void>)
   await Promise.all(open)
 }
 
-const call = (session: ClientHttp2Session, service: string): Promise<{ from: string; fault?: string }> =>
+const call = (session: ClientHttp2Session, service: string, slow: boolean): Promise<{ from: string; fault?: string }> =>
   new Promise((resolve) => {
-    const stream = session.request({ ':path': '/', ':method': 'GET', ':authority': `${service}.shop:${httpPort}` })
+    const stream = session.request({
+      ...(slow ? { ':path': '/slow', ':method': 'POST' } : { ':path': '/', ':method': 'GET' }),
+      ':authority': `${service}.shop:${httpPort}`,
+    })
     let from = ''
     let status = 0
     stream.on('response', (headers) => {
@@ -209,7 +214,11 @@ async function startFarEnd(name: string, pki: FakeCluster, by: Holder): Promise<
   http2.on('sessionError', () => undefined)
   http2.on('stream', (stream, headers) => {
     stream.on('error', () => undefined)
-    stream.respond({ ':status': 200, 'x-from': name }, { endStream: headers[':path'] !== '/stay' })
+    const answer = () => {
+      if (!stream.destroyed) stream.respond({ ':status': 200, 'x-from': name }, { endStream: true })
+    }
+    if (headers[':path'] === '/slow') setTimeout(answer, 1000)
+    else answer()
   })
   const sockets = new Set<TLSSocket>()
   const tls = createTlsServer({
