@@ -134,7 +134,7 @@ export type Answers = { readonly by: Readonly<Record<string, number>>; readonly 
 
 /**
  * `calls` GETs of one service over one connection to the caller's Envoy: `atOnce` at a time, or `perSecond`; `seen` hears
- * who answered each.
+ * who answered each, and when it was sent.
  */
 export async function callsTo(
   { at }: SharesRig,
@@ -143,9 +143,11 @@ export async function callsTo(
     readonly calls: number
     readonly atOnce?: number
     readonly perSecond?: number
-    readonly seen?: (from: string) => void
+    readonly seen?: (from: string, sentAt: number) => void
     /** Answered after a second, to a request that is not sent twice. */
     readonly slow?: true
+    /** Ends it before all calls were made. */
+    readonly until?: AbortSignal
   },
 ): Promise<Answers> {
   const session = connectHttp2(`http://${at.http}`)
@@ -153,10 +155,11 @@ export async function callsTo(
   const by: Record<string, number> = {}
   const faults: string[] = []
   const one = async () => {
+    const sentAt = performance.now()
     const { from, fault } = await call(session, service, how.slow === true)
     if (fault === undefined) by[from] = (by[from] ?? 0) + 1
     else if (faults.length < 5) faults.push(fault)
-    how.seen?.(from)
+    how.seen?.(from, sentAt)
   }
   if (how.perSecond === undefined) {
     let left = how.calls
@@ -167,17 +170,22 @@ export async function callsTo(
       }
     }
     await Promise.all(Array.from({ length: how.atOnce ?? 32 }, lane))
-  } else await paced(how.calls, how.perSecond, one)
+  } else await paced({ ...how, perSecond: how.perSecond }, one)
   session.close()
   return { by, faults }
 }
 
-async function paced(calls: number, perSecond: number, one: () => Promise<void>): Promise<void> {
+async function paced(
+  how: { readonly calls: number; readonly perSecond: number; readonly until?: AbortSignal },
+  one: () => Promise<void>,
+): Promise<void> {
   const open: Promise<void>[] = []
-  const begun = performance.now()
-  while (open.length < calls) {
-    const due = Math.min(calls, Math.floor(((performance.now() - begun) * perSecond) / 1000))
-    while (open.length < due) open.push(one())
+  let begun = performance.now()
+  while (open.length < how.calls && how.until?.aborted !== true) {
+    const due = Math.floor(((performance.now() - begun) * how.perSecond) / 1000)
+    // A process that was held up for long goes on at its pace, it does not make up for it at once.
+    if (due > open.length + how.perSecond) begun = performance.now() - (open.length * 1000) / how.perSecond
+    else while (open.length < Math.min(how.calls, due)) open.push(one())
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
   await Promise.all(open)
