@@ -23,6 +23,9 @@ const long = 'tests/rotation/rotation.test.ts'
 const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
 const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
 
+/** Some minutes by itself: `npm run test:failover`. */
+const failover = 'tests/failover/failover.test.ts'
+
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
   NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/isthmus-compiled', import.meta.url)),
@@ -52,6 +55,7 @@ export default defineConfig({
             '**/gen.*/**',
             'dist/**',
             long,
+            failover,
             ...serial,
             ...(isCrashes ? [] : crashes),
           ],
@@ -63,7 +67,11 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'serial',
-          include: process.env['ISTHMUS_ROTATION'] ? [...serial, long] : serial,
+          include: [
+            ...serial,
+            ...(process.env['ISTHMUS_ROTATION'] ? [long] : []),
+            ...(process.env['ISTHMUS_FAILOVER'] ? [failover] : []),
+          ],
           maxWorkers: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },

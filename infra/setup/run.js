@@ -34,6 +34,11 @@ const tasks = {
     envoy: true,
     env: { ISTHMUS_ROTATION: '1' },
   },
+  'test:failover': {
+    command: ['vitest', 'run', 'tests/failover'],
+    envoy: true,
+    env: { ISTHMUS_FAILOVER: '1' },
+  },
   golden: {
     command: [
       ...['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts'],

@@ -79,17 +79,19 @@ class World {
   round(check: (before: Judged, moves: readonly Move[]) => void): void {
     for (const half of [0, 1]) {
       this.now += 1500
-      const probes = this.gateways
-        .filter((_, at) => at % 2 === half)
-        .map((one) => {
-          const ok = this.answers(one)
-          one.last = [ok, ...one.last.slice(0, 4)]
-          const bad = bads[Math.floor(this.random() * 3)] ?? 'refused'
-          const { cluster, address } = one
-          return { cluster, address, result: ok ? (this.chance(0.05) ? 'trust' : 'ok') : bad } as const
-        })
-      this.look(probes, check)
+      this.ask((_, at) => at % 2 === half, check)
     }
+  }
+
+  ask(whom: (one: Gateway, at: number) => boolean, check: (before: Judged, moves: readonly Move[]) => void): void {
+    const probes = this.gateways.filter(whom).map((one) => {
+      const ok = this.answers(one)
+      one.last = [ok, ...one.last.slice(0, 4)]
+      const bad = bads[Math.floor(this.random() * 3)] ?? 'refused'
+      const { cluster, address } = one
+      return { cluster, address, result: ok ? (this.chance(0.05) ? 'trust' : 'ok') : bad } as const
+    })
+    this.look(probes, check)
   }
 
   look(probes: Facts['probes'], check: (before: Judged, moves: readonly Move[]) => void): void {
@@ -219,7 +221,7 @@ test('whatever happens: no more out than may be, nobody without evidence, no ste
       // Long enough for a hold, a ramp, or to have been forgotten.
       if (world.chance(0.1)) {
         world.now += world.random() * 400_000
-        world.look([], world.check)
+        world.ask(() => world.chance(0.9), world.check)
       }
     }
   })

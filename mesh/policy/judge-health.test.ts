@@ -63,6 +63,11 @@ function world(shape: Record<string, number>, about: Partial<Facts> = {}) {
       }
       return self
     },
+    /** Time goes by, and nobody is asked. */
+    still: (ms: number) => {
+      now += ms
+      judged = judge(judged, facts, now).judged
+    },
     phase: (name: string) => judged.clusters.get(name as ClusterName)?.phase,
     percent: (name: string, holdSeconds = 60, rampSeconds = 300) => {
       const state = judged.clusters.get(name as ClusterName)
@@ -310,4 +315,17 @@ test('a cluster that nothing is imported from for a while is out still when it i
   w.facts({ imported })
   w.run(3)
   expect(w.phase('b')).toBe('out')
+})
+
+test('a relay that stood still for minutes takes no step until it has asked again', () => {
+  const w = world({ b: 1, c: 1 })
+  w.run(9).kill('b1')
+  w.run(12).heal()
+  w.run(120)
+  const before = w.percent('b')
+  w.still(200_000)
+  expect([before, w.percent('b')]).toEqual([20, 20])
+  w.kill('b1')
+  w.run(12)
+  expect(w.told()).toEqual(['shift b', 'return b', 'shift b'])
 })

@@ -134,7 +134,7 @@ export const evacuatedMax = (clusters: number): number => Math.max(1, Math.floor
  * - Back: up, then held for `holdSeconds` (twice as long for each time that it went out again within ten minutes of its
  *   return, half an hour at most), then in steps of ten percent over `rampSeconds`.
  * - Frozen or cut off: counts go on, phases stand, and so does the clock of hold and ramp. That clock stands too while the
- *   cluster's gateways fail, or were not asked since this relay started.
+ *   cluster's gateways fail, or were not asked of late.
  * - That the centre does not hear a cluster, and that nobody hears the centre, moves nothing.
  *
  * Never throws. `now` is monotonic and no earlier than `before.at`.
@@ -155,7 +155,7 @@ export function judge(
   for (const [name, addresses] of facts.imported) {
     const state = before.clusters.get(name) ?? { phase: 'in', since: now, flaps: 0 }
     const seen = seenOf(name, addresses, gateways, now)
-    const waits = paused || isDoubtful(name, addresses, gateways)
+    const waits = paused || isDoubtful(name, addresses, gateways, now)
     const next = returning(pausedFor(state, waits ? now - before.at : 0), { name, seen, facts, now, paused, waits })
     states.set(name, next.state)
     moves.push(...next.moves)
@@ -260,15 +260,16 @@ function seenOf(
   }
 }
 
-/** Two thirds failed the last time, or were not asked yet: no step towards it. */
+/** Two thirds failed the last time, or were not asked of late: no step towards it. */
 function isDoubtful(
   cluster: ClusterName,
   addresses: readonly string[],
   gateways: ReadonlyMap<string, GatewayState>,
+  now: number,
 ): boolean {
   const well = addresses.filter((address) => {
     const state = gateways.get(gatewayId(cluster, address))
-    return state !== undefined && state.goods > 0 && !state.down
+    return state !== undefined && answers(state, now) && !state.down
   })
   return (addresses.length - well.length) * 3 >= addresses.length * 2
 }

@@ -98,6 +98,43 @@ test('a translator that remembers gives what a new one gives, whatever moved bef
   )
 })
 
+test.each<[part: string, moved: Parameters<typeof trafficOf>[0]]>([
+  ['a service', { services: { 'shop/x': { b: '50 drain' } } }],
+  ['a cluster', { clusters: { b: '50 drain' } }],
+  ['a gateway that died', { gatewaysDown: { b: ['127.22.0.2:15443'] } }],
+  ['a gateway that is drained', { gatewaysDraining: { b: ['127.22.0.2:15443'] } }],
+  ['pods that were lost', { peaks: { 'b shop/x 80': 4 } }],
+])('one part alone moves what is kept: %s', (_, moved) => {
+  const { view, proxy } = caseOf({
+    ...{ cluster: 'a', region: 'r1' },
+    config: {
+      members: ['a', 'b', 'c'],
+      imports: {
+        'shop/x': {
+          ...{ ports: ['http 80 http'], sources: ['b net-b r1 x', 'c net-c r1 x'] },
+          ...{ tiers: [{ b: 1 }, { c: 1 }], policy: {} },
+        },
+      },
+    },
+    summaries: {
+      b: { gateways: ['127.22.0.2:15443', '127.22.0.3:15443'], services: { 'shop/x': { counts: ['80 r1/ 2/4'] } } },
+      c: { gateways: ['127.23.0.2:15443'], services: { 'shop/x': { counts: ['80 r1/ 2/2'] } } },
+    },
+    proxy: { id: 'sidecar~10.0.0.1~x.shop~shop.svc.cluster.local', account: 'x', metadata: {} },
+  })
+  const translator = createTranslator()
+  const quiet = trafficOf({})
+  const before = versions(translator.resourcesFor({ ...view, traffic: quiet }, proxy))
+  const traffic = {
+    ...quiet,
+    ...Object.fromEntries(Object.keys(moved).map((key) => [key, trafficOf(moved)[key as never]])),
+  }
+  const after = versions(translator.resourcesFor({ ...view, traffic }, proxy))
+  expect(after).not.toEqual(before)
+  expect(after).toEqual(versions(render({ ...view, traffic }, proxy)))
+  expect(versions(translator.resourcesFor({ ...view, traffic: quiet }, proxy))).toEqual(before)
+})
+
 test('what moves one service renders its endpoints anew and nothing else', () => {
   const { view, proxy } = readCase(join(import.meta.dirname, 'testdata/caller'))
   const translator = createTranslator()

@@ -35,7 +35,14 @@ const kept = ['membership.json', 'membership.json.1', 'relay-key.pem', 'received
 /** A key that is gone was deleted by somebody, so a new one is made: that needs the centre. */
 const keys = ['issuing.key', 'serving.key']
 /** Nobody misses them: copies while the original is good, and a lock. */
-const unmissed = ['issuing.key.1', 'serving.key.1', 'relay.lock', 'gateway-names.json', 'own-gateways.json']
+const unmissed = [
+  'issuing.key.1',
+  'serving.key.1',
+  'relay.lock',
+  'gateway-names.json',
+  'own-gateways.json',
+  'health.json',
+]
 /** What it believes of trust is kept twice; its log and the file for proxies are made anew. */
 const trust = ['trust.json', 'trust.json.1', 'issued.log', 'control-plane-ca.pem']
 

@@ -37,6 +37,8 @@ export type FleetPod = FleetProxy & {
   /** Where this pod's application calls an app of the mesh, as if its own process did. */
   to(app: string, port: PortName, host?: string): Target
   untilReady(): Promise<void>
+  /** Its readiness probe fails, or passes again; whatever it answers. */
+  probed(passes: boolean): void
 }
 
 const statusPort = 15020
@@ -114,6 +116,17 @@ export function startFleetPod(parts: PodParts): FleetPod {
       port: appPorts[port],
       host,
     }),
+    probed: (passes) => {
+      setReady(passes)
+    },
+    down: async () => {
+      await Promise.all([proxy.down(), app.down()])
+    },
+    up: () => {
+      proxy.up()
+      app.up()
+      lost()
+    },
     /** As on Kubernetes: first out of the endpoints, then SIGTERM to both. */
     stop: async () => {
       terminating = true

@@ -17,6 +17,9 @@ export type Program = {
   readonly name: string
   /** Undefined while it does not run. */
   pid(): number | undefined
+  /** SIGKILL of the group; not started again until `up`. */
+  down(): Promise<void>
+  up(): void
   /** SIGTERM, then SIGKILL of the group after `graceMs`. Never started again. */
   stop(graceMs: number): Promise<void>
   /** SIGKILL of the group. Never started again. */
@@ -45,6 +48,7 @@ export function startProgram(spec: ProgramSpec): Program {
   let child: ChildProcess | undefined
   let exited: Promise<void> = Promise.resolve()
   let over = false
+  let held = false
   let failures = 0
   let timer: NodeJS.Timeout | undefined
   mkdirSync(dirname(spec.log), { recursive: true })
@@ -63,7 +67,7 @@ export function startProgram(spec: ProgramSpec): Program {
         resolve()
         if (over) return
         spec.onExit?.()
-        if (spec.restart) timer = setTimeout(launch, Math.min(backoffMsMax, backoffMsMin * 2 ** failures++))
+        if (spec.restart && !held) timer = setTimeout(launch, Math.min(backoffMsMax, backoffMsMin * 2 ** failures++))
       }
       started.once('error', gone).once('exit', gone)
     })
@@ -82,6 +86,17 @@ export function startProgram(spec: ProgramSpec): Program {
   return {
     name: spec.name,
     pid: () => child?.pid,
+    down: async () => {
+      held = true
+      clearTimeout(timer)
+      if (child?.pid === undefined) return
+      killGroup(child.pid)
+      await exited
+    },
+    up: () => {
+      held = false
+      if (!child && !over) launch()
+    },
     stop: (graceMs) => end('SIGTERM', graceMs),
     kill: () => end('SIGKILL', 0),
   }

@@ -28,6 +28,12 @@ export type FleetProxy = {
   /** SIGKILL of this program alone; resolves when it and its Envoy are gone. It is started again. */
   killProxy(): Promise<void>
   killEnvoy(): Promise<void>
+  /** SIGKILL of both, as on a machine that is lost: not started again until `up`. */
+  down(): Promise<void>
+  up(): void
+  /** Envoy hangs: it takes connections, as the kernel does, and answers nothing until `goOn`. */
+  hang(): void
+  goOn(): void
   stop(): Promise<void>
   kill(): Promise<void>
 }
@@ -61,6 +67,18 @@ export function startFleetProxy(parts: ProxyParts): FleetProxy {
       await eventually(5000, `the Envoy of ${parts.name} has died with it`, () => !isAlive(envoy))
     },
     killEnvoy: () => killAlone(envoyPid(dir), `the Envoy of ${parts.name}`),
+    down: async () => {
+      const envoy = envoyPid(dir)
+      await program.down()
+      await eventually(5000, `the Envoy of ${parts.name} has died with it`, () => !isAlive(envoy))
+    },
+    up: () => program.up(),
+    hang: () => {
+      process.kill(envoyPid(dir), 'SIGSTOP')
+    },
+    goOn: () => {
+      process.kill(envoyPid(dir), 'SIGCONT')
+    },
     stop: () => program.stop(stopMs),
     kill: () => program.kill(),
   }

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttp2Server } from 'node:http2'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
@@ -20,15 +21,31 @@ const said = (protocol: string, text: string, xfcc: unknown): Said => ({
 })
 const xfcc = 'x-forwarded-client-cert'
 
+/** This part of the HTTP answers has this status: set by `/answer?status=…&part=…`, called beside the proxy. */
+let wrong = { status: 200, part: 0 }
+
+/** Written before it is answered and out of reach of a SIGKILL: orders of two lines were carried out twice. */
+const note = (order: string) => writeSync(1, `order ${order}\n`)
+
 const http = createHttpServer((request, response) => {
+  const [path, query] = (request.url ?? '').split('?')
+  if (path === '/answer') {
+    const asked = new URLSearchParams(query)
+    wrong = { status: Number(asked.get('status')), part: Number(asked.get('part')) }
+  }
+  const order = request.headers['x-order']
   const parts: Buffer[] = []
   request.on('data', (part: Buffer) => parts.push(part))
   request.on('end', () => {
     const text = `${request.method} ${request.url} ${Buffer.concat(parts)}`.trim()
     const body = JSON.stringify(said(`HTTP/${request.httpVersion}`, text, request.headers[xfcc]))
-    response.writeHead(200, { 'content-type': 'application/json' }).end(body)
+    if (order !== undefined) note(String(order))
+    const status = path !== '/answer' && Math.random() < wrong.part ? wrong.status : 200
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body)
   })
 })
+// Longer than its proxy keeps a connection: an application that closes first loses what is sent to it in that moment.
+http.keepAliveTimeout = 7_200_000
 const webSockets = new WebSocketServer({ server: http })
 webSockets.on('connection', (socket, request) => {
   socket.on('error', () => socket.terminate())

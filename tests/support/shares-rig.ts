@@ -134,7 +134,7 @@ export type Answers = { readonly by: Readonly<Record<string, number>>; readonly 
 
 /**
  * `calls` GETs of one service over one connection to the caller's Envoy: `atOnce` at a time, or `perSecond`; `seen` hears
- * who answered each.
+ * who answered each, and when it was sent.
  */
 export async function callsTo(
   { at }: SharesRig,
@@ -143,7 +143,11 @@ export async function callsTo(
     readonly calls: number
     readonly atOnce?: number
     readonly perSecond?: number
-    readonly seen?: (from: string) => void
+    readonly seen?: (from: string, sentAt: number) => void
+    /** Answered after a second, to a request that is not sent twice. */
+    readonly slow?: true
+    /** Ends it before all calls were made. */
+    readonly until?: AbortSignal
   },
 ): Promise<Answers> {
   const session = connectHttp2(`http://${at.http}`)
@@ -151,10 +155,11 @@ export async function callsTo(
   const by: Record<string, number> = {}
   const faults: string[] = []
   const one = async () => {
-    const { from, fault } = await call(session, service)
+    const sentAt = performance.now()
+    const { from, fault } = await call(session, service, how.slow === true)
     if (fault === undefined) by[from] = (by[from] ?? 0) + 1
     else if (faults.length < 5) faults.push(fault)
-    how.seen?.(from)
+    how.seen?.(from, sentAt)
   }
   if (how.perSecond === undefined) {
     let left = how.calls
@@ -165,25 +170,33 @@ export async function callsTo(
       }
     }
     await Promise.all(Array.from({ length: how.atOnce ?? 32 }, lane))
-  } else await paced(how.calls, how.perSecond, one)
+  } else await paced({ ...how, perSecond: how.perSecond }, one)
   session.close()
   return { by, faults }
 }
 
-async function paced(calls: number, perSecond: number, one: () => Promise<void>): Promise<void> {
+async function paced(
+  how: { readonly calls: number; readonly perSecond: number; readonly until?: AbortSignal },
+  one: () => Promise<void>,
+): Promise<void> {
   const open: Promise<void>[] = []
-  const begun = performance.now()
-  while (open.length < calls) {
-    const due = Math.min(calls, Math.floor(((performance.now() - begun) * perSecond) / 1000))
-    while (open.length < due) open.push(one())
+  let begun = performance.now()
+  while (open.length < how.calls && how.until?.aborted !== true) {
+    const due = Math.floor(((performance.now() - begun) * how.perSecond) / 1000)
+    // A process that was held up for long goes on at its pace, it does not make up for it at once.
+    if (due > open.length + how.perSecond) begun = performance.now() - (open.length * 1000) / how.perSecond
+    else while (open.length < Math.min(how.calls, due)) open.push(one())
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
   await Promise.all(open)
 }
 
-const call = (session: ClientHttp2Session, service: string): Promise<{ from: string; fault?: string }> =>
+const call = (session: ClientHttp2Session, service: string, slow: boolean): Promise<{ from: string; fault?: string }> =>
   new Promise((resolve) => {
-    const stream = session.request({ ':path': '/', ':method': 'GET', ':authority': `${service}.shop:${httpPort}` })
+    const stream = session.request({
+      ...(slow ? { ':path': '/slow', ':method': 'POST' } : { ':path': '/', ':method': 'GET' }),
+      ':authority': `${service}.shop:${httpPort}`,
+    })
     let from = ''
     let status = 0
     stream.on('response', (headers) => {
@@ -209,7 +222,11 @@ async function startFarEnd(name: string, pki: FakeCluster, by: Holder): Promise<
   http2.on('sessionError', () => undefined)
   http2.on('stream', (stream, headers) => {
     stream.on('error', () => undefined)
-    stream.respond({ ':status': 200, 'x-from': name }, { endStream: headers[':path'] !== '/stay' })
+    const answer = () => {
+      if (!stream.destroyed) stream.respond({ ':status': 200, 'x-from': name }, { endStream: true })
+    }
+    if (headers[':path'] === '/slow') setTimeout(answer, 1000)
+    else answer()
   })
   const sockets = new Set<TLSSocket>()
   const tls = createTlsServer({
