@@ -23,7 +23,7 @@ const ports = ['http'] as const
 const books = { app: 'books', ports } as const
 const fleet = useFleet({
   home: { pods: { 'caller-1': { app: 'caller', ports } }, exports: { caller: '*' } },
-  near: { pods: { 'near-1': books, 'near-2': books }, exports: { books: '*' } },
+  near: { gateways: 2, pods: { 'near-1': books, 'near-2': books }, exports: { books: '*' } },
   far: { region: 'us-east-1', pods: { 'far-1': books }, exports: { books: '*' } },
 })
 const failback = { services: { names: ['books'] }, failback: { holdSeconds: 2, rampSeconds: 5 } }
@@ -62,16 +62,26 @@ type Scenario = {
 
 const scenarios: readonly Scenario[] = [
   {
-    name: 'gateway killed',
-    fault: () => near().gateway.down(),
+    name: 'both gateways killed',
+    fault: gatewaysDown,
     until: untilOut,
-    mend: () => near().gateway.up(),
+    mend: gatewaysUp,
   },
   {
-    name: 'gateway hung (SIGSTOP)',
-    fault: () => near().gateway.hang(),
+    name: 'both gateways hung (SIGSTOP)',
+    fault: () => {
+      for (const gateway of near().gateways) gateway.hang()
+    },
     until: untilOut,
-    mend: () => near().gateway.goOn(),
+    mend: () => {
+      for (const gateway of near().gateways) gateway.goOn()
+    },
+  },
+  {
+    name: 'one of two gateways killed',
+    fault: () => near().gateway.down(),
+    until: () => pause(12_000),
+    mend: () => near().gateway.up(),
   },
   {
     name: 'all pods killed',
@@ -101,13 +111,14 @@ const scenarios: readonly Scenario[] = [
     right: [200, 500],
   },
   {
-    name: 'centre down, gateway killed',
+    // The last one: the centre stays away until its end.
+    name: 'centre down throughout, both gateways killed',
     fault: async () => {
       await fleet().centre.kill()
-      await near().gateway.down()
+      await gatewaysDown()
     },
     until: untilOut,
-    mend: () => near().gateway.up(),
+    mend: gatewaysUp,
   },
 ]
 
@@ -184,6 +195,14 @@ async function untilOut(): Promise<void> {
     const { clusters } = traffic as { clusters: { cluster: string; phase: string }[] }
     return clusters.some(({ cluster, phase }) => cluster === 'near' && phase === 'out')
   })
+}
+
+async function gatewaysDown(): Promise<void> {
+  await Promise.all(near().gateways.map((gateway) => gateway.down()))
+}
+
+function gatewaysUp(): void {
+  for (const gateway of near().gateways) gateway.up()
 }
 
 function probed(passes: boolean): void {

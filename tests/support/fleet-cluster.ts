@@ -43,6 +43,8 @@ export type ClusterParts = {
   readonly logDir: string
   readonly programs: { readonly relay: string; readonly proxy: string }
   readonly envoy: string
+  /** One where absent. */
+  readonly gateways?: number
 }
 
 /** One member cluster: a directory of Kubernetes YAML, a relay, an east-west gateway and pods. */
@@ -53,6 +55,8 @@ export type FleetCluster = {
   readonly relayAddress: string
   readonly gatewayAddress: string
   readonly gateway: FleetProxy
+  /** `gateway` and those beside it. */
+  readonly gateways: readonly FleetProxy[]
   pod(name: string): FleetPod
   /** Writes the Pod, and the Service of its app where there is none; resolves when it is ready and in the slices. */
   addPod(name: string, spec: PodSpec): Promise<FleetPod>
@@ -88,8 +92,9 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
   const pods = new Map<string, FleetPod>()
   const services = new Map<string, ServiceObject>()
   let next = 1
+  const addresses = gatewayAddresses(plan, parts.gateways ?? 1)
   for (const one of [manifests, join(runDir, 'tokens'), logDir]) mkdirSync(one, { recursive: true, mode: 0o700 })
-  replaceFile(join(dir, 'isthmus.yaml'), relaySettings(plan))
+  replaceFile(join(dir, 'isthmus.yaml'), relaySettings(plan, addresses))
   const issuer = tokenIssuer(plan)
   const publish = (): void =>
     writeEndpointSlices(
@@ -142,20 +147,25 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     tokenFile: tokenFor(`visitor-${serviceAccount}`, serviceAccount),
     cluster: name,
   })
-  const gateway = startFleetProxy({
-    name: `${name}/gateway`,
-    type: 'router',
-    settings: {
-      ...proxySettings('eastwest-gateway', 'eastwest', 'isthmus-system'),
-      'instance-ips': gatewayAddress(plan),
-    },
-    dir: join(runDir, 'gw'),
-    log: join(logDir, 'gateway.proxy.log'),
-    status: { host: relayAddress(plan), port: proxyStatusPort },
-    program: parts.programs.proxy,
-    envoy: parts.envoy,
-    onExit: () => undefined,
-  })
+  const startGateway = (address: string, n: number): FleetProxy => {
+    const suffix = n === 0 ? '' : `-${n + 1}`
+    return startFleetProxy({
+      name: `${name}/gateway${suffix}`,
+      type: 'router',
+      settings: {
+        ...proxySettings(`eastwest-gateway${suffix}`, 'eastwest', 'isthmus-system'),
+        'instance-ips': address,
+      },
+      dir: join(runDir, `gw${suffix}`),
+      log: join(logDir, `gateway${suffix}.proxy.log`),
+      status: { host: n === 0 ? relayAddress(plan) : address, port: proxyStatusPort },
+      program: parts.programs.proxy,
+      envoy: parts.envoy,
+      onExit: () => undefined,
+    })
+  }
+  const gateway = startGateway(gatewayAddress(plan), 0)
+  const gateways = [gateway, ...addresses.slice(1).map((address, n) => startGateway(address, n + 1))]
 
   const found = (pod: string): FleetPod => {
     const one = pods.get(pod)
@@ -168,7 +178,7 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     replaceFile(join(manifests, `${app}.service.yaml`), serviceYaml(service))
   }
   return {
-    ...{ name, dir, trustDomain, gateway, startRelay },
+    ...{ name, dir, trustDomain, gateway, gateways, startRelay },
     relayAddress: relayAddress(plan),
     gatewayAddress: gatewayAddress(plan),
     pod: found,
@@ -206,15 +216,23 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     caller,
     identity: (serviceAccount) => workloadIdentity(caller(serviceAccount)),
     kill: async () => {
-      await Promise.all([relay?.kill(), gateway.kill(), ...[...pods.values()].map((pod) => pod.kill())])
+      await Promise.all([
+        relay?.kill(),
+        ...gateways.map((one) => one.kill()),
+        ...[...pods.values()].map((pod) => pod.kill()),
+      ])
     },
   }
 }
 
-const relaySettings = (plan: ClusterPlan): string =>
+/** The first is the plan's own; those beside it stand in the same /24, behind it. */
+const gatewayAddresses = (plan: ClusterPlan, count: number): string[] =>
+  Array.from({ length: count }, (_, n) => (n === 0 ? gatewayAddress(plan) : `127.${plan.octet}.0.${100 + n}`))
+
+const relaySettings = (plan: ClusterPlan, addresses: readonly string[]): string =>
   stringify({
     ...{ cluster: plan.name, region: plan.region, network: plan.network },
-    gateways: [{ address: gatewayAddress(plan), port: gatewayPort }],
+    gateways: addresses.map((address) => ({ address, port: gatewayPort })),
     relay: {
       ...{ address: relayAddress(plan), port: relayPort },
       ...{ statusAddress: relayAddress(plan), statusPort },

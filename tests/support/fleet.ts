@@ -15,6 +15,8 @@ export type ClusterSpec = {
   readonly region?: string
   /** Its own where absent. */
   readonly network?: string
+  /** One where absent. */
+  readonly gateways?: number
   readonly pods: Readonly<Record<string, PodSpec>>
   /** App → consumers as the annotation has them; '*' = everybody. */
   readonly exports?: Readonly<Record<string, string>>
@@ -80,16 +82,17 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
   }
 
   async function bringUp(one: ClusterPlan): Promise<void> {
-    const { pods = {}, exports = {} } = spec[one.name] ?? {}
+    const { pods = {}, exports = {}, gateways = 1 } = spec[one.name] ?? {}
     const cluster = await startFleetCluster({
-      ...{ plan: one, apps, centre, envoy, programs: { relay, proxy } },
+      ...{ plan: one, apps, centre, envoy, gateways, programs: { relay, proxy } },
       ...{ runDir: join(dir, 'run', one.name), logDir: join(logDir, one.name) },
     })
     clusters.set(one.name, cluster)
     for (const [app, consumers] of Object.entries(exports))
       cluster.export(app, consumers === '*' ? undefined : consumers)
     await Promise.all(Object.entries(pods).map(([name, pod]) => cluster.addPod(name, pod)))
-    await eventually(30_000, `the gateway of ${one.name} is ready`, () => cluster.gateway.ready())
+    for (const gateway of cluster.gateways)
+      await eventually(30_000, `the gateways of ${one.name} are ready`, () => gateway.ready())
   }
 }
 
