@@ -10,6 +10,7 @@ import type {
 } from '#mesh/model/cluster-config.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import { parseClusterName, parseMeshName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import { changedValues, patchedMap } from '#mesh/model/patched-map.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
 import { bundleLimits } from '#mesh/model/trust-bundle.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
@@ -55,25 +56,20 @@ function patchedEntries(
     config.exports.size === before.exports.size
   if (!isSame) return undefined
   const changes = new Map<string, ConfigEntry>()
-  for (const [key, service] of config.exports)
-    if (before.exports.get(key) !== service)
-      changes.set(
-        `export/${key}`,
-        bodyOf(service, () => exportBody(service)),
-      )
-  for (const [key, service] of config.imports)
-    if (before.imports.get(key) !== service)
-      changes.set(
-        `import/${key}`,
-        bodyOf(service, () => importBody(service)),
-      )
+  for (const service of changedValues(config.exports, before.exports))
+    changes.set(
+      `export/${service.key}`,
+      bodyOf(service, () => exportBody(service)),
+    )
+  for (const service of changedValues(config.imports, before.imports))
+    changes.set(
+      `import/${service.key}`,
+      bodyOf(service, () => importBody(service)),
+    )
   if ([...changes.keys()].some((key) => !old.has(key))) return undefined
-  const entries = new Map(old)
+  const entries = patchedMap(old, changes)
   let sum = sumOf(old)
-  for (const [key, body] of changes) {
-    sum += writtenOf(key, body).leaf - leafOf(key, old)
-    entries.set(key, body)
-  }
+  for (const [key, body] of changes) sum += writtenOf(key, body).leaf - leafOf(key, old)
   sums.set(entries, sum)
   return entries
 }

@@ -1,5 +1,6 @@
 import type { CentreFigures } from '#tests/bench/centre-figures.ts'
 import { centreRows, centreTables } from '#tests/bench/centre-table.ts'
+import { type CompileCost, compileRows } from '#tests/bench/compile.ts'
 import { type FanOut, type Series, tooBusy } from '#tests/bench/fan-out.ts'
 import { companySize, type Hostile } from '#tests/bench/hostile.ts'
 import type { Issuance } from '#tests/bench/issuance.ts'
@@ -22,6 +23,7 @@ export type Bench = {
   /** Reported without a bar. */
   readonly m?: WorkloadM
   readonly centre?: CentreFigures
+  readonly compile?: readonly CompileCost[]
 }
 
 export type Row = {
@@ -32,12 +34,13 @@ export type Row = {
 }
 
 /** The figures as rows, each beside its bar. No bar makes the run fail: times are ratios of one run, and still noise. */
-export function rowsOf({ restart, issuance, thousand, centre, m }: Bench): Row[] {
+export function rowsOf({ restart, issuance, thousand, centre, compile, m }: Bench): Row[] {
   return [
     ...(thousand ? thousandRows(thousand) : []),
     ...(restart ? restartRows(restart) : []),
     ...(issuance ? issuanceRows(issuance) : []),
     ...(centre ? centreRows(centre) : []),
+    ...(compile ? compileRows(compile) : []),
     ...(m ? workloadRows(m) : []),
   ]
 }

@@ -74,7 +74,8 @@ describe('a policy reaches the callers it governs', () => {
 })
 
 test('the history keeps what differs and shows every revision whole, with what led to it', async () => {
-  const revisions = async () => (await centre.admin('GET', '/v1/cluster-configs/west/revisions')).body['items'] as Head[]
+  const revisions = async () =>
+    (await centre.admin('GET', '/v1/cluster-configs/west/revisions')).body['items'] as Head[]
   type Head = { readonly revision: number; readonly cause: string; readonly author: string }
   await centre.settle()
   const first = (await revisions())[0]?.revision ?? 0
@@ -86,9 +87,14 @@ test('the history keeps what differs and shows every revision whole, with what l
     told.set(first + told.size + 1, Object.fromEntries([...items].map(([key, body]) => [key, JSON.parse(body)])))
   }
   for (const [revision, entries] of told)
-    expect((await centre.admin('GET', `/v1/cluster-configs/west?revision=${revision}`)).body['entries']).toEqual(entries)
+    expect((await centre.admin('GET', `/v1/cluster-configs/west?revision=${revision}`)).body['entries']).toEqual(
+      entries,
+    )
   const [newest] = await revisions()
-  expect(newest).toMatchObject({ cause: expect.stringMatching(/^policy shop\/reviews@\d+$/), author: expect.stringMatching(/^operator:/) })
+  expect(newest).toMatchObject({
+    cause: expect.stringMatching(/^policy shop\/reviews@\d+$/),
+    author: expect.stringMatching(/^operator:/),
+  })
   const rows = await centre.db.read((tx) => tx.select().from(compiled).where(eq(compiled.cluster, 'west')))
   const last = rows.toSorted((a, b) => b.revision - a.revision)[0]
   expect([last?.base, Object.keys(JSON.parse(last?.body ?? '')), Number(last?.policies) > 0]).toEqual([
