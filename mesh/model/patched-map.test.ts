@@ -28,7 +28,7 @@ test('after whatever changes it is the map that a copy would be', () => {
         false,
       ])
       const seen: [string, number][] = []
-      patched.forEach((value, key) => seen.push([key, value]))
+      patched.forEach((value, key) => void seen.push([key, value]))
       expect(seen).toEqual([...copy])
     }),
   )
