@@ -1,7 +1,6 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
 import { loadFleet } from '#control/load-fleet.ts'
-import { loadAuthorities, trustedBy } from '#control/store/authorities.ts'
 import { loadClusters } from '#control/store/clusters.ts'
 import { LostRace, type Tx } from '#control/store/database.ts'
 import {
@@ -22,6 +21,7 @@ import {
 } from '#control/store/revocations.ts'
 import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeTrust } from '#control/trust/bundle.ts'
+import { loadKnownAuthorities } from '#control/trust/known-authorities.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { marketOf } from '#mesh/compile/offer.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
@@ -101,7 +101,7 @@ async function judged(
   checkRevision(trustDomain, expected, old)
   const expectations = {
     ...{ now: new Date(now), trustDomain: trustDomain as TrustDomain },
-    known: [...(await ownAuthorities(tx, mesh)), ...rows.filter((row) => row !== old).flatMap(rootsOf)],
+    known: await loadKnownAuthorities(tx, mesh, { withRevoked: true, without: trustDomain }),
   }
   const violations = (await ownerFaults(tx, mesh, trustDomain)).map((reason) => ({ path: 'trustDomain', reason }))
   const read = readOr(text, expectations, violations)
@@ -157,21 +157,8 @@ async function ownerFaults(tx: Tx, mesh: MeshName, trustDomain: string): Promise
   }
 }
 
-type Known = { readonly what: string; readonly certificate: Certificate }
-
-async function ownAuthorities(tx: Tx, mesh: MeshName): Promise<Known[]> {
-  return (await loadAuthorities(tx, mesh)).flatMap((row) => {
-    const pems = new Set([row.certificate, ...trustedBy(row)])
-    const what = `${row.kind} ${row.number ?? 1} of this mesh`
-    return [...pems].flatMap((pem) => parseCertificates(pem, what)).map((certificate) => ({ what, certificate }))
-  })
-}
-
 export const foreignRoots = ({ roots }: ForeignDomainRow): readonly Certificate[] =>
   parseCertificates(roots, 'roots', bundleLimits.rootsEach)
-
-const rootsOf = (row: ForeignDomainRow): Known[] =>
-  foreignRoots(row).map((certificate) => ({ what: `a root of ${row.trustDomain}`, certificate }))
 
 /** Whoever can show an old bundle of theirs could bring back a root that they have dropped. */
 function sequenceFaults({ sequence, pems }: ForeignBundle, old: ForeignDomainRow | undefined): Violation[] {

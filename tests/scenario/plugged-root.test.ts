@@ -169,7 +169,7 @@ describe('later', () => {
     expect(east.said.issuing?.root).toBe(sha256Of(company.pem))
     expect(await rotate(with_, east)).toMatchObject({
       status: 400,
-      violations: [{ path: 'ca-cert.pem', reason: 'is the same certificate as root 2 of mesh1' }],
+      violations: [{ path: 'ca-cert.pem', reason: 'is the same certificate as root 2 of this mesh' }],
     })
 
     // Below the same root: nobody has to trust anything new, and what is certified from then on is by the new one.
