@@ -19,10 +19,9 @@ import {
   type RevocationRow,
   undoRevocationRow,
 } from '#control/store/revocations.ts'
-import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeTrust } from '#control/trust/bundle.ts'
+import { nextCut, placesOpenTo } from '#control/trust/cuts.ts'
 import { loadKnownAuthorities } from '#control/trust/known-authorities.ts'
-import { compile } from '#mesh/compile/compile.ts'
 import { marketOf } from '#mesh/compile/offer.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { MeshName, TrustDomain } from '#mesh/model/id.ts'
@@ -204,28 +203,13 @@ export async function unfederate(
     const old = await loadForeignDomain(tx, mesh, trustDomain)
     checkRevision(trustDomain, expected, old)
     if (!old) return undefined
-    const exports = [...compile(await loadFleet(tx, mesh, new Map()))].flatMap(([cluster, config]) =>
-      [...config.exports]
-        .filter(([, { foreign }]) => foreign?.some((one) => one === trustDomain))
-        .map(([service]) => `${cluster}/${service}`),
-    )
-    const head = await lockTrustHead(tx, mesh, 'cuts')
-    const cut = head.seq + 1
-    await moveTrustHead(tx, { ...head, seq: cut })
+    const exports = await placesOpenTo(tx, mesh, trustDomain)
+    const cut = await nextCut(tx, mesh)
     const by = callerText(caller)
-    const what = { kind: 'foreign' as const, subject: trustDomain, cluster: '', trustDomain }
-    const row = {
-      mesh,
-      cut,
-      ...what,
-      exports: canonicalJson(exports),
-      reason,
-      by,
-      at: now,
-      undoneAt: null,
-      revision: 1,
-    }
-    await insertRevocation(tx, row)
+    await insertRevocation(tx, {
+      ...{ mesh, cut, kind: 'foreign', subject: trustDomain, cluster: '', trustDomain },
+      ...{ exports: canonicalJson(exports), reason, by, at: now, undoneAt: null, revision: 1 },
+    })
     if (!(await deleteForeignDomain(tx, old))) throw new LostRace(`trust domain ${trustDomain} moved on`)
     const object = objectOf(trustDomain)
     await audited(centre, tx, caller, { action: 'trust.unfederate', object, detail: { cut, reason } })
