@@ -107,11 +107,14 @@ async function firstOfOurs(
   return undefined
 }
 
-/** A link of ours: signed by one of these control-plane CAs. Content proves nothing. */
+/**
+ * A link of ours: signed by one of these control-plane CAs. Content proves nothing, and neither does one whose key was
+ * rotated out: whoever had stolen it would have the mesh again.
+ */
 function isOurs(mesh: MeshName, { bundle, link }: Proof, authorities: readonly AuthorityRow[]): boolean {
   if (bundle.mesh !== mesh || link.seq !== bundle.seq || link.digest !== digestOf(bundle)) return false
   const signers = authorities
-    .filter(({ kind }) => kind === 'control-plane')
+    .filter(({ kind, state }) => kind === 'control-plane' && state !== 'revoked')
     .map((row) => parseCertificate(row.certificate))
   const by = signers.find((one) => fingerprintOf(one) === link.signer)
   if (!by) return false

@@ -6,6 +6,7 @@ import type { Database } from '#control/store/database.ts'
 import { adoptProof } from '#control/trust/adopt.ts'
 import { startRotation, stepRotations } from '#control/trust/rotate.ts'
 import { toPem } from '#mesh/trust/pem.ts'
+import { signLink } from '#mesh/trust/sign-link.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
 import { selfSigned } from '#tests/support/self-signed.ts'
 import { epochOf, openTestDatabase } from '#tests/support/stores.ts'
@@ -122,6 +123,23 @@ test('what was revoked or federated since the backup stays so; a forged proof co
     reason: 'r',
   })
   expect(body['cut']).toBe(3)
+})
+
+test('a control-plane CA that was rotated out signs nothing that is taken up: its key may be known', async () => {
+  const centre = await open('one')
+  const east = await TrustingRelay.join(centre, 'east')
+  await east.keepUp()
+  const { certificate, signer } = await centre.centre.keys.active('control-plane')
+  await rotate(centre, 'control-plane', east)
+  expect(await authorities(centre)).toContain('control-plane 1 revoked')
+  const { bundle } = east
+  if (!bundle) throw new Error('no bundle')
+  const forged = { ...bundle, seq: bundle.seq + 100, roots: bundle.controlPlane }
+  const link = await signLink(bundle, forged, { certificate, signer })
+  east.said = { ...east.said, fault: { reason: 'RolledBack', detail: '' }, proof: { bundle: forged, link } as never }
+  await east.tell()
+  expect(await adoptProof(centre.centre)).toBeUndefined()
+  expect(await authorities(centre)).toContain('root 1 active')
 })
 
 async function federate(centre: TestCentre, trustDomain: string): Promise<void> {
