@@ -32,6 +32,19 @@ export async function loadIstiodCas(tx: Tx, mesh: MeshName, now: number): Promis
   return rows.filter((row, i) => rows.findIndex(({ clusterId }) => clusterId === row.clusterId) === i)
 }
 
+/** Every CA of a cluster that was given for a key, to whomever. */
+export const loadIssuingOf = (tx: Tx, mesh: MeshName, spkiSha256: string): Promise<CertificateRow[]> =>
+  tx
+    .select()
+    .from(certificates)
+    .where(
+      and(
+        eq(certificates.mesh, mesh),
+        eq(certificates.spkiSha256, spkiSha256),
+        inArray(certificates.kind, ['issuing', 'istiod-ca']),
+      ),
+    )
+
 /** How many certificates that have not ended stand under each authority, by its id. */
 export async function countIssuedUnder(tx: Tx, mesh: MeshName, now: number): Promise<ReadonlyMap<string, number>> {
   const rows = await tx

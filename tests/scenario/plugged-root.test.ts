@@ -52,7 +52,7 @@ async function start(more: Parameters<typeof openTestCentre>[0] = {}): Promise<T
 async function certified(centre: TestCentre, { relay }: TrustingRelay) {
   const key = await openIssuingKey(mkdtempSync(join(dir, 'relay-')))
   await relay.authenticate()
-  const body = { kind: 'issuing', csr: await key.request() }
+  const body = { kind: 'issuing', csr: await key.request('spiffe://east.mesh1') }
   const answer = await centre.call('POST', `/v1/clusters/${relay.id}/certificates`, { bearer: relay.bearer, body })
   const { chain, roots } = answer.body as unknown as SignAnswer
   const now = new Date(centre.clock.now)
