@@ -114,9 +114,14 @@ async function shutOut(centre: Centre, tx: Tx, cluster: ClusterRow, kind: 'clust
     moved(cluster, await updateCluster(tx, cluster, { state: 'revoked' }))
     return
   }
-  const generation = cluster.generation + 1
-  const next = parseTrustDomain(trustDomainOf(parseClusterName(cluster.name), centre.mesh, generation))
-  moved(cluster, await updateCluster(tx, cluster, { generation, trustDomain: next, sharedDomain: null }))
+  moved(cluster, await updateCluster(tx, cluster, nextGeneration(centre.mesh, cluster)))
+}
+
+/** Under what a cluster goes on whose issuer was revoked. */
+export function nextGeneration(mesh: MeshName, { name, generation: last }: Pick<ClusterRow, 'name' | 'generation'>) {
+  const generation = last + 1
+  const trustDomain = parseTrustDomain(trustDomainOf(parseClusterName(name), mesh, generation))
+  return { generation, trustDomain, sharedDomain: null }
 }
 
 async function memberOf(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRow> {

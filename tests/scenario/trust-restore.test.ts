@@ -142,6 +142,30 @@ test('a control-plane CA that was rotated out signs nothing that is taken up: it
   expect(await authorities(centre)).toContain('root 1 active')
 })
 
+test('a revoked cluster does not talk itself back in while the store is restored; a revoked issuer stays one', async () => {
+  let centre = await open('one')
+  const east = await TrustingRelay.join(centre, 'east')
+  const west = await TrustingRelay.join(centre, 'west')
+  const north = await TrustingRelay.join(centre, 'north')
+  for (const relay of [east, west, north]) await relay.keepUp()
+  centre = await again({ from: 'one', to: 'backup' }, 'one')
+  await moveTo(centre, east)
+  await centre.admin('POST', '/v1/revocations', { kind: 'cluster', subject: 'west', reason: 'stolen' })
+  await centre.admin('POST', '/v1/revocations', { kind: 'issuer', subject: 'north', reason: 'seen elsewhere' })
+  await east.keepUp()
+  centre = await again({ from: 'backup', to: 'restored' }, 'restored')
+  await moveTo(centre, east, west)
+  west.relay.trustDomain = 'west-g2.mesh1'
+  await west.renewed().tell()
+  await east.keepUp()
+  expect(await adoptProof(centre.centre)).toMatchObject({ from: 'east' })
+  const { body } = await centre.admin('GET', '/v1/clusters/west')
+  expect(body).toMatchObject({ state: 'revoked', trustDomain: 'west.mesh1' })
+  expect((await centre.admin('GET', '/v1/clusters/north')).body).toMatchObject({ trustDomain: 'north-g2.mesh1' })
+  const { body: page } = await centre.admin('GET', '/v1/revocations')
+  expect((page['items'] as { kind: string }[]).map(({ kind }) => kind)).toEqual(['issuer', 'cluster'])
+})
+
 async function federate(centre: TestCentre, trustDomain: string): Promise<void> {
   const bundle = toPem(selfSigned({ notBefore: new Date(0), notAfter: new Date('2046-01-01T00:00:00Z') }))
   const { status, body } = await centre.admin('PUT', `/v1/foreign-domains/${trustDomain}`, { bundle })
