@@ -1,4 +1,4 @@
-import { and, count, desc, eq, gt, inArray, lt } from 'drizzle-orm'
+import { and, count, desc, eq, gt, inArray, lt, ne } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { dropped, kept } from '#control/store/kept.ts'
 import { type CertificateRow, certificates } from '#control/store/schema/certificate.ts'
@@ -81,7 +81,8 @@ export async function pruneCertificates(tx: Tx, mesh: MeshName, before: number, 
 
 /**
  * Forgets the certificates of one cluster that were issued first where it has more than `max`, at most `limit` of them;
- * gives back how many. A relay that restarts over and over gets a new one each time.
+ * gives back how many. A relay that restarts over and over gets a new one each time. A CA of an istiod stays until it ends:
+ * only an administrator asks for one, and a rotation of the root waits for it.
  */
 export async function boundCertificates(
   tx: Tx,
@@ -89,7 +90,8 @@ export async function boundCertificates(
   clusterId: string,
   { max, limit }: { readonly max: number; readonly limit: number },
 ): Promise<number> {
-  const theirs = and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId))
+  const isOfCluster = and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId))
+  const theirs = and(isOfCluster, ne(certificates.kind, 'istiod-ca'))
   const [row] = await tx.select({ n: count() }).from(certificates).where(theirs)
   const many = Math.min(limit, (row?.n ?? 0) - max)
   if (many <= 0) return 0
