@@ -48,7 +48,7 @@ async function issueNow(centre: Centre, caller: ClusterCaller, request: SignRequ
     if (row?.state !== 'joined') throw noMember(caller.name)
     const issued = await countIssued(tx, centre.mesh, caller.id, centre.now() - 60 * 60_000)
     if (issued >= certificatesPerHourMax) throw tooMany(caller.name)
-    if (request.kind === 'issuing') await checkKey(tx, centre, row, request.csr)
+    if (request.kind === 'issuing') await checkIssuingKey(tx, centre, row, request.csr)
     return { row, roots: await loadTrustedRoots(tx, centre.mesh) }
   })
   const authority = await centre.keys.active(request.kind === 'issuing' ? 'root' : 'control-plane')
@@ -65,9 +65,9 @@ async function issueNow(centre: Centre, caller: ClusterCaller, request: SignRequ
 
 /**
  * One key speaks for one trust domain: another cluster's would make two of them one, and one whose issuer was revoked may
- * be known, whatever certificate it has.
+ * be known, whatever certificate it has. Throws `invalid`.
  */
-async function checkKey(tx: Tx, { mesh }: Centre, row: ClusterRow, csr: string): Promise<void> {
+export async function checkIssuingKey(tx: Tx, { mesh }: Centre, row: ClusterRow, csr: string): Promise<void> {
   const before = await loadIssuingOf(tx, mesh, sha256Hex(parseCsr(csr).spki))
   if (before.length === 0) return
   const revokedAt = (await loadStanding(tx, mesh)).find(
