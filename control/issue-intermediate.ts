@@ -2,13 +2,17 @@ import type { ClusterCaller } from '#control/caller.ts'
 import type { Authority, Centre } from '#control/centre.ts'
 import { checkRelayAddresses } from '#control/relay-addresses.ts'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
-import { countIssued } from '#control/store/certificates.ts'
+import { countIssued, loadIssuingOf } from '#control/store/certificates.ts'
 import { type ClusterRow, loadCluster } from '#control/store/clusters.ts'
+import type { Tx } from '#control/store/database.ts'
+import { loadStanding } from '#control/store/revocations.ts'
 import { logIssued } from '#control/trust/log-issued.ts'
 import { type SignPool, signPool } from '#control/trust/sign-pool.ts'
+import { sha256Hex } from '#mesh/model/canonical.ts'
 import { parseClusterId, parseClusterName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { type Certificate, certificatePem } from '#mesh/trust/certificate.ts'
+import { parseCsr } from '#mesh/trust/csr.ts'
 import { issueCertificate } from '#mesh/trust/issue-certificate.ts'
 import { type IssuePlan, planIssuingCa, planRelayServing } from '#mesh/trust/plan-issuing-ca.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
@@ -22,7 +26,8 @@ const certificatesPerHourMax = 60
  * serving certificate. Of the request only the key counts, names come from the centre's record of who asks. Nothing is
  * answered that was not read back, checked and logged.
  *
- * Throws `forbidden` for an address or name that is not a relay's, `invalid` for a bad request, `too-many`.
+ * Throws `forbidden` for an address or name that is not a relay's, `invalid` for a bad request and for an issuing key that
+ * was another trust domain's, `too-many`.
  */
 export const issueForCluster = (centre: Centre, caller: ClusterCaller, request: SignRequest): Promise<SignAnswer> =>
   poolOf(centre).run(caller.name, () => issueNow(centre, caller, request))
@@ -43,6 +48,7 @@ async function issueNow(centre: Centre, caller: ClusterCaller, request: SignRequ
     if (row?.state !== 'joined') throw noMember(caller.name)
     const issued = await countIssued(tx, centre.mesh, caller.id, centre.now() - 60 * 60_000)
     if (issued >= certificatesPerHourMax) throw tooMany(caller.name)
+    if (request.kind === 'issuing') await checkIssuingKey(tx, centre, row, request.csr)
     return { row, roots: await loadTrustedRoots(tx, centre.mesh) }
   })
   const authority = await centre.keys.active(request.kind === 'issuing' ? 'root' : 'control-plane')
@@ -55,6 +61,24 @@ async function issueNow(centre: Centre, caller: ClusterCaller, request: SignRequ
     time: centre.now(),
     ...(request.kind === 'issuing' ? { trustDomain: row.trustDomain, generation: row.generation } : {}),
   }
+}
+
+/**
+ * One key speaks for one trust domain: another cluster's would make two of them one, and one whose issuer was revoked may
+ * be known, whatever certificate it has. Throws `invalid`.
+ */
+export async function checkIssuingKey(tx: Tx, { mesh }: Centre, row: ClusterRow, csr: string): Promise<void> {
+  const before = await loadIssuingOf(tx, mesh, sha256Hex(parseCsr(csr).spki))
+  if (before.length === 0) return
+  const revokedAt = (await loadStanding(tx, mesh)).find(
+    ({ kind, cluster }) => kind === 'issuer' && cluster === row.name,
+  )?.at
+  const isRevoked = before.some(({ issuedAt }) => revokedAt !== undefined && issuedAt <= revokedAt)
+  if (!isRevoked && before.every(({ clusterId }) => clusterId === row.id)) return
+  const reason = `its key ${isRevoked ? 'was revoked with the issuer that had it' : 'is that of another cluster'}: make a new one`
+  throw new Problem('invalid', `the certificate request is refused: ${reason}`, {
+    violations: [{ path: 'csr', reason }],
+  })
 }
 
 /** Below a root of the user's own stands what leads up to it, that root itself left out. */

@@ -59,6 +59,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     clock,
     random: (n) => randomBytes(n),
     roots: () => trustedRoots(parts.view()),
+    denied: () => parts.view().bundle?.denied.map(({ id }) => id) ?? [],
   })
   const verifyToken = tokenVerifier({
     issuer: settings.tokens.issuer,

@@ -102,7 +102,7 @@ const later = ['status', 'continue', 'abort', 'force']
 function subjectOf(kind: string, cluster: string | undefined): Subject {
   if ((kind === 'issuing') === (cluster !== undefined)) return cluster === undefined ? { kind } : { kind, cluster }
   throw refusal({
-    ...{ kind: 'invalid', why: kind === 'issuing' ? 'of which cluster?' : `${kind} is of no one cluster` },
+    ...{ kind: 'invalid', why: kind === 'issuing' ? 'no cluster is named' : `${kind} is of no one cluster` },
     ...{ on: `isthmus trust rotate ${kind}`, mend: 'isthmus trust rotate issuing <cluster>' },
   })
 }
@@ -137,6 +137,6 @@ async function rotate(tools: Tools, subject: Subject, options: RotateOptions): P
         : await beginRotation(to, subject, wish)
   if (options.status || options.abort || !options.follow || options.output !== 'table')
     return tell(begun, rotationText(begun, io.now(), paint))
-  const ended = await followRotation(to, begun, { now: io.now, print })
+  const ended = await followRotation(tools.centre, begun, { now: io.now, print })
   if (ended.state !== 'done') tools.exitWith(1)
 }

@@ -3,6 +3,7 @@ import { callCentre, listAll } from '#cli/call-centre.ts'
 import { mended } from '#cli/commands/cluster.ts'
 import type { Centre } from '#cli/context.ts'
 import { refusal } from '#cli/failure.ts'
+import { harmless } from '#cli/output.ts'
 import { rotationText } from '#cli/trust/rotation-text.ts'
 import { parseRotation, type Rotation } from '#cli/trust/shapes.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -61,22 +62,28 @@ export type Following = {
   readonly everyMs?: number
 }
 
-/** Prints what changes until it runs no more; a centre that is away for a while is waited for. Gives its end. */
-export async function followRotation(centre: Centre, first: Rotation, { now, print, everyMs = 1000 }: Following) {
+/**
+ * Prints what changes until it runs no more; a centre that is away for a while is waited for, and that is said. Who it is
+ * and by which CA it is known is asked anew each time: a rotation of the control plane gives it another. Gives its end.
+ */
+export async function followRotation(centre: () => Centre, first: Rotation, { now, print, everyMs = 1000 }: Following) {
   let seen = first
   let said = ''
+  let isAway = false
   for (;;) {
     const text = rotationText(seen, 0)
     if (text !== said) print(rotationText(seen, now()))
     said = text
     if (seen.state !== 'running') return seen
     await pause(everyMs)
-    seen = await callCentre(centre, { method: 'GET', path: `${path}/${encodeURIComponent(first.id)}` }).then(
-      ({ body }) => parseRotation(body),
-      (error: unknown) => {
-        if (error instanceof Problem && error.kind === 'unavailable') return seen
-        throw error
-      },
-    )
+    try {
+      const { body } = await callCentre(centre(), { method: 'GET', path: `${path}/${encodeURIComponent(first.id)}` })
+      seen = parseRotation(body)
+      isAway = false
+    } catch (error) {
+      if (!(error instanceof Problem && error.kind === 'unavailable')) throw error
+      if (!isAway) print(`the centre does not answer (${harmless(error.message)}): asked again until it does\n`)
+      isAway = true
+    }
   }
 }

@@ -1,4 +1,4 @@
-import { and, count, desc, eq, gt, inArray, lt } from 'drizzle-orm'
+import { and, count, desc, eq, gt, inArray, lt, ne } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { dropped, kept } from '#control/store/kept.ts'
 import { type CertificateRow, certificates } from '#control/store/schema/certificate.ts'
@@ -31,6 +31,19 @@ export async function loadIstiodCas(tx: Tx, mesh: MeshName, now: number): Promis
     .orderBy(desc(certificates.issuedAt))
   return rows.filter((row, i) => rows.findIndex(({ clusterId }) => clusterId === row.clusterId) === i)
 }
+
+/** Every CA of a cluster that was given for a key, to whomever. */
+export const loadIssuingOf = (tx: Tx, mesh: MeshName, spkiSha256: string): Promise<CertificateRow[]> =>
+  tx
+    .select()
+    .from(certificates)
+    .where(
+      and(
+        eq(certificates.mesh, mesh),
+        eq(certificates.spkiSha256, spkiSha256),
+        inArray(certificates.kind, ['issuing', 'istiod-ca']),
+      ),
+    )
 
 /** How many certificates that have not ended stand under each authority, by its id. */
 export async function countIssuedUnder(tx: Tx, mesh: MeshName, now: number): Promise<ReadonlyMap<string, number>> {
@@ -68,7 +81,8 @@ export async function pruneCertificates(tx: Tx, mesh: MeshName, before: number, 
 
 /**
  * Forgets the certificates of one cluster that were issued first where it has more than `max`, at most `limit` of them;
- * gives back how many. A relay that restarts over and over gets a new one each time.
+ * gives back how many. A relay that restarts over and over gets a new one each time. A CA of an istiod stays until it ends:
+ * only an administrator asks for one, and a rotation of the root waits for it.
  */
 export async function boundCertificates(
   tx: Tx,
@@ -76,7 +90,8 @@ export async function boundCertificates(
   clusterId: string,
   { max, limit }: { readonly max: number; readonly limit: number },
 ): Promise<number> {
-  const theirs = and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId))
+  const isOfCluster = and(eq(certificates.mesh, mesh), eq(certificates.clusterId, clusterId))
+  const theirs = and(isOfCluster, ne(certificates.kind, 'istiod-ca'))
   const [row] = await tx.select({ n: count() }).from(certificates).where(theirs)
   const many = Math.min(limit, (row?.n ?? 0) - max)
   if (many <= 0) return 0

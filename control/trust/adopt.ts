@@ -24,8 +24,9 @@ import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeOf } from '#control/stream-change.ts'
 import { changeTrust, loadBundle, writeTrustStream } from '#control/trust/bundle.ts'
 import { loadRelayTrust } from '#control/trust/facts.ts'
+import { nextGeneration } from '#control/trust/revoke.ts'
 import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
-import { type MeshName, parseClusterName, trustDomainOf } from '#mesh/model/id.ts'
+import type { MeshName } from '#mesh/model/id.ts'
 import { type BundleLink, type BundleRoot, digestOf, signedText, type TrustBundle } from '#mesh/model/trust-bundle.ts'
 import { fingerprintOf } from '#mesh/trust/authority-digest.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
@@ -107,11 +108,14 @@ async function firstOfOurs(
   return undefined
 }
 
-/** A link of ours: signed by one of these control-plane CAs. Content proves nothing. */
+/**
+ * A link of ours: signed by one of these control-plane CAs. Content proves nothing, and neither does one whose key was
+ * rotated out: whoever had stolen it would have the mesh again.
+ */
 function isOurs(mesh: MeshName, { bundle, link }: Proof, authorities: readonly AuthorityRow[]): boolean {
   if (bundle.mesh !== mesh || link.seq !== bundle.seq || link.digest !== digestOf(bundle)) return false
   const signers = authorities
-    .filter(({ kind }) => kind === 'control-plane')
+    .filter(({ kind, state }) => kind === 'control-plane' && state !== 'revoked')
     .map((row) => parseCertificate(row.certificate))
   const by = signers.find((one) => fingerprintOf(one) === link.signer)
   if (!by) return false
@@ -181,15 +185,13 @@ async function takeRevoked(tx: Tx, centre: Centre, { bundle, cluster: from }: Pr
   const known = new Set((await loadRevocations(tx, mesh)).map(({ cut }) => cut))
   const reason = `taken up from the relay of ${from} after the store was restored`
   const shared = { mesh, exports: '[]', reason, by: centreCaller, undoneAt: null, revision: 1 }
-  const trust = new Map((await loadRelayTrust(tx, mesh, centre.now())).map((one) => [one.cluster, one]))
-  for (const { trustDomain, cluster, cut, at } of bundle.revoked) {
+  for (const { trustDomain, cluster, cut, at, issuer = false } of bundle.revoked) {
     const row = await loadClusterByName(tx, mesh, cluster)
-    if (row?.trustDomain === trustDomain) {
-      // A relay that works under a later generation tells that its issuer was revoked, not the cluster.
-      const next = laterGeneration(mesh, row, trust.get(cluster)?.said?.issuing?.trustDomain)
-      await updateCluster(tx, row, next ?? { state: row.state === 'left' ? 'left' : 'revoked' })
-    }
-    const kind = (await loadClusterByName(tx, mesh, cluster))?.state === 'revoked' ? 'cluster' : 'issuer'
+    // What was revoked is the centre's own signed word: a relay that says otherwise may be the one that was shut out.
+    const goesOn = row && issuer ? nextGeneration(mesh, row) : undefined
+    if (row?.trustDomain === trustDomain)
+      await updateCluster(tx, row, goesOn ?? { state: row.state === 'left' ? 'left' : 'revoked' })
+    const kind = issuer ? 'issuer' : 'cluster'
     if (!known.has(cut))
       await insertRevocation(tx, { ...shared, cut, kind, subject: cluster, cluster, trustDomain, at })
   }
@@ -234,18 +236,6 @@ async function takeForeign(tx: Tx, { mesh, now }: Centre, bundle: TrustBundle): 
 }
 
 const withEnd = (pem: string): string => (pem.endsWith('\n') ? pem : `${pem}\n`)
-
-function laterGeneration(
-  mesh: MeshName,
-  { name, generation }: { readonly name: string; readonly generation: number },
-  inUse: string | undefined,
-): { readonly generation: number; readonly trustDomain: string; readonly sharedDomain: null } | undefined {
-  for (let next = generation + 1; next <= generation + triedMax; next++) {
-    const trustDomain = trustDomainOf(parseClusterName(name), mesh, next)
-    if (trustDomain === inUse) return { generation: next, trustDomain, sharedDomain: null }
-  }
-  return undefined
-}
 
 /** A rotation that ran at the time of the backup stands where its authorities do. */
 async function takeRotations(tx: Tx, centre: Centre): Promise<void> {

@@ -176,7 +176,7 @@ async function contentOf(tx: Tx, mesh: MeshName, now: number): Promise<Omit<Trus
       .map((row) => ({
         trustDomain: parseTrustDomain(row.trustDomain),
         cluster: parseClusterName(row.cluster),
-        ...{ cut: row.cut, at: row.at },
+        ...{ cut: row.cut, at: row.at, ...(row.kind === 'issuer' ? { issuer: true as const } : {}) },
       })),
     denied: standing.filter((row) => row.kind === 'workload').map(({ subject, cut }) => ({ id: subject, cut })),
     foreign: (await loadForeignDomains(tx, mesh)).map((row) => ({

@@ -1,6 +1,6 @@
 import type { Caller } from '#control/caller.ts'
 import type { Centre } from '#control/centre.ts'
-import { leadingUp } from '#control/issue-intermediate.ts'
+import { checkIssuingKey, leadingUp } from '#control/issue-intermediate.ts'
 import { unknownCluster } from '#control/member-cluster.ts'
 import { loadTrustedRoots } from '#control/store/authorities.ts'
 import { type ClusterRow, loadClusterByName } from '#control/store/clusters.ts'
@@ -37,10 +37,11 @@ export type IstiodCa = {
  */
 export async function certifyIstiod(centre: Centre, caller: Caller, asked: IstiodAsked): Promise<IstiodCa> {
   const { mesh } = centre
-  const { row, roots } = await centre.db.read(async (tx) => ({
-    row: memberOf(await loadClusterByName(tx, mesh, asked.cluster), asked.cluster),
-    roots: await loadTrustedRoots(tx, mesh),
-  }))
+  const { row, roots } = await centre.db.read(async (tx) => {
+    const row = memberOf(await loadClusterByName(tx, mesh, asked.cluster), asked.cluster)
+    await checkIssuingKey(tx, centre, row, asked.csr)
+    return { row, roots: await loadTrustedRoots(tx, mesh) }
+  })
   const authority = await centre.keys.active('root')
   const plan = planIstiodCa({
     ...{ mesh, csr: asked.csr, trustDomain: parseTrustDomain(row.trustDomain), issuer: authority.certificate },

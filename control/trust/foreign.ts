@@ -1,7 +1,6 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
 import { loadFleet } from '#control/load-fleet.ts'
-import { loadAuthorities, trustedBy } from '#control/store/authorities.ts'
 import { loadClusters } from '#control/store/clusters.ts'
 import { LostRace, type Tx } from '#control/store/database.ts'
 import {
@@ -20,9 +19,9 @@ import {
   type RevocationRow,
   undoRevocationRow,
 } from '#control/store/revocations.ts'
-import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeTrust } from '#control/trust/bundle.ts'
-import { compile } from '#mesh/compile/compile.ts'
+import { nextCut, placesOpenTo } from '#control/trust/cuts.ts'
+import { loadKnownAuthorities } from '#control/trust/known-authorities.ts'
 import { marketOf } from '#mesh/compile/offer.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { MeshName, TrustDomain } from '#mesh/model/id.ts'
@@ -101,7 +100,7 @@ async function judged(
   checkRevision(trustDomain, expected, old)
   const expectations = {
     ...{ now: new Date(now), trustDomain: trustDomain as TrustDomain },
-    known: [...(await ownAuthorities(tx, mesh)), ...rows.filter((row) => row !== old).flatMap(rootsOf)],
+    known: await loadKnownAuthorities(tx, mesh, { withRevoked: true, without: trustDomain }),
   }
   const violations = (await ownerFaults(tx, mesh, trustDomain)).map((reason) => ({ path: 'trustDomain', reason }))
   const read = readOr(text, expectations, violations)
@@ -157,21 +156,8 @@ async function ownerFaults(tx: Tx, mesh: MeshName, trustDomain: string): Promise
   }
 }
 
-type Known = { readonly what: string; readonly certificate: Certificate }
-
-async function ownAuthorities(tx: Tx, mesh: MeshName): Promise<Known[]> {
-  return (await loadAuthorities(tx, mesh)).flatMap((row) => {
-    const pems = new Set([row.certificate, ...trustedBy(row)])
-    const what = `${row.kind} ${row.number ?? 1} of this mesh`
-    return [...pems].flatMap((pem) => parseCertificates(pem, what)).map((certificate) => ({ what, certificate }))
-  })
-}
-
 export const foreignRoots = ({ roots }: ForeignDomainRow): readonly Certificate[] =>
   parseCertificates(roots, 'roots', bundleLimits.rootsEach)
-
-const rootsOf = (row: ForeignDomainRow): Known[] =>
-  foreignRoots(row).map((certificate) => ({ what: `a root of ${row.trustDomain}`, certificate }))
 
 /** Whoever can show an old bundle of theirs could bring back a root that they have dropped. */
 function sequenceFaults({ sequence, pems }: ForeignBundle, old: ForeignDomainRow | undefined): Violation[] {
@@ -217,28 +203,13 @@ export async function unfederate(
     const old = await loadForeignDomain(tx, mesh, trustDomain)
     checkRevision(trustDomain, expected, old)
     if (!old) return undefined
-    const exports = [...compile(await loadFleet(tx, mesh, new Map()))].flatMap(([cluster, config]) =>
-      [...config.exports]
-        .filter(([, { foreign }]) => foreign?.some((one) => one === trustDomain))
-        .map(([service]) => `${cluster}/${service}`),
-    )
-    const head = await lockTrustHead(tx, mesh, 'cuts')
-    const cut = head.seq + 1
-    await moveTrustHead(tx, { ...head, seq: cut })
+    const exports = await placesOpenTo(tx, mesh, trustDomain)
+    const cut = await nextCut(tx, mesh)
     const by = callerText(caller)
-    const what = { kind: 'foreign' as const, subject: trustDomain, cluster: '', trustDomain }
-    const row = {
-      mesh,
-      cut,
-      ...what,
-      exports: canonicalJson(exports),
-      reason,
-      by,
-      at: now,
-      undoneAt: null,
-      revision: 1,
-    }
-    await insertRevocation(tx, row)
+    await insertRevocation(tx, {
+      ...{ mesh, cut, kind: 'foreign', subject: trustDomain, cluster: '', trustDomain },
+      ...{ exports: canonicalJson(exports), reason, by, at: now, undoneAt: null, revision: 1 },
+    })
     if (!(await deleteForeignDomain(tx, old))) throw new LostRace(`trust domain ${trustDomain} moved on`)
     const object = objectOf(trustDomain)
     await audited(centre, tx, caller, { action: 'trust.unfederate', object, detail: { cut, reason } })

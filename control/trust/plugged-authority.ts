@@ -7,7 +7,7 @@ import type { MeshName } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
 import type { KnownAuthority } from '#mesh/trust/authority-faults.ts'
 import { type Certificate, certificatePem, parseCertificate } from '#mesh/trust/certificate.ts'
-import { checkPluggedCa, type PluggedFiles, pluggedFiles } from '#mesh/trust/check-plugged-ca.ts'
+import { checkPluggedCa, type PluggedFiles, pluggedBytesMax, pluggedFiles } from '#mesh/trust/check-plugged-ca.ts'
 import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 
 export type PluggedAsked = {
@@ -55,7 +55,8 @@ export function isTaken(dir: string, authorities: readonly string[]): boolean {
   }
 }
 
-const bytesMax = 4 * 1024 * 1024
+/** Past `pluggedBytesMax` a file is refused with its size; past this it is not read at all. */
+const readBytesMax = 4 * 1024 * 1024
 
 function readFiles(dir: string): { readonly files: PluggedFiles; readonly faults: readonly Violation[] } {
   const faults: Violation[] = []
@@ -64,7 +65,7 @@ function readFiles(dir: string): { readonly files: PluggedFiles; readonly faults
     try {
       const path = join(dir, file)
       const { size } = statSync(path)
-      if (size > bytesMax) faults.push({ path: file, reason: `has ${size} bytes; at most 65536` })
+      if (size > readBytesMax) faults.push({ path: file, reason: `has ${size} bytes; at most ${pluggedBytesMax}` })
       else files[file] = readFileSync(path, 'utf8')
     } catch (cause) {
       if (codeOf(cause) !== 'ENOENT') faults.push({ path: file, reason: `cannot be read: ${codeOf(cause)}` })

@@ -1,6 +1,5 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
-import { loadFleet } from '#control/load-fleet.ts'
 import { moved, unknownCluster } from '#control/member-cluster.ts'
 import { once } from '#control/once.ts'
 import { type ClusterRow, loadClusterByName, loadClusters, updateCluster } from '#control/store/clusters.ts'
@@ -14,14 +13,12 @@ import {
   type RevocationRow,
   undoRevocationRow,
 } from '#control/store/revocations.ts'
-import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { changeTrust, type TrustMoment } from '#control/trust/bundle.ts'
+import { nextCut, placesOpenTo } from '#control/trust/cuts.ts'
 import { othersOf, sharedByOthers } from '#control/trust/shared-domain.ts'
-import { compile } from '#mesh/compile/compile.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
-import { type MeshName, parseClusterName, type TrustDomain, trustDomainOf } from '#mesh/model/id.ts'
+import { type MeshName, parseClusterName, trustDomainOf } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { isHttp } from '#mesh/model/service.ts'
 import { formatSpiffeId, parseSpiffeId, parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 
 export type RevocationAsked = {
@@ -95,10 +92,8 @@ async function make(
   const trustDomain = parseTrustDomain(owner.trustDomain)
   const others = cluster ? await othersOf(tx, mesh, cluster) : []
   if (cluster && others.length > 0) throw sharedByOthers(cluster, others)
-  const exports = await admitting(tx, centre, trustDomain)
-  const head = await lockTrustHead(tx, mesh, 'cuts')
-  const cut = head.seq + 1
-  await moveTrustHead(tx, { ...head, seq: cut })
+  const exports = await placesOpenTo(tx, mesh, trustDomain)
+  const cut = await nextCut(tx, mesh)
   const row: RevocationRow = {
     ...{ mesh, cut, kind, subject, cluster: owner.name, trustDomain, exports: canonicalJson(exports) },
     ...{ reason, by: callerText(caller), at: now, undoneAt: null, revision: 1 },
@@ -119,9 +114,14 @@ async function shutOut(centre: Centre, tx: Tx, cluster: ClusterRow, kind: 'clust
     moved(cluster, await updateCluster(tx, cluster, { state: 'revoked' }))
     return
   }
-  const generation = cluster.generation + 1
-  const next = parseTrustDomain(trustDomainOf(parseClusterName(cluster.name), centre.mesh, generation))
-  moved(cluster, await updateCluster(tx, cluster, { generation, trustDomain: next, sharedDomain: null }))
+  moved(cluster, await updateCluster(tx, cluster, nextGeneration(centre.mesh, cluster)))
+}
+
+/** Under what a cluster goes on whose issuer was revoked. */
+export function nextGeneration(mesh: MeshName, { name, generation: last }: Pick<ClusterRow, 'name' | 'generation'>) {
+  const generation = last + 1
+  const trustDomain = parseTrustDomain(trustDomainOf(parseClusterName(name), mesh, generation))
+  return { generation, trustDomain, sharedDomain: null }
 }
 
 async function memberOf(tx: Tx, mesh: MeshName, name: string): Promise<ClusterRow> {
@@ -160,30 +160,6 @@ async function ownerOf(tx: Tx, mesh: MeshName, id: string): Promise<Pick<Cluster
       )
     after = last.name
   }
-}
-
-/**
- * Where connections of the trust domain may be open, for `Fleet.cuts`: the exports that admit it and its own cluster's
- * (`<cluster>/<ns>/<svc>`), and who calls what it offers (`<cluster>:<ns>/<svc>`, and by HTTP port `<cluster>:<port>`).
- */
-async function admitting(tx: Tx, { mesh }: Centre, trustDomain: TrustDomain): Promise<string[]> {
-  const configs = compile(await loadFleet(tx, mesh, new Map()))
-  const places = [...configs].flatMap(([cluster, { trust, exports, imports }]) => [
-    ...[...exports]
-      .filter(([, { admitted, foreign }]) => [trust.trustDomain, ...admitted, ...(foreign ?? [])].includes(trustDomain))
-      .map(([service]) => `${cluster}/${service}`),
-    ...[...imports].flatMap(([service, { ports, sources }]) =>
-      sources
-        .filter((source) => source.trustDomain === trustDomain)
-        .flatMap((source) => [
-          `${cluster}:${service}`,
-          ...ports
-            .filter(({ port, protocol }) => isHttp(protocol) && source.ports.includes(port))
-            .map(({ port }) => `${cluster}:${port}`),
-        ]),
-    ),
-  ])
-  return [...new Set(places)]
 }
 
 /**

@@ -39,9 +39,12 @@ export async function domainFor(
 }
 
 const taken = (trustDomain: string, reason: string): Problem =>
-  new Problem('conflict', `the trust domain ${trustDomain} cannot be given to a cluster: it ${reason}`, {
-    violations: [{ path: 'trustDomain', reason }],
-  })
+  new Problem(
+    'conflict',
+    `the trust domain ${trustDomain} cannot be given to a cluster: it ${reason}; ask for another, or for its own: ` +
+      'isthmus cluster create <name> --trust-domain <trust domain>',
+    { violations: [{ path: 'trustDomain', reason }] },
+  )
 
 /** Names of the other clusters of a trust domain whose identities may still be in use. */
 export async function othersOf(tx: Tx, mesh: MeshName, { name, trustDomain }: ClusterRow): Promise<string[]> {

@@ -1,5 +1,6 @@
 import type { Centre } from '#control/centre.ts'
 import { newPublishMemo, publish } from '#control/publish.ts'
+import { makeRest } from '#functions/rest.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 export type Publisher = {
@@ -26,27 +27,16 @@ const compareMs = 10 * 60_000
  */
 export function openPublisher(centre: Centre, { retryMs = 1000 } = {}): Publisher {
   const memo = newPublishMemo()
+  const rest = makeRest()
   let stopped = false
   let woken = true
-  let wake: () => void = () => undefined
   let comparedAt = Number.NEGATIVE_INFINITY
   const failing = { times: 0, since: 0, why: '' }
   const unlisten = centre.bus.listen((note) => {
     if (note.kind !== 'outbox') return
     woken = true
-    wake()
+    rest.wake()
   })
-  const pause = (ms: number, interruptible: boolean): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      timer.unref()
-      if (interruptible || stopped)
-        wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-    })
-
   const running = loop()
   return {
     ready: () => Number.isFinite(comparedAt),
@@ -58,7 +48,7 @@ export function openPublisher(centre: Centre, { retryMs = 1000 } = {}): Publishe
     stop: async () => {
       stopped = true
       unlisten()
-      wake()
+      rest.end()
       await running
     },
   }
@@ -72,16 +62,16 @@ export function openPublisher(centre: Centre, { retryMs = 1000 } = {}): Publishe
         if (always) comparedAt = performance.now()
         woken ||= more
         failing.times = 0
-        await pause(windowMs, false)
+        await rest.for(windowMs)
       } catch (error) {
         centre.log.error({ err: error }, 'publishing failed; what was published stays, and it is tried again')
         if (failing.times === 0) failing.since = centre.now()
         failing.times++
         failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
         woken = true
-        await pause(retryMs, false)
+        await rest.for(retryMs)
       }
-      if (!woken && !stopped) await pause(lookMs, true)
+      if (!woken && !stopped) await rest.for(lookMs, 'orWoken')
     }
   }
 }

@@ -5,6 +5,7 @@ import { adoptProof } from '#control/trust/adopt.ts'
 import { loadTrustAlerts } from '#control/trust/alerts.ts'
 import { type Here, stepRotations } from '#control/trust/rotate.ts'
 import { startDueRotations } from '#control/trust/schedule.ts'
+import { makeRest } from '#functions/rest.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { trustStream } from '#mesh/wire/stream.ts'
 
@@ -36,10 +37,10 @@ const adoptMs = 1000
  * of a centre does it at a time. A step that fails (a key service that is away) changes nothing, is told, and tried again.
  */
 export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: RotatorSettings): Rotator {
+  const rest = makeRest()
   let stopped = false
   let woken = true
   let bundleMoved = true
-  let wake: () => void = () => undefined
   let adoptedAt = Number.NEGATIVE_INFINITY
   let lacking: readonly string[] = []
   let alertedAt = Number.NEGATIVE_INFINITY
@@ -50,19 +51,8 @@ export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: Rot
     if (note.kind !== 'trust' && !moved) return
     bundleMoved ||= moved
     woken = true
-    wake()
+    rest.wake()
   })
-  const pause = (ms: number, interruptible: boolean): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      timer.unref()
-      wake = interruptible ? done : () => undefined
-      if (stopped) done()
-      function done(): void {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   const running = loop()
   return {
     attention: () => {
@@ -81,7 +71,7 @@ export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: Rot
     stop: async () => {
       stopped = true
       unlisten()
-      wake()
+      rest.end()
       await running
     },
   }
@@ -101,8 +91,8 @@ export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: Rot
           return runningMs
         },
       )
-      await pause(windowMs, false)
-      if (!woken && !stopped) await pause(waitMs, true)
+      await rest.for(windowMs)
+      if (!woken && !stopped) await rest.for(waitMs, 'orWoken')
     }
   }
 

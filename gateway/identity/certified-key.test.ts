@@ -14,6 +14,7 @@ import { csrOf, domain, type Holder, keyInHand, makeIssuing, makeRoot, mesh } fr
 
 const td = domain('cluster-a')
 const names = issuingCaNames(mesh, td)
+const name = names.uri ?? ''
 const start = new Date('2026-05-01T00:00:00Z')
 let now: Date
 let root: Holder
@@ -45,16 +46,23 @@ const renewal = async () => ({ key: await openIssuingKey(directory), names, cloc
 
 describe('the key', () => {
   test('is on disk, 0600, before anybody is asked, and the same after a restart', async () => {
-    const first = await (await openIssuingKey(directory)).request()
+    const first = await (await openIssuingKey(directory)).request(name)
     expect(statSync(path).mode & 0o777).toBe(0o600)
-    const again = await (await openIssuingKey(directory)).request()
+    const again = await (await openIssuingKey(directory)).request(name)
     expect(spkiIn(again)).toBe(spkiIn(first))
     expect(readdirSync(directory).sort()).toEqual(['issuing.key', 'issuing.key.1'])
   })
 
+  test('asked for under a later trust domain it is another one: the one before may be known', async () => {
+    const first = await (await openIssuingKey(directory)).request(name)
+    const later = await (await openIssuingKey(directory)).request('spiffe://cluster-a-g2.mesh1')
+    expect(spkiIn(later)).not.toBe(spkiIn(first))
+    expect(spkiIn(await (await openIssuingKey(directory)).request('spiffe://cluster-a-g2.mesh1'))).toBe(spkiIn(later))
+  })
+
   test('two requests at once are for one key', async () => {
     const key = await openIssuingKey(directory)
-    const [one, two] = await Promise.all([key.request(), key.request()])
+    const [one, two] = await Promise.all([key.request(name), key.request(name)])
     expect(spkiIn(one)).toBe(spkiIn(two))
   })
 
@@ -95,7 +103,7 @@ describe('what the centre answers is refused, and nothing changes, when', () => 
     const good = await renew(await renewal())
     const before = readFileSync(path)
     const parts = await renewal()
-    await parts.key.request()
+    await parts.key.request(name)
     const requested = readFileSync(path)
     await expect(renew({ ...parts, certify: answer })).rejects.toMatchObject({
       kind: 'invalid',

@@ -28,8 +28,11 @@ export type CertifiedKey = {
   readonly current: () => Certified | undefined
   /** Own certificates before this one that have not ended: what they signed may still be about. Newest first. */
   readonly earlier: () => readonly Certificate[]
-  /** PKCS#10 (PEM) for the next key. The key is made and on disk before this resolves, and the same until accepted. */
-  readonly request: () => Promise<string>
+  /**
+   * PKCS#10 (PEM) for the next key. The key is made and on disk before this resolves, and the same until accepted; for
+   * another `name` it is another one: what may be known with the key of a revoked trust domain is never asked for again.
+   */
+  readonly request: (name: string) => Promise<string>
   /**
    * Takes the answer into use: saved first, then current. Throws `invalid` with every violation, and changes nothing,
    * when it is not for our key, not of its profile, not for `names`, or its chain does not lead to one of its roots.
@@ -41,6 +44,7 @@ const earlierMax = 4
 const stateSchema = z.object({
   version: z.literal(1),
   next: z.string().optional(),
+  nextFor: z.string().optional(),
   current: z.object({ key: z.string(), chain: z.string(), roots: z.array(z.string()).min(1).max(16) }).optional(),
   earlier: z.array(z.string()).max(earlierMax),
 })
@@ -65,9 +69,10 @@ export async function openCertifiedKey(vault: Vault, profile: ProfileName): Prom
     profile,
     current: () => current,
     earlier: () => state.earlier.map((pem) => parseCertificate(pem)),
-    request: () =>
+    request: (name) =>
       inTurn(async () => {
-        if (state.next === undefined) await save({ ...state, next: newKeyPem() })
+        if (state.next === undefined || state.nextFor !== name)
+          await save({ ...state, next: newKeyPem(), nextFor: name })
         return await buildCsr(signerOf(state.next ?? ''))
       }),
     accept: (answer, { names, now }) =>
@@ -85,8 +90,8 @@ export async function openCertifiedKey(vault: Vault, profile: ProfileName): Prom
         const earlier = [...before, ...state.earlier].filter((pem) => parseCertificate(pem).notAfter > now)
         const taken = { key, chain: answer.chain, roots: [...answer.roots] }
         const made = certifiedFrom(taken, vault.place)
-        const { next, ...rest } = state
-        const left = next === undefined || next === key ? {} : { next }
+        const { next, nextFor, ...rest } = state
+        const left = next === undefined || next === key ? {} : { next, nextFor }
         await save({ ...rest, ...left, current: taken, earlier: earlier.slice(0, earlierMax) })
         current = made
         return made

@@ -330,6 +330,13 @@ describe('renewal by the certificate in hand', () => {
     }
   })
 
+  test('the certificate of a revoked workload does not renew itself for ever', async () => {
+    const { der } = await leafOf(keyInHand())
+    const denied = (id: string) => createIssuer({ key, trustDomain: td, clock, random, denied: () => [id] })
+    expect(denied('spiffe://cluster-a.mesh1/ns/shop/sa/other').peerOf(der)).toMatchObject({ serviceAccount: 'reviews' })
+    expect(() => denied('spiffe://cluster-a.mesh1/ns/shop/sa/reviews').peerOf(der)).toThrow('authenticate failure')
+  })
+
   test('a leaf of the CA before this one still renews; one that ended, or of another cluster, does not', async () => {
     const { der } = await leafOf(keyInHand())
     const issuer = createIssuer({ key, trustDomain: td, clock, random })

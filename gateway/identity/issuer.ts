@@ -38,6 +38,8 @@ export type IssuerParts = {
   readonly random: (n: number) => Uint8Array
   /** The trust bundle's roots (PEM) where newer than those that came with the issuing CA. */
   readonly roots?: () => readonly string[]
+  /** SPIFFE ids that were revoked: their certificates do not renew themselves. */
+  readonly denied?: () => readonly string[]
 }
 
 export function createIssuer(parts: IssuerParts): Issuer {
@@ -105,7 +107,7 @@ function authorityAt(certified: Certified | undefined, now: Date): Certified {
 }
 
 /** Any fault is `unauthenticated`, with the reason as its cause: for the log, not for the caller. */
-function peerOf({ key, trustDomain, clock, roots }: IssuerParts, der: Uint8Array): SpiffeId {
+function peerOf({ key, trustDomain, clock, roots, denied }: IssuerParts, der: Uint8Array): SpiffeId {
   const refuse = (reason: unknown): Problem =>
     new Problem('unauthenticated', 'request authenticate failure', { cause: reason })
   const current = key.current()
@@ -120,6 +122,8 @@ function peerOf({ key, trustDomain, clock, roots }: IssuerParts, der: Uint8Array
   if (!faults.some((violations) => violations.length === 0)) throw refuse(JSON.stringify(faults[0]))
   const id = parseId(uri.text, refuse)
   if (id.trustDomain !== trustDomain) throw refuse(`the client certificate is of ${id.trustDomain}`)
+  // Whoever has a stolen key would otherwise have the identity for ever. A pod's token still proves the pod.
+  if (denied?.().includes(uri.text)) throw refuse(`${uri.text} is revoked`)
   return id
 }
 

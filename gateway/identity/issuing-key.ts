@@ -50,7 +50,7 @@ export type Renewal = {
  * same key is asked for, so a lost answer costs no second key.
  */
 export async function renew({ key, names, clock, certify }: Renewal): Promise<Certified> {
-  const answer = await certify(await key.request())
+  const answer = await certify(await key.request(names.uri ?? ''))
   return await key.accept(answer, { names, now: clock() })
 }
 

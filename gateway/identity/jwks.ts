@@ -33,7 +33,8 @@ const keySetSchema = z.object({
   keys: z
     .array(
       z
-        .looseObject({ kty: z.enum(['EC', 'RSA']), kid: z.string().min(1).max(256) })
+        .looseObject({ kty: z.string().max(64), kid: z.string().min(1).max(256) })
+        .refine((key) => key.kty !== 'oct', 'is a secret key (kty oct): whoever verifies could sign')
         .refine(
           (key) => key['d'] === undefined,
           'holds a private key: replace that key everywhere, it is no secret now',
@@ -59,7 +60,9 @@ function parseJwks(text: string, place: string): KeyFinder {
     throw new Problem('invalid', `the key set ${place} is not JSON: write it anew`, { cause })
   }
   const parsed = keySetSchema.safeParse(value)
-  if (parsed.success) return finderOf(verifyingKeys(parsed.data.keys))
+  // Keys of other kinds (OKP) may stand beside ours; no token that is taken names them.
+  if (parsed.success)
+    return finderOf(verifyingKeys(parsed.data.keys.filter(({ kty }) => kty === 'EC' || kty === 'RSA')))
   const violations = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), reason: issue.message }))
   throw new Problem('invalid', `the key set ${place} is refused: ${violations[0]?.path} ${violations[0]?.reason}`, {
     violations,

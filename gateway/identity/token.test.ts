@@ -207,7 +207,7 @@ describe('the key set', () => {
 
   test.each([
     ['a private key', () => ({ ...es.jwk, d: 'AAAA' }), /private key/],
-    ['a secret key', () => ({ kty: 'oct', kid: 'es', k: 'AAAA' }), /kty/],
+    ['a secret key', () => ({ kty: 'oct', kid: 'es', k: 'AAAA' }), /secret key/],
     ['a key without id', () => ({ ...es.jwk, kid: undefined }), /kid/],
   ])('with %s: refused whole', async (_, key, reason) => {
     jwks.answer = JSON.stringify({ keys: [es.jwk, key()] })
@@ -215,6 +215,12 @@ describe('the key set', () => {
     const strict = tokenVerifier({ issuer: tokenIssuer, jwks, clock, warn: (fault) => void faults.push(fault) })
     await expect(strict(es.token())).rejects.toMatchObject({ kind: 'unavailable' })
     expect(String(faults[0])).toMatch(reason)
+  })
+
+  test('with a key of a kind that signs no token we take: left out, the others stand', async () => {
+    jwks.answer = JSON.stringify({ keys: [{ kty: 'OKP', crv: 'Ed25519', x: 'AAAA', kid: 'okp' }, es.jwk] })
+    const one = tokenVerifier({ issuer: tokenIssuer, jwks, clock, warn: () => undefined })
+    await one(es.token())
   })
 
   test('from a file that is replaced', async () => {

@@ -114,7 +114,8 @@ function circleIn(events: readonly Event[], source: string): string | undefined 
 function faultOf(error: unknown, source: string, base: number): YamlDocument {
   if (!(error instanceof YAMLException))
     return { offset: base, fault: `is malformed YAML: ${String(error).slice(0, 300)}` }
-  const at = error.mark?.position ?? 0
+  // What ends too early is told of where it ends, not of the empty line after it.
+  const at = Math.min(error.mark?.position ?? 0, Math.max(0, source.trimEnd().length - 1))
   const reason = error.reason.slice(0, 300)
   if (reason === 'duplicated mapping key') {
     const key = /^["']?([^"':\n]{0,80})/.exec(source.slice(at))?.[1]?.trim() ?? ''

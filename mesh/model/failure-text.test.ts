@@ -41,3 +41,8 @@ test('our commands become what is typed here; other words that begin alike do no
   for (const text of [`${self} status`, 'in /var/isthmus status', 'isthmus is away', 'isthmus-relay status'])
     expect(typeable(text)).toBe(text)
 })
+
+test('what a refused file holds does not move the cursor of whoever reads why', () => {
+  const [first] = linesOf(new Problem('invalid', 'not JSON: \u001b]0;x\u0007\u009b2J'), 'trust federate')
+  expect(first).toBe('isthmus: trust federate failed: not JSON: ?]0;x??2J')
+})

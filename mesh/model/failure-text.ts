@@ -13,6 +13,10 @@ export const typeable = (text: string): string =>
     `${self} `,
   )
 
+/** What came from elsewhere (a file that another mesh gave) moves no cursor and rings no bell. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
+const moving = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g
+
 /**
  * What a person reads of a problem, the same lines for all of them: what failed and why, every violation where there are
  * several, the object, and what mends it. `what` is the command (`token create oslo`), empty where there is none;
@@ -28,7 +32,9 @@ export function failureText(what: string, problem: Problem, mends: string): stri
     `  on          ${on}`,
     `  to mend it  ${typeable(String(extra['mend'] ?? mend ?? mends))}`,
     '',
-  ].join('\n')
+  ]
+    .join('\n')
+    .replace(moving, '?')
 }
 
 /** The command that the words of the centre end in (`…: isthmus token create oslo`, `…; see: …`), apart from the rest. */

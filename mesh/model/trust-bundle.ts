@@ -11,6 +11,8 @@ export type RevokedDomain = {
   readonly cut: number
   /** Unix ms by the centre's clock. */
   readonly at: number
+  /** Only its issuer was revoked: the cluster goes on under its next trust domain. Absent: the whole cluster was. */
+  readonly issuer?: true
 }
 
 /** A workload's SPIFFE id that nobody admits any more. */

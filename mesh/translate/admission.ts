@@ -21,8 +21,10 @@ import { validationSecret } from '#mesh/translate/validation.ts'
  */
 export function admissionSecret(name: string, { service, admitted }: Admits, by: Anchors): XdsResource {
   const { roots, foreign } = by
-  const isMixed = admitted.some((domain) => Object.hasOwn(foreign, domain))
-  const byDomain = admitted.map((domain) => ({ trustDomain: domain, anchors: foreign[domain] ?? roots }))
+  const anchorsOf = (domain: string): string | undefined =>
+    Object.hasOwn(foreign, domain) ? foreign[domain] : undefined
+  const isMixed = admitted.some((domain) => anchorsOf(domain) !== undefined)
+  const byDomain = admitted.map((domain) => ({ trustDomain: domain, anchors: anchorsOf(domain) ?? roots }))
   return validationSecret(
     { name, ...(service === undefined ? {} : { owner: ownerOf(service) }) },
     { roots, names: orNobody(admitted.map(idsOf)), ...(isMixed ? { byDomain } : {}) },

@@ -41,7 +41,8 @@ export type PluggedCa = {
   readonly violations: readonly Violation[]
 }
 
-const bytesMax = 64 * 1024
+/** Of one file. */
+export const pluggedBytesMax = 64 * 1024
 const certificatesMax = 8
 
 /**
@@ -98,7 +99,8 @@ type Read = { readonly path: string; readonly certificate?: Certificate; readonl
 /** One entry for each certificate of a file; one with a fault where it is no file of certificates. */
 function readFile(file: string, text: string | undefined, now: Date): Read[] {
   if (text === undefined) return []
-  if (text.length > bytesMax) return [{ path: file, faults: [`has ${text.length} bytes; at most ${bytesMax}`] }]
+  if (text.length > pluggedBytesMax)
+    return [{ path: file, faults: [`has ${text.length} bytes; at most ${pluggedBytesMax}`] }]
   try {
     const blocks = parsePem(text, ['CERTIFICATE'], file)
     if (blocks.length > certificatesMax)

@@ -88,6 +88,7 @@ describe('refused, and why', () => {
     ['a hint of nothing', bundle({ spiffe_refresh_hint: 0 }), /^spiffe_refresh_hint: is no whole number from 1/],
     ['half a second', bundle({ spiffe_refresh_hint: 0.5 }), /^spiffe_refresh_hint/],
     ['seventeen', bundle({ keys: Array.from({ length: 17 }, () => keyOf(der)) }), /17 roots; at most 16/],
+    ['a quarter of a megabyte of faults', `{"keys": [${'1,'.repeat(100_000)}1]}`, /100001 keys; at most 256/],
     ['one megabyte', `{"keys": [], "x": "${'x'.repeat(1 << 20)}"}`, /bytes; at most 262144/],
     ['a megabyte of brackets', '['.repeat(200_000), /^refused whole: .*not JSON/],
     ['nothing', '', /^refused whole: .*no block/],

@@ -18,6 +18,8 @@ export type ForeignBundle = ForeignRoots & {
 }
 
 export const foreignBundleBytesMax = 262_144
+/** Those for JWT among them: each may have a fault to be told. */
+const keysMax = 256
 
 /**
  * Reads what an operator was given by another mesh: a SPIFFE bundle (JSON), or PEM with its roots. Every fault of all of
@@ -37,6 +39,7 @@ function readJson(text: string, expectations: ForeignRootExpectations): ForeignB
   const body = objectIn(text)
   const { keys } = body
   if (!Array.isArray(keys)) throw unread('it has no list "keys"', 'keys')
+  if (keys.length > keysMax) throw unread(`it holds ${keys.length} keys; at most ${keysMax}`, 'keys')
   const read = keys.map((key: unknown, i) => readKey(key, `keys[${i}]`))
   const ders = read.flatMap((one) => (one.der ? [{ path: one.path, der: one.der }] : []))
   if (ders.length > bundleLimits.rootsEach)

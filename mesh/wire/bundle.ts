@@ -31,7 +31,15 @@ export const bundleSchema = z
     roots: z.array(root).min(1).max(bundleLimits.roots),
     controlPlane: z.array(root).min(1).max(bundleLimits.controlPlane),
     revoked: z
-      .array(z.looseObject({ trustDomain, cluster: named(parseClusterName), cut, at }))
+      .array(
+        z.looseObject({
+          trustDomain,
+          cluster: named(parseClusterName),
+          cut,
+          at,
+          issuer: z.literal(true).exactOptional(),
+        }),
+      )
       .max(bundleLimits.revoked),
     denied: z.array(z.looseObject({ id: workloadId, cut })).max(bundleLimits.denied),
     foreign: z

@@ -18,7 +18,7 @@ import { measureWorkloadM, shapeOfM } from '#tests/bench/workload-m.ts'
 // (fan-out, sustained, sotw, hostile, remotes), and may stand several times; `--page` writes docs/performance.md.
 // ISTHMUS_BENCH_ … PROXIES, ROUNDS, HONEST: how many; SECONDS, CHANGES: how long changes go on, and how many a second;
 // ENGINE (postgres or embedded), MEMBERS (20 or 100): only those points of the centre;
-// ACK_MS, SEED: the latest answer, and what answers are drawn from; M_ROUNDS: rounds of the larger mesh.
+// ACK_MS, SEED: the latest answer, and what answers are drawn from; M_PROXIES, M_ROUNDS: of the larger mesh.
 const parts = ['restart', 'issuance', 'thousand', 'centre', 'compile', 'm'] as const
 const all: readonly string[] = [...parts, ...thousandParts]
 const { values } = parseArgs({
@@ -80,7 +80,8 @@ function centreOptions(): CentreOptions {
 /** Beside the others and after them: where it cannot be measured, they are told all the same. */
 async function workloadM(): Promise<Pick<Bench, 'm'>> {
   const seconds = Math.min(60, thousandScale().sustainedSeconds)
-  const shape = { ...thousandScale(), ...shapeOfM, rounds: count('M_ROUNDS', 5), sustainedSeconds: seconds }
+  const size = { proxies: count('M_PROXIES', 200), rounds: count('M_ROUNDS', 5) }
+  const shape = { ...thousandScale(), ...shapeOfM, ...size, sustainedSeconds: seconds }
   return await measureWorkloadM(shape, say).then(
     (m) => ({ m }),
     (error: unknown) => {

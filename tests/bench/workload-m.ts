@@ -28,7 +28,7 @@ export const shapeOfM = {
 const remoteChanges = 10
 
 /**
- * A thousand unscoped proxies of a cluster with 1,000 services and 4,000 endpoints, 1,000 of them behind one service; nine
+ * Unscoped proxies of a cluster with 1,000 services and 4,000 endpoints, 1,000 of them behind one service; nine
  * clusters more offer the first 300 of its services with 13 endpoints each. Ten endpoints a second change in every cluster.
  */
 export async function measureWorkloadM(scale: ThousandScale, say: (text: string) => void): Promise<WorkloadM> {

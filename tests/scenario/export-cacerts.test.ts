@@ -64,6 +64,14 @@ test('it stands in the log, by who asked', async () => {
   })
 })
 
+test('the key of another cluster’s CA is not taken for an istiod', async () => {
+  const key = keyInHand()
+  await new TestRelay(centre, 'oslo').join()
+  expect((await ask('oslo', { csr: await csrOf(key) })).status).toBe(201)
+  const { status, body } = await ask('paris', { csr: await csrOf(key) })
+  expect([status, JSON.stringify(body)]).toEqual([400, expect.stringContaining('is that of another cluster')])
+})
+
 test('refused: an unknown cluster, one that has not joined, a life too long, a bad request, whoever is no admin', async () => {
   const { csr } = newCaKey()
   await centre.admin('POST', '/v1/clusters', { name: 'rome' })

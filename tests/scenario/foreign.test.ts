@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { insertAuthority, loadAuthorities } from '#control/store/authorities.ts'
 import { parseCertificate } from '#mesh/trust/certificate.ts'
 import { toPem } from '#mesh/trust/pem.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
@@ -109,6 +110,25 @@ describe('refused, with every fault at once', () => {
       expect.stringContaining('control-plane 1 of this mesh'),
     )
     expect(answer.body['detail']).toContain('(and 2 more)')
+  })
+
+  test('a root that this mesh gave up: whoever has its key would speak for the other mesh', async () => {
+    const pem = toPem(root('given up'))
+    await test1.db.transact(async (tx) => {
+      const [first] = await loadAuthorities(tx, test1.centre.mesh)
+      if (first)
+        await insertAuthority(tx, {
+          ...first,
+          id: 'given-up',
+          kind: 'root',
+          number: 9,
+          certificate: pem,
+          state: 'revoked',
+        })
+    })
+    expect(faultsOf(await put(pem, '/v1/foreign-domains/other.example'))).toEqual([
+      'roots[0]: is the same certificate as root 9 of this mesh',
+    ])
   })
 
   test('a trust domain of this mesh, taken or not, or one that is none', async () => {

@@ -52,7 +52,7 @@ async function start(more: Parameters<typeof openTestCentre>[0] = {}): Promise<T
 async function certified(centre: TestCentre, { relay }: TrustingRelay) {
   const key = await openIssuingKey(mkdtempSync(join(dir, 'relay-')))
   await relay.authenticate()
-  const body = { kind: 'issuing', csr: await key.request() }
+  const body = { kind: 'issuing', csr: await key.request('spiffe://east.mesh1') }
   const answer = await centre.call('POST', `/v1/clusters/${relay.id}/certificates`, { bearer: relay.bearer, body })
   const { chain, roots } = answer.body as unknown as SignAnswer
   const now = new Date(centre.clock.now)
@@ -169,7 +169,7 @@ describe('later', () => {
     expect(east.said.issuing?.root).toBe(sha256Of(company.pem))
     expect(await rotate(with_, east)).toMatchObject({
       status: 400,
-      violations: [{ path: 'ca-cert.pem', reason: 'is the same certificate as root 2 of mesh1' }],
+      violations: [{ path: 'ca-cert.pem', reason: 'is the same certificate as root 2 of this mesh' }],
     })
 
     // Below the same root: nobody has to trust anything new, and what is certified from then on is by the new one.

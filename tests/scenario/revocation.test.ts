@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Note } from '#control/bus.ts'
+import { csrOf, keyInHand } from '#tests/support/authorities.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
 import { exported } from '#tests/support/stores.ts'
 import { TrustingRelay } from '#tests/support/trusting-relay.ts'
@@ -20,6 +21,8 @@ beforeAll(async () => {
 })
 afterAll(() => test1.close())
 
+const certified = ({ relay }: TrustingRelay, csr: string) =>
+  test1.call('POST', `/v1/clusters/${relay.id}/certificates`, { bearer: relay.bearer, body: { kind: 'issuing', csr } })
 const revoke = (body: object) => test1.admin('POST', '/v1/revocations', body)
 const configOf = (relay: TrustingRelay, name: string) =>
   [...(relay.relay.held.get(`cfg/${name}`)?.items ?? [])].map(([key, text]) => `${key} ${text}`).join('\n')
@@ -89,11 +92,20 @@ test('undone, the cluster is a member again as it was; the cut stays, so that no
 })
 
 test('a revoked issuer: the cluster goes on under its next generation, and what was signed for the one before is void', async () => {
+  const leaked = await csrOf(keyInHand())
+  expect((await certified(east, leaked)).status).toBe(200)
   const { status, body } = await revoke({ kind: 'issuer', subject: 'east', reason: 'its issuing key leaked' })
   expect([status, body]).toMatchObject([201, { kind: 'issuer', trustDomain: 'east.mesh1' }])
   // Tokens of the generation before open nothing; its own key still proves it.
   expect((await east.relay.sync({})).status).toBe(401)
   expect((await east.relay.authenticate()).status).toBe(200)
+  for (const [relay, why] of [
+    [east, 'was revoked'],
+    [west, 'another cluster'],
+  ] as const) {
+    const refused = await certified(relay, leaked)
+    expect([refused.status, refused.body['detail']]).toEqual([400, expect.stringContaining(why)])
+  }
   await test1.settle()
   await east.relay.pull()
   expect(configOf(east, 'east')).toContain('"trustDomain":"east-g2.mesh1"')

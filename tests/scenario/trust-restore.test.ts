@@ -6,6 +6,7 @@ import type { Database } from '#control/store/database.ts'
 import { adoptProof } from '#control/trust/adopt.ts'
 import { startRotation, stepRotations } from '#control/trust/rotate.ts'
 import { toPem } from '#mesh/trust/pem.ts'
+import { signLink } from '#mesh/trust/sign-link.ts'
 import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
 import { selfSigned } from '#tests/support/self-signed.ts'
 import { epochOf, openTestDatabase } from '#tests/support/stores.ts'
@@ -89,14 +90,15 @@ test('what was revoked or federated since the backup stays so; a forged proof co
   let centre = await open('one')
   const east = await TrustingRelay.join(centre, 'east')
   const west = await TrustingRelay.join(centre, 'west')
-  await east.keepUp()
-  await west.keepUp()
+  const north = await TrustingRelay.join(centre, 'north')
+  for (const relay of [east, west, north]) await relay.keepUp()
   await federate(centre, 'former.example')
   centre = await again({ from: 'one', to: 'backup' }, 'one')
   await moveTo(centre, east, west)
   await federate(centre, 'later.example')
   await centre.admin('DELETE', '/v1/foreign-domains/former.example?reason=over')
   await centre.admin('POST', '/v1/revocations', { kind: 'cluster', subject: 'west', reason: 'stolen' })
+  await centre.admin('POST', '/v1/revocations', { kind: 'issuer', subject: 'north', reason: 'seen elsewhere' })
   await east.keepUp()
   centre = await again({ from: 'backup', to: 'restored' }, 'restored')
   await moveTo(centre, east, west)
@@ -107,9 +109,15 @@ test('what was revoked or federated since the backup stays so; a forged proof co
   east.said = { ...east.said, proof: { bundle, link: { ...proof.link, seq: bundle.seq, digest: 'ab'.repeat(32) } } }
   await east.tell()
   expect(await adoptProof(centre.centre)).toBeUndefined()
+  // Shut out, it says that only its issuer was.
+  west.relay.trustDomain = 'west-g2.mesh1'
+  await west.take()
+  await west.renewed().tell()
   await east.keepUp()
   expect(await adoptProof(centre.centre)).toMatchObject({ from: 'east' })
-  expect((await centre.admin('GET', '/v1/clusters/west')).body).toMatchObject({ state: 'revoked' })
+  const { body: shut } = await centre.admin('GET', '/v1/clusters/west')
+  expect(shut).toMatchObject({ state: 'revoked', trustDomain: 'west.mesh1' })
+  expect((await centre.admin('GET', '/v1/clusters/north')).body).toMatchObject({ trustDomain: 'north-g2.mesh1' })
   expect((await west.relay.authenticate()).status).toBe(401)
   const foreign = await centre.admin('GET', '/v1/foreign-domains')
   expect(foreign.body['items']).toMatchObject([{ trustDomain: 'later.example', sequence: null }])
@@ -121,7 +129,24 @@ test('what was revoked or federated since the backup stays so; a forged proof co
     subject: 'spiffe://east.mesh1/ns/a/sa/b',
     reason: 'r',
   })
-  expect(body['cut']).toBe(3)
+  expect(body['cut']).toBe(4)
+})
+
+test('a control-plane CA that was rotated out signs nothing that is taken up: its key may be known', async () => {
+  const centre = await open('one')
+  const east = await TrustingRelay.join(centre, 'east')
+  await east.keepUp()
+  const { certificate, signer } = await centre.centre.keys.active('control-plane')
+  await rotate(centre, 'control-plane', east)
+  expect(await authorities(centre)).toContain('control-plane 1 revoked')
+  const { bundle } = east
+  if (!bundle) throw new Error('no bundle')
+  const forged = { ...bundle, seq: bundle.seq + 100, roots: bundle.controlPlane }
+  const link = await signLink(bundle, forged, { certificate, signer })
+  east.said = { ...east.said, fault: { reason: 'RolledBack', detail: '' }, proof: { bundle: forged, link } as never }
+  await east.tell()
+  expect(await adoptProof(centre.centre)).toBeUndefined()
+  expect(await authorities(centre)).toContain('root 1 active')
 })
 
 async function federate(centre: TestCentre, trustDomain: string): Promise<void> {

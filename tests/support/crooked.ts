@@ -1,25 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { Certificate } from '#mesh/trust/certificate.ts'
-import {
-  bitString,
-  type Der,
-  decode,
-  encode,
-  octets,
-  oid,
-  sequence,
-  setOf,
-  tagged,
-  time,
-  unsigned,
-  utf8,
-  yes,
-} from '#mesh/trust/der.ts'
+import { bitString, type Der, decode, encode, octets, oid, sequence, tagged, unsigned, utf8 } from '#mesh/trust/der.ts'
 import { buildGeneralName, ipBytes } from '#mesh/trust/general-name.ts'
 import { buildNameConstraints, type NameConstraints } from '#mesh/trust/name-constraints.ts'
 import { extendedUsages, oids } from '#mesh/trust/oid.ts'
 import { keyIdOf } from '#mesh/trust/public-key.ts'
 import { type KeyInHand, keyInHand } from '#tests/support/authorities.ts'
+import { basicConstraints, commonNameOf, extension, keyUsage, lifeOf } from '#tests/support/certificate-parts.ts'
 
 /** A name to put into a certificate, also of the kinds that our own builder cannot make. */
 export type AnyName =
@@ -45,19 +32,14 @@ export type Crooked = {
   readonly key?: KeyInHand
 }
 
-const directoryName = (commonName: string): Der => sequence(setOf(sequence(oid(oids.commonName), utf8(commonName))))
-
 function nameOf(name: AnyName): Der {
   if ('uri' in name) return buildGeneralName({ kind: 'uri', text: name.uri })
   if ('dns' in name) return buildGeneralName({ kind: 'dns', text: name.dns })
   if ('email' in name) return buildGeneralName({ kind: 'email', text: name.email })
   if ('ip' in name) return buildGeneralName({ kind: 'ip', bytes: ipBytes(name.ip) })
-  if ('directory' in name) return tagged(4, [directoryName(name.directory)])
+  if ('directory' in name) return tagged(4, [commonNameOf(name.directory)])
   return tagged(0, [oid('1.3.6.1.4.1.311.20.2.3'), tagged(0, [utf8(name.other)])])
 }
-
-const extension = (id: string, critical: boolean, value: Der): Der =>
-  sequence(oid(id), ...(critical ? [yes()] : []), octets(encode(value)))
 
 /** A certificate that says whatever a test wants, signed by `by` as a cluster's own administrator could. */
 export async function crooked(
@@ -65,16 +47,11 @@ export async function crooked(
   by: { readonly key: KeyInHand; readonly certificate: Certificate },
 ): Promise<{ readonly der: Uint8Array; readonly key: KeyInHand }> {
   const { key = keyInHand(), ca, names = [], more = [] } = spec
-  const now = Date.now()
   const usage = spec.usage ?? (ca ? 0x06 : 0x80)
   const use = spec.extendedUsage ?? ['serverAuth', 'clientAuth']
   const extensions = [
-    extension(oids.keyUsage, true, bitString(Uint8Array.of(usage), 31 - Math.clz32(usage & -usage))),
-    extension(
-      oids.basicConstraints,
-      true,
-      sequence(...(ca ? [yes()] : []), ...(ca?.pathLen === undefined ? [] : [unsigned(Uint8Array.of(ca.pathLen))])),
-    ),
+    keyUsage(usage),
+    basicConstraints(ca !== undefined, ca?.pathLen),
     extension(oids.subjectKeyIdentifier, false, octets(keyIdOf(key.spki))),
     extension(oids.authorityKeyIdentifier, false, sequence(tagged(0, by.certificate.subjectKeyId ?? new Uint8Array()))),
     ...(use.length > 0
@@ -99,8 +76,8 @@ export async function crooked(
       unsigned(spec.serial ?? new Uint8Array(randomBytes(16))),
       algorithm,
       decode(by.certificate.subject, 'issuer'),
-      sequence(time(spec.notBefore ?? new Date(now - 300_000)), time(spec.notAfter ?? new Date(now + 3_600_000))),
-      spec.subject === undefined ? sequence() : directoryName(spec.subject),
+      lifeOf(spec),
+      spec.subject === undefined ? sequence() : commonNameOf(spec.subject),
       decode(key.spki, 'key'),
       tagged(3, [sequence(...extensions)]),
     ),

@@ -1,22 +1,9 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
-import {
-  bitString,
-  type Der,
-  decode,
-  encode,
-  octets,
-  oid,
-  sequence,
-  setOf,
-  tagged,
-  time,
-  unsigned,
-  utf8,
-  yes,
-} from '#mesh/trust/der.ts'
+import { bitString, decode, encode, octets, oid, sequence, tagged, unsigned } from '#mesh/trust/der.ts'
 import { buildNameConstraints, type NameConstraints } from '#mesh/trust/name-constraints.ts'
 import { oids } from '#mesh/trust/oid.ts'
 import { keyIdOf } from '#mesh/trust/public-key.ts'
+import { basicConstraints, commonNameOf, extension, keyUsage, lifeOf } from '#tests/support/certificate-parts.ts'
 
 export type Pair = { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
 
@@ -52,11 +39,6 @@ const signatureOids = {
 export const rsaPair = (modulusLength = 2048): Pair => generateKeyPairSync('rsa', { modulusLength })
 export const ecPair = (namedCurve = 'P-256'): Pair => generateKeyPairSync('ec', { namedCurve })
 
-const nameOf = (commonName: string): Der =>
-  commonName === '' ? sequence() : sequence(setOf(sequence(oid(oids.commonName), utf8(commonName))))
-const extension = (id: string, critical: boolean, value: Der): Der =>
-  sequence(oid(id), ...(critical ? [yes()] : []), octets(encode(value)))
-
 /** A root as somebody else's tool may have made it, DER: right where nothing else is said. */
 export function selfSigned(spec: SelfSigned = {}): Uint8Array {
   const { subject = `root ${randomBytes(4).toString('hex')}`, key = ecPair(), digest = 'sha256', ca = true } = spec
@@ -65,16 +47,9 @@ export function selfSigned(spec: SelfSigned = {}): Uint8Array {
   const nothing = kind === 'rsa' ? [decode(Uint8Array.of(5, 0), 'null')] : []
   const algorithm = sequence(oid(signatureOids[kind][digest]), ...nothing)
   const spki = new Uint8Array(key.publicKey.export({ type: 'spki', format: 'der' }))
-  const now = Date.now()
   const extensions = [
-    ...(usage === 0
-      ? []
-      : [extension(oids.keyUsage, true, bitString(Uint8Array.of(usage), 31 - Math.clz32(usage & -usage)))]),
-    extension(
-      oids.basicConstraints,
-      true,
-      sequence(...(ca ? [yes()] : []), ...(spec.pathLen === undefined ? [] : [unsigned(Uint8Array.of(spec.pathLen))])),
-    ),
+    ...(usage === 0 ? [] : [keyUsage(usage)]),
+    basicConstraints(ca, spec.pathLen),
     ...(spec.extendedUsage ? [extension(oids.extendedKeyUsage, false, sequence(...spec.extendedUsage.map(oid)))] : []),
     ...(constraints ? [extension(oids.nameConstraints, true, buildNameConstraints(constraints))] : []),
     ...(spec.keyId
@@ -90,9 +65,9 @@ export function selfSigned(spec: SelfSigned = {}): Uint8Array {
       ...(version === 0 ? [] : [tagged(0, [unsigned(Uint8Array.of(version))])]),
       unsigned(new Uint8Array(randomBytes(16))),
       algorithm,
-      nameOf(spec.issuer ?? subject),
-      sequence(time(spec.notBefore ?? new Date(now - 300_000)), time(spec.notAfter ?? new Date(now + 3_600_000))),
-      nameOf(subject),
+      commonNameOf(spec.issuer ?? subject),
+      lifeOf(spec),
+      commonNameOf(subject),
       decode(spki, 'key'),
       ...(version === 0 ? [] : [tagged(3, [sequence(...extensions)])]),
     ),
