@@ -8,8 +8,8 @@ const ci = process.env['CI'] === 'true'
  * mean something on two cores. All other suites, those with real parts too, mostly wait; two at a time fill two cores.
  */
 const serial = [
-  'tests/e2e/{outage,protocols,sandbox,tour,trust-revocation}.test.ts',
-  'tests/contract/{ads-envoy,faults}.test.ts',
+  'tests/e2e/{protocols,sandbox,tour,trust-revocation}.test.ts',
+  'tests/contract/ads-envoy.test.ts',
   'tests/rotation/short.test.ts',
 ]
 
@@ -17,14 +17,23 @@ const serial = [
 const long = 'tests/rotation/rotation.test.ts'
 
 /**
- * Programs killed at every single step, and stores brought back from backups: `npm run test:crashes`, minutes by itself. The
- * tests beside them in `npm test` kill at the steps that matter most.
+ * Programs killed at every single step, lines cut, stores brought back from backups: `npm run test:crashes`, minutes by
+ * itself, beside `npm test`.
  */
 const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
+const crashesInTime = ['tests/e2e/outage.test.ts', 'tests/contract/faults.test.ts']
 const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
+const apart = isCrashes ? [] : [...crashes, ...crashesInTime]
 
 /** Some minutes by itself: `npm run test:failover`. */
 const failover = 'tests/failover/failover.test.ts'
+
+/** What only its own script runs. */
+const named = [
+  ...(process.env['ISTHMUS_ROTATION'] ? [long] : []),
+  ...(process.env['ISTHMUS_FAULTS'] ? crashesInTime : []),
+  ...(process.env['ISTHMUS_FAILOVER'] ? [failover] : []),
+]
 
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
 const env = {
@@ -49,16 +58,7 @@ export default defineConfig({
         test: {
           name: 'rooms',
           include: isCrashes ? crashes : ['**/*.test.ts'],
-          exclude: [
-            '**/node_modules/**',
-            'gen/**',
-            '**/gen.*/**',
-            'dist/**',
-            long,
-            failover,
-            ...serial,
-            ...(isCrashes ? [] : crashes),
-          ],
+          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, failover, ...serial, ...apart],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
@@ -67,11 +67,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'serial',
-          include: [
-            ...serial,
-            ...(process.env['ISTHMUS_ROTATION'] ? [long] : []),
-            ...(process.env['ISTHMUS_FAILOVER'] ? [failover] : []),
-          ],
+          include: isCrashes ? crashesInTime : [...serial, ...named],
           maxWorkers: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },

@@ -184,7 +184,7 @@ describe('unknown is not empty', () => {
     expect(show(watch)).toBe('a:sa b:sa c:sa')
     expect(watch.rejected().map((r) => `${r.at} ${r.object}`)).toEqual([
       'a.yaml:1 Pod default/a',
-      'a.yaml:2 document 1',
+      'a.yaml:1 document 1',
       'a.yaml:6 Pod default/b',
     ])
     write('a.yaml', pod('b', 'mended'))

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { after } from '#gateway/watch/after.ts'
 import { changeSignals } from '#gateway/watch/change-signals.ts'
 import { type DirectoryState, emptyDirectory, scanDirectory } from '#gateway/watch/directory-scan.ts'
 import type { HomePlace } from '#gateway/watch/endpoints.ts'
@@ -128,13 +129,6 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
       signals.close()
     },
   }
-}
-
-/** Keeps no process alive. `ms` 0: once all that came together was taken up. */
-function after(ms: number, work: () => void): () => void {
-  const timer = ms === 0 ? setImmediate(work) : setTimeout(work, ms)
-  timer.unref()
-  return () => (ms === 0 ? clearImmediate(timer as NodeJS.Immediate) : clearTimeout(timer as NodeJS.Timeout))
 }
 
 function boundedRejections(all: readonly RejectedObject[]): readonly RejectedObject[] {

@@ -24,7 +24,7 @@ const tasks = {
     command: ['vitest', 'run', 'tests/contract/faults.test.ts', 'tests/contract/channel.test.ts'],
     env: { ISTHMUS_FAULTS: process.env.ISTHMUS_FAULTS ?? '300' },
   },
-  'test:crashes': { command: ['vitest', 'run', '--project', 'rooms'], env: { ISTHMUS_CRASHES: '1' } },
+  'test:crashes': { command: ['vitest', 'run'], envoy: true, env: { ISTHMUS_CRASHES: '1' } },
   'test:fuzz': {
     command: ['vitest', 'run', 'tests/fuzz'],
     env: { ISTHMUS_FUZZ_SECONDS: process.env.ISTHMUS_FUZZ_SECONDS ?? '60' },

@@ -24,7 +24,9 @@ test('what details heard of ratings has a card and a road of its own, and counts
   const html = page({ ...view, served: home, details: { ms: 5, body: { ...body, ratings: asked } } })
   expect(html.replace(/<[^>]+>/g, '')).toContain('was answered by ireland-1, virginia-2, virginia-1')
   const card = html.slice(html.indexOf('data-key="ratings-details"'))
-  expect(card.replace(/<[^>]+>/g, ' ')).toMatch(/ratings +v1 +for details.*details v1.*east-west gateway of virginia-1/s)
+  expect(card.replace(/<[^>]+>/g, ' ')).toMatch(
+    /ratings +v1 +for details.*details v1.*east-west gateway of virginia-1/s,
+  )
   const none = { ms: 1, failed: '502 isthmus: no service', notExportedSince: 0 }
   expect(page({ ...view, details: { ms: 5, body: { ...body, ratings: none } } })).toMatch(
     /data-notice="ratings is not exported to virginia-2 since/,
