@@ -2,11 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { compile } from '#mesh/compile/compile.ts'
 import { newCompiler } from '#mesh/compile/compiler.ts'
-import { anyFleet, fleet, member, name, offer, ratings, reviews } from '#mesh/compile/testdata/fleet.ts'
+import { anyFleet, fleet, member, name, offer, partner, ratings, reviews } from '#mesh/compile/testdata/fleet.ts'
 import { anyGroups, anyPolicies } from '#mesh/compile/testdata/policies.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
-import type { Fleet } from '#mesh/model/fleet.ts'
+import type { Fleet, Member } from '#mesh/model/fleet.ts'
+import { parseNetworkName } from '#mesh/model/id.ts'
 import type { TrafficPolicy, TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
 import { clusterConfigHash, entriesOf, parseClusterConfig } from '#mesh/wire/cluster-config.ts'
 
@@ -96,6 +97,12 @@ function anyChange(): fc.Arbitrary<(before: Fleet) => Partial<Parts>> {
     anyFleet.map((other) => ({ members }: Fleet) => ({ members: [...other.members.slice(0, 1), ...members.slice(1)] })),
     anyFleet.map((other) => () => ({ members: other.members })),
     anyFleet.map(({ narrowings }) => () => ({ narrowings })),
+    fc.constantFrom([], [partner]).map((foreign) => () => ({ foreign })),
+    fc.constantFrom<Partial<Member>>({ shared: true }, { network: parseNetworkName('other') }, { generation: 2 }).map(
+      (more) =>
+        ({ members: [first, ...rest] }: Fleet) =>
+          first ? { members: [{ ...first, ...more }, ...rest] } : {},
+    ),
     fc
       .record({ key, cluster, percent: fc.integer({ min: 0, max: 100 }) })
       .map((drain) => () => ({ serviceDrains: [drain] })),

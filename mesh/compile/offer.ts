@@ -44,7 +44,8 @@ export function marketOf(fleet: Fleet, before?: Market): Market {
     before?.groups === groups &&
     before.fleet.mesh === fleet.mesh &&
     sameItems(before.fleet.members, fleet.members) &&
-    sameItems(before.fleet.narrowings, fleet.narrowings)
+    sameItems(before.fleet.narrowings, fleet.narrowings) &&
+    sameItems(before.fleet.foreign, fleet.foreign)
   if (before && isSame) return { ...before, fleet }
   const members = new Map(fleet.members.toSorted(byText((m) => m.name)).map((m) => [m.name, m]))
   if (members.size !== fleet.members.length)

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { foreignConsumer } from '#mesh/compile/consumers.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
 import {
@@ -13,6 +14,7 @@ import {
   trustDomainOf,
 } from '#mesh/model/id.ts'
 import type { Protocol, ServicePort } from '#mesh/model/service.ts'
+import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 
 export const mesh = parseMeshName('mesh1')
 export const name = parseClusterName
@@ -70,7 +72,10 @@ const anyPort = fc
   })
   .map((p): ServicePort => ({ ...p, declared: true }))
 
-const anyConsumers = fc.subarray([...clusterNames, 'nobody' as ClusterName, 'group/prod' as ClusterName])
+/** Another mesh, which consumers may name and a fleet may have federated. */
+export const partner = parseTrustDomain('partner.example')
+const otherConsumers = ['nobody', 'group/prod', foreignConsumer(partner)] as ClusterName[]
+const anyConsumers = fc.subarray([...clusterNames, ...otherConsumers])
 
 const anyExport = (cluster: ClusterName, key: ServiceKey): fc.Arbitrary<ServiceExport> =>
   fc
