@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { loadKept, saveKept } from '#gateway/kept-file.ts'
-import { parseClusterName, serviceKey } from '#mesh/model/id.ts'
+import { parseClusterName } from '#mesh/model/id.ts'
 import type { Shift } from '#mesh/model/traffic.ts'
 import type { KeptCluster } from '#mesh/policy/kept-health.ts'
+import { shiftSchema } from '#mesh/wire/load.ts'
 
 /** What of other clusters' health outlives a relay, and what of it is still to be told. */
 export type KeptHealth = {
@@ -25,28 +26,6 @@ const probe = z.object({
   last: z.enum(['ok', 'refused', 'timeout', 'reset', 'trust']),
   forMs: ms,
 })
-const parseKey = (text: string) => {
-  const [namespace = '', name = ''] = text.split('/', 2)
-  return serviceKey(namespace, name)
-}
-const evidence = z.object({
-  probe: probe.exactOptional(),
-  ready: z.object({ ready: count, total: count }).exactOptional(),
-  ejected: count.exactOptional(),
-  advice: z.enum(['drain', 'lost', 'freeze']).exactOptional(),
-})
-const shift = z.object({
-  seq: count,
-  at: ms,
-  kind: z.enum(['shift', 'return', 'ramp-done', 'frozen-shift']),
-  cluster,
-  services: z.array(z.string().transform(parseKey)),
-  servicesCount: count,
-  from: z.array(cluster),
-  to: z.array(cluster),
-  evidence,
-  failedMeanwhile: count.nullable(),
-})
 const keptSchema = z.object({
   version: z.literal(1),
   savedAt: ms,
@@ -64,7 +43,7 @@ const keptSchema = z.object({
       evidence: probe.exactOptional(),
     }),
   ),
-  untold: z.array(shift),
+  untold: z.array(shiftSchema),
 })
 
 /** Nothing kept: all clusters are in, and Envoy's own reflex bridges the seconds until something else is known. */

@@ -1,0 +1,79 @@
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+
+/** What was counted of calls in one window. Of what has no requests: `issued` = connections begun. */
+export type Counts = {
+  /** Begun in the window. */
+  readonly issued: number
+  /** Ended in the window, well and badly: what began before it counts here, and what goes on does not. */
+  readonly ok: number
+  readonly errors: number
+  /** In progress at its end: requests, or open connections of streams. */
+  readonly active: number
+}
+
+/** Calls of one cluster's proxies to one service in one cluster. */
+export type CallLoad = Counts & { readonly service: ServiceKey; readonly callee: ClusterName }
+
+/** What passes one own gateway for one exported service: connections. */
+export type GatewayLoad = {
+  /** Its `addressKey`. */
+  readonly address: string
+  readonly service: ServiceKey
+  readonly issued: number
+  readonly active: number
+}
+
+export type Latency = {
+  readonly service: ServiceKey
+  readonly p50Ms: number
+  readonly p90Ms: number
+  readonly p99Ms: number
+  readonly count: number
+}
+
+/** The share that each cluster is meant to have of a service's calls; together 1. */
+export type IntendedShares = {
+  readonly service: ServiceKey
+  readonly intended: readonly { readonly cluster: ClusterName; readonly share: number }[]
+}
+
+/**
+ * What one relay measured of its callers in its last window, and by what it led them. A proxy that does not report is
+ * not measured, which is not the same as idle: where `proxies.measured` is 0 no row says anything.
+ */
+export type Load = {
+  /** Of the relay's process. */
+  readonly epoch: string
+  /** Rising within the epoch. */
+  readonly seq: number
+  /** Unix ms: the end of the window, by the relay's clock. */
+  readonly at: number
+  readonly windowMs: number
+  /** The position in `adv/<mesh>` that is in force at this relay; null = never heard. */
+  readonly adv: { readonly epoch: string; readonly rev: number } | null
+  /** The config in force at this relay, and its hash as in the history of configs; null = never heard. */
+  readonly cfg: { readonly epoch: string; readonly rev: number; readonly hash: string } | null
+  readonly proxies: { readonly measured: number; readonly notMeasured: number }
+  readonly rows: readonly CallLoad[]
+  /** Rows that had no room, summed. */
+  readonly rest?: Counts
+  readonly gateways: readonly GatewayLoad[]
+  readonly latencies: readonly Latency[]
+  /** Of services that were called, or that do not stand as they were compiled. */
+  readonly shares: readonly IntendedShares[]
+  /** Services that are served below their first tier. */
+  readonly below: readonly ServiceKey[]
+  /** How other clusters stand here; who is not named is in. */
+  readonly health: readonly { readonly cluster: ClusterName; readonly phase: string; readonly percent: number }[]
+}
+
+/** A member of a tier with a capacity, and how much of it this caller may ask for. */
+export type Quota = {
+  readonly service: ServiceKey
+  readonly cluster: ClusterName
+  readonly requestsPerSecond?: number
+  readonly connections?: number
+}
+
+/** No proxy makes more calls in a second; what says so is wrong. */
+export const callsPerSecondMax = 10_000_000
