@@ -21,6 +21,8 @@ const long = 'tests/rotation/rotation.test.ts'
  * itself, beside `npm test`.
  */
 const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
+/** Of these `npm test` has a part, and that run all. */
+const histories = 'mesh/policy/judge-health-property.test.ts'
 const crashesInTime = ['tests/e2e/outage.test.ts', 'tests/contract/faults.test.ts']
 const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
 const apart = isCrashes ? [] : [...crashes, ...crashesInTime]
@@ -57,7 +59,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'rooms',
-          include: isCrashes ? crashes : ['**/*.test.ts'],
+          include: isCrashes ? [...crashes, histories] : ['**/*.test.ts'],
           exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, failover, ...serial, ...apart],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },

@@ -168,10 +168,9 @@ export function judge(
   const dead = judgedNames
     .flatMap((cluster) => {
       const state = states.get(cluster)
+      if (state?.deadSince === undefined || !mayGoOut(state)) return []
       const { failing } = seenOf(cluster, facts.imported.get(cluster) ?? [], gateways, now)
-      return failing && state?.deadSince !== undefined && mayGoOut(state)
-        ? [{ cluster, state, deadSince: state.deadSince }]
-        : []
+      return failing ? [{ cluster, state, deadSince: state.deadSince }] : []
     })
     .toSorted((a, b) => a.deadSince - b.deadSince || (a.cluster < b.cluster ? -1 : 1))
   const capped = new Set<ClusterName>()
