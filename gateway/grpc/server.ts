@@ -14,7 +14,12 @@ export type Serving = { readonly cert: string; readonly key: string; readonly cl
 /** A method by its kind: one answer to one message, or a conversation. */
 export type Method =
   | { readonly kind: 'unary'; readonly answer: (message: Uint8Array, caller: Caller) => Promise<Uint8Array> }
-  | { readonly kind: 'stream'; readonly serve: (call: GrpcCall) => void }
+  | {
+      readonly kind: 'stream'
+      readonly serve: (call: GrpcCall) => void
+      /** Where less than the server's is enough. */
+      readonly messageBytes?: number
+    }
 
 export type GrpcServerOptions = {
   readonly serving: Serving
@@ -75,7 +80,10 @@ export function grpcServer(options: GrpcServerOptions): GrpcServer {
     const path = headerOf(':path')
     const method = Object.hasOwn(options.methods, path) ? options.methods[path] : undefined
     if (!method) return stream.finish(unimplemented)
-    if (method.kind === 'stream') method.serve(grpcCall(stream, caller, options.messageBytes))
+    if (method.kind === 'stream')
+      method.serve(
+        grpcCall(stream, caller, Math.min(options.messageBytes, method.messageBytes ?? options.messageBytes)),
+      )
     else answerOne(grpcCall(stream, caller, Math.min(options.messageBytes, askedBytesMax)), method.answer)
   }
   const timer = setInterval(() => pingAll(connections), pingMs)

@@ -1,6 +1,7 @@
+import { openAdmission } from '#gateway/relay/admission.ts'
 import { createFramer, type Framer } from '#gateway/relay/frame.ts'
 import type { AdsLimits } from '#gateway/relay/limits.ts'
-import type { ConnectedProxy, Identity } from '#gateway/relay/node.ts'
+import { type ConnectedProxy, type Identity, identityText, keyOf } from '#gateway/relay/node.ts'
 import type { Peer } from '#gateway/relay/peer.ts'
 import { createQuarantine, type Quarantine, type Quarantined } from '#gateway/relay/quarantine.ts'
 import type { AdsStream } from '#gateway/relay/stream.ts'
@@ -80,9 +81,6 @@ export type Hub = {
   readonly tick: (now: number) => void
 }
 
-export const identityText = ({ trustDomain, namespace, serviceAccount }: Identity): string =>
-  `${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
-
 export function createHub(
   options: HubOptions,
   given: { readonly limits: AdsLimits; readonly boot: string; readonly drop: Hub['drop'] },
@@ -91,7 +89,7 @@ export function createHub(
   const now = options.now ?? Date.now
   const quarantine = createQuarantine()
   const streams = new Set<AdsStream>()
-  const admit = admission(given.limits, now)
+  const admit = openAdmission(given.limits, now)
   const unknownTypes = new Set<string>()
   let sentBytes = 0
   const zero = () => Object.fromEntries(Object.values(typeUrls).map((type) => [type, 0]))
@@ -183,50 +181,3 @@ const noRefusals = () =>
     RefusalReason,
     number
   >
-
-/** One proxy: who it proved to be and the id that it gives itself, so that nobody can pass for another identity's proxy. */
-const keyOf = (proxy: ConnectedProxy): string => `${identityText(proxy.identity)} ${proxy.id}`
-
-/** The proxies of one identity together may open so many times what one may: ids are free to invent, identities are not. */
-const proxiesPerIdentity = 50
-
-/**
- * How often each proxy, and each identity, may open a stream: a burst, then so many a second; and how many an identity
- * may have at a time, so that others always find room. Who is quiet is forgotten.
- */
-function admission(limits: AdsLimits, now: () => number) {
-  const spent = new Map<string, { used: number; at: number }>()
-  const open = new Map<string, number>()
-  const usedAt = (entry: { used: number; at: number }) =>
-    Math.max(0, entry.used - ((now() - entry.at) / 1000) * limits.opensPerSecond)
-  const take = (key: string, cost: number) => {
-    const before = spent.get(key)
-    const used = (before ? usedAt(before) : 0) + cost
-    if (used > limits.opensBurst)
-      throw new Problem('too-many', 'this proxy opens streams too fast: wait a few seconds before the next')
-    spent.set(key, { used, at: now() })
-  }
-  return {
-    take: (proxy: ConnectedProxy) => {
-      const identity = identityText(proxy.identity)
-      const mine = open.get(identity) ?? 0
-      if (mine >= limits.streamsPerIdentity)
-        throw new Problem(
-          'too-many',
-          `${identity} has its ${mine} streams: close some, or give the others a service account of their own`,
-        )
-      take(identity, 1 / proxiesPerIdentity)
-      take(keyOf(proxy), 1)
-      open.set(identity, mine + 1)
-    },
-    left: (proxy: ConnectedProxy) => {
-      const identity = identityText(proxy.identity)
-      const others = (open.get(identity) ?? 0) - 1
-      if (others > 0) open.set(identity, others)
-      else open.delete(identity)
-    },
-    forgetIdle: () => {
-      for (const [key, entry] of spent) if (usedAt(entry) === 0) spent.delete(key)
-    },
-  }
-}

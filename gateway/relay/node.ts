@@ -27,6 +27,13 @@ export type ConnectedProxy = {
   readonly identity: Identity
 }
 
+export const identityText = ({ trustDomain, namespace, serviceAccount }: Identity): string =>
+  `${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
+
+/** One proxy: who it proved to be and the id that it gives itself, so that nobody can pass for another identity's proxy. */
+export const keyOf = (proxy: Pick<ConnectedProxy, 'identity' | 'id'>): string =>
+  `${identityText(proxy.identity)} ${proxy.id}`
+
 const kinds = ['sidecar', 'router', 'waypoint', 'ztunnel', 'agentgateway']
 
 /**

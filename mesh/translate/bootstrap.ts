@@ -74,6 +74,13 @@ export function buildBootstrap(facts: BootstrapFacts): { readonly [key: string]:
       cds_config: fromAds,
       lds_config: fromAds,
     },
+    cluster_manager: {
+      load_stats_config: {
+        api_type: 'GRPC',
+        transport_api_version: 'V3',
+        grpc_services: [{ envoy_grpc: { cluster_name: 'xds-grpc' } }],
+      },
+    },
     static_resources: { clusters: [relayCluster(facts), secretsCluster(facts.secretsSocket)] },
   }
 }

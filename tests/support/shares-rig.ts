@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import type { Method } from '#gateway/grpc/server.ts'
 import { adminAt, statsOf } from '#gateway/proxy/envoy-admin.ts'
 import type { Log } from '#gateway/proxy/log.ts'
 import { serveSecrets } from '#gateway/proxy/serve-secrets.ts'
@@ -43,7 +44,10 @@ export type SharesRig = {
 const streamPort = 7000
 export const httpPort = 9080
 
-export async function startSharesRig(names: readonly string[]): Promise<SharesRig> {
+export async function startSharesRig(
+  names: readonly string[],
+  methods: Readonly<Record<string, Method>> = {},
+): Promise<SharesRig> {
   const dir = mkdtempSync(join(tmpdir(), 'isthmus-shares-'))
   const net = `127.${randomInt(64, 250)}.${randomInt(1, 250)}`
   const [self, http, tcp] = [`${net}.1`, `${net}.2`, `${net}.3`]
@@ -70,6 +74,7 @@ export async function startSharesRig(names: readonly string[]): Promise<SharesRi
     undefined,
     {},
     {
+      methods,
       resourcesFor: (proxy) => {
         const serve = translator.serving(parseProxy(proxy, proxy.identity))
         return () => view && serve(view)
