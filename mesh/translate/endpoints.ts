@@ -31,8 +31,23 @@ export type Places =
 export function placesOf(view: View, callable: Callable): Places {
   const { road } = callable
   if (road === undefined) return { kind: 'local', pods: ownPodsOf(view, callable.key, callable.port) }
-  const { overprovisioningFactor } = road.imported.settings
-  return { kind: 'federated', tiers: tiersOf(view, road, callable.port), overprovisioningFactor }
+  const tiers = tiersOf(view, road, callable.port)
+  const overprovisioningFactor = factorOf(tiers, road.imported.settings.overprovisioningFactor)
+  return { kind: 'federated', tiers, overprovisioningFactor }
+}
+
+/**
+ * What Envoy multiplies the healthy part of a priority with. It takes hosts for capacity; a gateway has none of its own,
+ * so where every priority is one cluster behind gateways, one of them that is left keeps all calls: with 140 % and two
+ * gateways 30 % of the calls left a cluster that had lost no pod, until the relay had its verdict. With pods or several
+ * clusters in a priority the factor stays what was asked for, because there health is capacity.
+ */
+export function factorOf(tiers: readonly (readonly Share[])[], asked: number): number {
+  const healthy = tiers.filter((shares) =>
+    shares.some(({ hosts }) => hosts.some((host) => host.health !== 'UNHEALTHY')),
+  )
+  if (healthy.some((shares) => shares.length > 1 || shares[0]?.behind !== 'gateways')) return asked
+  return Math.max(asked, ...healthy.map((shares) => 100 * (shares[0]?.hosts.length ?? 1)))
 }
 
 /**

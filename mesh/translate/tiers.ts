@@ -14,6 +14,7 @@ export type Share = {
   /** At least 1: Envoy refuses a whole update for one weight of 0. */
   readonly weight: number
   readonly hosts: readonly Host[]
+  readonly behind: Offer['behind']['kind']
 }
 
 /**
@@ -127,6 +128,7 @@ function sharesOf(rows: readonly Row[]): readonly Share[] {
     zone: offer.zone,
     weight: weights[at] ?? 1,
     hosts,
+    behind: offer.behind.kind,
   }))
 }
 
