@@ -171,6 +171,26 @@ export const nouns: readonly Noun[] = [
     columns: [field('KIND'), field('STATE'), field('NOT AFTER', 'notAfter'), short('SHA-256', 'sha256'), field('ID')],
   },
   {
+    name: 'rotations',
+    path: '/v1/rotations',
+    short: ['rotation'],
+    filters: [],
+    columns: [
+      ...[field('KIND'), field('CLUSTER'), field('STATE'), field('STEP')],
+      ...[since('BEGUN', 'startedAt'), since('IN STEP', 'stepAt'), field('ID')],
+    ],
+  },
+  {
+    name: 'revocations',
+    path: '/v1/revocations',
+    short: ['revocation'],
+    filters: [],
+    columns: [
+      ...[field('REVOCATION', 'cut'), field('REVOKED', 'kind'), field('SUBJECT'), since('AGE', 'at'), field('REASON')],
+      since('UNDONE', 'undoneAt'),
+    ],
+  },
+  {
     name: 'trust-bundles',
     path: '/v1/trust-bundles',
     short: ['trust-bundle', 'bundle'],

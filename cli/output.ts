@@ -33,6 +33,20 @@ export function render(shown: Shown, format: Format, now: number, paint: Paint =
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
 export const harmless = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
 
+/** A paragraph between words on lines of at most `columns`, all but the first of them `indent` further in. */
+export function wrapped(text: string, columns: number, indent: string): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(/(?<=\S) (?=\S)/)) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (line.trim() !== '' && longer.length > columns) {
+      lines.push(line)
+      line = `${indent}${word}`
+    } else line = longer
+  }
+  return [...lines, line].join('\n')
+}
+
 /** Columns aligned by spaces; the last one is not padded. The first line is the headings. */
 export function table(cells: readonly (readonly string[])[], paint: Paint = plain): string {
   const lines = cells.map((line) => line.map(harmless))

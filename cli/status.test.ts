@@ -42,3 +42,13 @@ test('a clock that is off needs attention, either way; a second does not', () =>
   expect(clock(600_000)).toContain('600 s behind the centre’s: set it (NTP)')
   expect(clock(1000)).not.toContain('Needs attention')
 })
+
+test('what needs attention is broken between words, and the rest of it stands further in', () => {
+  const seen = status({ gateways: [gateway('paris', 'down')] })
+  const text = textOf({ status: seen, answers: [] }, { now: 0, columns: 60 })
+  const [first = '', ...rest] = text.slice(text.indexOf('  paris  gateway')).trimEnd().split('\n').slice(0, 3)
+  expect(first).toMatch(/^ {2}paris {2}gateway 203/)
+  for (const line of rest) expect(line).toMatch(/^ {4}\S/)
+  for (const line of [first, ...rest]) expect(line.length).toBeLessThanOrEqual(60)
+  expect([first.trim(), ...rest.map((line) => line.trim())].join(' ')).toContain('prefer others: look at its relay')
+})

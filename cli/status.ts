@@ -1,7 +1,7 @@
 import { askRelays, awayHead, isAway, type RelayAnswer } from '#cli/ask-relays.ts'
 import { ask, listAll } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
-import { age, cell, harmless, type Row, table } from '#cli/output.ts'
+import { age, cell, harmless, type Row, table, wrapped } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
 import { nobodyAnswers } from '#cli/served.ts'
 import { self, typeable } from '#mesh/model/failure-text.ts'
@@ -74,8 +74,13 @@ async function readyOf(centre: Centre): Promise<Pick<Status['centre'], 'ready' |
 export const answersAtAll = ({ centre, relays }: Status): boolean =>
   centre.answers || Object.values(relays).some((relay) => relay !== null)
 
-/** How a status is told: at which moment (Unix ms), in the name of which context, with which colours. */
-export type Telling = { readonly now: number; readonly context?: string | undefined; readonly paint?: Paint }
+/** How a status is told: at which moment (Unix ms), in the name of which context, with which colours, on lines how long. */
+export type Telling = {
+  readonly now: number
+  readonly context?: string | undefined
+  readonly paint?: Paint
+  readonly columns?: number | undefined
+}
 
 /**
  * What a person reads: a line for the centre, a table of clusters, then everything that needs a hand. A cluster whose
@@ -83,14 +88,14 @@ export type Telling = { readonly now: number; readonly context?: string | undefi
  * change that. Throws `unavailable` where nobody answers.
  */
 export function statusText({ status, answers, away }: ReadStatus, telling: Telling): string {
-  const { now, context = '<context>', paint = plain } = telling
+  const { now, context = '<context>', paint = plain, columns = Number.POSITIVE_INFINITY } = telling
   const names = [...new Set([...status.clusters.map((c) => cell(c['name'])), ...Object.keys(status.relays)])].sort()
   if (away && !answersAtAll(status)) throw nobodyAnswers(status.relays, away, context)
   const head = away ? awayHead(answers, away, now) : `centre ${status.centre.url} ${standing(status, paint)}\n`
   if (names.length === 0) return `${head}There are no clusters yet; see: ${self} cluster create --help\n`
   const rows = names.map((name) => clusterLine(name, status, now))
   const clusters = table([['CLUSTER', 'STATE', 'REGION', 'CENTRE', 'REVISION', 'PROXIES'], ...rows], paint)
-  return `${head}\n${clusters}${attention(status, paint)}${notAsked(status, context)}`
+  return `${head}\n${clusters}${attention(status, paint, columns)}${notAsked(status, context)}`
 }
 
 const standing = ({ centre }: Status, paint: Paint): string =>
@@ -128,7 +133,7 @@ function notAsked({ clusters, relays }: Status, context: string): string {
 }
 
 /** What the centre says needs a hand, objects set aside, refused config and conditions: what, where and why. */
-function attention(status: Status, paint: Paint): string {
+function attention(status: Status, paint: Paint, columns: number): string {
   const ofClusters = status.clusters.flatMap((cluster) =>
     rowsOf(cluster['conditions'])
       .filter(needsHand)
@@ -171,7 +176,7 @@ function attention(status: Status, paint: Paint): string {
   const lines = [...ofCentre, ...ofSilent, ...ofClusters, ...ofConfigs, ...ofGateways, ...ofRelays].map(harmless)
   return lines.length === 0
     ? ''
-    : `\n${paint('slow', 'Needs attention')}\n${lines.map((line) => `  ${line}\n`).join('')}`
+    : `\n${paint('slow', 'Needs attention')}\n${lines.map((line) => `${wrapped(`  ${line}`, columns, '    ')}\n`).join('')}`
 }
 
 const rowsOf = (value: unknown): readonly Row[] => (Array.isArray(value) ? (value as Row[]) : [])

@@ -35,7 +35,7 @@ export async function show(read: () => Promise<Reading>, { output, watch, now, p
 }
 
 /** Lines are compared without their ages and the width of their columns, and printed with them. */
-function changedLines(before: string, fresh: string, printed: string): string {
+export function changedLines(before: string, fresh: string, printed: string): string {
   const plain = (text: string) => text.split('\n').map((line) => line.replace(/\s+/g, ' '))
   const [old, now] = [plain(before), plain(fresh)]
   const gone = old.filter((line) => line !== '' && !now.includes(line)).length

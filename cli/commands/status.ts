@@ -15,13 +15,15 @@ export function statusCommand(program: Command, tools: Tools): void {
     .action(async (options: Shape) => {
       const { io, paint, print } = tools
       const to = tools.centre()
+      // A watch prints the lines that changed: there each stays one.
+      const columns = options.watch ? undefined : io.columns
       const read = async () => {
         const found = await readStatus(to)
         if (!answersAtAll(found.status)) tools.exitWith(1)
         const asIs = { rows: [found.status], columns: [], single: true }
         return (now: number) =>
           options.output === 'table'
-            ? statusText(found, { now, context: to.name, paint })
+            ? statusText(found, { now, context: to.name, paint, columns })
             : render(asIs, options.output, now)
       }
       await show(read, { ...options, now: io.now, print })

@@ -128,14 +128,17 @@ async function rotate(tools: Tools, subject: Subject, options: RotateOptions): P
   }
   const { reason, where, curve } = options
   const wish = Object.fromEntries(Object.entries({ reason, where, curve }).filter(([, value]) => value !== undefined))
-  const begun = options.status
-    ? await latestRotation(to, subject)
-    : options.abort
-      ? await decide(to, subject, { verb: 'abort', body: { reason } })
-      : options.force || options.continue
-        ? await decide(to, subject, { verb: 'continue', body: options.force ? { force: { reason } } : {} })
-        : await beginRotation(to, subject, wish)
-  if (options.status || options.abort || !options.follow || options.output !== 'table')
+  if (options.status) {
+    const latest = await latestRotation(to, subject)
+    if (latest) return tell(latest, rotationText(latest, io.now(), paint))
+    return print(options.output === 'table' ? `there was no rotation of ${subject.kind} yet\n` : 'null\n')
+  }
+  const begun = options.abort
+    ? await decide(to, subject, { verb: 'abort', body: { reason } })
+    : options.force || options.continue
+      ? await decide(to, subject, { verb: 'continue', body: options.force ? { force: { reason } } : {} })
+      : await beginRotation(to, subject, wish)
+  if (options.abort || !options.follow || options.output !== 'table')
     return tell(begun, rotationText(begun, io.now(), paint))
   const ended = await followRotation(tools.centre, begun, { now: io.now, print })
   if (ended.state !== 'done') tools.exitWith(1)

@@ -6,6 +6,7 @@ import { refusal } from '#cli/failure.ts'
 import { harmless } from '#cli/output.ts'
 import { rotationText } from '#cli/trust/rotation-text.ts'
 import { parseRotation, type Rotation } from '#cli/trust/shapes.ts'
+import { changedLines } from '#cli/watch.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** What is rotated: an authority of the mesh, or the issuing CA of one cluster. */
@@ -27,17 +28,12 @@ export async function beginRotation(centre: Centre, subject: Subject, more: obje
 
 const mends = (subject: Subject) => ({ conflict: statusOf(subject), 'not-found': 'isthmus get clusters' }) as const
 
-/** The one that runs, else the newest. Throws `not-found` where there was never one. */
-export async function latestRotation(centre: Centre, subject: Subject): Promise<Rotation> {
+/** The one that runs, else the newest; undefined where there was never one. */
+export async function latestRotation(centre: Centre, subject: Subject): Promise<Rotation | undefined> {
   const rows = await listAll(centre, path)
   const own = rows.map(parseRotation).filter(({ kind }) => kind === subject.kind)
   const byStart = own.toSorted((a, b) => Date.parse(b.startedAt ?? '') - Date.parse(a.startedAt ?? ''))
-  const found = own.find(({ state }) => state === 'running') ?? byStart[0]
-  if (found) return found
-  throw refusal({
-    ...{ kind: 'not-found', why: `there was no rotation of ${subject.kind} yet`, on: new URL(path, centre.url).href },
-    mend: `isthmus trust rotate ${subject.kind} --plan`,
-  })
+  return own.find(({ state }) => state === 'running') ?? byStart[0]
 }
 
 /** Throws `conflict` where none runs, or the step it is in forbids it. */
@@ -46,13 +42,13 @@ export async function decide(
   subject: Subject,
   deed: { readonly verb: 'continue' | 'abort'; readonly body: object },
 ): Promise<Rotation> {
-  const { id, state } = await latestRotation(centre, subject)
-  if (state !== 'running')
+  const latest = await latestRotation(centre, subject)
+  if (latest?.state !== 'running')
     throw refusal({
       ...{ kind: 'conflict', why: `no rotation of ${subject.kind} runs`, on: new URL(path, centre.url).href },
       mend: statusOf(subject),
     })
-  const call = { method: 'POST', path: `${path}/${encodeURIComponent(id)}/${deed.verb}`, body: deed.body }
+  const call = { method: 'POST', path: `${path}/${encodeURIComponent(latest.id)}/${deed.verb}`, body: deed.body }
   return parseRotation((await mended(centre, call, { conflict: statusOf(subject) })).body)
 }
 
@@ -63,17 +59,21 @@ export type Following = {
 }
 
 /**
- * Prints what changes until it runs no more; a centre that is away for a while is waited for, and that is said. Who it is
+ * Prints each step, and of its lines those that change, until it runs no more; a centre that is away for a while is waited for, and that is said. Who it is
  * and by which CA it is known is asked anew each time: a rotation of the control plane gives it another. Gives its end.
  */
 export async function followRotation(centre: () => Centre, first: Rotation, { now, print, everyMs = 1000 }: Following) {
   let seen = first
+  let last = first
   let said = ''
   let isAway = false
   for (;;) {
     const text = rotationText(seen, 0)
-    if (text !== said) print(rotationText(seen, now()))
+    const isNext = said === '' || seen.step !== last.step || seen.state !== last.state
+    const whole = rotationText(seen, now())
+    if (text !== said) print(isNext ? whole : changedLines(said, text, whole))
     said = text
+    last = seen
     if (seen.state !== 'running') return seen
     await pause(everyMs)
     try {

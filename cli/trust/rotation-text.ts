@@ -10,7 +10,7 @@ export function rotationText(rotation: Rotation, now: number, paint: Paint = pla
   const done = state === 'running' && progress ? ` (${progress.done} of ${progress.of})` : ''
   return [
     `${head}${done}\n`,
-    ...waitsFor.map((one) => `  waits for ${waitingText(one)}\n`),
+    ...waitsFor.map((one) => `  waits for ${waitingText(one, rotation.kind)}\n`),
     ...forced.map((one) => `  forced past ${one.step}: ${harmless(one.reason)}\n`),
   ].join('')
 }
@@ -24,8 +24,10 @@ const whatOf = ({ kind, cluster }: Rotation): string =>
   harmless(kind === 'issuing' ? `the issuing CA of ${cluster ?? 'a cluster'}` : `the ${names[kind] ?? kind}`)
 const names: Readonly<Record<string, string>> = { 'control-plane': 'control-plane CA' }
 
-const waitingText = ({ cluster, what, detail }: Waiting): string =>
-  harmless(`${cluster}: ${words[what] ?? what}${detail === '' ? '' : `: ${detail}`}`)
+const waitingText = ({ cluster, what, detail }: Waiting, kind: string): string => {
+  const text = kind === 'issuing' && what === 'issuing' ? 'its new issuing CA' : (words[what] ?? what)
+  return harmless(`${cluster}: ${text}${detail === '' ? '' : `: ${detail}`}`)
+}
 
 const words: Readonly<Record<string, string>> = {
   unreachable: 'its relay, which is silent',
@@ -53,7 +55,7 @@ export function planText(rotation: Rotation): string {
   const { kind, steps = [] } = rotation
   const lines = steps.flatMap(({ step, waitsFor }) => [
     `  ${step.padEnd(10)} ${kind === 'issuing' ? issuingDeed : (deeds[step] ?? '')}\n`,
-    ...waitsFor.map((one) => `             now it would wait for ${waitingText(one)}\n`),
+    ...waitsFor.map((one) => `             now it would wait for ${waitingText(one, kind)}\n`),
   ])
   return `rotation of ${whatOf(rotation)}, if it began now; nothing was changed:\n${lines.join('')}`
 }
