@@ -117,4 +117,4 @@ function tell(err: unknown, kind: string, log: Log): void {
   log.fatal({ err }, `${err instanceof Error ? err.message : String(err)}${more}`)
 }
 
-await main()
+void main()

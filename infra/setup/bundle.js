@@ -1,6 +1,6 @@
 // One file per program, by esbuild: what a member cluster, an image and the end-to-end tests run. Node 20 can run this.
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,14 +11,29 @@ export const programs = {
   centre: 'functions/server.ts',
 }
 
+const launcher = fileURLToPath(new URL('launch.cjs', import.meta.url))
+
 /** Read from node_modules at run time: PGlite opens its own wasm files, and ws looks for two optional addons. */
 const external = ['@electric-sql/pglite', '@electric-sql/pglite/*', 'bufferutil', 'utf-8-validate', 'pg-native']
 
-/** Packages in CommonJS call `require`; a bundle is a module and has none of its own. */
-const banner = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
+/** A program is CommonJS: the engine keeps what it compiled of a script, see launch.cjs, but of a module only a part. */
+const program = {
+  format: 'cjs',
+  banner: { js: "'use strict'; const fileUrl = require('node:url').pathToFileURL(__filename).href;" },
+  define: { 'import.meta.url': 'fileUrl' },
+}
+
+/** Packages in CommonJS call `require`; a worker is a module, for it may wait at its top level, and has none of its own. */
+const worker = {
+  format: 'esm',
+  banner: {
+    js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
+  },
+  outExtension: { '.js': '.mjs' },
+}
 
 /**
- * Makes dist/<program>.js (ESM, Node 24, with source map) when a source changed; gives back the paths by program name.
+ * Makes dist/<program>.js (Node 24, with source map) when a source changed; gives back the paths by program name.
  * Throws what esbuild says when a source does not build: then dist/ is gone, so an old bundle never passes for a new one.
  */
 export async function bundle(root) {
@@ -31,7 +46,9 @@ export async function bundle(root) {
   const work = join(root, `dist.${process.pid}`)
   try {
     const inputs = await build(root, wanted, work)
-    for (const [name] of wanted) writeFileSync(join(work, `${name}.js`), launcherOf(name))
+    writeFileSync(join(work, 'package.json'), '{"type":"commonjs"}')
+    cpSync(launcher, join(work, 'launch.js'))
+    for (const [name] of wanted) writeFileSync(join(work, `${name}.js`), startOf(name, work))
     writeFileSync(join(work, 'stamp.json'), JSON.stringify({ digest: digestOf(root, wanted, inputs), inputs }))
     putInPlace(work, dist)
   } catch (error) {
@@ -55,17 +72,12 @@ function putInPlace(work, dist) {
   }
 }
 
-/**
- * Starts the program with the code that an earlier start compiled, where the folder beside it may be written. A program
- * that is killed would leave nothing behind: what it compiled is written once it is up, and only where nothing was found.
- */
-const launcherOf = (name) => `import { enableCompileCache, flushCompileCache } from 'node:module'
-import { fileURLToPath } from 'node:url'
-
-enableCompileCache(fileURLToPath(new URL('compiled', import.meta.url)))
-await import('./${name}-program.js')
-setTimeout(flushCompileCache, 1000).unref()
-`
+function startOf(name, work) {
+  const digest = createHash('sha256')
+    .update(readFileSync(join(work, `${name}-program.js`)))
+    .digest('hex')
+  return `require('./launch.js')('${name}', '${digest}')\n`
+}
 
 /** Builds all programs at once, and then the worker files that they name; gives back every file of ours that went in. */
 async function build(root, wanted, work) {
@@ -73,6 +85,7 @@ async function build(root, wanted, work) {
   const inputs = new Set()
   const built = new Set()
   let entries = wanted.map(([name, entry]) => ({ in: entry, out: `${name}-program` }))
+  let form = program
   while (entries.length > 0) {
     const workers = new Set()
     const { metafile } = await esbuild({
@@ -80,7 +93,7 @@ async function build(root, wanted, work) {
       entryPoints: entries,
       outdir: work,
       bundle: true,
-      format: 'esm',
+      ...form,
       platform: 'node',
       target: 'node24',
       sourcemap: 'linked',
@@ -90,12 +103,12 @@ async function build(root, wanted, work) {
       logLevel: 'error',
       metafile: true,
       external,
-      banner: { js: banner },
-      plugins: [filesBeside(root, workers), registryOnce, httpAlone],
+      plugins: [filesBeside(root, workers), registryOnce],
     })
     for (const entry of entries) built.add(entry.in)
     for (const file of Object.keys(metafile.inputs)) if (!file.startsWith('node_modules/')) inputs.add(file)
     entries = [...workers].filter((file) => !built.has(file)).map((file) => ({ in: file, out: basename(file, '.ts') }))
+    form = worker
   }
   return [...inputs].sort()
 }
@@ -115,7 +128,7 @@ function filesBeside(root, workers) {
           const file = relative(root, join(dirname(path), name))
           if (!file.endsWith('.ts')) return `new URL('../${file}${name.endsWith('/') ? '/' : ''}', import.meta.url)`
           workers.add(file)
-          return `new URL('./${basename(file, '.ts')}.js', import.meta.url)`
+          return `new URL('./${basename(file, '.ts')}.mjs', import.meta.url)`
         })
         return { contents, loader: 'ts' }
       })
@@ -143,24 +156,15 @@ const registryOnce = {
   },
 }
 
-/**
- * An `import` of node:http reads each of its exports, and the one of WebSocket loads all of undici: 30 ms of every start
- * (profiled 2026-11, Node 24.21). What is required is read where it is used.
- */
-const httpAlone = {
-  name: 'http-alone',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:http$/ }, ({ path, kind }) =>
-      kind === 'import-statement' ? { path, namespace: 'required' } : { path, external: true },
-    )
-    onLoad({ filter: /^/, namespace: 'required' }, ({ path }) => ({ contents: `module.exports = require('${path}')` }))
-  },
-}
-
 /** Over the sources that went in, this file, the locked packages and the list of programs. */
 function digestOf(root, wanted, inputs) {
   const hash = createHash('sha256').update(JSON.stringify(wanted))
-  for (const path of [fileURLToPath(import.meta.url), join(root, 'package-lock.json'), join(root, 'package.json')])
+  for (const path of [
+    fileURLToPath(import.meta.url),
+    launcher,
+    join(root, 'package-lock.json'),
+    join(root, 'package.json'),
+  ])
     hash.update(readFileSync(path))
   for (const file of inputs) {
     const path = join(root, file)

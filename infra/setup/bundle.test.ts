@@ -79,15 +79,50 @@ test('a program that is killed leaves behind what it compiled, for its next star
     const compiled = join(root, 'dist/compiled')
     await expect
       .poll(() =>
-        readdir(compiled, { recursive: true }).then(
-          ({ length }) => length,
+        readdir(compiled).then(
+          (names) => names.filter((name) => /^relay-.*-\d+$/.test(name)).length,
           () => 0,
         ),
       )
-      .toBeGreaterThan(1)
+      .toBe(1)
   } finally {
     const ended = once(child, 'exit')
     child.kill('SIGKILL')
     await ended
   }
+})
+
+test('a program of another text does not run what was compiled of one as long, nor one that is damaged', async () => {
+  const say = (word: string) => write('gateway/main.ts', `console.log('${word}')`)
+  await say('one')
+  const { relay = '' } = await bundle(root)
+  expect(run(relay)).toBe('one\n')
+  const compiled = join(root, 'dist/compiled')
+  const [kept = ''] = await readdir(compiled)
+  const bytes = await readFile(join(compiled, kept))
+  await say('two')
+  await bundle(root)
+  await mkdir(compiled)
+  await writeFile(join(compiled, kept), bytes)
+  expect(run(relay)).toBe('two\n')
+  const names = await readdir(compiled)
+  expect(names).toHaveLength(2)
+  const fresh = join(compiled, names.find((name) => name !== kept) ?? '')
+  const damaged = await readFile(fresh)
+  for (let at = 100; at < damaged.length; at++) damaged[at] = 0
+  await writeFile(fresh, damaged)
+  expect(run(relay)).toBe('two\n')
+  expect((await readFile(fresh)).equals(damaged)).toBe(false)
+})
+
+test('what a start compiled is taken by the next, which does not write it anew', async () => {
+  await write('gateway/main.ts', `console.log('up')`)
+  const { relay = '' } = await bundle(root)
+  const compiled = join(root, 'dist/compiled')
+  run(relay)
+  const [kept = ''] = await readdir(compiled)
+  const { mtimeMs } = await stat(join(compiled, kept))
+  run(relay)
+  expect(await readdir(compiled)).toEqual([kept])
+  expect((await stat(join(compiled, kept))).mtimeMs).toBe(mtimeMs)
 })
