@@ -90,7 +90,15 @@ const helpOption = { long: '--help', description: 'explains the command' }
 export const pathOf = (command: Command): string =>
   command.parent ? [pathOf(command.parent), command.name()].filter((word) => word !== '').join(' ') : ''
 
-const clusterOperands = ['cluster delete', 'token create', 'cluster-config', 'clusters', 'sandbox add']
+const clusterOperands = [
+  'cluster delete',
+  'token create',
+  'cluster-config',
+  'clusters',
+  'history',
+  'diff',
+  'sandbox add',
+]
 
 async function operandsAt(path: string, operands: readonly string[], names: Names): Promise<readonly Candidate[]> {
   const at = operands.length

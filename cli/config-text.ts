@@ -55,7 +55,7 @@ const portsText = (ports: unknown): string =>
     .join(',') || '–'
 
 /** Tiers by ` > `, members of one by ` + `; a weight is named where it is not 1. */
-const tiersText = (tiers: unknown): string =>
+export const tiersText = (tiers: unknown): string =>
   rowsOf(tiers)
     .map(({ members }) =>
       rowsOf(members)

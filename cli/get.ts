@@ -13,6 +13,8 @@ export type Asked = {
   /** `<namespace>/<name>`, or a name alone: then of whatever namespace. */
   readonly service?: string
   readonly revision?: string
+  /** RFC 3339. */
+  readonly at?: string
   readonly history?: boolean
 }
 
@@ -28,22 +30,26 @@ export type Read = {
 }
 
 /** Throws `invalid` for an option that says nothing about this noun: an ignored filter would look like an answer. */
-export function checkAsked(noun: Noun, { name, cluster, service, revision, history }: Asked): void {
+export function checkAsked(noun: Noun, { name, cluster, service, revision, at, history }: Asked): void {
   const odd = (option: string, why: string, mend: string) =>
     refusal({ kind: 'invalid', why: `${option} ${why}`, on: `isthmus get ${noun.name}`, mend })
   const filters = Object.entries({ cluster, service }).filter(([, value]) => value !== undefined)
   for (const [option] of filters)
     if (!noun.filters.some((one) => one === option))
       throw odd(`--${option}`, `says nothing about ${noun.name}`, `isthmus get ${noun.name}`)
-  const option = history ? '--history' : '--revision'
-  if (noun.name !== 'cluster-configs' && (revision !== undefined || history))
-    throw odd(option, 'is for cluster-configs', `isthmus get cluster-configs <cluster> ${option}`)
-  if ((revision !== undefined || history) && name === undefined)
-    throw odd(
-      option,
-      'is of one cluster',
-      `isthmus get ${noun.name} <cluster> ${option}${history ? '' : ` ${revision}`}`,
-    )
+  const which = [
+    ...(history ? ['--history'] : []),
+    ...(revision === undefined ? [] : [`--revision ${revision}`]),
+    ...(at === undefined ? [] : [`--at ${at}`]),
+  ]
+  const [option, second] = which
+  if (option === undefined) return
+  const [flag = ''] = option.split(' ')
+  if (noun.name !== 'cluster-configs')
+    throw odd(flag, 'is for cluster-configs', `isthmus get cluster-configs <cluster> ${flag}`)
+  if (name === undefined) throw odd(flag, 'is of one cluster', `isthmus get ${noun.name} <cluster> ${option}`)
+  if (second !== undefined)
+    throw odd(flag, `says another one than ${second.split(' ')[0]}`, `isthmus get ${noun.name} ${name} ${option}`)
 }
 
 /**
@@ -71,9 +77,9 @@ function meanwhile(error: Problem, { relays }: Centre): Problem {
 }
 
 async function readAtCentre(centre: Centre, noun: Noun, asked: Asked): Promise<Read> {
-  const { name, cluster, service, revision, history } = asked
+  const { name, cluster, service, revision, at, history } = asked
   const bare = service !== undefined && !service.includes('/')
-  const query = queryOf({ cluster, service: bare ? undefined : service, revision })
+  const query = queryOf({ cluster, service: bare ? undefined : service, revision, at })
   if (name === undefined) {
     const rows = await listAll(centre, `${noun.path}${query}`)
     const wanted = bare ? rows.filter((row) => row['name'] === service) : rows
@@ -101,13 +107,13 @@ export const noneOf = (noun: Noun, { cluster, service }: Asked): string => {
 }
 
 /** The centre's words without its paths, and the command that shows what there is. */
-function notThere(noun: Noun, { name = '', revision }: Asked, cause: Problem): Problem {
+function notThere(noun: Noun, { name = '', revision, at }: Asked, cause: Problem): Problem {
   const said = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
   // A name of another form than its noun has is no route of the API.
   const why = said.startsWith('there is no GET ') ? `there is no ${name} among the ${noun.name}` : said
   const service = name.split('/').slice(-2).join('/')
   const seen =
-    revision !== undefined
+    revision !== undefined || at !== undefined
       ? `${noun.name} ${name} --history`
       : `${noun.name}${noun.filters.includes('service') && name.includes('/') ? ` --service ${service}` : ''}`
   const on = String(cause.extra['on'] ?? `${noun.name} ${name}`)

@@ -4,6 +4,7 @@ import { clusterCommands } from '#cli/commands/cluster.ts'
 import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
 import { getCommands } from '#cli/commands/get.ts'
+import { historyCommands } from '#cli/commands/history.ts'
 import { keyCommands } from '#cli/commands/key.ts'
 import { sandboxCommands } from '#cli/commands/sandbox.ts'
 import { statusCommand } from '#cli/commands/status.ts'
@@ -64,6 +65,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   }
   statusCommand(program, tools)
   getCommands(program, tools)
+  historyCommands(program, tools)
   clusterCommands(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)

@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander'
 import { type Asked, checkAsked, noneOf, readAsked } from '#cli/get.ts'
+import { momentFrom } from '#cli/moment.ts'
 import { type Noun, nounOf, nouns } from '#cli/nouns.ts'
 import { render } from '#cli/output.ts'
 import { outputOption, type Shape, type Tools, watchOption } from '#cli/tools.ts'
@@ -19,6 +20,8 @@ const shortForms: readonly (readonly [word: string, noun: string, shows: string]
   ['events', 'audit-events', 'who did what, newest first'],
 ]
 
+const atHelp = (more: string): string => `the one of a time: 14:03[:07] of today, or RFC 3339${more}`
+
 const shortNames = nouns.map(({ name, short }) => `  ${name.padEnd(16)} ${short.join(', ')}`).join('\n')
 
 /** `get <noun> [name]` for every noun, and the words that stand for it. */
@@ -34,6 +37,7 @@ export function getCommands(program: Command, tools: Tools): void {
     .option('--cluster <name>', 'only of this cluster')
     .option('--service <[namespace/]name>', 'only this service; a name alone: in every namespace')
     .option('--revision <number>', 'an earlier revision; for cluster-configs')
+    .option('--at <time>', atHelp('; for cluster-configs'))
     .option('--history', 'all revisions, newest first; for cluster-configs')
   get.addHelpText('after', `\nNouns and their short forms:\n${shortNames}`)
   get.action((said: string, name: string | undefined, options: GetOptions) =>
@@ -61,14 +65,18 @@ export function getCommands(program: Command, tools: Tools): void {
     .addOption(outputOption())
     .addOption(watchOption())
     .option('--revision <number>', 'an earlier one')
+    .option('--at <time>', atHelp(''))
     .option('--history', 'all revisions, newest first')
     .action((name: string, options: GetOptions) => shown(tools, nounOf('cluster-configs'), { ...options, name }))
 }
 
-async function shown(tools: Tools, noun: Noun, asked: GetOptions & { name: string | undefined }): Promise<void> {
+async function shown(tools: Tools, noun: Noun, said: GetOptions & { name: string | undefined }): Promise<void> {
   const { io, paint, print } = tools
-  const { output } = asked
-  checkAsked(noun, asked)
+  const { output } = said
+  checkAsked(noun, said)
+  const on = `isthmus get ${noun.name} ${said.name ?? ''}`.trim()
+  const at = said.at === undefined ? {} : { at: new Date(momentFrom(said.at, { now: io.now(), on })).toISOString() }
+  const asked = { ...said, ...at }
   const to = tools.centre()
   let told = false
   const read = async () => {

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, gte, isNull, lt, lte, or } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, lte, or } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { type CompiledRow, compiled } from '#control/store/schema/compiled.ts'
 import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
@@ -47,6 +47,22 @@ export async function loadCompiled(
   return row && wholeRow(tx, mesh, row)
 }
 
+/** The config that a cluster had at a moment: its last revision that was written by then, the body whole. */
+export async function loadCompiledAt(
+  tx: Tx,
+  mesh: MeshName,
+  cluster: string,
+  at: number,
+): Promise<CompiledRow | undefined> {
+  const [row] = await tx
+    .select()
+    .from(compiled)
+    .where(and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster), lte(compiled.at, at)))
+    .orderBy(desc(compiled.revision))
+    .limit(1)
+  return row && wholeRow(tx, mesh, row)
+}
+
 /** The row with its body put together from the revisions that it stands on. Throws `internal` where one of them is missing. */
 async function wholeRow(tx: Tx, mesh: MeshName, row: CompiledRow): Promise<CompiledRow> {
   if (row.base === null) return row
@@ -72,26 +88,20 @@ async function wholeRow(tx: Tx, mesh: MeshName, row: CompiledRow): Promise<Compi
 /** More revisions than ever stand on each other. */
 const chainMax = 100
 
-/** Newest first, without bodies; those below revision `before` where it is given. */
+/** A config without its body. */
+export type CompiledHead = Omit<CompiledRow, 'body'>
+
+const { body: _body, ...head } = getTableColumns(compiled)
+
+/** Newest first; those below revision `before` where it is given. */
 export const loadCompiledHistory = (
   tx: Tx,
   mesh: MeshName,
   cluster: string,
   page: { readonly before: number | undefined; readonly limit: number },
-): Promise<Omit<CompiledRow, 'body'>[]> =>
+): Promise<CompiledHead[]> =>
   tx
-    .select({
-      mesh: compiled.mesh,
-      cluster: compiled.cluster,
-      revision: compiled.revision,
-      hash: compiled.hash,
-      cause: compiled.cause,
-      author: compiled.author,
-      at: compiled.at,
-      policies: compiled.policies,
-      base: compiled.base,
-      ackedAt: compiled.ackedAt,
-    })
+    .select(head)
     .from(compiled)
     .where(
       and(
@@ -102,6 +112,27 @@ export const loadCompiledHistory = (
     )
     .orderBy(desc(compiled.revision))
     .limit(page.limit)
+
+/** Of all clusters, newest first; what comes after `last` in that order where it is given, or after all of a moment. */
+export const loadCompiledTimeline = (
+  tx: Tx,
+  mesh: MeshName,
+  page: { readonly last: { readonly at: number; readonly of?: CompiledPlace } | undefined; readonly limit: number },
+): Promise<CompiledHead[]> =>
+  tx
+    .select(head)
+    .from(compiled)
+    .where(and(eq(compiled.mesh, mesh), ...(page.last ? [after(page.last)] : [])))
+    .orderBy(desc(compiled.at), desc(compiled.cluster), desc(compiled.revision))
+    .limit(page.limit)
+
+export type CompiledPlace = { readonly cluster: string; readonly revision: number }
+
+function after({ at, of }: { readonly at: number; readonly of?: CompiledPlace }) {
+  if (!of) return lt(compiled.at, at)
+  const below = and(eq(compiled.cluster, of.cluster), lt(compiled.revision, of.revision))
+  return or(lt(compiled.at, at), and(eq(compiled.at, at), or(lt(compiled.cluster, of.cluster), below)))
+}
 
 export async function appendCompiled(tx: Tx, row: CompiledRow): Promise<void> {
   await tx.insert(compiled).values(row)

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, inArray, lt, lte } from 'drizzle-orm'
+import { and, asc, desc, eq, inArray, lt, lte, or } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { dropped, kept } from '#control/store/kept.ts'
 import { loadMark, lockMark, saveMark } from '#control/store/mesh-marks.ts'
@@ -57,6 +57,50 @@ export const loadPolicyHistory = (
     )
     .orderBy(desc(policyHistory.seq))
     .limit(page.limit)
+
+/** Of all objects by the time of their writing, newest first; what comes after `last` in that order where it is given. */
+export const loadPolicyTimeline = (
+  tx: Tx,
+  mesh: MeshName,
+  page: { readonly last: { readonly at: number; readonly seq?: number } | undefined; readonly limit: number },
+): Promise<PolicyHistoryRow[]> =>
+  tx
+    .select()
+    .from(policyHistory)
+    .where(and(eq(policyHistory.mesh, mesh), ...(page.last ? [after(page.last)] : [])))
+    .orderBy(desc(policyHistory.at), desc(policyHistory.seq))
+    .limit(page.limit)
+
+/** Without a number: that moment and before. */
+const after = ({ at, seq }: { readonly at: number; readonly seq?: number }) =>
+  seq === undefined
+    ? lte(policyHistory.at, at)
+    : or(lt(policyHistory.at, at), and(eq(policyHistory.at, at), lt(policyHistory.seq, seq)))
+
+/** One state of an object. */
+export async function loadPolicyState(
+  tx: Tx,
+  mesh: MeshName,
+  object: string,
+  revision: number,
+): Promise<PolicyHistoryRow | undefined> {
+  const [row] = await tx
+    .select()
+    .from(policyHistory)
+    .where(and(eq(policyHistory.mesh, mesh), eq(policyHistory.object, object), eq(policyHistory.revision, revision)))
+    .orderBy(desc(policyHistory.seq))
+    .limit(1)
+  return row
+}
+
+/** When the change of a number was written; undefined where it is not kept (any more). */
+export async function loadChangeAt(tx: Tx, mesh: MeshName, seq: number): Promise<number | undefined> {
+  const [row] = await tx
+    .select({ at: policyHistory.at })
+    .from(policyHistory)
+    .where(and(eq(policyHistory.mesh, mesh), eq(policyHistory.seq, seq)))
+  return row?.at
+}
 
 /** The state of every object as it was after change number `seq`; those that were deleted then are left out. */
 export async function loadPoliciesAt(tx: Tx, mesh: MeshName, seq: number): Promise<PolicyHistoryRow[]> {

@@ -10,6 +10,7 @@ import { clusterRoutes } from '#functions/api/routes/clusters.ts'
 import { docsRoutes } from '#functions/api/routes/docs.ts'
 import { foreignDomainRoutes } from '#functions/api/routes/foreign-domains.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
+import { historyRoutes } from '#functions/api/routes/history.ts'
 import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
 import { istiodCaRoutes } from '#functions/api/routes/istiod-ca.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
@@ -94,6 +95,7 @@ export function openApi(door: Door): Api {
   issuanceRoutes(api, door)
   istiodCaRoutes(api, door)
   clusterConfigRoutes(api, door)
+  historyRoutes(api, door)
   operatorKeyRoutes(api, door)
   auditRoutes(api, door)
   docsRoutes(api, door)

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { nouns } from '#cli/nouns.ts'
 import { hearingsOf } from '#functions/api/hearings.ts'
 import { type CliFleet, openCliFleet, steadyText, transcript } from '#tests/support/cli-fleet.ts'
@@ -267,6 +267,36 @@ test.each(Object.entries(changing))('%s', async (name, runs) => {
   expectGolden(name, await told(runs()))
 })
 
+test('history, diff and a config of a time', async () => {
+  vi.stubEnv('TZ', 'UTC')
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const { centre } = fleet
+  const parts: string[] = []
+  const say = async (...lines: readonly string[]) => void parts.push(await told(lines.map(words)))
+  fleet.file('policy-2.yaml', policy.replace('attempts: 2', 'attempts: 4').replace('  unlisted: last\n', ''))
+  for (const file of ['policy.yaml', 'policy-2.yaml']) {
+    centre.clock.now += 60_000
+    await fleet.run(['apply', '-f', join(fleet.home, file)])
+    await centre.settle()
+  }
+  const commands = ['history', 'diff'].map((one) => `${one} --help`)
+  await say(...commands, 'history --limit 5', 'history paris-1', 'history group/prod', 'history gtp/bookinfo/reviews')
+  await say('history gtp/bookinfo/reviews --limit 1 -o json', 'history nobody', 'history a/b', 'history --limit some')
+  await say('diff paris-1 1', 'diff paris-1 2 2', 'diff gtp/bookinfo/reviews 1 2', 'diff group/prod 1 7')
+  await say('diff paris-1 1 2 -o json', 'diff paris-1 99', 'diff paris-1 x')
+  const configs = [
+    '--at 12:08 --revision 1',
+    '--at 13:59',
+    '--at 25:00',
+    '--at 2026-03-01',
+    '--at 2026-02-01T12:00:00Z',
+  ]
+  await say(...configs.map((one) => `cluster-config paris-1 ${one}`), 'get clusters --at 12:08')
+  const then = await fleet.run(words('cluster-config paris-1 --at 12:07:00 -o json'))
+  expect(JSON.parse(then.out)).toMatchObject({ id: 'paris-1@1' })
+  expectGolden('history', parts.join('\n'))
+})
+
 test.each(programs)('%s, a program of its own', async (name) => {
   const said = (args: readonly string[]) =>
     new Promise<string>((resolve) => {
@@ -283,11 +313,12 @@ test.each(programs)('%s, a program of its own', async (name) => {
 test('every command has a golden file, and none is left over', async () => {
   const { out } = await fleet.run(['_complete', '--', ''])
   const commands = out.split('\n').flatMap((line) => line.split('\t')[0] || [])
-  const wanted = [...Object.keys(seeing), ...Object.keys(changing), ...programs, 'status-attention'].map(
+  const wanted = [...Object.keys(seeing), ...Object.keys(changing), ...programs, 'status-attention', 'history'].map(
     (name) => `${name}.txt`,
   )
   if (update) for (const stray of readdirSync(testdata)) if (!wanted.includes(stray)) rmSync(join(testdata, stray))
   expect(readdirSync(testdata).toSorted()).toEqual(wanted.toSorted())
-  const untold = commands.filter((name) => !wanted.includes(`${name}.txt`))
+  const within = ['diff']
+  const untold = commands.filter((name) => !wanted.includes(`${name}.txt`) && !within.includes(name))
   expect(untold).toEqual([])
 })

@@ -44,9 +44,12 @@ async function tiersAtWest(): Promise<string> {
   await centre.settle()
   await west.pull()
   const held = west.held.get('cfg/west')?.items.get('import/shop/reviews')
-  const { tiers } = JSON.parse(String(held)) as { tiers: { members: { cluster: string; weight: number }[] }[] }
-  return tiers.map(({ members }) => members.map((one) => `${one.cluster}${one.weight}`).join('+')).join(' > ')
+  return tiersText((JSON.parse(String(held)) as { tiers: Tiers }).tiers)
 }
+
+type Tiers = { members: { cluster: string; weight: number }[] }[]
+const tiersText = (tiers: Tiers = []): string =>
+  tiers.map(({ members }) => members.map((one) => `${one.cluster}${one.weight}`).join('+')).join(' > ')
 
 describe('a policy reaches the callers it governs', () => {
   test('weights and regions become tiers, with what the policy says beside them; deleted, the default order is back', async () => {
@@ -102,6 +105,69 @@ test('the history keeps what differs and shows every revision whole, with what l
     ['import/shop/reviews'],
     true,
   ])
+})
+
+describe('time', () => {
+  const history = async (query = '') => {
+    const { status, body } = await centre.admin('GET', `/v1/history${query}`)
+    return { status, ids: ((body['items'] ?? []) as { id: string }[]).map(({ id }) => id), body }
+  }
+
+  test('what a cluster had at a moment is what it was delivered last by then', async () => {
+    const had: { at: number; tiers: string }[] = []
+    for (const weight of [1, 2, 3]) {
+      centre.clock.now += 10_000
+      await put({
+        ...split,
+        tiers: [{ targets: [{ cluster: 'north', weight }, { cluster: 'east' }] }],
+        unlisted: 'last',
+      })
+      had.push({ at: centre.clock.now, tiers: await tiersAtWest() })
+    }
+    const at = async (ms: number) =>
+      centre.admin('GET', `/v1/cluster-configs/west?at=${encodeURIComponent(new Date(ms).toISOString())}`)
+    for (const { at: moment, tiers } of had)
+      for (const late of [0, 9_999]) {
+        const entries = (await at(moment + late)).body['entries'] as Record<string, { tiers: never }>
+        expect(tiersText(entries['import/shop/reviews']?.tiers)).toBe(tiers)
+      }
+    expect(new Set(had.map(({ tiers }) => tiers)).size).toBe(3)
+    expect((await at(1)).status).toBe(404)
+    expect((await centre.admin('GET', '/v1/cluster-configs/west?at=14:03')).status).toBe(400)
+    expect((await centre.admin('GET', '/v1/cluster-configs/west?at=2026-03-01T12:00:00Z&revision=1')).status).toBe(400)
+  })
+
+  test('the history has every change once, newest first, in pages of any size, with who did it and why', async () => {
+    await put(split, {}, `${path}?reason=black%20friday`)
+    await centre.settle()
+    await put({ clusters: ['east'] }, {}, '/v1/sameness-groups/prod')
+    centre.clock.now += 1000
+    await centre.admin('DELETE', path)
+    await centre.settle()
+    const whole = await history('?limit=500')
+    const paged: string[] = []
+    for (let cursor: unknown = ''; cursor !== undefined; ) {
+      const page = await history(`?limit=3${cursor === '' ? '' : `&cursor=${String(cursor)}`}`)
+      paged.push(...page.ids)
+      cursor = page.body['nextCursor']
+    }
+    expect(paged).toEqual(whole.ids)
+    expect(new Set(whole.ids).size).toBe(whole.ids.length)
+    const of = (object: string) => (whole.body['items'] as { object: string }[]).filter((one) => one.object === object)
+    for (const object of ['west', 'gtp/shop/reviews', 'group/prod'])
+      expect((await history(`?object=${object}&limit=500`)).body['items']).toEqual(of(object))
+    const [deleted, written] = of('gtp/shop/reviews')
+    expect(deleted).toMatchObject({ spec: null, author: expect.stringMatching(/^operator:/) })
+    expect(written).toMatchObject({ spec: split, cause: 'black friday' })
+    expect(of('group/prod')[0]).toMatchObject({ kind: 'SamenessGroup', spec: { clusters: ['east'] } })
+  })
+
+  test.each([
+    ['of nobody', '?object=atlantis', 404],
+    ['of what is no name', '?object=gtp/shop', 400],
+    ['from another list', `?cursor=${Buffer.from('audit-events\0x').toString('base64url')}`, 400],
+    ['from a place that is none', `?cursor=${Buffer.from('history of all\0x').toString('base64url')}`, 400],
+  ])('a history %s is refused', async (_, query, status) => expect((await history(query)).status).toBe(status))
 })
 
 describe('an object of the API', () => {

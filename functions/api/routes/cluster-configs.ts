@@ -1,6 +1,13 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { loadClusters } from '#control/store/clusters.ts'
-import { type CompiledRow, loadCompiled, loadCompiledHistory, loadLastCompiled } from '#control/store/compiled.ts'
+import {
+  type CompiledRow,
+  loadCompiled,
+  loadCompiledAt,
+  loadCompiledHistory,
+  loadLastCompiled,
+} from '#control/store/compiled.ts'
+import type { Tx } from '#control/store/database.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
@@ -14,6 +21,7 @@ import {
   problems,
   timeText,
 } from '#functions/api/schemas.ts'
+import type { MeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 const headSchema = z
@@ -31,6 +39,11 @@ const configSchema = headSchema
   .openapi('ClusterConfig')
 
 const params = z.object({ cluster: z.string().max(63) })
+const whichSchema = z.object({
+  revision: z.coerce.number().int().min(1).optional(),
+  at: z.iso.datetime({ offset: true }).optional().openapi({ description: 'RFC 3339: the one that stood then' }),
+})
+type Which = z.infer<typeof whichSchema>
 
 /** What was compiled for each cluster, now and before: what cluster B believed at 14:03. */
 export function clusterConfigRoutes(api: Api, door: Door): void {
@@ -66,26 +79,16 @@ export function clusterConfigRoutes(api: Api, door: Door): void {
     createRoute({
       ...shared,
       path: '/v1/cluster-configs/{cluster}',
-      summary: 'The config of one cluster: the newest, or the one of a revision',
+      summary: 'The config of one cluster: the newest, the one of a revision, or the one that stood at a moment',
       middleware: [forRole(door, 'viewer')] as const,
-      request: { params, query: z.object({ revision: z.coerce.number().int().min(1).optional() }) },
+      request: { params, query: whichSchema },
       responses: { 200: json(configSchema, 'The config'), 304: { description: 'Not changed' }, ...problems },
     }),
     async (c) => {
       const { cluster } = c.req.valid('param')
-      const { revision } = c.req.valid('query')
-      const row = await centre.db.read((tx) =>
-        revision === undefined
-          ? loadLastCompiled(tx, centre.mesh, cluster)
-          : loadCompiled(tx, centre.mesh, cluster, revision),
-      )
-      if (!row) {
-        const which = revision === undefined ? 'no config' : `no revision ${revision} (any more)`
-        throw new Problem(
-          'not-found',
-          `cluster "${cluster}" has ${which}: see /v1/cluster-configs/${cluster}/revisions`,
-        )
-      }
+      const which = c.req.valid('query')
+      const row = await centre.db.read((tx) => loadWhich(tx, centre.mesh, cluster, which))
+      if (!row) throw notKept(cluster, which)
       const etag = etagOf(row.revision)
       if (hasRevision(c.req.header('if-none-match'), etag)) return c.body(null, 304, { etag })
       return c.json({ ...headFrom(row), entries: JSON.parse(row.body) as Record<string, unknown> }, 200, { etag })
@@ -111,6 +114,22 @@ export function clusterConfigRoutes(api: Api, door: Door): void {
       return c.json(pageOf(rows, page, `revisions of ${cluster}`, shape), 200)
     },
   )
+}
+
+/** Throws `invalid` where a revision and a moment are asked for at once. */
+function loadWhich(tx: Tx, mesh: MeshName, cluster: string, { revision, at }: Which): Promise<CompiledRow | undefined> {
+  if (revision !== undefined && at !== undefined) {
+    const reason = 'with revision: ask for one of the two'
+    throw new Problem('invalid', `at: ${reason}`, { violations: [{ path: 'at', reason }] })
+  }
+  if (at !== undefined) return loadCompiledAt(tx, mesh, cluster, Date.parse(at))
+  return revision === undefined ? loadLastCompiled(tx, mesh, cluster) : loadCompiled(tx, mesh, cluster, revision)
+}
+
+function notKept(cluster: string, { revision, at }: Which): Problem {
+  const older = at === undefined ? 'no config' : `no config of ${at} or before (any more)`
+  const which = revision === undefined ? older : `no revision ${revision} (any more)`
+  return new Problem('not-found', `cluster "${cluster}" has ${which}: see /v1/cluster-configs/${cluster}/revisions`)
 }
 
 /** Throws `invalid` for a cursor that somebody else made. */
