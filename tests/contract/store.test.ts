@@ -24,6 +24,7 @@ import { parseMeshName } from '#mesh/model/id.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
+import { describePolicyStore } from '#tests/support/policy-store.ts'
 import { type Postgres, startPostgres } from '#tests/support/postgres.ts'
 import { subsetFault } from '#tests/support/sql-subset.ts'
 import {
@@ -611,6 +612,8 @@ describe.each(['embedded', 'postgres'] as const)('store on %s', (kind) => {
       expect(await db.read((tx) => loadStanding(tx, mesh))).toEqual([])
     })
   })
+
+  describePolicyStore(() => ({ db, mesh: freshMesh() }))
 
   test('every statement that was executed stays within the SQL that all engines share', async () => {
     await db.read((tx) => loadItems(tx, { mesh: 'none', stream: 'adv/x' }, ['a']))
