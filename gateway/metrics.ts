@@ -49,6 +49,17 @@ export type Observed = {
     readonly clusters: readonly { readonly cluster: string; readonly percent: number; readonly gatewaysDown: number }[]
     readonly shifts: readonly { readonly cluster: string; readonly kind: string; readonly count: number }[]
   }
+  /** What of the own callers is measured, and where their calls are meant to go and go. Bounded. */
+  readonly load: {
+    readonly proxies: { readonly measured: number; readonly notMeasured: number }
+    readonly shares: readonly {
+      readonly service: string
+      readonly callee: string
+      readonly kind: 'intended' | 'measured'
+      readonly share: number
+    }[]
+    readonly leftOut: number
+  }
 }
 
 /** Before the relay has joined. */
@@ -76,6 +87,7 @@ export const nothingYet: Observed = {
   expiry: {},
   trust: { bundleSeq: 0, bundleFaults: {}, oldLeaves: 0, refusedHandshakes: {} },
   traffic: { isolated: false, frozen: false, belowFirstTier: 0, probes: [], clusters: [], shifts: [] },
+  load: { proxies: { measured: 0, notMeasured: 0 }, shares: [], leftOut: 0 },
 }
 
 export type RelayMetrics = {
@@ -130,6 +142,18 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     below: gauge('isthmus_relay_services_below_first_tier', 'Services of which calls are served below the first tier.'),
     admitted: gauge('isthmus_relay_cluster_admitted_percent', 'Of its share that a cluster is given.', ['cluster']),
     gatewaysDown: gauge('isthmus_relay_gateways_down', 'Gateways of another cluster that do not answer.', ['cluster']),
+    loadProxies: gauge('isthmus_relay_load_proxies', 'Proxies that call, by whether they report their load.', [
+      'measured',
+    ]),
+    share: gauge(
+      'isthmus_relay_share',
+      'Of the calls of a service that go to a cluster: as is meant, and as measured.',
+      [...['service', 'callee', 'kind']],
+    ),
+    shareLeftOut: gauge(
+      'isthmus_relay_share_left_out',
+      'Called services whose shares had no room among these metrics.',
+    ),
     expiry: gauge('isthmus_relay_certificate_expiry_seconds', 'End of a certificate, Unix time.', ['certificate']),
   }
   const rising = {
@@ -184,6 +208,14 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     for (const [reason, count] of Object.entries(now.trust.bundleFaults)) rising.bundleFaults.inc({ reason }, count)
     for (const [cause, count] of Object.entries(now.trust.refusedHandshakes)) rising.handshakes.inc({ cause }, count)
     setTraffic(now.traffic)
+    setLoad(now.load)
+  }
+  function setLoad({ proxies, shares, leftOut }: Observed['load']): void {
+    plain.loadProxies.set({ measured: 'true' }, proxies.measured)
+    plain.loadProxies.set({ measured: 'false' }, proxies.notMeasured)
+    plain.share.reset()
+    for (const { share, ...labels } of shares) plain.share.set(labels, share)
+    plain.shareLeftOut.set(leftOut)
   }
   function setTraffic(now: Observed['traffic']): void {
     plain.isolated.set(now.isolated ? 1 : 0)

@@ -10,8 +10,10 @@ import { fileJwks } from '#gateway/identity/jwks.ts'
 import { lookService } from '#gateway/identity/look.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
 import type { Issued } from '#gateway/issued.ts'
+import type { LoadReporter } from '#gateway/load-counts.ts'
 import type { Sight } from '#gateway/plan-own-gateways.ts'
-import type { ConnectedProxy } from '#gateway/relay/node.ts'
+import { type HostLoad, type LoadReports, loadReports } from '#gateway/relay/load-reports.ts'
+import { type ConnectedProxy, keyOf } from '#gateway/relay/node.ts'
 import { type AdsClient, type AdsObservables, type AdsServer, type AdsStatus, serveAds } from '#gateway/relay/server.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
 import type { ServedBundles } from '#gateway/trust-sight.ts'
@@ -28,6 +30,12 @@ export type ProxyDoorParts = {
   readonly certificates: Certificates
   readonly issued: Issued
   readonly served: Pick<ServedBundles, 'refreshed'>
+  /** Hears what proxies say that they sent where. */
+  readonly loads: {
+    take(reporter: LoadReporter, loads: readonly HostLoad[]): void
+    gone(reporter: LoadReporter): void
+    intervalMs(): number
+  }
   readonly view: () => View
   readonly clock: () => Date
   readonly log: Logger
@@ -47,6 +55,10 @@ export type ProxyDoor = {
   sight(): Sight | undefined
   /** All that are connected, and what each has of each type; undefined while it is closed. */
   clients(): readonly AdsClient[] | undefined
+  /** Whether every proxy has acknowledged, or refused, all that it is to have. */
+  isSettled(): boolean
+  /** Proxies are to report in another interval. */
+  retime(): void
   certified(): CertificateCounters
   close(): Promise<void>
 }
@@ -77,6 +89,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
   const proxyOf = parsedOnce()
   const sightOf = gatewaySight(proxyOf)
   let ads: AdsServer | undefined
+  let reports: LoadReports | undefined
   let shown: string | undefined
   let closed = false
 
@@ -95,6 +108,8 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     observables: () => ads?.observables() ?? {},
     sight: () => ads && sightOf(ads),
     clients: () => ads?.clients(),
+    isSettled: () => ads?.isSettled() ?? true,
+    retime: () => reports?.retime(),
     certified: issuing.counters,
     close: async () => {
       closed = true
@@ -104,11 +119,17 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
 
   async function open(serving: NonNullable<ReturnType<Certificates['listener']>>): Promise<AdsServer> {
     const { address, port } = settings.relay
+    const authenticate = authenticator(home.trustDomain, verifyToken)
+    const reported = loadReports<LoadReporter>({
+      ...{ authenticate, reporterOf: reporterOf(proxyOf), intervalMs: parts.loads.intervalMs, log },
+      ...{ onReport: parts.loads.take, onGone: parts.loads.gone },
+    })
+    reports = reported
     const server = await serveAds({
       listen: [{ host: address, port }],
       serving,
-      methods: { ...issuing.methods, ...looking },
-      authenticate: authenticator(home.trustDomain, verifyToken),
+      methods: { ...issuing.methods, ...looking, ...reported.methods },
+      authenticate,
       resourcesFor: (connected) => {
         const serve = translator.serving(proxyOf(connected))
         return () => {
@@ -144,6 +165,19 @@ function parsedOnce(): (connected: ConnectedProxy) => MeshProxy {
     return proxy
   }
 }
+
+/** What is kept of a proxy while it reports. One that makes no sense is served nothing, and so calls nobody. */
+const reporterOf =
+  (proxyOf: (connected: ConnectedProxy) => MeshProxy) =>
+  (connected: ConnectedProxy): LoadReporter => {
+    const { kind } = connected
+    try {
+      const { ips, gateway } = proxyOf(connected)
+      return { key: keyOf(connected), kind, addresses: gateway ? [...ips, gateway.address] : ips }
+    } catch {
+      return { key: keyOf(connected), kind, addresses: [] }
+    }
+  }
 
 /** Until the centre was heard, proxies trust the roots of the own issuing CA. The same view gives the same object. */
 function withRoots(own: () => readonly string[] | undefined): (view: View) => View {

@@ -9,6 +9,7 @@ import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { type Generation, laterGeneration } from '#gateway/new-generation.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
+import { type LoadWatch, openLoad } from '#gateway/open-load.ts'
 import { openTraffic } from '#gateway/open-traffic.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
@@ -90,6 +91,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     const before = wanted()
     const heard = keeper.received(received)
     if (traffic.received(received) || heard) door.changed()
+    load.received()
     const after = wanted()
     if (after.bundle !== before.bundle) telling.taken()
     if (!isDeepStrictEqual(before, after)) kept?.look()
@@ -101,8 +103,14 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     ...{ stateDir, home, settings, certificates, line, keeper, clock, log },
     ...(parts.now ? { wall: parts.now } : {}),
     onChange: () => door.changed(),
+    onShifts: () => load.soon(),
+    failedIn: (callee, ms) => load.failedIn(callee, ms),
   })
   traffic.received(line.received())
+  const load: LoadWatch = openLoad({
+    ...{ stateDir, line, keeper, pauses, log, home: gateways.home },
+    ...{ traffic: () => traffic, door: () => door },
+  })
   let told: Report | undefined
   let kept: KeptCertificates | undefined
   const served = servedBundles(() => line.now())
@@ -139,6 +147,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   }
   const door = openProxyDoor({
     ...{ dir, settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
+    loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs },
   })
   cluster.onChange(() => {
     keeper.own(cluster.current())
@@ -157,6 +166,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       report()
       const serves = await door.show()
       line.start()
+      load.begin()
       const warnOfEnd = lifeWarner('the issuing CA', log)
       const keeping = {
         ...{ certificates, sign: line.sign, pauses, log, show: door.show, onFatal: parts.onFatal },
@@ -193,6 +203,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       certificates: certificates.expiry(),
       ...((trusted) => trusted && { trust: trusted })(telling.now()),
       traffic: traffic.sight.status(),
+      load: load.status(),
       ...door.status(),
       refusals: refusals.list(),
     }),
@@ -226,6 +237,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
           refusedHandshakes: refusals.counts(),
         },
         traffic: traffic.sight.observed(),
+        load: load.observed(),
       }
     },
     stop: async () => {

@@ -51,11 +51,13 @@ export type TrafficSight = {
   status(): TrafficStatus
   conditions(): readonly Condition[]
   observed(): Observed['traffic']
+  /** Services of which calls are served below their first tier. */
+  below(): readonly ServiceKey[]
 }
 
 export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => View): TrafficSight {
   let last: { readonly from: readonly unknown[]; readonly below: readonly Omit<Below, 'backInSeconds'>[] } | undefined
-  return { status, conditions, observed }
+  return { status, conditions, observed, below: () => below().map(({ service }) => service) }
 
   function status(): TrafficStatus {
     const { judged, advice, now, log } = keeper.health()

@@ -56,6 +56,8 @@ export type AdsServer = {
   /** The connected proxies, or those of one kind (`router`), and what each has of each type. */
   readonly clients: (kind?: string) => readonly AdsClient[]
   readonly observables: () => AdsObservables
+  /** Whether every proxy has acknowledged, or refused, all that it is to have. */
+  readonly isSettled: () => boolean
   /** Ends every stream with UNAVAILABLE; the port stays open for those that dial again. */
   readonly cut: () => void
   /** Ends every stream with UNAVAILABLE, so that clients redial, and closes the port. */
@@ -115,6 +117,7 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
       quarantined: countsOf(hub.quarantine.list().map(({ type }) => type)),
       pendingTypes: [...hub.streams].reduce((sum, stream) => sum + pendingIn(stream), 0),
     }),
+    isSettled: () => !rounds.areDue() && [...hub.streams].every((stream) => pendingIn(stream) === 0),
     cut,
     close: async () => {
       clearInterval(timer)
@@ -153,6 +156,7 @@ function pushRounds(hub: Hub) {
     running = false
   }
   return {
+    areDue: () => running,
     changed: () => {
       dueSince ??= hub.now()
       if (running) return

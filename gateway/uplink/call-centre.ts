@@ -1,11 +1,11 @@
 import type { z } from 'zod'
-import type { CentreClient } from '#gateway/uplink/centre-client.ts'
+import type { Call, CentreClient } from '#gateway/uplink/centre-client.ts'
 import type { Session } from '#gateway/uplink/session.ts'
 import type { Standing } from '#gateway/uplink/standing.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** One call with the relay's access token. Throws the centre's problem, or `unavailable`. */
-export type CallCentre = <T>(path: string, body: unknown, schema: z.ZodType<T>) => Promise<T>
+export type CallCentre = <T>(path: string, body: unknown, schema: z.ZodType<T>, method?: 'POST' | 'PUT') => Promise<T>
 
 /**
  * How long the line may be silent. Short, so that a dead connection is soon replaced; patient with a centre that is known
@@ -24,12 +24,12 @@ export function callCentre(parts: {
 }): CallCentre {
   const { client, session, standing } = parts
   let timeoutMs: number = silenceMs.usual
-  return async (path, body, schema) => {
+  return async (path, body, schema, method = 'POST') => {
     const knocked = standing.state() === 'away'
     if (knocked) await client.knock()
     const started = performance.now()
     try {
-      const answer = await attempt(path, body, schema)
+      const answer = await attempt({ path, body, schema, method })
       if (performance.now() - started < silenceMs.usual) timeoutMs = silenceMs.usual
       standing.heard()
       return answer
@@ -39,15 +39,15 @@ export function callCentre(parts: {
     }
   }
 
-  async function attempt<T>(path: string, body: unknown, schema: z.ZodType<T>, again = false): Promise<T> {
+  async function attempt<T>(call: Call<T>, again = false): Promise<T> {
     const { token } = await session.token()
     try {
-      return await client.call({ path, body, schema, token, timeoutMs })
+      return await client.call({ ...call, token, timeoutMs })
     } catch (error) {
       if (!(error instanceof Problem) || error.kind !== 'unauthenticated') throw error
       session.forget(token)
       if (again) throw error
-      return attempt(path, body, schema, true)
+      return attempt(call, true)
     }
   }
 }

@@ -15,6 +15,8 @@ export type CentreClient = {
 
 export type Call<T> = {
   readonly path: string
+  /** Absent = POST. */
+  readonly method?: 'POST' | 'PUT'
   readonly body: unknown
   readonly schema: z.ZodType<T>
   readonly token?: string
@@ -72,7 +74,7 @@ export function centreClient(settings: {
       ...(call.token ? { authorization: `Bearer ${call.token}` } : {}),
     }
     const silentMs = call.timeoutMs ?? 10_000
-    return exchange({ path: call.path, method: 'POST', headers, body, silentMs, totalMs: callMsMax })
+    return exchange({ path: call.path, method: call.method ?? 'POST', headers, body, silentMs, totalMs: callMsMax })
   }
 
   function exchange({ path, method, headers, body, silentMs, totalMs }: Exchange): Promise<Answer> {
@@ -105,7 +107,7 @@ const agentOf = (ca: string | undefined): Agent =>
 type Answer = { readonly status: number; readonly body: Buffer }
 type Exchange = {
   readonly path: string
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'PUT'
   readonly headers: Readonly<Record<string, string | number>>
   readonly body?: Buffer
   readonly silentMs: number

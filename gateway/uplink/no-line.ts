@@ -28,6 +28,7 @@ export function noLine(parts: {
     },
     report: () => undefined,
     sign: () => Promise.reject(new Problem('unavailable', reason)),
+    load: () => Promise.reject(new Problem('unavailable', reason)),
     status: () => ({
       ...{ state: 'refused', since, reason, hints: false, toTell: 0, refused: [], clockSkewMs: 0 },
       streams: Object.fromEntries([...received].map(([name, { rev }]) => [name, rev])),

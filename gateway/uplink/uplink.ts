@@ -14,7 +14,9 @@ import { openSession } from '#gateway/uplink/session.ts'
 import { isNotAMember, type LineState, type Log, openStanding } from '#gateway/uplink/standing.ts'
 import type { StateFault } from '#gateway/uplink/state-file.ts'
 import type { Json } from '#mesh/model/canonical.ts'
+import type { LoadReport } from '#mesh/model/load.ts'
 import { type SignAnswer, type SignRequest, signAnswerSchema } from '#mesh/wire/join.ts'
+import { type LoadAnswer, loadAnswerSchema } from '#mesh/wire/load.ts'
 import { cfgStream, trustStream } from '#mesh/wire/stream.ts'
 
 export type { Log }
@@ -74,6 +76,8 @@ export type Uplink = {
   /** Replaces what the centre is to know of this cluster. Not called before the cluster was read completely. */
   report(items: ReadonlyMap<string, Json>): void
   sign(request: SignRequest): Promise<SignAnswer>
+  /** Tells what was measured of the own callers. */
+  load(report: LoadReport): Promise<LoadAnswer>
   status(): UplinkStatus
   /** Unix ms, put right by the centre's clock where this machine's is off by more than half a minute. */
   now(): number
@@ -127,6 +131,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
     },
     report: reporter.report,
     sign: (request) => call(`/v1/clusters/${clusterId}/certificates`, request, signAnswerSchema),
+    load: (report) => call(`/v1/clusters/${clusterId}/load`, report, loadAnswerSchema, 'PUT'),
     status: () => ({
       ...{ state: standing.state(), ...standing.facts(), hints: hints.isOpen() },
       ...{ toTell: reporter.toTell(), refused: reporter.refused(), clockSkewMs: session.clockSkewMs() },

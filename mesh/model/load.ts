@@ -1,4 +1,5 @@
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { Shift } from '#mesh/model/traffic.ts'
 
 /** What was counted of calls in one window. Of what has no requests: `issued` = connections begun. */
 export type Counts = {
@@ -31,10 +32,10 @@ export type Latency = {
   readonly count: number
 }
 
-/** The share that each cluster is meant to have of a service's calls; together 1. */
+/** The share that each cluster is meant to have of a service's calls; together 1. `wanted`: without its quota, if it has one. */
 export type IntendedShares = {
   readonly service: ServiceKey
-  readonly intended: readonly { readonly cluster: ClusterName; readonly share: number }[]
+  readonly intended: readonly { readonly cluster: ClusterName; readonly share: number; readonly wanted?: number }[]
 }
 
 /**
@@ -65,6 +66,14 @@ export type Load = {
   readonly below: readonly ServiceKey[]
   /** How other clusters stand here; who is not named is in. */
   readonly health: readonly { readonly cluster: ClusterName; readonly phase: string; readonly percent: number }[]
+}
+
+/** What a relay sends: what it measured, and what else the centre is to hear of its callers' traffic. */
+export type LoadReport = Load & {
+  /** Configs that all of its proxies acknowledged, by hash, and when (Unix ms). */
+  readonly acked: readonly { readonly hash: string; readonly at: number }[]
+  /** `seq` of a shift counts within this epoch, which outlives the relay's process. Oldest first. */
+  readonly shifts?: { readonly epoch: string; readonly list: readonly Shift[] }
 }
 
 /** A member of a tier with a capacity, and how much of it this caller may ask for. */

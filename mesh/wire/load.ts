@@ -83,7 +83,12 @@ const tail = {
     )
     .max(loadLimits.latencies),
   shares: z
-    .array(z.object({ service, intended: z.array(z.object({ cluster, share })).max(loadLimits.targets) }))
+    .array(
+      z.object({
+        service,
+        intended: z.array(z.object({ cluster, share, wanted: share.exactOptional() })).max(loadLimits.targets),
+      }),
+    )
     .max(loadLimits.shares),
   below: z.array(service).max(loadLimits.below),
   health: z
@@ -110,12 +115,15 @@ export const loadRequestSchema = z.object({
 export type LoadRequest = z.infer<typeof loadRequestSchema>
 
 const rate = z.number().min(0).max(1e9)
-const quotaSchema: z.ZodType<Quota> = z.object({
+export const quotaSchema: z.ZodType<Quota> = z.object({
   service,
   cluster,
   requestsPerSecond: rate.exactOptional(),
   connections: rate.exactOptional(),
 })
+
+/** The part of a service's calls that may go to a cluster, as a relay keeps it. */
+export const capSchema = z.object({ service, cluster, cap: z.number().min(0).max(1) })
 
 export const loadAnswerSchema = z.object({
   /** Shifts of that epoch up to this number need not be told again; absent where none was told. */

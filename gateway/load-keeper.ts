@@ -1,0 +1,334 @@
+import { randomBytes } from 'node:crypto'
+import { type Intended, intendedShares } from '#gateway/intended-shares.ts'
+import { openLoadCaps } from '#gateway/load-caps.ts'
+import { type LoadCounts, type LoadReporter, openLoadCounts, type Window } from '#gateway/load-counts.ts'
+import type { Pauses } from '#gateway/pauses.ts'
+import type { TrafficKeeper } from '#gateway/traffic-keeper.ts'
+import { type Address, addressKey } from '#mesh/model/address.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { CallLoad, Counts, GatewayLoad, Load, LoadReport } from '#mesh/model/load.ts'
+import { Problem } from '#mesh/model/problem.ts'
+import type { View } from '#mesh/model/view.ts'
+import { defaultFailback, percentOf } from '#mesh/policy/judge-health.ts'
+import { type LoadAnswer, loadLimits } from '#mesh/wire/load.ts'
+
+export type LoadKeeperParts = {
+  readonly stateDir: string
+  readonly view: () => View
+  /** Proxies that are connected for their config, by `keyOf`; undefined while this relay's port is closed. */
+  readonly proxies: () => readonly { readonly key: string; readonly kind: string }[] | undefined
+  /** The own gateways, as others dial them. */
+  readonly places: () => readonly Address[]
+  readonly traffic: Pick<TrafficKeeper, 'shifts' | 'taken' | 'quotas' | 'health'>
+  /** Services that are served below their first tier. */
+  readonly below: () => readonly ServiceKey[]
+  /** What came from the centre and is in force. */
+  readonly inForce: () => Pick<Load, 'adv' | 'cfg'>
+  readonly isConnected: () => boolean
+  /** Whether all proxies have what they are to have. */
+  readonly isSettled: () => boolean
+  readonly tell: (report: LoadReport) => Promise<LoadAnswer>
+  readonly pauses: Pauses
+  readonly log: { info(facts: object, text: string): void; warn(facts: object, text: string): void }
+  /** Unix ms, by the centre's clock. */
+  readonly wall: () => number
+  readonly now?: () => number
+  readonly times?: Partial<Record<keyof typeof loadTimes, number>>
+}
+
+/** Milliseconds. */
+export const loadTimes = {
+  window: 10_000,
+  /** While something is drained, which waits for what is reported. */
+  drainWindow: 3000,
+  /** Between something that cannot wait and its report. */
+  soon: 500,
+  /** A centre that does not take reports is asked so often. */
+  refused: 3_600_000,
+  /** What nobody took for so long is not told any more: it says nothing about now. */
+  keptMax: 300_000,
+  settleLook: 100,
+} as const
+
+/** What is measured of the own callers, window by window: told to the centre, and kept to what it allows. */
+export type LoadKeeper = {
+  readonly counts: Pick<LoadCounts, 'take' | 'gone'>
+  /** How often proxies are to report. */
+  intervalMs(): number
+  /** Calls to a cluster that failed in the last `ms`, each try counted; null = nobody measures. */
+  failedIn(cluster: ClusterName, ms: number): number | null
+  /** Something is to be told that does not wait for the window's end. */
+  soon(): void
+  /** Another config is in force: when all proxies have it is told. */
+  configTaken(): void
+  begin(): void
+  status(): LoadStatus
+  observed(): LoadObserved
+}
+
+export type LoadStatus = {
+  readonly proxies: Load['proxies']
+  /** When the centre last took a report, Unix ms; null = never. */
+  readonly takenAt: number | null
+  /** Why it takes none; null where it does. */
+  readonly fault: string | null
+  /** Rows of the last one that it did not take. */
+  readonly rejected: number
+  readonly caps: readonly { readonly service: ServiceKey; readonly cluster: ClusterName; readonly cap: number }[]
+}
+
+export type LoadObserved = {
+  readonly proxies: Load['proxies']
+  readonly shares: readonly {
+    readonly service: string
+    readonly callee: string
+    readonly kind: 'intended' | 'measured'
+    readonly share: number
+  }[]
+  readonly leftOut: number
+}
+
+export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
+  const { view, traffic, pauses, log, wall, now = () => performance.now() } = parts
+  const times = { ...loadTimes, ...parts.times }
+  const epoch = randomBytes(8).toString('hex')
+  const counts = openLoadCounts(() => view().config, now)
+  const intended = intendedShares(view)
+  const warn = (text: string) => log.warn({}, text)
+  const caps = openLoadCaps({ stateDir: parts.stateDir, config: () => view().config, warn })
+  const acked = ackedConfigs(parts, times.settleLook)
+  let begunAt = now()
+  let seq = 0
+  let dueAt = now() + times.window
+  let notBefore = Number.NEGATIVE_INFINITY
+  let telling = false
+  let takenAt: number | null = null
+  let fault: string | null = null
+  let rejected = 0
+  let lastRows: readonly CallLoad[] = []
+  traffic.quotas(caps.caps())
+
+  return {
+    counts,
+    intervalMs,
+    failedIn: (cluster, ms) => (measuredNow().measured === 0 ? null : counts.errorsIn(cluster, ms)),
+    soon: () => {
+      dueAt = Math.min(dueAt, now() + times.soon)
+    },
+    configTaken: () => acked.taken(),
+    begin: look,
+    status: () => ({ proxies: measuredNow(), takenAt, fault, rejected, caps: caps.caps() }),
+    observed: () => ({ proxies: measuredNow(), ...sharesShown(lastRows, intended) }),
+  }
+
+  function look(): void {
+    if (now() >= dueAt && !telling) void tell()
+    pauses.later(Math.max(20, Math.min(250, times.soon / 2)), look)
+  }
+
+  async function tell(): Promise<void> {
+    telling = true
+    dueAt = now() + windowMs()
+    const window = counts.takeAway()
+    const endsAt = now()
+    const spanMs = Math.max(1, Math.round(endsAt - begunAt))
+    begunAt = endsAt
+    lastRows = window.rows
+    if (measuredNow().measured > 0) traffic.quotas(caps.measured(window.rows, spanMs))
+    try {
+      if (parts.isConnected() && now() >= notBefore) taken(await parts.tell(fitted(reportOf(window, spanMs))))
+      else keep(window, spanMs)
+    } catch (error) {
+      keep(window, spanMs)
+      refused(error)
+    }
+    telling = false
+  }
+
+  /** What nobody took is part of the next window. */
+  function keep(window: Window, spanMs: number): void {
+    if (spanMs > times.keptMax) return
+    counts.giveBack(window)
+    begunAt -= spanMs
+  }
+
+  function refused(error: unknown): void {
+    const isUnknown = error instanceof Problem && error.kind === 'not-found'
+    const text = isUnknown ? 'the centre takes no load reports: it is the older one' : (error as Error).message
+    if (isUnknown) notBefore = now() + times.refused
+    if (fault !== text) log.info({ why: text }, 'load reports are not taken')
+    fault = text
+  }
+
+  function taken(answer: LoadAnswer): void {
+    takenAt = wall()
+    fault = null
+    acked.told()
+    const { shiftsTaken, quotas, againMs } = answer
+    if (shiftsTaken) traffic.taken(shiftsTaken.epoch, shiftsTaken.seq)
+    caps.quotas(quotas)
+    const count = answer.rejected?.count ?? 0
+    if (count > 0 && rejected === 0)
+      log.warn({ count, first: answer.rejected?.first.slice(0, 5) }, 'rows of a load report were refused')
+    rejected = count
+    dueAt = Math.min(dueAt, now() + Math.max(times.soon, Math.min(againMs, windowMs())))
+    if (traffic.shifts().shifts.length > 0) dueAt = Math.min(dueAt, now() + 2 * times.soon)
+  }
+
+  function windowMs(): number {
+    return isDraining() ? Math.min(times.window, times.drainWindow) : times.window
+  }
+
+  function isDraining(): boolean {
+    if (traffic.health().advice.drains.some(({ phase }) => phase !== 'done')) return true
+    for (const { drains } of view().config?.imports.values() ?? []) if (drains !== undefined) return true
+    return false
+  }
+
+  /** Each report is 60 kB and more: as many proxies as there are, so many seconds between those of each. */
+  function intervalMs(): number {
+    const proxies = parts.proxies()?.length ?? 0
+    const seconds = isDraining() ? [proxies / 200, 2, 15] : [proxies / 50, 5, 60]
+    const [wanted = 0, least = 0, most = 0] = seconds
+    return Math.min(times.window, Math.ceil(Math.min(most, Math.max(least, wanted))) * 1000)
+  }
+
+  function measuredNow(): Load['proxies'] {
+    const callers = (parts.proxies() ?? []).filter(({ kind }) => kind !== 'router')
+    const reporting = counts.reporting(3 * intervalMs() + 5000)
+    const measured = callers.filter(({ key }) => reporting.has(key)).length
+    return { measured, notMeasured: callers.length - measured }
+  }
+
+  function reportOf(window: Window, spanMs: number): LoadReport {
+    seq += 1
+    const untold = traffic.shifts()
+    const rows = window.rows.toSorted((a, b) => b.issued + b.active - a.issued - a.active)
+    const rest = sumOf(rows.slice(loadLimits.rows))
+    const services = new Set([...rows.map(({ service }) => service), ...intended.notPlain()])
+    return {
+      ...{ epoch, seq, at: Math.round(wall()), windowMs: Math.min(spanMs, 3_600_000) },
+      ...{ ...parts.inForce(), proxies: measuredNow() },
+      rows: rows.slice(0, loadLimits.rows),
+      ...(rest ? { rest } : {}),
+      gateways: gatewaysOf(window, parts.places()).slice(0, loadLimits.gateways),
+      latencies: [],
+      shares: [...services].slice(0, loadLimits.shares).flatMap((service) => {
+        const one = intended.of(service)
+        return one ? [{ ...one, intended: one.intended.slice(0, loadLimits.targets) }] : []
+      }),
+      below: parts.below().slice(0, loadLimits.below),
+      health: healthNow(),
+      acked: acked.list(),
+      ...(untold.shifts.length > 0
+        ? { shifts: { epoch: untold.epoch, list: untold.shifts.slice(0, loadLimits.shifts) } }
+        : {}),
+    }
+  }
+
+  function healthNow(): Load['health'] {
+    const { judged, now: at } = traffic.health()
+    return [...judged().clusters]
+      .filter(([, { phase }]) => phase !== 'in')
+      .slice(0, loadLimits.health)
+      .map(([cluster, state]) => ({ cluster, phase: state.phase, percent: percentOf(state, defaultFailback, at) }))
+  }
+}
+
+/** A body larger than this the centre does not take. */
+const bodyMax = 480_000
+
+/** The report without the tails of its lists, where it would be too large; what is cut off the rows is summed. */
+function fitted(report: LoadReport): LoadReport {
+  if (JSON.stringify(report).length <= bodyMax) return report
+  const half = <T>(list: readonly T[]): readonly T[] => list.slice(0, Math.floor(list.length / 2))
+  const rows = half(report.rows)
+  const rest = sumOf([...report.rows.slice(rows.length), ...(report.rest ? [report.rest] : [])])
+  return fitted({
+    ...report,
+    ...{ rows, ...(rest ? { rest } : {}), gateways: half(report.gateways), shares: half(report.shares) },
+    ...{ below: half(report.below), health: half(report.health) },
+  })
+}
+
+function sumOf(rows: readonly Counts[]): Counts | undefined {
+  if (rows.length === 0) return undefined
+  const sum = (count: (row: Counts) => number): number => rows.reduce((all, row) => all + count(row), 0)
+  return {
+    issued: sum((r) => r.issued),
+    ok: sum((r) => r.ok),
+    errors: sum((r) => r.errors),
+    active: sum((r) => r.active),
+  }
+}
+
+/**
+ * By the address at which others dial the gateway: its own, or that of a balancer before those that have none of their own
+ * among the places.
+ */
+function gatewaysOf({ routers }: Window, places: readonly Address[]): GatewayLoad[] {
+  const placeOf = ({ addresses }: LoadReporter) => places.find(({ address }) => addresses.includes(address))
+  const stood = new Set(routers.map(({ router }) => placeOf(router)))
+  const balancer = places.find((place) => !stood.has(place))
+  const sums = new Map<string, GatewayLoad>()
+  for (const { router, service, issued, active } of routers) {
+    const place = placeOf(router) ?? balancer
+    const address = place ? addressKey(place) : (router.addresses[0] ?? '')
+    const before = sums.get(`${address} ${service}`) ?? { address, service, issued: 0, active: 0 }
+    sums.set(`${address} ${service}`, { ...before, issued: before.issued + issued, active: before.active + active })
+  }
+  return [...sums.values()]
+}
+
+/** When all proxies had the config that came last, for as long as nobody was told. */
+function ackedConfigs(parts: LoadKeeperParts, lookMs: number) {
+  let waiting: string | undefined
+  let list: readonly { readonly hash: string; readonly at: number }[] = []
+  let sent = 0
+  const look = (): void => {
+    if (waiting === undefined) return
+    if (!parts.isSettled()) {
+      parts.pauses.later(lookMs, look)
+      return
+    }
+    list = [...list, { hash: waiting, at: Math.round(parts.wall()) }].slice(-loadLimits.acked)
+    waiting = undefined
+  }
+  return {
+    taken: () => {
+      const { cfg } = parts.inForce()
+      const isLooking = waiting !== undefined
+      waiting = cfg?.hash
+      if (!isLooking) parts.pauses.later(lookMs, look)
+    },
+    list: () => {
+      sent = list.length
+      return list
+    },
+    told: () => {
+      list = list.slice(sent)
+      sent = 0
+    },
+  }
+}
+
+const seriesMax = 500
+
+/** Of the services with most calls. */
+function sharesShown(rows: readonly CallLoad[], intended: Intended): Pick<LoadObserved, 'shares' | 'leftOut'> {
+  const totals = new Map<ServiceKey, number>()
+  for (const { service, issued } of rows) totals.set(service, (totals.get(service) ?? 0) + issued)
+  const shares: LoadObserved['shares'][number][] = []
+  let leftOut = 0
+  for (const [service, total] of [...totals].toSorted(([, a], [, b]) => b - a)) {
+    const measured = rows
+      .filter((row) => row.service === service && total > 0)
+      .map((row) => ({ service, callee: row.callee, kind: 'measured' as const, share: row.issued / total }))
+    const meant = (intended.of(service)?.intended ?? []).map(({ cluster, share }) => ({
+      ...{ service, callee: cluster, kind: 'intended' as const, share },
+    }))
+    if (shares.length + measured.length + meant.length > seriesMax) leftOut += 1
+    else shares.push(...meant, ...measured)
+  }
+  return { shares, leftOut }
+}
