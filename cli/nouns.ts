@@ -140,6 +140,16 @@ export const nouns: readonly Noun[] = [
     columns: [field('NAME'), field('CLUSTERS'), field('REVISION'), since('AGE', 'updatedAt')],
   },
   {
+    name: 'drains',
+    path: '/v1/drains',
+    short: ['drain'],
+    filters: [],
+    columns: [
+      ...[field('KIND'), field('SUBJECT'), field('STATE'), field('PERCENT'), field('WHY')],
+      ...[since('AGE', 'startedAt'), field('BY'), field('REASON')],
+    ],
+  },
+  {
     name: 'service-imports',
     path: '/v1/service-imports',
     short: ['service-import', 'imports', 'import'],

@@ -3,6 +3,7 @@ import { applyCommands } from '#cli/commands/apply.ts'
 import { clusterCommands } from '#cli/commands/cluster.ts'
 import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
+import { drainCommands } from '#cli/commands/drain.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { historyCommands } from '#cli/commands/history.ts'
 import { keyCommands } from '#cli/commands/key.ts'
@@ -69,6 +70,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   clusterCommands(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)
+  drainCommands(program, tools)
   trustCommands(program, tools)
   contextCommands(program, tools)
   sandboxCommands(program, tools)

@@ -3,14 +3,16 @@ import { loadTrustedRoots } from '#control/store/authorities.ts'
 import type { ClusterRow } from '#control/store/clusters.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
+import { loadOpenDrains } from '#control/store/drains.ts'
 import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
 import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { loadGroups, loadPolicies, type SamenessGroupRow, type TrafficPolicyRow } from '#control/store/policies.ts'
 import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
+import { parseDrainSubject } from '#mesh/model/drain.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing, Fleet, Member } from '#mesh/model/fleet.ts'
+import type { ExportNarrowing, Fleet, Member, ServiceDrain } from '#mesh/model/fleet.ts'
 import {
   type MeshName,
   parseClusterId,
@@ -50,6 +52,7 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     ...(await foreignFrom(tx, mesh)),
     ...cutsFrom(await loadRevocations(tx, mesh)),
     ...(await loadPolicySet(tx, mesh)),
+    ...(await loadServiceDrains(tx, mesh)),
   }
 }
 
@@ -64,6 +67,18 @@ export async function loadPolicySet(tx: Tx, mesh: MeshName): Promise<Pick<Fleet,
     ...(policies.length > 0 ? { policies } : {}),
     ...(groups.length > 0 ? { groups } : {}),
   }
+}
+
+/** Services on their way out of a cluster, as the compiler takes them; absent where there is none. */
+async function loadServiceDrains(tx: Tx, mesh: MeshName): Promise<Pick<Fleet, 'serviceDrains'>> {
+  const drains = (await loadOpenDrains(tx, mesh)).flatMap((row): ServiceDrain[] => {
+    const subject = parseDrainSubject(row.kind, row.subject)
+    if (subject.kind !== 'service' || (row.state === 'ramping' && row.percent === 100)) return []
+    const isClosing = row.state === 'closing' || row.state === 'proving' || row.state === 'done'
+    const { service: key, cluster } = subject
+    return [{ key, cluster, percent: row.percent, ...(isClosing ? { closing: true as const } : {}) }]
+  })
+  return drains.length > 0 ? { serviceDrains: drains } : {}
 }
 
 /** A stored policy; undefined where this version cannot read it. */

@@ -20,6 +20,7 @@ import { openMetrics } from '#functions/api/metrics.ts'
 import { RateLimit } from '#functions/api/rate-limit.ts'
 import { portOwner } from '#functions/port-owner.ts'
 import { openPublisher } from '#functions/publish/publisher.ts'
+import { openDrainer } from '#functions/rotate/drainer.ts'
 import { openRotator } from '#functions/rotate/rotator.ts'
 import { openSweeper } from '#functions/sweep/sweeper.ts'
 import { readPem, type ServerTls, serveOwnTls, serveUserTls, tlsOptions } from '#functions/tls.ts'
@@ -123,6 +124,8 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
     undo.push(() => rotator.stop())
     const publisher = openPublisher(centre)
     undo.push(() => publisher.stop())
+    const drainer = openDrainer(centre)
+    undo.push(() => drainer.stop())
     const sweeper = openSweeper(centre)
     undo.push(() => sweeper.stop())
     const door: Door = {
@@ -131,7 +134,7 @@ export async function serveCentre(settings: ServeSettings): Promise<ServedCentre
       servingEnd: tls.notAfter,
       authority: tls.authority,
       ready: publisher.ready,
-      attention: () => [...publisher.attention(), ...rotator.attention()],
+      attention: () => [...publisher.attention(), ...rotator.attention(), ...drainer.attention()],
     }
     const watch = openWatch(door)
     undo.push(() => watch.close())

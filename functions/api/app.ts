@@ -8,7 +8,9 @@ import { certificateRoutes } from '#functions/api/routes/certificates.ts'
 import { clusterConfigRoutes } from '#functions/api/routes/cluster-configs.ts'
 import { clusterRoutes } from '#functions/api/routes/clusters.ts'
 import { docsRoutes } from '#functions/api/routes/docs.ts'
+import { drainRoutes } from '#functions/api/routes/drains.ts'
 import { foreignDomainRoutes } from '#functions/api/routes/foreign-domains.ts'
+import { freezeRoutes } from '#functions/api/routes/freeze.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
 import { historyRoutes } from '#functions/api/routes/history.ts'
 import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
@@ -87,6 +89,8 @@ export function openApi(door: Door): Api {
   serviceExportRoutes(api, door, catalogue)
   trafficPolicyRoutes(api, door)
   samenessGroupRoutes(api, door)
+  drainRoutes(api, door)
+  freezeRoutes(api, door)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
   foreignDomainRoutes(api, door)

@@ -121,7 +121,10 @@ const samePlace = (a: Member, b: Member): boolean =>
     (a.shared ?? false) === (b.shared ?? false))
 
 const sameDrains = (a: ServicePart['drains'], b: ServicePart['drains']): boolean =>
-  a.length === b.length && a.every((one, at) => one.cluster === b[at]?.cluster && one.percent === b[at]?.percent)
+  a.length === b.length &&
+  a.every(
+    (one, at) => one.cluster === b[at]?.cluster && one.percent === b[at]?.percent && one.closing === b[at]?.closing,
+  )
 
 function sharedOf({ fleet, members }: Market, before: Shared | undefined): Shared {
   const roots = [...new Set(fleet.roots)].toSorted()

@@ -45,7 +45,7 @@ export function servicePart(
   const conflictsOf = conflictsFrom(market)
   const exports = offers.map((offer): [ClusterName, Export] => {
     const conditions = [...offer.conditions, ...unconfinedOf(market, offer), ...conflictsOf(offer.member.name, key)]
-    return [offer.member.name, { service: exportedService(market, offer), conditions }]
+    return [offer.member.name, { service: exportedService(market, offer, drains), conditions }]
   })
   return {
     ...{ offers, drains },
@@ -78,7 +78,7 @@ function policiesFor(
  * admit its consumers before the first of them is told where to call. A port number listed twice is there once: it names
  * an SNI, and a gateway with one SNI on two chains is refused whole.
  */
-function exportedService(market: Market, offer: Offer): ExportedService {
+function exportedService(market: Market, offer: Offer, drains: readonly ServiceDrain[]): ExportedService {
   const { member, export: offered } = offer
   const consumers = market.names.filter((name) => name !== member.name && mayUse(name, member.name, offer.consumers))
   const domains = consumers.flatMap((name) => market.members.get(name)?.trustDomain ?? [])
@@ -91,6 +91,7 @@ function exportedService(market: Market, offer: Offer): ExportedService {
     admitted: [...new Set(domains)].filter((domain) => domain !== member.trustDomain).toSorted(),
     ...(offer.foreign.length > 0 ? { foreign: offer.foreign } : {}),
     ...(cut > 0 ? { cut } : {}),
+    ...(drains.some(({ cluster, closing }) => cluster === member.name && closing) ? { closing: true as const } : {}),
   }
 }
 

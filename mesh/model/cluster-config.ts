@@ -88,6 +88,8 @@ export type ExportedService = {
   readonly foreign?: readonly TrustDomain[]
   /** The latest revocation that ends connections which are open on it; absent = none ever. */
   readonly cut?: number
+  /** It was led out of traffic: the gateways end what callers still have open to it, and take nothing new. */
+  readonly closing?: true
 }
 
 /** Why something the users asked for is not so: shown in status, on the object it is about. */

@@ -42,7 +42,13 @@ export type Cut = {
 }
 
 /** One service's way out of one cluster: callers elsewhere give it `percent` of its nominal share there. */
-export type ServiceDrain = { readonly key: ServiceKey; readonly cluster: ClusterName; readonly percent: number }
+export type ServiceDrain = {
+  readonly key: ServiceKey
+  readonly cluster: ClusterName
+  readonly percent: number
+  /** Its gateways end what is still open to it. */
+  readonly closing?: true
+}
 
 /** Everything the centre knows that config is compiled from. No endpoint counts: those flow beside it. */
 export type Fleet = {

@@ -36,11 +36,11 @@ export function trafficOf(facts: AdmissionFacts): Traffic | undefined {
     clusters: clustersOf(facts),
     services: servicesOf(facts),
     peaks: facts.peaks,
-    closing: isClosing(facts) ? 'all' : noServices,
+    closing: isClosing(facts) ? 'all' : closingOf(facts),
   }
   const { gatewaysDown, gatewaysDraining, clusters, services, peaks, closing } = traffic
   const sizes = [gatewaysDown.size, gatewaysDraining.size, clusters.size, services.size, peaks.size]
-  return closing !== 'all' && sizes.every((size) => size === 0) ? undefined : traffic
+  return closing !== 'all' && closing.size === 0 && sizes.every((size) => size === 0) ? undefined : traffic
 }
 
 const noServices: ReadonlySet<ServiceKey> = new Set()
@@ -51,6 +51,11 @@ export const drainedClusters = ({ drains }: Advice): ReadonlySet<ClusterName> =>
 
 const isClosing = ({ home, advice }: AdmissionFacts): boolean =>
   advice.drains.some(({ kind, cluster, phase }) => kind === 'cluster' && cluster === home && phase !== 'ramping')
+
+function closingOf({ config }: AdmissionFacts): ReadonlySet<ServiceKey> {
+  const closing = [...(config?.exports.values() ?? [])].filter((exported) => exported.closing)
+  return closing.length === 0 ? noServices : new Set(closing.map(({ key }) => key))
+}
 
 function gatewaysDownOf({ gateways }: Judged): Traffic['gatewaysDown'] {
   const down = new Map<ClusterName, Set<string>>()

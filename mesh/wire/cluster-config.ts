@@ -157,12 +157,13 @@ export function parseClusterConfig(entries: ReadonlyMap<string, unknown>): Clust
 const violationsMax = 20
 
 /** Builds the body with a fixed set of fields: a field added to the model travels only once it is named here. */
-const exportBody = ({ ports, consumers, admitted, foreign, cut }: ExportedService): ConfigEntry => ({
+const exportBody = ({ ports, consumers, admitted, foreign, cut, closing }: ExportedService): ConfigEntry => ({
   ports,
   consumers,
   admitted,
   ...(foreign === undefined ? {} : { foreign }),
   ...(cut === undefined ? {} : { cut }),
+  ...(closing === undefined ? {} : { closing }),
 })
 /** Cut below what readers accept: a long text is no reason for them to refuse. */
 const conditionBody = ({ type, reason, message, object }: Condition) => ({
@@ -246,6 +247,7 @@ const exportSchema = z.object({
   admitted: z.array(trustDomain).max(10_000),
   foreign: z.array(trustDomain).max(bundleLimits.foreign).exactOptional(),
   cut: z.number().int().min(1).exactOptional(),
+  closing: z.literal(true).exactOptional(),
 })
 
 const sourceSchema = z

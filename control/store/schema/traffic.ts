@@ -1,4 +1,5 @@
 import { bigint, index, integer, pgTable, primaryKey, text, uniqueIndex, varchar } from 'drizzle-orm/pg-core'
+import type { DrainKind, DrainState } from '#mesh/model/drain.ts'
 
 /** The operators' policies for calls between clusters. */
 export const trafficPolicies = pgTable(
@@ -63,13 +64,11 @@ export const drains = pgTable(
   {
     mesh: varchar('mesh', { length: 63 }).notNull(),
     id: varchar('id', { length: 36 }).notNull(),
-    kind: varchar('kind', { length: 16 }).$type<'cluster' | 'gateway' | 'service'>().notNull(),
-    /** A cluster, `<cluster> <address key>`, or `<cluster> <ns>/<svc>`. */
+    kind: varchar('kind', { length: 16 }).$type<DrainKind>().notNull(),
+    /** As `drainSubjectText` says it. */
     subject: varchar('subject', { length: 400 }).notNull(),
     slot: varchar('slot', { length: 450 }).notNull(),
-    state: varchar('state', { length: 16 })
-      .$type<'ramping' | 'closing' | 'proving' | 'done' | 'stopped' | 'undone'>()
-      .notNull(),
+    state: varchar('state', { length: 16 }).$type<DrainState>().notNull(),
     percent: integer('percent').notNull(),
     overMs: bigint('over_ms', { mode: 'number' }).notNull(),
     graceMs: bigint('grace_ms', { mode: 'number' }).notNull(),
