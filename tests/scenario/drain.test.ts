@@ -1,15 +1,16 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newDrainMemo, stepDrains } from '#control/traffic/step-drains.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
-import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
+import { exported, facts, summary } from '#tests/support/stores.ts'
 
 let centre: TestCentre
 let west: TestRelay
 
 beforeAll(async () => {
   centre = await openTestCentre()
-  for (const name of ['east', 'north']) {
+  for (const [n, name] of ['east', 'north'].entries()) {
     const relay = await new TestRelay(centre, name).join()
+    const gateways = { gateways: [10, 11].map((at) => ({ address: `10.${n}.0.${at}`, port: 15443, state: 'ready' })) }
     const said = { 'export/shop/reviews': exported(), 'summary/shop/reviews': summary(2) }
     await relay.sync({ cluster: facts(`net-${name}`), gateways, ...said }, { complete: true })
   }
@@ -18,20 +19,122 @@ beforeAll(async () => {
   await centre.settle()
 })
 afterAll(() => centre.close())
+beforeEach(async () => {
+  await centre.admin('DELETE', '/v1/freeze')
+  const { items } = (await centre.admin('GET', '/v1/drains')).body as { items: Drain[] }
+  for (const { id } of items) await centre.admin('POST', `/v1/drains/${id}/undo`, {})
+  await untilStill()
+})
 
+type Drain = { readonly id: string; readonly state: string; readonly percent: number; readonly why: string }
+
+const begin = (subject: string, more: object = {}) =>
+  centre.admin('POST', '/v1/drains', { kind: 'cluster', subject, overSeconds: 10, graceSeconds: 30, ...more })
+const read = async (id: unknown) => (await centre.admin('GET', `/v1/drains/${id}`)).body as Drain
 const step = () => stepDrains(centre.centre, newDrainMemo())
 
-test('thin', async () => {
-  const made = await centre.admin('POST', '/v1/drains', { kind: 'cluster', subject: 'east', overSeconds: 10 })
-  console.log(made.status, made.body)
-  const second = await centre.admin('POST', '/v1/drains', { kind: 'cluster', subject: 'north', overSeconds: 10 })
-  console.log(second.status, second.body)
-  for (let n = 0; n < 8; n++) {
-    await step()
-    const { body } = await centre.admin('GET', `/v1/drains/${made.body['id']}`)
-    await west.pull()
-    console.log(body['state'], body['percent'], body['why'], [...(west.held.get('adv/mesh1')?.items ?? [])])
-    centre.clock.now += 2100
+/** Steps, each as soon as it is due, until nothing moves. */
+async function untilStill(): Promise<void> {
+  for (let left = 40; (await step()) > 0 && left > 0; left--) centre.clock.now += 3000
+}
+
+/** What a relay of another cluster hears. */
+async function heard(): Promise<readonly unknown[]> {
+  await west.pull()
+  const items = west.held.get('adv/mesh1')?.items ?? new Map<string, string>()
+  return [...items].map(([key, body]) => (key === 'freeze' ? 'frozen' : JSON.parse(body)))
+}
+
+const audited = async (id: unknown): Promise<readonly string[]> => {
+  const { items } = (await centre.admin('GET', '/v1/audit-events?limit=500')).body as {
+    items: { action: string; detail: { id?: string; percent?: number } }[]
   }
-  expect(1).toBe(1)
+  const theirs = items.filter(({ action, detail }) => action.startsWith('drain.') && detail.id === id)
+  return theirs.toReversed().map(({ action, detail }) => `${action} ${detail.percent ?? ''}`.trim())
+}
+
+describe('a drain of a cluster', () => {
+  test('goes by steps that every relay hears, each of them in the audit log, and comes back in one call', async () => {
+    const { id } = (await begin('east')).body
+    const seen: unknown[] = []
+    for (const _ of [1, 2, 3, 4, 5]) {
+      await step()
+      seen.push(...(await heard()))
+      await step()
+      expect((await read(id)).why).toMatch(/the next step follows|has its time/)
+      centre.clock.now += 2000
+    }
+    const item = { kind: 'cluster', cluster: 'east', phase: 'ramping' }
+    expect(seen).toEqual([75, 50, 25, 10, 0].map((percent) => ({ ...item, percent })))
+    centre.clock.now += 10_000
+    await step()
+    expect(await heard()).toEqual([{ ...item, percent: 0, phase: 'closing' }])
+    await centre.admin('POST', `/v1/drains/${id}/undo`, { reason: 'it was a rehearsal' })
+    expect(await heard()).toEqual([{ ...item, percent: 0 }])
+    await untilStill()
+    expect([await read(id), await heard()]).toEqual([expect.objectContaining({ state: 'undone', percent: 100 }), []])
+    expect(await audited(id)).toEqual([
+      ...['drain.start', ...[75, 50, 25, 10, 0].map((percent) => `drain.step ${percent}`), 'drain.closing 0'],
+      ...['drain.undo 0', 'drain.step 50', 'drain.undone 100'],
+    ])
+  })
+
+  test('of two operators the second is told that nobody would be left', async () => {
+    const [first, second] = await Promise.all([begin('east'), begin('north')])
+    expect([first.status, second.status].toSorted()).toEqual([201, 409])
+    const [won, lost] = first.status === 201 ? ['east', second] : ['north', first]
+    expect(lost.body['violations']).toEqual([
+      { path: 'shop/reviews for callers of west', reason: `nobody would be left: ${won} is drained too` },
+    ])
+    const again = await begin(won)
+    expect([again.status, again.body['detail']]).toEqual([409, expect.stringContaining('is drained already')])
+  })
+
+  test('the same request again is the same drain', async () => {
+    const ask = () =>
+      centre.admin('POST', '/v1/drains', { kind: 'cluster', subject: 'east' }, { 'idempotency-key': 'once' })
+    const [first, second] = [await ask(), await ask()]
+    expect([second.status, second.body['id']]).toEqual([201, first.body['id']])
+  })
+})
+
+test.each([
+  ['of another form', { kind: 'service', subject: 'east' }, 400, '<cluster>/<namespace>/<service>'],
+  ['that nobody has', { kind: 'cluster', subject: 'atlantis' }, 404, 'no member cluster atlantis'],
+  ['that is no gateway there', { kind: 'gateway', subject: 'east/10.9.9.9:15443' }, 404, 'has no gateway'],
+  ['that is not exported there', { kind: 'service', subject: 'east/shop/ratings' }, 404, 'exports no service'],
+  ['forced without a word', { kind: 'cluster', subject: 'east', force: true }, 400, 'says why it is forced'],
+])('a subject %s is refused', async (_, spec, status, text) => {
+  const answer = await centre.admin('POST', '/v1/drains', spec)
+  expect([answer.status, answer.body['detail']]).toEqual([status, expect.stringContaining(text)])
+})
+
+test('of two gateways one goes at once; the other is refused then', async () => {
+  const { id } = (await begin('east/10.0.0.10:15443', { kind: 'gateway' })).body
+  await step()
+  expect(await read(id)).toMatchObject({ state: 'ramping', percent: 0 })
+  const other = await begin('east/10.0.0.11:15443', { kind: 'gateway' })
+  expect([other.status, other.body['detail']]).toEqual([409, expect.stringContaining('no other gateway of east')])
+})
+
+test('a drain of a service is in the configs of those who may know it, and in nobody else’s ears', async () => {
+  const { id } = (await begin('east/shop/reviews', { kind: 'service' })).body
+  await step()
+  await centre.settle()
+  expect(await heard()).toEqual([])
+  const held = String(west.held.get('cfg/west')?.items.get('import/shop/reviews'))
+  expect(JSON.parse(held).drains).toEqual([{ cluster: 'east', percent: 75 }])
+  await centre.admin('POST', `/v1/drains/${id}/undo`, {})
+  await untilStill()
+  await centre.settle()
+  await west.pull()
+  expect(JSON.parse(String(west.held.get('cfg/west')?.items.get('import/shop/reviews'))).drains).toBeUndefined()
+})
+
+test('a freeze is heard by all, and ends', async () => {
+  const put = await centre.admin('PUT', '/v1/freeze', { reason: 'a day of quiet' })
+  expect([put.status, put.body['reason'], await heard()]).toEqual([200, 'a day of quiet', ['frozen']])
+  expect((await centre.admin('PUT', '/v1/freeze', { reason: 'another' })).body['reason']).toBe('a day of quiet')
+  expect((await centre.admin('DELETE', '/v1/freeze')).status).toBe(204)
+  expect([(await centre.admin('GET', '/v1/freeze')).body, await heard()]).toEqual([{ frozen: false }, []])
 })

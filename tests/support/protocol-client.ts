@@ -177,6 +177,8 @@ export const sayTcp = (to: Target, line: string, silentMs = timeoutMs) =>
 
 /** A connection that stays open. */
 export type OpenStream = {
+  /** What the far end said first. */
+  readonly greeting: string
   /** Whether a line sent now comes back on it. */
   readonly echoes: (line: string) => Promise<boolean>
   /** Whether the far end has closed it. */
@@ -198,8 +200,10 @@ async function openStream(socket: Socket): Promise<OpenStream> {
     .on('close', () => {
       closed = true
     })
-  if ((await onceLine(lines)) === undefined) throw new Error('the connection was closed before a greeting came')
+  const greeting = await onceLine(lines)
+  if (greeting === undefined) throw new Error('the connection was closed before a greeting came')
   return {
+    greeting,
     close: () => socket.destroy(),
     ended: () => closed,
     echoes: async (line) => {
