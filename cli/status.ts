@@ -4,6 +4,7 @@ import type { Centre } from '#cli/context.ts'
 import { age, cell, harmless, type Row, table, wrapped } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
 import { nobodyAnswers } from '#cli/served.ts'
+import { type HandOnTraffic, readHand, trafficText } from '#cli/traffic/hand.ts'
 import { self, typeable } from '#mesh/model/failure-text.ts'
 import type { Problem } from '#mesh/model/problem.ts'
 
@@ -23,6 +24,8 @@ export type Status = {
   /** East-west gateways, as their clusters report them. */
   readonly gateways: readonly Row[]
   readonly relays: Readonly<Record<string, Row | null>>
+  /** What an operator's hand does to traffic now. */
+  readonly traffic?: HandOnTraffic
 }
 
 /** A status with what its text needs beside it. */
@@ -34,13 +37,14 @@ const skewMsMax = 60_000
 const lists = ['/v1/clusters', '/v1/cluster-configs', '/v1/gateways']
 
 export async function readStatus(centre: Centre): Promise<ReadStatus> {
-  const [found, readiness, answers] = await Promise.all([
+  const [found, readiness, answers, traffic] = await Promise.all([
     Promise.all(lists.map((path) => listAll(centre, path))).catch((error: unknown) => {
       if (isAway(error)) return error
       throw error
     }),
     readyOf(centre),
     askRelays(centre),
+    readHand(centre),
   ])
   const [clusters = [], configs = [], gateways = []] = isAway(found) ? [] : found
   return {
@@ -52,6 +56,7 @@ export async function readStatus(centre: Centre): Promise<ReadStatus> {
       },
       ...{ clusters, configs, gateways },
       relays: Object.fromEntries(answers.map(({ cluster, body }) => [cluster, body ?? null])),
+      traffic,
     },
     answers,
     ...(isAway(found) ? { away: found } : {}),
@@ -83,7 +88,7 @@ export type Telling = {
 }
 
 /**
- * What a person reads: a line for the centre, a table of clusters, then everything that needs a hand. A cluster whose
+ * What a person reads: a line for the centre, a table of clusters, what operators do to traffic, then everything that needs a hand. A cluster whose
  * relay this context cannot ask is shown as the centre knows it; the context's name is for the words that tell how to
  * change that. Throws `unavailable` where nobody answers.
  */
@@ -95,7 +100,8 @@ export function statusText({ status, answers, away }: ReadStatus, telling: Telli
   if (names.length === 0) return `${head}There are no clusters yet; see: ${self} cluster create --help\n`
   const rows = names.map((name) => clusterLine(name, status, now))
   const clusters = table([['CLUSTER', 'STATE', 'REGION', 'CENTRE', 'REVISION', 'PROXIES'], ...rows], paint)
-  return `${head}\n${clusters}${attention(status, paint, columns)}${notAsked(status, context)}`
+  const traffic = status.traffic ? trafficText(status.traffic, now, paint) : ''
+  return `${head}\n${clusters}${traffic}${attention(status, paint, columns)}${notAsked(status, context)}`
 }
 
 const standing = ({ centre }: Status, paint: Paint): string =>
