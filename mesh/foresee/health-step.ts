@@ -1,0 +1,137 @@
+import { aboutCluster, bad, badOf, type Fault, good, type Path, unsure } from '#mesh/foresee/path.ts'
+import type { JudgedCluster } from '#mesh/foresee/seen.ts'
+import type { Step } from '#mesh/model/explanation.ts'
+import type { ClusterName } from '#mesh/model/id.ts'
+import { someOf } from '#mesh/model/some-of.ts'
+import type { Admitted } from '#mesh/model/traffic.ts'
+
+/** Whether the clusters that such calls are meant for get them: verdicts, drains, limits, and pods that are ready. */
+export function healthStep(path: Path): Step {
+  const { seen, first } = path
+  const others = first.filter((cluster) => cluster !== seen.view.home.cluster)
+  if (seen.relay?.isolated && others.length > 0) return isolated(path)
+  const faults = first.flatMap((cluster) => faultOf(path, cluster) ?? [])
+  const [one, ...more] = faults
+  if (one) return badOf('health', [one, ...more])
+  const unheard = first.filter((cluster) => path.offers.has(cluster) && path.offers.get(cluster)?.ready === undefined)
+  if (unheard.length > 0)
+    return unsure(
+      'health',
+      `how many pods are ready in ${someOf(unheard)} was not heard; they are dialled all the same`,
+    )
+  return good(
+    'health',
+    `ready: ${someOf(first.map((cluster) => `${readyText(path, cluster)} in ${cluster}`))}${frozenText(path)}`,
+  )
+}
+
+const isolated = ({ seen }: Path): Step =>
+  bad('health', {
+    saw: 'no gateway of any other cluster answers the relay: it takes itself for the one that is cut off, and moves nobody',
+    fix: `look at the network of ${seen.view.home.cluster}`,
+    at: aboutCluster(seen.view.home.cluster),
+  })
+
+const frozenText = ({ seen }: Path): string =>
+  seen.frozen ? `; verdicts move nobody: frozen by ${seen.frozen.by}: ${seen.frozen.reason}` : ''
+
+function readyText({ offers }: Path, cluster: ClusterName): string {
+  const offer = offers.get(cluster)
+  return offer ? `${offer.ready} of ${offer.total} pods` : 'no road'
+}
+
+function faultOf(path: Path, cluster: ClusterName): Fault | undefined {
+  const { seen, imported } = path
+  const { key } = imported
+  const isOwn = cluster === seen.view.home.cluster
+  const judged = isOwn ? undefined : seen.relay?.clusters.get(cluster)
+  if (judged?.keptBecause) return kept(path, cluster, judged)
+  const { traffic } = seen.view
+  const said = traffic?.services.get(key)?.get(cluster) ?? (isOwn ? undefined : traffic?.clusters.get(cluster))
+  const drain = isOwn ? undefined : imported.drains?.find((one) => one.cluster === cluster)
+  if (drain && drain.percent < (said?.percent ?? 100))
+    return {
+      saw: `${key} is drained from ${cluster}: it gets ${drain.percent} % of its share`,
+      fix: `isthmus undrain service ${key}`,
+      at: aboutCluster(cluster),
+    }
+  if (said && (said.percent < 100 || said.cap !== undefined)) return admission(path, said, judged)
+  return notReady(path, cluster)
+}
+
+function admission({ imported, seen }: Path, said: Admitted, judged: JudgedCluster | undefined): Fault {
+  const { cluster, percent, why, cap } = said
+  const at = aboutCluster(cluster)
+  const share = percent === 0 ? 'nothing' : `${percent} % of its share`
+  const back = judged?.backInSeconds
+  const then = back === undefined || back === null ? '' : `; all of it is back in ${back} s if it stays well`
+  const look = `look at the gateways of ${cluster} and at the network on the way: isthmus gateways --cluster ${cluster}`
+  const texts: Record<Admitted['why'], Fault> = {
+    dead: { saw: `${cluster} is out and gets ${share}: ${probeText(judged)}${then}`, fix: look, at },
+    returning: {
+      saw: `${cluster} comes back and gets ${share}${then}`,
+      fix: `wait: a cluster that returns gets its calls by and by (failback of ${imported.policy?.name ?? 'the default'})`,
+      at,
+    },
+    drain: { saw: `${cluster} is drained and gets ${share}`, fix: `isthmus undrain cluster ${cluster}`, at },
+    probe: {
+      saw: `${imported.key} in ${cluster} fails its probe and gets ${share}`,
+      fix: `look at its pods there: isthmus endpoints --service ${imported.key} --cluster ${cluster}`,
+      at,
+    },
+    lost: {
+      saw: `the centre has not heard of ${cluster}, and ${imported.policy?.name ?? 'a policy'} gives it up then: it gets ${share}`,
+      fix: `look at the relay of ${cluster}: isthmus status`,
+      at,
+    },
+    quota: {
+      saw: `${cluster} gets at most ${Math.round((cap ?? 1) * 100)} % of the calls of ${seen.view.home.cluster}: what it is able to take is shared out`,
+      fix: `raise its capacity in ${imported.policy?.name ?? 'the policy'}, or name another cluster beside it`,
+      at,
+    },
+  }
+  return texts[why]
+}
+
+function kept({ seen }: Path, cluster: ClusterName, judged: JudgedCluster): Fault {
+  const isFrozen = judged.keptBecause === 'frozen'
+  const why = isFrozen
+    ? `nothing moves by itself: frozen${seen.frozen ? ` by ${seen.frozen.by}: ${seen.frozen.reason}` : ''}`
+    : 'as many clusters as may be are out already'
+  return {
+    saw: `${cluster} is as good as dead (${probeText(judged)}), and its callers stay because ${why}`,
+    fix: isFrozen
+      ? `isthmus unfreeze --reason <why>`
+      : `look at the gateways of ${cluster} and at this cluster's network`,
+    at: aboutCluster(cluster),
+  }
+}
+
+const probeText = (judged: JudgedCluster | undefined): string => {
+  const { evidence } = judged ?? {}
+  if (!evidence) return 'its gateways do not answer'
+  const { failed, of, last, forMs } = evidence
+  return `${failed} of its ${of} gateways did not answer (${last}) for ${Math.round(forMs / 1000)} s`
+}
+
+function notReady({ offers, imported, seen, first }: Path, cluster: ClusterName): Fault | undefined {
+  const offer = offers.get(cluster)
+  if (offer?.ready !== 0) return undefined
+  const { key } = imported
+  const at = aboutCluster(cluster)
+  const look = `isthmus endpoints --service ${key} --cluster ${cluster}`
+  if (offer.total > 0)
+    return {
+      saw: `0 of ${offer.total} pods of ${key} are ready in ${cluster}`,
+      fix: `look at its pods there: ${look}`,
+      at,
+    }
+  // Nobody misses a cluster without pods beside others that have some.
+  if (first.some((one) => (offers.get(one)?.ready ?? 1) > 0)) return undefined
+  const isOwn = cluster === seen.view.home.cluster
+  return {
+    saw: `no meshed pod stands behind ${key} in ${cluster}`,
+    fix: `start some${isOwn ? '' : ' there'}, with a proxy and the label security.istio.io/tlsMode=istio: ${look}`,
+    at,
+  }
+}
