@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
+import { type AskedHere, explainCall } from '#gateway/explain-call.ts'
 import { openIssued } from '#gateway/issued.ts'
 import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
 import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
@@ -30,6 +31,7 @@ import type { Wanted } from '#gateway/wanted-authority.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
+import type { Explanation } from '#mesh/model/explanation.ts'
 import type { Home, View } from '#mesh/model/view.ts'
 import { reportKeys } from '#mesh/wire/report.ts'
 
@@ -59,6 +61,8 @@ export type ServedCluster = {
   status(): object
   /** What proxies are served from, in the form of the centre's API. */
   readonly served: { endpoints(): object; config(): object }
+  /** The path of one call of a pod of this cluster. */
+  explain(asked: AskedHere): Explanation
   observed(): Partial<Observed>
   stop(): Promise<void>
 }
@@ -214,6 +218,15 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       }),
       config: () => servedConfig(keeper.view(), keeper.facts().revision),
     },
+    explain: (asked) =>
+      explainCall(
+        {
+          ...{ keeper, traffic: traffic.sight, health: traffic.keeper, conditions: gateways.conditions },
+          ...{ refusals: refusals.list, clients: door.clients, now: line.now },
+          issuingEnds: () => certificates.expiry().issuing,
+        },
+        asked,
+      ),
     observed: () => {
       const centre = line.status()
       return {

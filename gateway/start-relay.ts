@@ -92,6 +92,7 @@ export async function startRelay({ dir, settings, token, log, now }: RelayParts)
           endpoints: () => served?.served.endpoints() ?? { cluster: settings.cluster },
           config: () => served?.served.config() ?? { cluster: settings.cluster },
         },
+        explain: (asked) => served?.explain(asked),
         metrics: metrics.render,
       },
     )

@@ -23,6 +23,8 @@ export type ViewKeeper = {
   traffic(now: Traffic | undefined): boolean
   /** Whether another cluster shares this one's network: only then do pod addresses leave the cluster. */
   sharesNetwork(): boolean
+  /** Other clusters' gateways as they name them. */
+  said(): Summaries['gateways']
   facts(): {
     readonly revision?: number
     readonly epoch?: string
@@ -73,6 +75,7 @@ export function viewKeeper(parts: ViewKeeperParts): ViewKeeper {
       return true
     },
     sharesNetwork: () => view.config?.networkShared === true,
+    said: () => heard.gateways,
     facts: () => ({
       unread,
       ...(revision ? { revision: revision.rev, epoch: revision.epoch } : {}),

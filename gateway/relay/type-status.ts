@@ -10,6 +10,8 @@ export type TypeStatus = {
   /** Versions that this client is not offered because it, or enough others, refused them. */
   readonly setAside: readonly { readonly name: string; readonly version: string; readonly owner?: string }[]
   readonly lastAckAt?: number
+  /** Since when something is due or not acknowledged. */
+  readonly since?: number
   readonly nack?: { readonly detail: string; readonly names: readonly string[]; readonly at: number }
 }
 
@@ -35,6 +37,7 @@ function entryOf(state: StreamState, short: string): [string, TypeStatus][] {
     setAside.push({ name, version, ...(owner !== undefined && { owner }) })
   }
   const behind = s.outstanding !== undefined || s.owesAnswer || due > 0
+  const since = s.outstanding?.sentAt ?? s.changedAt
   const known = s.wildcard ? s.base.size : s.names.size
   const refused = setAside.length > 0 || s.suspects.length > 0
   const status: TypeStatus = {
@@ -43,6 +46,7 @@ function entryOf(state: StreamState, short: string): [string, TypeStatus][] {
     held: Math.max(0, known - s.own.size),
     setAside,
     ...(s.lastAckAt !== undefined && { lastAckAt: s.lastAckAt }),
+    ...(behind && since !== undefined && { since }),
     ...(refused && s.nack && { nack: s.nack }),
   }
   return [[short, status]]

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { Problem } from '#mesh/model/problem.ts'
+import { Problem, problemKinds } from '#mesh/model/problem.ts'
 
 export type StatusParts = {
   /** Answers 200 on /readyz while true. */
@@ -7,12 +7,22 @@ export type StatusParts = {
   readonly status: () => object
   /** What proxies are served from, in the API's form: for whoever asks while the centre is away. */
   readonly served: { readonly endpoints: () => object; readonly config: () => object }
+  /** The path of one call; undefined while nothing is known. Throws `invalid`. */
+  readonly explain: (asked: AskedPath) => object | undefined
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>
+}
+
+/** Whose call, and where to. */
+export type AskedPath = {
+  readonly namespace: string
+  readonly pod: string
+  readonly host: string
+  readonly port?: number
 }
 
 /**
  * Plain HTTP for whoever watches this relay: `/healthz`, `/readyz`, `/metrics`, `/status`, and what it serves,
- * `/endpoints` and `/config`. No secrets, nothing to change.
+ * `/endpoints` and `/config`, and why a call goes where it goes: `/explain?pod=<ns>/<pod>&host=<host>&port=<port>`. No secrets, nothing to change.
  * Throws `conflict` where the address is taken, naming the setting.
  */
 export function serveStatus(
@@ -24,7 +34,17 @@ export function serveStatus(
     const answer = (status: number, type: string, text: string) =>
       response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text)
     const json = (value: object) => answer(200, 'application/json', `${JSON.stringify(value)}\n`)
-    const path = (request.url ?? '').split('?')[0]
+    const [path, query] = (request.url ?? '').split('?')
+    const explained = (query: string | undefined) => {
+      try {
+        const found = parts.explain(parseAsked(query))
+        if (found) json(found)
+        else answer(503, 'text/plain', 'this relay has not joined yet: nothing is known\n')
+      } catch (error) {
+        const isOurs = !(error instanceof Problem)
+        answer(isOurs ? 500 : problemKinds[error.kind].http, 'text/plain', `${(error as Error).message}\n`)
+      }
+    }
     if (request.method !== 'GET') answer(405, 'text/plain', 'only GET\n')
     else if (path === '/healthz') answer(200, 'text/plain', 'ok\n')
     else if (path === '/readyz')
@@ -32,12 +52,13 @@ export function serveStatus(
     else if (path === '/status') json(parts.status())
     else if (path === '/endpoints') json(parts.served.endpoints())
     else if (path === '/config') json(parts.served.config())
+    else if (path === '/explain') explained(query)
     else if (path === '/metrics')
       parts.metrics().then(
         ({ type, text }) => answer(200, type, text),
         (error: Error) => answer(500, 'text/plain', `${error.message}\n`),
       )
-    else answer(404, 'text/plain', 'try /healthz, /readyz, /metrics, /status, /endpoints or /config\n')
+    else answer(404, 'text/plain', 'try /healthz, /readyz, /metrics, /status, /endpoints, /config or /explain\n')
   })
   server.headersTimeout = 5000
   server.requestTimeout = 5000
@@ -62,4 +83,16 @@ export function serveStatus(
       }),
     )
   })
+}
+
+/** Throws `invalid`, with how to ask. */
+function parseAsked(query: string | undefined): AskedPath {
+  const said = new URLSearchParams(query)
+  const [, namespace, pod] = /^([^/]{1,63})\/([^/]{1,253})$/.exec(said.get('pod') ?? '') ?? []
+  const host = said.get('host') ?? ''
+  const port = said.get('port')
+  const isPort = port === null || (/^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) < 65_536)
+  if (namespace === undefined || pod === undefined || host === '' || host.length > 253 || !isPort)
+    throw new Problem('invalid', 'ask /explain?pod=<namespace>/<pod>&host=<host>&port=<port>; the port may be left out')
+  return { namespace, pod, host, ...(port === null ? {} : { port: Number(port) }) }
 }

@@ -27,7 +27,7 @@ function faultOf(
   { cluster, namespace, pod }: CallingPod,
   callable: Callable | undefined,
 ): Fault | undefined {
-  const { relay, now, revision } = seen
+  const { relay, revision } = seen
   const at = `pod ${namespace}/${pod}`
   const show = `isthmus proxies --cluster ${cluster}`
   if (!relay?.pod)
@@ -61,9 +61,9 @@ function faultOf(
     }
   const missing = callable && listenerFault(proxy, callable)
   if (missing) return { ...missing, at }
-  const late = Object.entries(types).find(([, { state, since }]) => state === 'STALE' && now - (since ?? now) > lateMs)
+  const late = Object.entries(types).find(([, { state, behindMs = 0 }]) => state === 'STALE' && behindMs > lateMs)
   if (late === undefined) return undefined
-  const forSeconds = Math.round((now - (late[1].since ?? now)) / 1000)
+  const forSeconds = Math.round((late[1].behindMs ?? 0) / 1000)
   return {
     saw: `it still has an old revision: it has not taken the newest ${late[0]} for ${forSeconds} s`,
     fix: `look at the log of its proxy container; where it hangs, restart it: ${show}`,

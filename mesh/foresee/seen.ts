@@ -74,6 +74,6 @@ export type HeldType = {
   readonly state: 'SYNCED' | 'STALE' | 'NACK'
   readonly setAside: readonly { readonly name: string; readonly owner?: string }[]
   readonly nack?: { readonly detail: string }
-  /** Unix ms: since when something is due or not acknowledged. */
-  readonly since?: number
+  /** For so long something is due or not acknowledged. */
+  readonly behindMs?: number
 }
