@@ -9,6 +9,7 @@ import { clusterConfigRoutes } from '#functions/api/routes/cluster-configs.ts'
 import { clusterRoutes } from '#functions/api/routes/clusters.ts'
 import { docsRoutes } from '#functions/api/routes/docs.ts'
 import { drainRoutes } from '#functions/api/routes/drains.ts'
+import { explanationRoutes } from '#functions/api/routes/explanations.ts'
 import { foreignDomainRoutes } from '#functions/api/routes/foreign-domains.ts'
 import { freezeRoutes } from '#functions/api/routes/freeze.ts'
 import { healthRoutes } from '#functions/api/routes/health.ts'
@@ -91,6 +92,7 @@ export function openApi(door: Door): Api {
   samenessGroupRoutes(api, door)
   drainRoutes(api, door)
   freezeRoutes(api, door)
+  explanationRoutes(api, door)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
   foreignDomainRoutes(api, door)

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { healthStep } from '#mesh/foresee/health-step.ts'
 import { type Meant, meantBy } from '#mesh/foresee/meant-name.ts'
 import { consumerStep, exportStep, nameStep, type Offered, offersAtCentre } from '#mesh/foresee/offered.ts'
@@ -31,19 +32,32 @@ export function explain(seen: Seen, asked: AskedCall): Explanation {
     ...(seen.revision === undefined ? {} : { revision: seen.revision }),
     ...(seen.answers === undefined ? {} : { answers: seen.answers }),
   }
+  if (typeof meant === 'string' && !seen.relay && isIP(asked.host) !== 0)
+    return {
+      ...about,
+      steps: [unsure('name', "only the caller's relay knows the addresses of Services")],
+      via: [],
+      lands: [],
+    }
   if (typeof meant === 'string') {
     const fix = 'call <service>.<namespace>, <service>.<namespace>.svc.cluster.local or ….svc.clusterset.local'
-    return { ...about, steps: [bad('name', { saw: meant, fix, at: `host ${asked.host.slice(0, 253)}` })], lands: [] }
+    return {
+      ...about,
+      steps: [bad('name', { saw: meant, fix, at: `host ${asked.host.slice(0, 253)}` })],
+      via: [],
+      lands: [],
+    }
   }
   const memo = createMemo()
   const { steps, called } = offeredSteps(seen, asked, { meant, memo })
   const known = { ...about, service: meant.key, ...(called ? { port: called.port.port } : {}) }
-  if (!called) return { ...known, steps, lands: [] }
+  if (!called) return { ...known, steps, via: [], lands: [] }
   const path = called.road && pathOf(seen, asked, { meant, memo, callable: called, road: called.road })
   const more = path ? roadSteps(path) : ownSteps(seen, called)
   return {
     ...known,
     steps: [...steps, ...more, proxyStep(seen, asked.caller, called)],
+    via: path ? path.first.toSorted() : [],
     lands: path ? landsOf(path) : [{ cluster: seen.view.home.cluster, share: 1 }],
   }
 }

@@ -22,7 +22,18 @@ const here = '.svc.cluster.local'
  */
 export function meantBy(host: string, namespace: string, view: View): Meant | string {
   const said = host.toLowerCase().replace(/\.$/, '')
-  if (isIP(said) !== 0) return ofAddress(said, view)
+  return isIP(said) === 0 ? byName(said, namespace) : ofAddress(said, view)
+}
+
+/** The service that a host means; undefined where it is an address, or no name of the mesh. */
+export function hostKey(host: string, namespace: string): ServiceKey | undefined {
+  const said = host.toLowerCase().replace(/\.$/, '')
+  const meant = isIP(said) === 0 ? byName(said, namespace) : ''
+  return typeof meant === 'string' ? undefined : meant.key
+}
+
+function byName(said: string, namespace: string): Meant | string {
+  const host = said
   if (said.endsWith(everywhere)) return ofSet(said.slice(0, -everywhere.length).split('.'), host)
   const isFull = said.endsWith(here)
   const labels = (isFull ? said.slice(0, -here.length) : said.replace(/\.svc$/, '')).split('.')

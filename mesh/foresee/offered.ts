@@ -51,6 +51,8 @@ export function nameStep({ seen, meant, named, offers }: Offered): Step {
       fix: 'only pods of headless Services have names: look at its hostname and its Service',
       at: aboutService(key),
     })
+  if (!isKnown && offers === undefined)
+    return unsure('name', `${name} would be service ${key}, of which nothing is known here`)
   return good('name', `${name} is service ${key}`)
 }
 
@@ -66,7 +68,7 @@ export function exportStep(offered: Offered): Step {
   const { key } = meant
   const { view } = seen
   const exporters = view.config?.imports.get(key)?.sources.map(({ cluster }) => cluster) ?? []
-  if (named.length > 0) return portStep(offered, exporters)
+  if (named.length > 0) return portStep(offered)
   if (offers !== undefined) return offeredAtCentre(offered, offers)
   if (exporters.length === 0)
     return unsure('export', `no export of ${key} reaches this cluster; whether there is one, the centre knows`)
@@ -78,7 +80,7 @@ export function exportStep(offered: Offered): Step {
   })
 }
 
-function portStep({ named, port, meant, seen }: Offered, exporters: readonly string[]): Step {
+function portStep({ named, port, meant, seen }: Offered): Step {
   const { key } = meant
   const ports = named.map((callable) => callable.port.port)
   const [first] = named
@@ -101,7 +103,7 @@ function portStep({ named, port, meant, seen }: Offered, exporters: readonly str
   }
   if (!found.road) return good('export', `a Service of the caller's own cluster, whose pods alone answer to this name`)
   const on = `port ${found.port.port} (${found.port.protocol})`
-  return good('export', `offered on ${on} by ${someOf(exporters)}`)
+  return good('export', `offered on ${on} by ${someOf(found.road.sources.map(({ cluster }) => cluster))}`)
 }
 
 function offeredAtCentre({ meant, port, seen }: Offered, offers: readonly Offer[]): Step {

@@ -119,5 +119,6 @@ export function certificateStep(path: Path): Step {
   const known = clusters.filter((cluster) => ends?.has(cluster))
   const text = `the issuing CA of ${someOf(known)} is in force`
   if (unknown.length === 0) return good('certificate', text)
-  return unsure('certificate', `${known.length > 0 ? `${text}; ` : ''}of ${someOf(unknown)} the centre knows`)
+  const rest = `of that of ${someOf(unknown)} ${seen.relay ? 'the centre knows' : 'no relay has told'}`
+  return unsure('certificate', known.length > 0 ? `${text}; ${rest}` : rest)
 }

@@ -48,6 +48,8 @@ export type Explanation = {
   /** Of the caller's cluster's config. */
   readonly revision?: number
   readonly steps: readonly Step[]
+  /** Clusters that such calls are meant to go to first, in order of name; empty where that is not known. */
+  readonly via: readonly ClusterName[]
   /** Where such calls go now; empty where nowhere, or nobody can say. */
   readonly lands: readonly { readonly cluster: ClusterName; readonly share: number }[]
   /** Absent = not measured. */
