@@ -4,6 +4,7 @@ import { clusterCommands } from '#cli/commands/cluster.ts'
 import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
 import { drainCommands } from '#cli/commands/drain.ts'
+import { explainCommand } from '#cli/commands/explain.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { historyCommands } from '#cli/commands/history.ts'
 import { keyCommands } from '#cli/commands/key.ts'
@@ -67,6 +68,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   statusCommand(program, tools)
   getCommands(program, tools)
   historyCommands(program, tools)
+  explainCommand(program, tools)
   clusterCommands(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)

@@ -1,7 +1,7 @@
+import type { WrongAnswer } from '#gateway/health/health.ts'
 import type { SeenRefusal } from '#gateway/refusals.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import type { AdsClient } from '#gateway/relay/server.ts'
-import type { TrafficKeeper } from '#gateway/traffic-keeper.ts'
 import type { TrafficStatus } from '#gateway/traffic-sight.ts'
 import type { ViewKeeper } from '#gateway/view-keeper.ts'
 import { explain } from '#mesh/foresee/explain.ts'
@@ -15,7 +15,7 @@ import { parseProxy } from '#mesh/translate/node.ts'
 export type ExplainParts = {
   readonly keeper: Pick<ViewKeeper, 'view' | 'facts' | 'said'>
   readonly traffic: { status(): TrafficStatus }
-  readonly health: Pick<TrafficKeeper, 'health'>
+  readonly wrong: () => readonly WrongAnswer[]
   /** Of other clusters' gateways. */
   readonly conditions: () => readonly Condition[]
   readonly refusals: () => readonly SeenRefusal[]
@@ -48,13 +48,13 @@ export function explainCall(parts: ExplainParts, { namespace, pod, ...call }: As
 }
 
 function seenHere(parts: ExplainParts, namespace: string, pod: string): RelaySeen {
-  const { keeper, traffic, health } = parts
+  const { keeper, traffic } = parts
   const { fault } = keeper.facts()
   const { isolated, clusters } = traffic.status()
   return {
     isolated,
     clusters: new Map(clusters.map((one): [ClusterName, JudgedCluster] => [one.cluster, judgedOf(one)])),
-    wrong: health.health().wrong(),
+    wrong: parts.wrong(),
     conditions: parts.conditions(),
     refusals: parts.refusals().map(({ local, ...one }) => ({ ...one, envoyCluster: local })),
     pod: keeper.view().own.pods.get(`${namespace}/${pod}`),

@@ -221,7 +221,8 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     explain: (asked) =>
       explainCall(
         {
-          ...{ keeper, traffic: traffic.sight, health: traffic.keeper, conditions: gateways.conditions },
+          ...{ keeper, traffic: traffic.sight, conditions: gateways.conditions },
+          wrong: () => traffic.keeper.health().wrong(),
           ...{ refusals: refusals.list, clients: door.clients, now: line.now },
           issuingEnds: () => certificates.expiry().issuing,
         },

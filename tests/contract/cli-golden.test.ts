@@ -83,6 +83,13 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     ),
     away('trust', 'show'),
   ],
+  explain: [
+    ...[words('explain --help'), words('explain paris-1/bookinfo/productpage-1 reviews:9080')],
+    ...[words('why oslo-1/bookinfo/productpage-1 ratings:9080'), words('why paris-1/bookinfo/x ratngs.bookinfo')],
+    ...[words('explain paris-1/bookinfo/productpage-1 reviews -o json'), words('explain paris-1/x reviews')],
+    ...[words('explain rome-1/bookinfo/x reviews:9080'), words('explain paris-1/bookinfo/x reviews:http')],
+    ...[away('explain', 'paris-1/bookinfo/productpage-1', 'reviews:9080'), away('why', 'oslo-1/bookinfo/x', 'reviews')],
+  ],
   proxies: [
     ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
     ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],

@@ -5,10 +5,12 @@ import { stringify } from 'yaml'
 import type { Io } from '#cli/io.ts'
 import { runCli } from '#cli/run.ts'
 import type { Response, Send } from '#cli/send.ts'
+import { type ExplainParts, explainCall } from '#gateway/explain-call.ts'
 import type { AdsStatus, ProxyStatus } from '#gateway/relay/server.ts'
 import type { TypeStatus } from '#gateway/relay/type-status.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import type { Json } from '#mesh/model/canonical.ts'
+import type { View } from '#mesh/model/view.ts'
 import { caseOf } from '#mesh/translate/testdata/case.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
@@ -108,14 +110,14 @@ function sendTo(fleet: CliFleet): Send {
       const response = await fleet.centre.api.request(url.href, asked)
       return { status: response.status, text: await response.text() }
     }
-    const page = url.host === 'paris-1.test:15014' ? relay[url.pathname]?.() : undefined
+    const page = url.host === 'paris-1.test:15014' ? relay[url.pathname]?.(url) : undefined
     if (page) return { status: 200, text: JSON.stringify(page) }
     throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
   }
 }
 
 /** The relay of paris-1, away from its centre for 40 s, by path of its status address. */
-function relayOf({ clock }: TestCentre): Readonly<Record<string, () => object>> {
+function relayOf({ clock }: TestCentre): Readonly<Record<string, (asked: URL) => object>> {
   const reviews = {
     ports: ['http 9080 http'],
     sources: ['oslo-1 net-oslo-1 eu-2 reviews', 'paris-1 net-paris-1 eu-1 reviews'],
@@ -144,8 +146,22 @@ function relayOf({ clock }: TestCentre): Readonly<Record<string, () => object>> 
     }),
     '/endpoints': () => ({ cluster: 'paris-1', items: servedEndpoints('paris-1', told, summaries) }),
     '/config': () => servedConfig(view, 41),
+    '/explain': ({ searchParams: said }) => {
+      const [namespace = '', pod = ''] = (said.get('pod') ?? '').split('/')
+      const port = said.get('port')
+      const asked = { namespace, pod, host: said.get('host') ?? '', ...(port === null ? {} : { port: Number(port) }) }
+      return explainCall(explaining(view, clock.now), asked)
+    },
   }
 }
+
+/** Nobody is judged, and no proxy is connected but one. */
+const explaining = (view: View, now: number): ExplainParts => ({
+  keeper: { view: () => view, facts: () => ({ revision: 41, unread: [] }), said: () => view.summaries.gateways },
+  traffic: { status: () => ({ isolated: false, frozen: null, clusters: [], below: [], shifts: [] }) },
+  ...{ wrong: () => [], conditions: () => [], refusals: () => [], clients: () => [] },
+  ...{ issuingEnds: () => now + 86_400_000, now: () => now },
+})
 
 /** Three Envoys: one in step, one that refused a route, one that has not answered yet. */
 function adsStatus(now: number): AdsStatus {
