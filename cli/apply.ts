@@ -2,6 +2,7 @@ import { isMap, isNode, isSeq, LineCounter, parseAllDocuments } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed, refusal } from '#cli/failure.ts'
+import { stepsOf } from '#cli/plan.ts'
 import { readBounded } from '#cli/read-bounded.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -129,22 +130,30 @@ function bodyOf({ at, kind, spec, consumers: annotated }: FileObject): unknown {
 /** What became of the objects of a file: a line for each that went well, a problem for each that did not. */
 export type Outcome = { readonly lines: readonly string[]; readonly problems: readonly Problem[] }
 
-/** Writes every object; one that is refused does not stop the others. */
-export async function apply(centre: Centre, objects: readonly FileObject[], dryRun: boolean): Promise<Outcome> {
-  return each(objects, async (object) => {
+/** `plan`: the hash of the plan that is to be done, to the byte or not at all. */
+export type Way = { readonly dryRun?: boolean; readonly plan?: string }
+
+/** Writes every object; one that is refused does not stop the others, unless they are a plan. */
+export async function apply(centre: Centre, objects: readonly FileObject[], way: Way): Promise<Outcome> {
+  const { dryRun = false } = way
+  const steps = await plannedSteps(centre, objects, { way, isDelete: false })
+  return each(objects, steps !== undefined, async (object, at) => {
     const path = pathOf(object)
-    const answer = await callCentre(centre, { method: 'PUT', path: rehearsing(path, dryRun), body: bodyOf(object) })
+    const put = { method: 'PUT', path: rehearsing(path, dryRun), body: bodyOf(object) }
+    const answer = await callCentre(centre, { ...put, ...planned(steps?.[at]) })
     const done = answer.status === 201 ? 'created' : object.kind === 'Cluster' ? 'exists, unchanged' : 'configured'
     return dryRun ? `${done} (dry run)${rehearsed(answer.body)}` : `${done}${warned(answer.body)}`
   })
 }
 
-/** Deletes every object; one that is refused does not stop the others. */
-export async function remove(centre: Centre, objects: readonly FileObject[], dryRun: boolean): Promise<Outcome> {
-  return each(objects, async (object) => {
+/** Deletes every object; one that is refused does not stop the others, unless they are a plan. */
+export async function remove(centre: Centre, objects: readonly FileObject[], way: Way): Promise<Outcome> {
+  const { dryRun = false } = way
+  const steps = await plannedSteps(centre, objects, { way, isDelete: true })
+  return each(objects, steps !== undefined, async (object, at) => {
     const path = pathOf(object)
     if (!dryRun) {
-      await callCentre(centre, { method: 'DELETE', path })
+      await callCentre(centre, { method: 'DELETE', path, ...planned(steps?.[at]) })
       return 'deleted'
     }
     // The API rehearses lists of consumers; that a cluster is there is all that can be said of one.
@@ -153,6 +162,16 @@ export async function remove(centre: Centre, objects: readonly FileObject[], dry
     return `deleted (dry run)${method === 'GET' ? '' : rehearsed(answer.body)}`
   })
 }
+
+async function plannedSteps(
+  centre: Centre,
+  objects: readonly FileObject[],
+  { way, isDelete }: { readonly way: Way; readonly isDelete: boolean },
+): Promise<readonly string[] | undefined> {
+  return way.plan === undefined ? undefined : await stepsOf(centre, objects, { hash: way.plan, isDelete })
+}
+
+const planned = (hash: string | undefined) => (hash === undefined ? {} : { headers: { 'if-plan': hash } })
 
 const rehearsing = (path: string, dryRun: boolean): string =>
   dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
@@ -176,20 +195,25 @@ function rehearsed(body: unknown): string {
   return changes && lines.length === 0 ? ': no cluster would see a change' : lines.join('')
 }
 
-async function each(objects: readonly FileObject[], work: (object: FileObject) => Promise<string>): Promise<Outcome> {
+async function each(
+  objects: readonly FileObject[],
+  isPlan: boolean,
+  work: (object: FileObject, at: number) => Promise<string>,
+): Promise<Outcome> {
   const lines: string[] = []
   const problems: Problem[] = []
-  for (const object of objects) {
+  for (const [place, object] of objects.entries()) {
     const { at, kind, namespace, name } = object
     const whole = `${kind} ${bare.includes(kind) ? '' : `${namespace}/`}${name}`
     try {
-      lines.push(`${whole} ${await work(object)}`)
+      lines.push(`${whole} ${await work(object, place)}`)
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       // Where nobody answers, all others would wait for nothing.
       if (error.extra['away'] === true) throw error
       const mend = mendOf(error, object)
       problems.push(placed(withPlace(error, `${at} (${whole})`), mend === undefined ? {} : { mend }))
+      if (isPlan) break
     }
   }
   return { lines, problems }

@@ -5,6 +5,7 @@ import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
 import { drainCommands } from '#cli/commands/drain.ts'
 import { explainCommand } from '#cli/commands/explain.ts'
+import { foreseeCommands } from '#cli/commands/foresee.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { historyCommands } from '#cli/commands/history.ts'
 import { keyCommands } from '#cli/commands/key.ts'
@@ -73,6 +74,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   keyCommands(program, tools)
   applyCommands(program, tools)
   drainCommands(program, tools)
+  foreseeCommands(program, tools)
   trustCommands(program, tools)
   contextCommands(program, tools)
   sandboxCommands(program, tools)

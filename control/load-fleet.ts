@@ -8,6 +8,7 @@ import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
 import { loadForeignDomains } from '#control/store/foreign-domains.ts'
 import { loadGroups, loadPolicies, type SamenessGroupRow, type TrafficPolicyRow } from '#control/store/policies.ts'
+import { loadPolicySeq } from '#control/store/policy-history.ts'
 import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import { parseDrainSubject } from '#mesh/model/drain.ts'
@@ -53,6 +54,19 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     ...cutsFrom(await loadRevocations(tx, mesh)),
     ...(await loadPolicySet(tx, mesh)),
     ...(await loadServiceDrains(tx, mesh)),
+  }
+}
+
+/** The fleet, and the number of the last change of its policies that is in it for certain. */
+export async function loadNumberedFleet(
+  tx: Tx,
+  mesh: MeshName,
+  memo: ReportMemo,
+): Promise<{ readonly fleet: Fleet; readonly policies: number }> {
+  for (let tries = 3; ; tries--) {
+    const policies = await loadPolicySeq(tx, mesh)
+    const fleet = await loadFleet(tx, mesh, memo)
+    if (tries === 1 || (await loadPolicySeq(tx, mesh)) === policies) return { fleet, policies }
   }
 }
 

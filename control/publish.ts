@@ -1,12 +1,11 @@
 import type { Centre } from '#control/centre.ts'
-import { loadFleet, type ReportMemo } from '#control/load-fleet.ts'
+import { loadNumberedFleet, type ReportMemo } from '#control/load-fleet.ts'
 import { projectMesh } from '#control/project-cluster.ts'
 import { retained } from '#control/retain-fleet.ts'
 import { loadClusterByName } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { holdLease, takeLease } from '#control/store/leases.ts'
 import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.ts'
-import { loadPolicySeq } from '#control/store/policy-history.ts'
 import { appendWhole } from '#control/store/stream-writes.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
@@ -53,7 +52,7 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const asked = await centre.db.read((tx) => loadOutbox(tx, centre.mesh))
   if (asked.length === 0 && !always) return { published: 0, more: false }
   if (!(await lead(centre, memo))) return { published: 0, more: false }
-  const { fleet: loaded, policies } = await loadAll(centre, memo)
+  const { fleet: loaded, policies } = await centre.db.read((tx) => loadNumberedFleet(tx, centre.mesh, memo.reports))
   const fleet = retained(loaded, memo.fleet)
   memo.fleet = fleet
   const why = reasonOf(asked)
@@ -71,20 +70,6 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const oldest = asked[0]
   if (oldest) centre.measures.published(centre.now() - oldest.at)
   return { published, more: asked.length === 500 }
-}
-
-/** The fleet, and the last change of its policies that is in it for certain. */
-async function loadAll(
-  centre: Centre,
-  memo: PublishMemo,
-): Promise<{ readonly fleet: Fleet; readonly policies: number }> {
-  return centre.db.read(async (tx) => {
-    for (let tries = 3; ; tries--) {
-      const policies = await loadPolicySeq(tx, centre.mesh)
-      const fleet = await loadFleet(tx, centre.mesh, memo.reports)
-      if (tries === 1 || (await loadPolicySeq(tx, centre.mesh)) === policies) return { fleet, policies }
-    }
-  })
 }
 
 const leaseOf = (centre: Centre) => ({ mesh: centre.mesh, name: 'publish' })

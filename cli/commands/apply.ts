@@ -1,8 +1,8 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { apply, kinds, type Outcome, readObjects, remove } from '#cli/apply.ts'
 import type { Tools } from '#cli/tools.ts'
 
-type FileOptions = { readonly file: string; readonly dryRun?: boolean }
+type FileOptions = { readonly file: string; readonly dryRun?: boolean; readonly plan?: string }
 
 /** `apply -f` and `delete -f`: objects of files. */
 export function applyCommands(program: Command, tools: Tools): void {
@@ -17,13 +17,16 @@ export function applyCommands(program: Command, tools: Tools): void {
       .helpGroup('To change:')
       .addHelpText('after', `\nKinds: ${kinds}.`)
       .requiredOption('-f, --file <file>', 'YAML or JSON, any number of objects; - reads standard input')
-      .option('--dry-run', 'says what would change and what would be refused, changes nothing')
-  command('apply', 'creates or changes the objects of a file').action(async ({ file, dryRun = false }: FileOptions) => {
+      .addOption(
+        new Option('--dry-run', 'says what would change and what would be refused, changes nothing').conflicts('plan'),
+      )
+      .option('--plan <hash>', 'does exactly what that plan showed (isthmus plan), or nothing')
+  command('apply', 'creates or changes the objects of a file').action(async ({ file, ...way }: FileOptions) => {
     const objects = readObjects(file)
-    finish(await apply(tools.centre(), objects, dryRun))
+    finish(await apply(tools.centre(), objects, way))
   })
-  command('delete', 'deletes the objects of a file').action(async ({ file, dryRun = false }: FileOptions) => {
+  command('delete', 'deletes the objects of a file').action(async ({ file, ...way }: FileOptions) => {
     const objects = readObjects(file)
-    finish(await remove(tools.centre(), objects, dryRun))
+    finish(await remove(tools.centre(), objects, way))
   })
 }

@@ -1,24 +1,34 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
-import { type ConfigChange, configChanges } from '#control/config-changes.ts'
-import { loadFleet, policyFrom } from '#control/load-fleet.ts'
+import type { ConfigChange } from '#control/config-changes.ts'
 import { newId } from '#control/new-id.ts'
 import { loadMembers } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
-import { deleteGroup, loadGroup, loadPolicies, type SamenessGroupRow, saveGroup } from '#control/store/policies.ts'
-import { appendHistory, historyName, loadPolicyHistory, lockPolicies } from '#control/store/policy-history.ts'
+import { deleteGroup, loadGroup, type SamenessGroupRow, saveGroup } from '#control/store/policies.ts'
+import { appendHistory, historyName, lockPolicies } from '#control/store/policy-history.ts'
 import type { Applied } from '#control/traffic/apply-policy.ts'
+import {
+  firstRevision,
+  readPolicies,
+  refuseUsed,
+  rehearseWish,
+  strangers,
+  type Wish,
+} from '#control/traffic/next-fleet.ts'
+import { checkPlan, checkPlanned } from '#control/traffic/plan.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import { someOf } from '#mesh/model/some-of.ts'
-import { policyName } from '#mesh/model/traffic-policy.ts'
 import { checkObjectName, parseGroupSpec } from '#mesh/policy/parse-policy.ts'
 
-/** A change of one group. `expected`: the revision that the caller has seen (If-Match). */
+/**
+ * A change of one group. `expected`: the revision that the caller has seen (If-Match); `plan`: the hash of the plan that
+ * he has seen.
+ */
 export type GroupChange = {
   readonly name: string
   readonly spec: unknown
   readonly expected?: number | undefined
+  readonly plan?: string | undefined
   readonly reason?: string | undefined
 }
 
@@ -34,15 +44,19 @@ export async function applyGroup(
   const { name } = change
   checkObjectName({ name })
   const wanted = parseGroupSpec(change.spec).clusters
+  const clusters = canonicalJson(wanted)
+  const planned = await plannedAt(centre, change, clusters)
   const result = await centre.db.transact(async (tx) => {
-    await lockPolicies(tx, centre.mesh)
+    const policies = await lockPolicies(tx, centre.mesh)
     const old = await loadGroup(tx, centre.mesh, name)
     checkExpected(name, old?.revision ?? 0, change.expected)
-    const members = new Set((await loadMembers(tx, centre.mesh)).map((row) => row.name))
-    const strangers = wanted.filter((one) => !members.has(one))
-    const warnings = strangers.length > 0 ? [`no cluster of this mesh (yet): ${someOf(strangers)}`] : []
-    const clusters = canonicalJson(wanted)
+    const members = await loadMembers(tx, centre.mesh)
+    const warnings = strangers(
+      wanted,
+      members.map((row) => row.name),
+    )
     if (old?.clusters === clusters) return { row: old, created: false, warnings }
+    checkPlanned(wishOf(change), planned, policies)
     const row = await rowOf(centre, tx, name, { old, clusters })
     await saveGroup(tx, row)
     await remember(centre, tx, caller, { ...change, spec: clusters, revision: row.revision })
@@ -55,12 +69,14 @@ export async function applyGroup(
 /** Takes a group away. False where there was none. Throws `conflict` while a policy names it. */
 export async function removeGroup(centre: Centre, caller: Caller, change: Omit<GroupChange, 'spec'>): Promise<boolean> {
   const { name } = change
+  const planned = await plannedAt(centre, { ...change, spec: undefined })
   const removed = await centre.db.transact(async (tx) => {
-    await lockPolicies(tx, centre.mesh)
+    const policies = await lockPolicies(tx, centre.mesh)
     const old = await loadGroup(tx, centre.mesh, name)
     checkExpected(name, old?.revision ?? 0, change.expected)
     if (!old) return false
-    refuseUsed(name, await usersOf(tx, centre, name))
+    checkPlanned(wishOf({ name }), planned, policies)
+    refuseUsed(name, await readPolicies(tx, centre.mesh))
     await deleteGroup(tx, old)
     await remember(centre, tx, caller, { ...change, spec: '', revision: old.revision + 1 })
     return true
@@ -70,31 +86,23 @@ export async function removeGroup(centre: Centre, caller: Caller, change: Omit<G
 }
 
 /** Which configs a change of a group would move, and how, without changing anything. `spec` absent = the group goes. */
-export async function rehearseGroup(
+export const rehearseGroup = (
   centre: Centre,
-  { name, spec }: { readonly name: string; readonly spec?: unknown },
-): Promise<readonly ConfigChange[]> {
-  checkObjectName({ name })
-  const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, new Map()))
-  const others = (fleet.groups ?? []).filter((group) => group.name !== name)
-  const wanted = spec === undefined ? [] : [{ name, ...parseGroupSpec(spec), revision: 0 }]
-  if (spec === undefined) refuseUsed(name, await centre.db.read((tx) => usersOf(tx, centre, name)))
-  return configChanges(fleet, { ...fleet, groups: [...others, ...wanted] })
+  change: { readonly name: string; readonly spec?: unknown },
+): Promise<readonly ConfigChange[]> => rehearseWish(centre, wishOf(change))
+
+const wishOf = ({ name, spec }: { readonly name: string; readonly spec?: unknown }): Wish => ({
+  ...{ kind: 'SamenessGroup', name },
+  ...(spec === undefined ? {} : { spec }),
+})
+
+/** Where a plan is named: what it stands on. What stands as it is wished already needs none: it was done before. */
+async function plannedAt(centre: Centre, change: GroupChange, clusters?: string): Promise<number | undefined> {
+  if (change.plan === undefined) return undefined
+  const old = await centre.db.read((tx) => loadGroup(tx, centre.mesh, change.name))
+  return old?.clusters === clusters ? undefined : checkPlan(centre, wishOf(change), change.plan)
 }
 
-function refuseUsed(name: string, users: readonly string[]): void {
-  if (users.length > 0)
-    throw new Problem('conflict', `group ${name} is named by policy ${someOf(users)}: take it out there first`)
-}
-
-async function usersOf(tx: Tx, centre: Centre, group: string): Promise<string[]> {
-  const policies = (await loadPolicies(tx, centre.mesh)).flatMap((row) => policyFrom(row) ?? [])
-  return policies
-    .filter(({ spec }) => spec.tiers?.some((tier) => tier.targets.some((one) => 'group' in one && one.group === group)))
-    .map(policyName)
-}
-
-/** One that is made anew goes on where the one of its name ended: a revision means one state for ever. */
 async function rowOf(
   centre: Centre,
   tx: Tx,
@@ -103,8 +111,7 @@ async function rowOf(
 ): Promise<SamenessGroupRow> {
   const now = centre.now()
   if (old) return { ...old, clusters, revision: old.revision + 1, updatedAt: now }
-  const [last] = await loadPolicyHistory(tx, centre.mesh, historyName.group(name), { limit: 1 })
-  const revision = (last?.revision ?? 0) + 1
+  const revision = await firstRevision(tx, centre.mesh, historyName.group(name))
   return { ...{ mesh: centre.mesh, name, id: newId(now), clusters, revision }, createdAt: now, updatedAt: now }
 }
 

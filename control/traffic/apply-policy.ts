@@ -1,13 +1,14 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
-import { type ConfigChange, configChanges } from '#control/config-changes.ts'
+import type { ConfigChange } from '#control/config-changes.ts'
 import { groupFrom, loadFleet, policyFrom } from '#control/load-fleet.ts'
 import { newId } from '#control/new-id.ts'
 import type { Tx } from '#control/store/database.ts'
 import type { TrafficPolicyRow } from '#control/store/policies.ts'
 import { deletePolicy, loadGroups, loadPolicies, loadPolicy, savePolicy } from '#control/store/policies.ts'
-import { appendHistory, historyName, loadPolicyHistory, lockPolicies } from '#control/store/policy-history.ts'
-import { canonicalJson } from '#mesh/model/canonical.ts'
+import { appendHistory, historyName, lockPolicies } from '#control/store/policy-history.ts'
+import { firstRevision, refuse, rehearseWish, storedSpec, type Wish } from '#control/traffic/next-fleet.ts'
+import { checkPlan, checkPlanned } from '#control/traffic/plan.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { TrafficPolicy } from '#mesh/model/traffic-policy.ts'
@@ -17,10 +18,14 @@ import { policyFactsOf } from '#mesh/policy/policy-facts.ts'
 
 export type PolicyName = { readonly namespace: string; readonly name: string }
 
-/** A change of one policy. `expected`: the revision that the caller has seen (If-Match). */
+/**
+ * A change of one policy. `expected`: the revision that the caller has seen (If-Match); `plan`: the hash of the plan that
+ * he has seen.
+ */
 export type PolicyChange = PolicyName & {
   readonly spec: unknown
   readonly expected?: number | undefined
+  readonly plan?: string | undefined
   readonly reason?: string | undefined
 }
 
@@ -32,7 +37,8 @@ const policiesMax = 1000
 
 /**
  * Writes a policy. Configs follow by the publish that this asks for. The same again changes nothing. Throws `invalid` with
- * every reason at once, `stale` where `expected` is not the revision any more, `conflict` where there are too many.
+ * every reason at once, `stale` where `expected` is not the revision any more or `plan` not what it would do, `conflict`
+ * where there are too many.
  */
 export async function applyPolicy(
   centre: Centre,
@@ -43,15 +49,17 @@ export async function applyPolicy(
   checkObjectName({ namespace, name })
   const wanted: TrafficPolicy = { namespace, name, revision: 0, origin: 'api', spec: parsePolicySpec(change.spec) }
   const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, new Map()))
+  const spec = storedSpec(wanted.spec)
+  const planned = await plannedAt(centre, change, spec)
   const result = await centre.db.transact(async (tx) => {
-    await lockPolicies(tx, centre.mesh)
+    const policies = await lockPolicies(tx, centre.mesh)
     const old = await loadPolicy(tx, centre.mesh, change)
     checkExpected(change, old?.revision ?? 0, change.expected)
-    const spec = canonicalJson({ ...wanted.spec })
     const check = await checked(tx, centre, wanted, fleet)
     const { warnings } = check
     // What stands may stand, even where the fleet has moved under it.
     if (old?.spec === spec) return { row: old, created: false, warnings }
+    checkPlanned(wishOf(change), planned, policies)
     refuse(wanted, check)
     const row = await rowOf(centre, tx, change, { old, spec })
     await savePolicy(tx, row)
@@ -68,11 +76,13 @@ export async function removePolicy(
   caller: Caller,
   change: Omit<PolicyChange, 'spec'>,
 ): Promise<boolean> {
+  const planned = await plannedAt(centre, { ...change, spec: undefined })
   const removed = await centre.db.transact(async (tx) => {
-    await lockPolicies(tx, centre.mesh)
+    const policies = await lockPolicies(tx, centre.mesh)
     const old = await loadPolicy(tx, centre.mesh, change)
     checkExpected(change, old?.revision ?? 0, change.expected)
     if (!old) return false
+    checkPlanned(wishOf({ ...change, spec: undefined }), planned, policies)
     await deletePolicy(tx, old)
     await remember(centre, tx, caller, { ...change, spec: '', revision: old.revision + 1 })
     return true
@@ -85,23 +95,21 @@ export async function removePolicy(
  * Which configs a change of policies would move, and how, without changing anything. `spec` absent = the policy goes.
  * Throws what `applyPolicy` would.
  */
-export async function rehearsePolicy(
+export const rehearsePolicy = (
   centre: Centre,
   change: PolicyName & { readonly spec?: unknown },
-): Promise<readonly ConfigChange[]> {
-  const { namespace, name } = change
-  checkObjectName({ namespace, name })
-  const fleet = await centre.db.read((tx) => loadFleet(tx, centre.mesh, new Map()))
-  const others = (fleet.policies ?? []).filter((one) => one.namespace !== namespace || one.name !== name)
-  if (change.spec === undefined) return configChanges(fleet, { ...fleet, policies: others })
+): Promise<readonly ConfigChange[]> => rehearseWish(centre, wishOf(change))
+
+const wishOf = ({ namespace, name, spec }: PolicyName & { readonly spec?: unknown }): Wish => ({
+  ...{ kind: 'GlobalTrafficPolicy', namespace, name },
+  ...(spec === undefined ? {} : { spec }),
+})
+
+/** Where a plan is named: what it stands on. What stands as it is wished already needs none: it was done before. */
+async function plannedAt(centre: Centre, change: PolicyChange, spec?: string): Promise<number | undefined> {
+  if (change.plan === undefined) return undefined
   const old = await centre.db.read((tx) => loadPolicy(tx, centre.mesh, change))
-  const wanted: TrafficPolicy = {
-    ...{ namespace, name, revision: (old?.revision ?? 0) + 1, origin: 'api' },
-    spec: parsePolicySpec(change.spec),
-  }
-  if (old?.spec === canonicalJson({ ...wanted.spec })) return []
-  refuse(wanted, checkPolicy(wanted, policyFactsOf(fleet, others)))
-  return configChanges(fleet, { ...fleet, policies: [...others, wanted] })
+  return old?.spec === spec ? undefined : checkPlan(centre, wishOf(change), change.plan)
 }
 
 /** Under the lock: two policies that tie are never both written. */
@@ -115,17 +123,6 @@ async function checked(tx: Tx, centre: Centre, wanted: TrafficPolicy, fleet: Fle
   return checkPolicy(wanted, policyFactsOf({ ...fleet, groups }, read))
 }
 
-/** Throws `invalid` with every reason. */
-function refuse({ namespace, name }: TrafficPolicy, { violations }: PolicyCheck): void {
-  const [first] = violations
-  if (!first) return
-  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : ''
-  throw new Problem('invalid', `policy ${namespace}/${name}: ${first.path}: ${first.reason}${more}`, {
-    violations,
-  })
-}
-
-/** One that is made anew goes on where the one of its name ended: a revision means one state for ever. */
 async function rowOf(
   centre: Centre,
   tx: Tx,
@@ -134,8 +131,7 @@ async function rowOf(
 ): Promise<TrafficPolicyRow> {
   const now = centre.now()
   if (old) return { ...old, spec, revision: old.revision + 1, updatedAt: now }
-  const [last] = await loadPolicyHistory(tx, centre.mesh, historyName.policy({ namespace, name }), { limit: 1 })
-  const revision = (last?.revision ?? 0) + 1
+  const revision = await firstRevision(tx, centre.mesh, historyName.policy({ namespace, name }))
   return { ...{ mesh: centre.mesh, namespace, name, id: newId(now), spec, revision }, createdAt: now, updatedAt: now }
 }
 

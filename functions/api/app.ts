@@ -21,6 +21,7 @@ import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
 import { meshRoutes } from '#functions/api/routes/meshes.ts'
 import { metricsRoutes } from '#functions/api/routes/metrics.ts'
 import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
+import { planRoutes } from '#functions/api/routes/plans.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
 import { revocationRoutes } from '#functions/api/routes/revocations.ts'
 import { rotationRoutes } from '#functions/api/routes/rotations.ts'
@@ -93,6 +94,7 @@ export function openApi(door: Door): Api {
   drainRoutes(api, door)
   freezeRoutes(api, door)
   explanationRoutes(api, door)
+  planRoutes(api, door, catalogue)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
   foreignDomainRoutes(api, door)

@@ -17,6 +17,14 @@ export function expectedRevision(ifMatch: string | undefined): number | undefine
   return Number(match[1])
 }
 
+/** The plan that `If-Plan` names, whose change alone is to be done. Throws `invalid` for what no plan is called. */
+export function expectedPlan(ifPlan: string | undefined): string | undefined {
+  if (ifPlan === undefined || /^[0-9a-f]{64}$/.test(ifPlan)) return ifPlan
+  throw new Problem('invalid', 'If-Plan must hold the hash of a plan: 64 hex digits', {
+    violations: [{ path: 'If-Plan', reason: 'is not the hash of a plan' }],
+  })
+}
+
 /** True where `If-None-Match` names the revision: the caller already has it. */
 export const hasRevision = (ifNoneMatch: string | undefined, etag: string): boolean =>
   (ifNoneMatch ?? '').split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag)

@@ -16,6 +16,7 @@ export type PolicyCheck = { readonly violations: readonly Violation[]; readonly 
 export function checkPolicy(policy: TrafficPolicy, facts: PolicyFacts): PolicyCheck {
   const parts = [
     { violations: [...namesNobody(policy, facts), ...namedTwice(policy), ...contradictions(policy)], warnings: [] },
+    { violations: [], warnings: repeatsPosts(policy) },
     checkTies(policy, facts),
     checkServices(policy, facts),
   ]
@@ -24,6 +25,15 @@ export function checkPolicy(policy: TrafficPolicy, facts: PolicyFacts): PolicyCh
     warnings: parts.flatMap(({ warnings }) => warnings),
   }
 }
+
+/** Whoever asks for it says that his requests may be done twice: he should know that he says it of POSTs. */
+const repeatsPosts = ({ spec }: TrafficPolicy): string[] =>
+  spec.retries?.idempotent && spec.retries.attempts !== 0
+    ? [
+        'spec.retries.idempotent: a request that failed is sent again whatever its method, so a POST whose answer was lost ' +
+          'may be done twice: leave it out for services where that does harm',
+      ]
+    : []
 
 type Place = { readonly path: string; readonly tier: number; readonly target: TierTarget }
 

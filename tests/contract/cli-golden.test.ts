@@ -164,6 +164,14 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
     ],
     ['apply'],
   ],
+  plan: () => [
+    words('plan --help'),
+    ...[[], ['-o', 'json'], ['--delete']].map((more) => ['plan', '-f', file('shifted.yaml'), ...more]),
+    ...['good', 'nowhere'].map((name) => ['plan', '-f', file(`${name}.yaml`)]),
+    ['apply', '-f', file('shifted.yaml'), '--plan', '0'.repeat(64)],
+    ['apply', '-f', file('shifted.yaml'), '--plan', '0'.repeat(64), '--dry-run'],
+    ['plan'],
+  ],
   'trust-changing': () => [
     ...['rotate-root --no-follow --reason x', 'rotate-root --no-follow', 'rotate-root --status', 'show'].map((one) =>
       words(`trust ${one}`),
@@ -232,6 +240,13 @@ const inputs: Readonly<Record<string, string>> = {
   'list.yaml': `kind: List\nitems:\n  - kind: Cluster\n    metadata: { name: nara-1 }\n  - kind: Cluster\n`,
   ...foreignInputs(),
   'policy.yaml': `${group}---\n${policy}`,
+  'shifted.yaml': policy
+    .replace(
+      'group: prod }',
+      'cluster: oslo-1, weight: 70, capacity: { requestsPerSecond: 400 } }, { cluster: paris-1 }',
+    )
+    .replace(', { targets: [{ cluster: paris-1 }] }', '')
+    .replace('attempts: 2', 'idempotent: true'),
   'nowhere.yaml': policy.replace('group: prod', 'cluster: atlantis').replace('retries', 'retry'),
   'utf16.yaml': Buffer.from('kind: Cluster\n', 'utf16le').toString('latin1'),
 }

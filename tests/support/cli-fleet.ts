@@ -214,6 +214,7 @@ export function steadyText(fleet: CliFleet, root: string): (text: string) => str
       .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, numbered)
       .replaceAll(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----(\\n|\n)?/g, '<certificate>')
       .replaceAll(/isthmus_(join|key)_[\w.-]+/g, 'isthmus_$1_<secret>')
+      .replaceAll(/(?<=--plan )[0-9a-f]{64}/g, '<hash>')
       .replaceAll(/("?(?:keyId|hash|sha256|digest|signer)"?: ?"?)[\w-]{43,64}/g, '$1<hash>')
       .replaceAll(/(?<= )(?=[\w]*\d)(?:[0-9a-f]{12})(?= |,|\n)/g, '<hash 12 dg>')
       .replaceAll(/(?<= )(?=[\w]*\d)(?:[0-9a-f]{32})(?= |\n)/g, '<serial number of 32 hex digits>')

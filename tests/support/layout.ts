@@ -32,7 +32,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     wire: ['model', 'policy', 'trust'],
     compile: ['model', 'policy', 'trust'],
     translate: ['model', 'policy', 'trust'],
-    foresee: ['model', 'policy', 'trust', 'compile', 'translate'],
+    foresee: ['model', 'policy', 'trust', 'wire', 'compile', 'translate'],
   },
   control: { store: [], keys: [], trust: ['store', 'keys'], traffic: ['store', 'keys', 'trust'] },
   functions: Object.fromEntries(doors.map((door) => [door, doors])),

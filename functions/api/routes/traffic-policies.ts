@@ -7,7 +7,7 @@ import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
 import { dryRunSchema, rehearsal, rehearsalSchema } from '#functions/api/rehearsal.ts'
-import { etagOf, expectedRevision, hasRevision } from '#functions/api/revision.ts'
+import { etagOf, expectedPlan, expectedRevision, hasRevision } from '#functions/api/revision.ts'
 import { body, json, listOf, objectFields, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -93,6 +93,7 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
         ...c.req.valid('param'),
         spec: c.req.valid('json'),
         expected: expectedRevision(c.req.header('if-match')),
+        plan: expectedPlan(c.req.header('if-plan')),
         reason: c.req.valid('query').reason,
       })
       return c.json({ ...shown(row), warnings: [...warnings] }, created ? 201 : 200, { etag: etagOf(row.revision) })
@@ -113,9 +114,10 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
     }),
     async (c) => {
       const expected = expectedRevision(c.req.header('if-match'))
+      const plan = expectedPlan(c.req.header('if-plan'))
       const { reason, dryRun } = c.req.valid('query')
       if (dryRun === 'true') return c.json(rehearsal(await rehearsePolicy(centre, c.req.valid('param'))), 200)
-      await removePolicy(centre, c.get('caller'), { ...c.req.valid('param'), expected, reason })
+      await removePolicy(centre, c.get('caller'), { ...c.req.valid('param'), expected, plan, reason })
       return c.body(null, 204)
     },
   )

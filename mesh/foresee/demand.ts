@@ -1,0 +1,31 @@
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
+import type { Load } from '#mesh/model/load.ts'
+
+/** What the workloads of one cluster ask of one service, as they were measured of late. */
+export type Demand = { readonly requestsPerSecond: number; readonly connections: number }
+
+/** By calling cluster, then service. A cluster that is not in it is not measured; a service that is not: nobody calls it. */
+export type Demands = ReadonlyMap<ClusterName, ReadonlyMap<ServiceKey, Demand>>
+
+/** Undefined = not measured. */
+export function demandOf(demands: Demands, caller: ClusterName, key: ServiceKey): Demand | undefined {
+  const measured = demands.get(caller)
+  return measured && (measured.get(key) ?? { requestsPerSecond: 0, connections: 0 })
+}
+
+/** The demands in the reports of relays; one of which no proxy reports, or whose window is empty, measures nothing. */
+export function demandsOf(loads: readonly (readonly [ClusterName, Load])[]): Demands {
+  const measured = loads.filter(([, { proxies, windowMs }]) => proxies.measured > 0 && windowMs > 0)
+  return new Map(
+    measured.map(([cluster, { rows, windowMs }]) => {
+      const services = [...Map.groupBy(rows, ({ service }) => service)].map(([service, all]): [ServiceKey, Demand] => [
+        service,
+        {
+          requestsPerSecond: (all.reduce((sum, { issued }) => sum + issued, 0) * 1000) / windowMs,
+          connections: all.reduce((sum, { active }) => sum + active, 0),
+        },
+      ])
+      return [cluster, new Map(services)]
+    }),
+  )
+}
