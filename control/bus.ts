@@ -7,6 +7,8 @@ export type Note =
   | { readonly kind: 'outbox' }
   /** A cluster has said what it holds of trust: a rotation may wait for it. */
   | { readonly kind: 'trust'; readonly clusterId: string }
+  /** A cluster has said what its callers do: a drain may wait for it. */
+  | { readonly kind: 'load'; readonly cluster: string }
   /** The cluster left or has another key: its tokens are void. */
   | { readonly kind: 'cluster-void'; readonly clusterId: string }
 

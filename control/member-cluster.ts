@@ -12,6 +12,7 @@ import {
 import { isDuplicate, type Tx } from '#control/store/database.ts'
 import { dropExportAges } from '#control/store/export-ages.ts'
 import { deleteJoinTokens } from '#control/store/join-tokens.ts'
+import { deleteLoad } from '#control/store/loads.ts'
 import { dropFacts } from '#control/store/reported-facts.ts'
 import { appendWhole } from '#control/store/stream-writes.ts'
 import { type Domain, domainFor } from '#control/trust/shared-domain.ts'
@@ -215,6 +216,7 @@ export async function removeCluster(
     await deleteJoinTokens(tx, centre.mesh, old.id)
     // What it reported is withdrawn now: a later life of the same name begins with what it says then.
     await forgetReport(centre, tx, old)
+    await deleteLoad(tx, centre.mesh, old.name)
     await audited(centre, tx, caller, { action: 'cluster.remove', object: `cluster ${name}` })
     await askPublish(centre, tx, { cause: `cluster ${name} left`, author: callerText(caller) })
     return left

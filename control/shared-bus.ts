@@ -21,6 +21,7 @@ const noteSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('streams'), changes: z.array(changeSchema), urgent: z.boolean().optional() }),
   z.object({ kind: z.literal('outbox') }),
   z.object({ kind: z.literal('trust'), clusterId: z.string().max(64) }),
+  z.object({ kind: z.literal('load'), cluster: z.string().max(63) }),
   z.object({ kind: z.literal('cluster-void'), clusterId: z.string().max(64) }),
 ])
 const textSchema = z.object({ mesh: z.string(), from: z.string(), note: noteSchema })

@@ -134,6 +134,32 @@ function after({ at, of }: { readonly at: number; readonly of?: CompiledPlace })
   return or(lt(compiled.at, at), and(eq(compiled.at, at), or(lt(compiled.cluster, of.cluster), below)))
 }
 
+/**
+ * Notes when all proxies of the cluster had the newest config of that hash, `at` by its relay's clock: not before it was
+ * written, nor in the future. Gives back the revision and how long it took; undefined where it was known, or is no more.
+ */
+export async function saveAcked(
+  tx: Tx,
+  mesh: MeshName,
+  cluster: string,
+  { hash, at, now }: { readonly hash: string; readonly at: number; readonly now: number },
+): Promise<{ readonly revision: number; readonly ms: number } | undefined> {
+  const of = and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster))
+  const [row] = await tx
+    .select({ revision: compiled.revision, at: compiled.at, ackedAt: compiled.ackedAt })
+    .from(compiled)
+    .where(and(of, eq(compiled.hash, hash)))
+    .orderBy(desc(compiled.revision))
+    .limit(1)
+  if (!row || row.ackedAt !== null) return undefined
+  const ackedAt = Math.max(row.at, Math.min(at, now))
+  await tx
+    .update(compiled)
+    .set({ ackedAt })
+    .where(and(of, eq(compiled.revision, row.revision)))
+  return { revision: row.revision, ms: ackedAt - row.at }
+}
+
 export async function appendCompiled(tx: Tx, row: CompiledRow): Promise<void> {
   await tx.insert(compiled).values(row)
 }

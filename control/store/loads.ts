@@ -34,13 +34,21 @@ export async function saveLoad(tx: Tx, mesh: MeshName, { cluster, takenAt, load 
 }
 
 /** Forgets what a cluster that is no member any more measured. */
-export async function deleteLoad(tx: Tx, mesh: MeshName, cluster: ClusterName): Promise<void> {
+export async function deleteLoad(tx: Tx, mesh: MeshName, cluster: string): Promise<void> {
   await tx.delete(loads).where(isOf(mesh, cluster))
 }
 
-const isOf = (mesh: MeshName, cluster: ClusterName) => and(eq(loads.mesh, mesh), eq(loads.cluster, cluster))
+const isOf = (mesh: MeshName, cluster: string) => and(eq(loads.mesh, mesh), eq(loads.cluster, cluster))
 
 function storedOf({ cluster, at, body }: typeof loads.$inferSelect): StoredLoad | undefined {
   const read = loadSchema.safeParse(JSON.parse(body))
   return read.success ? { cluster: cluster as ClusterName, takenAt: at, load: read.data } : undefined
 }
+
+/** When the last report of each cluster was taken. */
+export const loadLoadTimes = (tx: Tx, mesh: MeshName): Promise<{ cluster: string; at: number }[]> =>
+  tx
+    .select({ cluster: loads.cluster, at: loads.at })
+    .from(loads)
+    .where(eq(loads.mesh, mesh))
+    .orderBy(asc(loads.cluster))

@@ -18,6 +18,7 @@ import { issuanceRoutes } from '#functions/api/routes/issuances.ts'
 import { istiodCaRoutes } from '#functions/api/routes/istiod-ca.ts'
 import { joinRoutes } from '#functions/api/routes/join.ts'
 import { joinTokenRoutes } from '#functions/api/routes/join-tokens.ts'
+import { loadRoutes } from '#functions/api/routes/load.ts'
 import { meshRoutes } from '#functions/api/routes/meshes.ts'
 import { metricsRoutes } from '#functions/api/routes/metrics.ts'
 import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
@@ -83,6 +84,7 @@ export function openApi(door: Door): Api {
   joinRoutes(api, door)
   syncRoutes(api, door)
   pullRoutes(api, door)
+  loadRoutes(api, door)
   certificateRoutes(api, door)
   meshRoutes(api, door)
   clusterRoutes(api, door)

@@ -55,6 +55,13 @@ export function openMetrics() {
       registers,
     }),
     syncItems: counter('sync_items_total', 'Items in reports'),
+    loads: new Counter({
+      name: 'isthmus_centre_load_reports_total',
+      help: 'Load reports of relays, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    loadRowsRefused: counter('load_rows_refused_total', 'Rows of load reports that cannot be true'),
     pulls: new Counter({
       name: 'isthmus_centre_pulls_total',
       help: 'Pulls answered, by whether there was anything to deliver',

@@ -5,6 +5,7 @@ import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
 import { prunePolicyHistory } from '#control/store/policy-history.ts'
+import { pruneShifts } from '#control/store/shift-events.ts'
 import { batch, inBatches, sweep } from '#control/store/sweep.ts'
 import { pruneIssuances } from '#control/trust/issuances.ts'
 
@@ -21,6 +22,8 @@ export const keptMs = {
   joinTokens: 7 * dayMs,
   audit: 90 * dayMs,
   certificatesEnded: 30 * dayMs,
+  /** Longer than a relay goes on telling what it was told is taken. */
+  shifts: 7 * dayMs,
   /** Longer than anything lives that a relay was given. */
   issuances: 400 * dayMs,
 } as const
@@ -52,6 +55,7 @@ export async function sweepCentre(centre: Centre, max: KeptMax = keptMax): Promi
     centre.db.transact((tx) => pruneCertificates(tx, centre.mesh, now - keptMs.certificatesEnded, batch)),
   )
   await inBatches(() => centre.db.transact((tx) => prunePolicyHistory(tx, centre.mesh, now - keptMs.compiled, batch)))
+  await centre.db.transact((tx) => pruneShifts(tx, centre.mesh, now - keptMs.shifts))
   const log = { now, before: now - keptMs.issuances, max: keptMax.issuances, limit: batch }
   await inBatches(() => centre.db.transact((tx) => pruneIssuances(tx, centre.mesh, log)))
   for (let after = ''; ; ) {

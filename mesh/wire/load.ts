@@ -58,10 +58,8 @@ export const shiftSchema: z.ZodType<Shift> = z.object({
 
 const place = z.object({ epoch: z.string().max(64), rev: count })
 
-/** What is judged row by row at the centre is only looked at for its shape here. */
-const said = { service: z.string().max(200), issued: z.number(), active: z.number() }
-const saidRow = z.object({ ...said, callee: z.string().max(200), ok: z.number(), errors: z.number() })
-const saidGateway = z.object({ ...said, address: z.string().max(300) })
+/** Looked at one by one at the centre: one that makes no sense must not void the others. */
+const judged = z.record(z.string(), z.unknown())
 
 const head = {
   epoch,
@@ -103,14 +101,14 @@ const tail = {
  */
 export const loadRequestSchema = z.object({
   ...head,
-  rows: z.array(saidRow).max(loadLimits.rows),
-  rest: saidRow.omit({ service: true, callee: true }).exactOptional(),
-  gateways: z.array(saidGateway).max(loadLimits.gateways),
+  rows: z.array(judged).max(loadLimits.rows),
+  rest: judged.exactOptional(),
+  gateways: z.array(judged).max(loadLimits.gateways),
   ...tail,
   /** Configs that all proxies of this relay acknowledged since, by hash, and when. */
   acked: z.array(z.object({ hash, at: ms })).max(loadLimits.acked),
   /** `seq` counts within `epoch`, which outlives the relay's process. Oldest first. */
-  shifts: z.object({ epoch, list: z.array(shiftSchema).max(loadLimits.shifts) }).exactOptional(),
+  shifts: z.object({ epoch, list: z.array(judged).max(loadLimits.shifts) }).exactOptional(),
 })
 export type LoadRequest = z.infer<typeof loadRequestSchema>
 
@@ -141,12 +139,18 @@ export type LoadAnswer = z.infer<typeof loadAnswerSchema>
 
 const calls = count.max(1e12)
 const counts = { issued: calls, ok: calls, errors: calls, active: calls }
+export const countsSchema = z.object(counts)
+export const callLoadSchema = z.object({ service, callee: cluster, ...counts })
+export const gatewayLoadSchema = z.object({
+  address: z.string().regex(/^[\x21-\x7e]{1,300}$/, 'is no address'),
+  ...{ service, issued: calls, active: calls },
+})
 
 /** A report of which all was found to be possible, as the centre keeps it. */
 export const loadSchema: z.ZodType<Load> = z.object({
   ...head,
-  rows: z.array(z.object({ service, callee: cluster, ...counts })),
-  rest: z.object(counts).exactOptional(),
-  gateways: z.array(z.object({ address: z.string(), service, issued: calls, active: calls })),
+  rows: z.array(callLoadSchema),
+  rest: countsSchema.exactOptional(),
+  gateways: z.array(gatewayLoadSchema),
   ...tail,
 })
