@@ -74,5 +74,19 @@ function filled(spec: TrafficPolicySpec, below: TrafficPolicySpec): TrafficPolic
   const inGroups = groups.flatMap((group) =>
     spec[group] || below[group] ? [[group, { ...below[group], ...spec[group] }] as const] : [],
   )
-  return { ...below, ...spec, ...Object.fromEntries(inGroups) }
+  const ejection = ejectionOf(spec.ejection, below.ejection)
+  return { ...below, ...spec, ...Object.fromEntries(inGroups), ...(ejection ? { ejection } : {}) }
+}
+
+type Ejection = NonNullable<TrafficPolicySpec['ejection']>
+
+/**
+ * Its two times are checked against each other within one policy only. Where they come of two, the less specific one's
+ * gives way: Envoy refuses a first ejection that is longer than the longest, and all of the service with it.
+ */
+function ejectionOf(own: Ejection = {}, below: Ejection = {}): Ejection | undefined {
+  const { baseSeconds = 0, maxSeconds = Number.POSITIVE_INFINITY } = { ...below, ...own }
+  if (baseSeconds <= maxSeconds) return undefined
+  const { baseSeconds: _base, maxSeconds: _max, ...rest } = below
+  return { ...rest, ...own }
 }

@@ -10,6 +10,7 @@ test.each<[asked: Parameters<typeof ejectionTimes>[0], first: number, longest: n
   [{ maxEjectionMs: 5000 }, 5, 5],
   [{ maxEjectionMs: 90_000 }, 11, 90],
   [{ baseEjectionMs: 1000, maxEjectionMs: 4000 }, 1, 4],
+  [{ baseEjectionMs: 10_000, maxEjectionMs: 5000 }, 10, 10],
 ])('no first ejection is longer than the longest, which Envoy refuses: %j', (asked, first, longest) => {
   expect(ejectionTimes(asked)).toEqual({
     baseEjectionTime: duration(first * 1000),

@@ -136,7 +136,7 @@ function federatedShape(view: View, callable: Callable, road: Road): ClusterInit
 /**
  * The first ejection of a host, and the longest of those that follow each other. Three probes of a gateway that answers
  * nothing have failed after 10 s, and the word has gone round in 11. Where a policy says one of the two, the other gives
- * way: Envoy refuses a first one that is longer than the longest.
+ * way, and the longest where it says both: Envoy refuses a first one that is longer than the longest.
  */
 export function ejectionTimes(
   policy?: Pick<CompiledPolicy, 'baseEjectionMs' | 'maxEjectionMs'>,
@@ -145,7 +145,7 @@ export function ejectionTimes(
   const first = baseEjectionMs ?? Math.min(11_000, maxEjectionMs ?? 30_000)
   return {
     baseEjectionTime: duration(first),
-    maxEjectionTime: duration(maxEjectionMs ?? Math.max(30_000, first)),
+    maxEjectionTime: duration(Math.max(maxEjectionMs ?? 30_000, first)),
   }
 }
 
