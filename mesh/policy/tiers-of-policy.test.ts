@@ -57,6 +57,23 @@ describe('tiers as they are written', () => {
   ]
   test.each(cases)('%s', (_name, got, wanted) => expect(got).toBe(wanted))
 
+  test('a thousand targets are gone through once, not for each exporter; other groups are looked at anew', () => {
+    let reads = 0
+    const regions = Array.from({ length: 1000 }, (_, n) => ({ region: `far-${n}` }))
+    const tiers: readonly PolicyTier[] = [
+      {
+        get targets() {
+          reads += 1
+          return [...regions, { group: 'prod' }]
+        },
+      },
+    ]
+    for (const place of [...sources, ...sources])
+      expect(seatOf(place, tiers, groups)?.tier).toBe('bc'.includes(place.cluster) ? 0 : undefined)
+    expect(reads).toBe(1)
+    expect(seatOf(sources[1] ?? home, tiers, groupsOf([]))).toBeUndefined()
+  })
+
   test('no tiers: the default order, each its own tier', () => {
     expect(policyTiers(home, sources, {}, groups)).toMatchObject({ tierOf: [0, 1, 2] })
   })

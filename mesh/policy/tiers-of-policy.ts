@@ -66,14 +66,41 @@ const ordered = (all: readonly { readonly tier: Tier; readonly at: number }[]): 
 /** Where a policy seats a cluster. */
 export type Seat = { readonly tier: number; readonly target: TierTarget }
 
+type Seats = {
+  readonly groups: Groups
+  readonly clusters: ReadonlyMap<string, Seat>
+  readonly inGroups: readonly (readonly [ReadonlySet<ClusterName> | undefined, Seat])[]
+  readonly regions: ReadonlyMap<string, Seat>
+}
+
+/** A policy may name a thousand targets, and is asked for each exporter of each service. */
+const known = new WeakMap<readonly PolicyTier[], Seats>()
+
 /** The seat of a cluster in the tiers of a policy; undefined where none names it. */
 export function seatOf(place: Place, tiers: readonly PolicyTier[], groups: Groups): Seat | undefined {
-  const all = tiers.flatMap(({ targets }, tier) => targets.map((target): Seat => ({ tier, target })))
+  const old = known.get(tiers)
+  const { clusters, inGroups, regions } = old?.groups === groups ? old : seatsIn(tiers, groups)
   return (
-    all.find(({ target }) => 'cluster' in target && target.cluster === place.cluster) ??
-    all.find(({ target }) => 'group' in target && groups.get(target.group)?.has(place.cluster)) ??
-    all.find(({ target }) => 'region' in target && target.region === place.region)
+    clusters.get(place.cluster) ??
+    inGroups.find(([members]) => members?.has(place.cluster))?.[1] ??
+    regions.get(place.region)
   )
+}
+
+function seatsIn(tiers: readonly PolicyTier[], groups: Groups): Seats {
+  const clusters = new Map<string, Seat>()
+  const inGroups: (readonly [ReadonlySet<ClusterName> | undefined, Seat])[] = []
+  const regions = new Map<string, Seat>()
+  for (const [tier, { targets }] of tiers.entries())
+    for (const target of targets) {
+      const seat = { tier, target }
+      if ('cluster' in target) clusters.set(target.cluster, clusters.get(target.cluster) ?? seat)
+      else if ('group' in target) inGroups.push([groups.get(target.group), seat])
+      else regions.set(target.region, regions.get(target.region) ?? seat)
+    }
+  const seats = { groups, clusters, inGroups, regions }
+  known.set(tiers, seats)
+  return seats
 }
 
 /** Weights that are written are exact, so nobody goes before them unless that is written too. */
