@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { fleet, member, name, names, offer, port, ratings, reviews } from '#mesh/compile/testdata/fleet.ts'
+import { serviceKey } from '#mesh/model/id.ts'
 import type { PolicyTier, TrafficPolicy, TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
 import { checkPolicy } from '#mesh/policy/check-policy.ts'
 import { policyFactsOf } from '#mesh/policy/policy-facts.ts'
@@ -144,6 +145,27 @@ describe('a default is not refused for the services that it does not suit', () =
     ])
     expect(reasons(policy({ services: { labels: { tier: 'data' } }, retries: { attempts: 1 } }))).toHaveLength(1)
   })
+  test('but one that names one cluster alone is, though that is all that some of them have', () => {
+    const only = {
+      ...given,
+      members: [...given.members, member('south', [offer(serviceKey('bookinfo', 'details'))], { region: 'r3' })],
+    }
+    const wide = policy({ services: {}, tiers: [{ targets: [to('east')] }] })
+    const { violations } = checkPolicy(wide, policyFactsOf(only, []))
+    expect(violations.map(({ reason }) => reason)).toEqual([expect.stringContaining('cannot fail over')])
+  })
+  test('what a less specific policy says beside it counts', () => {
+    const one = forReviews([{ targets: [to('east')] }])
+    const last = policy({ services: { namespace: 'bookinfo' }, unlisted: 'last' }, 'space')
+    expect(reasons(one, [last])).toEqual([])
+    expect(
+      reasons(one, [{ ...last, namespace: 'shop', spec: { ...last.spec, services: { namespace: 'shop' } } }]),
+    ).toHaveLength(1)
+    const tiers = policy({ services: {}, tiers: [{ targets: [to('east')] }], unlisted: 'last' }, 'mesh')
+    expect(reasons(policy({ services: { names: ['reviews'] }, unlisted: 'never' }), [tiers])).toEqual([
+      expect.stringMatching(/^spec\.unlisted: .* cannot fail over: .* "east" alone, and not west/),
+    ])
+  })
   test('a service that nobody exports yet is a warning', () => {
     const early = check(policy({ services: { names: ['details'] }, tiers: [both] }))
     expect(early).toEqual({ violations: [], warnings: [expect.stringContaining('bookinfo/details (yet)')] })
@@ -181,6 +203,14 @@ describe('which policy governs', () => {
       unlisted: 'last',
     })
     expect(merged && settingsOf(merged).overprovisioningFactor).toBe(500)
+  })
+  test('two times of an ejection that exclude each other: those of the less specific one give way', () => {
+    const wide = policy({ services: {}, ejection: { afterFailures: 2, baseSeconds: 3, maxSeconds: 5 } }, 'mesh')
+    const ruled = (ejection: NonNullable<TrafficPolicySpec['ejection']>) =>
+      policyFor(reviews, {}, undefined, [wide, policy({ services: { names: ['reviews'] }, ejection })])
+    expect(ruled({ baseSeconds: 10 })?.spec.ejection).toEqual({ afterFailures: 2, baseSeconds: 10 })
+    expect(ruled({ maxSeconds: 2 })?.spec.ejection).toEqual({ afterFailures: 2, maxSeconds: 2 })
+    expect(ruled({ baseSeconds: 4 })?.spec.ejection).toEqual({ afterFailures: 2, baseSeconds: 4, maxSeconds: 5 })
   })
   test('names without a namespace are of the policy’s own', () => {
     expect(policyFor(reviews, {}, undefined, [{ ...named, namespace: 'shop' }])).toBeUndefined()

@@ -61,7 +61,9 @@ function namesNobody(policy: TrafficPolicy, { clusters, regions, groups }: Polic
         : say('no cluster of this mesh is in that region; correct it, or join one first')
     const members = groups.get(target.group)
     if (!members) return say('there is no such sameness group; make it first')
-    return [...members].some((one) => clusters.has(one)) ? [] : say('none of its clusters is in this mesh')
+    return [...members].some((one) => clusters.has(one))
+      ? []
+      : say('none of its clusters is in this mesh; put one of them into the group')
   })
 }
 

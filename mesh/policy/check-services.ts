@@ -2,11 +2,11 @@ import type { ClusterName } from '#mesh/model/id.ts'
 import type { Violation } from '#mesh/model/problem.ts'
 import { isHttp } from '#mesh/model/service.ts'
 import { someOf } from '#mesh/model/some-of.ts'
-import type { PolicyTier, TrafficPolicy } from '#mesh/model/traffic-policy.ts'
+import type { PolicyTier, TrafficPolicy, TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
 import type { PolicyCheck } from '#mesh/policy/check-policy.ts'
 import { missingOf } from '#mesh/policy/check-ties.ts'
 import type { PolicyFacts, ServiceFacts } from '#mesh/policy/policy-facts.ts'
-import { selects } from '#mesh/policy/rank-policies.ts'
+import { policyFor, rankedFor, selects } from '#mesh/policy/rank-policies.ts'
 import { type Groups, preferenceOf, seatOf } from '#mesh/policy/tiers-of-policy.ts'
 
 /** What may be wrong between a policy and a service. */
@@ -18,35 +18,50 @@ type Fault = { readonly path: string; readonly reason: string; readonly service:
  */
 export function checkServices(policy: TrafficPolicy, facts: PolicyFacts): PolicyCheck {
   const chosen = facts.services.filter(({ key, labels }) => selects(policy, key, labels))
-  const faults = chosen.flatMap((service) => faultsOf(policy, service, facts.groups))
+  const faults = chosen.flatMap((service) => faultsOf(policy, service, facts))
   const byRule = [...Map.groupBy(faults, ({ path, reason }) => `${path} ${reason}`).values()]
   const isMeant = policy.spec.services.names !== undefined
-  const told = byRule.map((same) => ({ ...said(same), isRefused: isMeant || same.length === chosen.length }))
+  const [refused, others] = parted(byRule, (same) => isMeant || same.length === chosen.length)
+  const violations = refused.map(said)
   const only = onlyCluster(policy)
-  const stuck =
-    only === undefined || told.some(({ violation }) => violation.reason.includes(cannotFailOver)) ? [] : [stuckAt(only)]
+  const isTold = violations.some(({ reason }) => reason.includes(cannotFailOver))
+  const isStuck = !isTold && chosen.every((service) => ruledBy(policy, service, facts.others).unlisted !== 'last')
   const missing = missingOf(policy, facts.services)
   return {
-    violations: [...stuck, ...told.filter(({ isRefused }) => isRefused).map(({ violation }) => violation)],
+    violations: [...(only !== undefined && isStuck ? [stuckAt(only)] : []), ...violations],
     warnings: [
-      ...told.filter(({ isRefused }) => !isRefused).map(({ violation }) => `${violation.path}: ${violation.reason}`),
+      ...others.map(said).map(({ path, reason }) => `${path}: ${reason}`),
       ...missing.map((key) => `nobody exports service ${key} (yet): the policy governs it once somebody does`),
       ...(chosen.length === 0 && missing.length === 0 ? ['it selects no service that anybody exports (yet)'] : []),
     ],
   }
 }
 
-function said(same: readonly Fault[]): { readonly violation: Violation } {
-  const [first] = same
-  const services = someOf(same.map(({ service }) => service.key))
-  return { violation: { path: first?.path ?? '', reason: `service ${services}: ${first?.reason}` } }
+function parted<T>(list: readonly T[], isFirst: (item: T) => boolean): readonly [readonly T[], readonly T[]] {
+  return [list.filter(isFirst), list.filter((item) => !isFirst(item))]
 }
 
-function faultsOf(policy: TrafficPolicy, service: ServiceFacts, groups: Groups): Fault[] {
+function said(same: readonly Fault[]): Violation {
+  const [first] = same
+  const services = someOf(same.map(({ service }) => service.key))
+  return { path: first?.path ?? '', reason: `service ${services}: ${first?.reason}` }
+}
+
+type Order = Pick<TrafficPolicySpec, 'tiers' | 'unlisted'>
+
+/** The order that callers of a service have under a policy that says a part of it: the rest is a less specific one's. */
+function ruledBy(policy: TrafficPolicy, { key, labels }: ServiceFacts, others: readonly TrafficPolicy[]): Order {
+  if (policy.spec.tiers && policy.spec.unlisted) return policy.spec
+  const ranked = rankedFor(key, labels, undefined, [policy, ...others])
+  const inForce = policyFor(key, labels, undefined, ranked.slice(ranked.indexOf(policy)))
+  return inForce?.spec ?? policy.spec
+}
+
+function faultsOf(policy: TrafficPolicy, service: ServiceFacts, { groups, others }: PolicyFacts): Fault[] {
   const tiers = policy.spec.tiers ?? []
   const found = [
     ...tiers.flatMap((tier, at) => tierFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups }))),
-    ...failover(policy, service, groups),
+    ...failover(policy, service, { groups, others }),
     ...streamFaults(policy, service),
     ...probeFaults(policy, service),
   ]
@@ -102,9 +117,15 @@ const stuckAt = (cluster: ClusterName): Violation => ({
   reason: `${cannotFailOver}: cluster "${cluster}" is all that its tiers name and unlisted is never: ${waysOut}`,
 })
 
-function failover({ spec }: TrafficPolicy, service: ServiceFacts, groups: Groups): Violation[] {
-  const { tiers } = spec
-  if (!tiers || spec.unlisted === 'last' || service.exporters.length < 2) return []
+function failover(
+  policy: TrafficPolicy,
+  service: ServiceFacts,
+  { groups, others: policies }: Pick<PolicyFacts, 'groups' | 'others'>,
+): Violation[] {
+  const { spec } = policy
+  if (service.exporters.length < 2 || (!spec.tiers && !spec.unlisted)) return []
+  const { tiers, unlisted } = ruledBy(policy, service, policies)
+  if (!tiers || unlisted === 'last') return []
   const listed = service.exporters.filter((place) => seatOf(place, tiers, groups))
   const others = service.exporters.filter((place) => !listed.includes(place)).map(({ cluster }) => cluster)
   const [one] = listed
@@ -112,7 +133,7 @@ function failover({ spec }: TrafficPolicy, service: ServiceFacts, groups: Groups
   const reason =
     `${cannotFailOver}: of its exporters the tiers name cluster "${one.cluster}" alone, and not ${someOf(others)}: ` +
     waysOut
-  return [{ path: 'spec.tiers', reason }]
+  return [{ path: spec.tiers ? 'spec.tiers' : 'spec.unlisted', reason }]
 }
 
 function streamFaults({ spec }: TrafficPolicy, { ports }: ServiceFacts): Violation[] {
