@@ -47,16 +47,42 @@ const tier = z.strictObject({
   prefer: z.enum(['none', 'own', 'region']).exactOptional(),
 })
 
-const selector = z.strictObject({
+/** Source: Kubernetes, "Labels and selectors", syntax and character set. */
+const labelPart = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
+const labelPrefix = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/
+
+/** Why no Service can carry such a label, so that a selector would be for nobody. */
+function labelFaultOf(key: string, value: unknown): string | undefined {
+  const [name = '', prefix, ...more] = key.split('/').reverse()
+  const isName = more.length === 0 && labelPart.test(name) && (prefix === undefined || labelPrefix.test(prefix))
+  if (!isName) return 'is not the name of a label: [<DNS name>/]<at most 63 of a-z, A-Z, 0-9, -, _ and .>'
+  const isValue = typeof value === 'string' && (value === '' || labelPart.test(value))
+  return isValue ? undefined : 'is not the value of a label: at most 63 of a-z, A-Z, 0-9, -, _ and .'
+}
+
+const selectorFields = {
   namespace: name.exactOptional(),
   names: z.array(name).min(1).max(policyLimits.names).exactOptional(),
+  // Names before all else: a record passes over `__proto__` without a word, and a selector that loses a label is wider.
   labels: z
-    .record(z.string().min(1).max(317), z.string().max(63))
+    .unknown()
+    .superRefine((labels, context) => {
+      for (const [key, value] of typeof labels === 'object' && labels ? Object.entries(labels) : []) {
+        const message = labelFaultOf(key, value)
+        if (message) context.addIssue({ code: 'custom', path: [key.slice(0, 80)], message })
+      }
+    })
+    .pipe(z.record(z.string(), z.string()))
     .refine((labels) => Object.keys(labels).length > 0, { error: 'an empty selector: leave labels out for all' })
     .refine((labels) => Object.keys(labels).length <= policyLimits.labels, {
       error: `more than ${policyLimits.labels} labels`,
     })
     .exactOptional(),
+}
+
+const whichServices = 'say which services it is for: names, labels, a namespace, or {} for all of the mesh'
+const selector = z.strictObject(selectorFields, {
+  error: ({ input }) => (input === undefined ? whichServices : undefined),
 })
 
 const specSchema = z.strictObject({
@@ -142,9 +168,10 @@ const violationsMax = 100
 function parseSpec<T>(what: string, schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const violations = result.error.issues.flatMap(violationsOf).slice(0, violationsMax)
-  const [first] = violations
-  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : ''
+  const found = result.error.issues.flatMap(violationsOf)
+  const [first] = found
+  const more = found.length > 1 ? ` (and ${found.length - 1} more)` : ''
+  const violations = found.slice(0, violationsMax)
   throw new Problem('invalid', `${what} is not valid: ${first?.path}: ${first?.reason}${more}`, { violations })
 }
 
