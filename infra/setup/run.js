@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { exitCodeOf } from './child.js'
 import { fetchEnvoy, findEnvoy } from './envoy.js'
 import { checkMachine } from './machine.js'
+import { ownNetwork } from './own-network.js'
 import { finishPackages, installPackages, whyInstall } from './packages.js'
 import { SetupError, say } from './say.js'
 import { lookAhead } from './start-ahead.js'
@@ -37,6 +38,7 @@ const tasks = {
   'test:failover': {
     command: ['vitest', 'run', 'tests/failover'],
     envoy: true,
+    ownNetwork: true,
     env: { ISTHMUS_FAILOVER: '1' },
   },
   golden: {
@@ -63,13 +65,15 @@ async function main([name, ...args]) {
     return await prepare(needs, abort)
   })
   const [program, ...first] = task.command
-  return await execute(join(bin, program), [...first, ...args], {
+  const network = task.ownNetwork ? ownNetwork() : undefined
+  return await execute([...(network ?? []), join(bin, program), ...first, ...args], {
     // As for the command line: what an earlier start compiled is not compiled again.
     NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/isthmus-compiled'),
     ...process.env,
     ...task.env,
     PATH: [bin, process.env.PATH].join(delimiter),
     ...(envoy && { ISTHMUS_ENVOY: envoy }),
+    ...(network && { ISTHMUS_OWN_NETWORK: '1' }),
     ISTHMUS_STARTED_AT: String(startedAt),
   })
 }
@@ -122,7 +126,7 @@ const settled = async (work) => (await Promise.allSettled([work]))[0]
  * Runs the program with our standard streams and gives back its exit code. Signals are passed on, except the Ctrl-C of a
  * terminal, which the program has had already: a terminal sends it to the whole group.
  */
-function execute(program, args, env) {
+function execute([program, ...args], env) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd: root, env, stdio: 'inherit' })
     const pass = (signal) => {

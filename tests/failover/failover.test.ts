@@ -1,114 +1,143 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Call, type Calls, startCalls } from '#tests/support/failover-load.ts'
-import { type Row, slowMs, tableOf } from '#tests/support/failover-table.ts'
+import { blackHole, whyNoBlackHole } from '#tests/support/black-hole.ts'
+import { type Player, type Scenario, startPlayer } from '#tests/support/failover-play.ts'
+import { medianOf, type Row, rowOf, tableOf } from '#tests/support/failover-table.ts'
 import { useFleet } from '#tests/support/fleet.ts'
 import type { FleetPod } from '#tests/support/fleet-pod.ts'
-import { httpCall, sayHttp } from '#tests/support/protocol-client.ts'
+import { httpCall } from '#tests/support/protocol-client.ts'
 import { appPorts } from '#tests/support/protocols.ts'
-import { eventually } from '#tests/support/until.ts'
 
 // `npm run test:failover`: what those who call notice while things die, as a table. The callers of `home` are answered by
-// `near`, which is in their region, and by `far` when it cannot. The only thing anybody wrote is how fast to come back.
+// `near`, which is in their region, and by `far` when it cannot. Nobody wrote a probe, a retry or an ejection: only how
+// fast to come back, and of `catalog`, another name of the same pods, that its calls may be repeated.
 
-const perSecond = 200
-const ordersPerSecond = 20
 /** A bar for any machine; what a quiet one takes stands in the table. */
 const stallMs = 6000
-const backMs = 150_000
 
-const ports = ['http'] as const
+const ports = ['http', 'grpc'] as const
 const books = { app: 'books', ports } as const
+const catalog = { catalog: { app: 'books', ports: ['grpc'] } } as const
+const exports = { books: '*', catalog: '*' }
 const fleet = useFleet({
   home: { pods: { 'caller-1': { app: 'caller', ports } }, exports: { caller: '*' } },
-  near: { gateways: 2, pods: { 'near-1': books, 'near-2': books }, exports: { books: '*' } },
-  far: { region: 'us-east-1', pods: { 'far-1': books }, exports: { books: '*' } },
+  near: { gateways: 2, pods: { 'near-1': books, 'near-2': books }, services: catalog, exports },
+  far: { region: 'us-east-1', pods: { 'far-1': books }, services: catalog, exports },
 })
-const failback = { services: { names: ['books'] }, failback: { holdSeconds: 2, rampSeconds: 5 } }
+const failback = { holdSeconds: 2, rampSeconds: 5 }
 
 const near = () => fleet().cluster('near')
 const nearPods = (): readonly FleetPod[] => ['near-1', 'near-2'].map((name) => near().pod(name))
-let gets: Calls
-let posts: Calls
+let player: Player
+let hole: { heal(): Promise<void> } | undefined
 const rows: Row[] = []
 
 beforeAll(async () => {
-  await fleet().centre.call('PUT', '/v1/global-traffic-policies/shop/books', failback)
-  const target = fleet().cluster('home').pod('caller-1').to('books', 'http')
-  await eventually(30_000, 'near answers', async () => (await sayHttp(target)).cluster === 'near')
-  gets = startCalls(target, perSecond)
-  posts = startCalls(target, ordersPerSecond, 'order')
+  const put = (name: string, more: object) =>
+    fleet().centre.call('PUT', `/v1/global-traffic-policies/shop/${name}`, {
+      ...{ services: { names: [name] }, failback, ...more },
+    })
+  await put('books', {})
+  await put('catalog', { retries: { idempotent: true } })
+  player = await startPlayer(fleet(), { once: 'books', again: 'catalog' })
 }, 120_000)
 
 afterAll(async () => {
-  await Promise.all([gets?.stop(), posts?.stop()])
+  await player?.stop()
+  await hole?.heal()
   if (rows.length === 0) return
   mkdirSync('test-output', { recursive: true })
   writeFileSync('test-output/failover.md', `${tableOf(rows)}\n`)
   process.stderr.write(`${tableOf(rows)}\n`)
 })
 
-type Scenario = {
-  readonly name: string
-  readonly fault: () => void | Promise<void>
-  /** What is to be so before anything is mended. */
-  readonly until: () => Promise<unknown>
-  readonly mend: () => void | Promise<void>
-  /** Statuses that are as they should be. */
-  readonly right?: readonly number[]
-}
+const untilOut = () => player.untilOut()
 
-const scenarios: readonly Scenario[] = [
+const scenarios: readonly (Scenario & { readonly isDark?: true })[] = [
   {
     name: 'both gateways killed',
     fault: gatewaysDown,
     until: untilOut,
     mend: gatewaysUp,
+    refuses: true,
+    mending: `their return (hold ${failback.holdSeconds} s, ramp ${failback.rampSeconds} s)`,
   },
   {
     name: 'both gateways hung (SIGSTOP)',
-    fault: () => {
-      for (const gateway of near().gateways) gateway.hang()
-    },
+    fault: hang,
     until: untilOut,
-    mend: () => {
-      for (const gateway of near().gateways) gateway.goOn()
-    },
+    mend: goOn,
+    times: 3,
   },
   {
     name: 'one of two gateways killed',
     fault: () => near().gateway.down(),
     until: () => pause(12_000),
     mend: () => near().gateway.up(),
+    refuses: true,
+    awayMax: 0.08,
+  },
+  {
+    name: 'both gateways hang for 2 s of every 4',
+    fault: async () => {
+      for (let left = 3; left > 0; left--) {
+        hang()
+        await pause(2000)
+        goOn()
+        await pause(2000)
+      }
+    },
+    until: async () => expect(await player.phaseOfNear()).toBe('in'),
+    mend: () => undefined,
   },
   {
     name: 'all pods killed',
-    fault: async () => void (await Promise.all(nearPods().map((pod) => pod.down()))),
-    until: () => untilAnsweredBy('far'),
+    fault: () => Promise.all(nearPods().map((pod) => pod.down())),
+    until: () => player.untilAnsweredBy('far'),
     mend: () => {
       for (const pod of nearPods()) pod.up()
     },
+    refuses: true,
   },
   {
     name: 'all pods fail their readiness',
     fault: () => probed(false),
-    until: () => untilAnsweredBy('far'),
+    until: () => player.untilAnsweredBy('far'),
     mend: () => probed(true),
+    refuses: true,
   },
   {
     name: 'half of the answers are 503',
-    fault: () => answer(503, 0.5),
-    until: () => pause(8000),
-    mend: () => answer(200, 0),
+    fault: () => answer('status=503&part=0.5'),
+    until: () => pause(6000),
+    mend: () => answer(''),
   },
   {
     name: 'every answer is 500: the application’s word',
-    fault: () => answer(500, 1),
+    fault: () => answer('status=500&part=1'),
     until: () => pause(3000),
-    mend: () => answer(200, 0),
+    mend: () => answer(''),
     right: [200, 500],
+    awayMax: 0,
+  },
+  {
+    name: 'every answer takes 2 s: slow is not dead',
+    fault: () => answer('afterMs=2000'),
+    until: () => pause(6000),
+    mend: () => answer(''),
+    awayMax: 0.05,
+  },
+  {
+    name: 'black hole: no packet to or from both gateways arrives',
+    fault: async () => {
+      hole = await blackHole(near().gatewayAddresses, join(fleet().dir, 'logs/black-hole.log'))
+    },
+    until: untilOut,
+    mend: () => hole?.heal(),
+    times: 3,
+    isDark: true,
   },
   {
     // The last one: the centre stays away until its end.
@@ -119,82 +148,28 @@ const scenarios: readonly Scenario[] = [
     },
     until: untilOut,
     mend: gatewaysUp,
+    refuses: true,
   },
 ]
 
 describe('no call that may be repeated fails, and no order is carried out twice', () => {
-  test.each(scenarios)('$name', { timeout: 300_000 }, async (scenario) => {
-    const row = await play(scenario)
-    rows.push(row)
-    process.stderr.write(`${tableOf([row]).split('\n').at(-1)}\n`)
-    expect(faultsOf(row)).toEqual([])
-  })
+  for (const scenario of scenarios)
+    test.skipIf(isLeftOut(scenario))(scenario.name, { timeout: 300_000 }, async () => {
+      const played = await player.play(scenario)
+      const alike = Map.groupBy(played, ({ row }) => row.scenario)
+      const found = [...alike.values()].map((some) => rowOf(some.map(({ row }) => row)))
+      rows.push(...found)
+      for (const row of found) process.stderr.write(`${tableOf([row]).split('\n').at(-1)}\n`)
+      expect(played.flatMap(({ faults }) => faults)).toEqual([])
+      for (const row of found) expect(medianOf(row.slowestMs)).toBeLessThan(stallMs)
+    })
 })
 
-/** What a row says that must not be. */
-const faultsOf = (row: Row): string[] => [
-  ...(row.failed > 0 ? [`${row.failed} of ${row.gets} GETs failed: ${row.note}`] : []),
-  ...(row.doubled > 0 ? [`${row.doubled} orders were carried out twice`] : []),
-  ...(row.slowestMs > stallMs ? [`a GET took ${Math.round(row.slowestMs)} ms`] : []),
-]
-
-async function play({ name, fault, until, mend, right = [200] }: Scenario): Promise<Row> {
-  await untilAnsweredBy('near')
-  const begun = performance.now()
-  await pause(500)
-  const postsInFlight = posts.open()
-  const broken = performance.now()
-  await fault()
-  await until()
-  await pause(1000)
-  const mended = performance.now()
-  await mend()
-  const back = await untilAnsweredBy('near')
-  await pause(1000)
-  await Promise.all([gets.settled(), posts.settled()])
-  const isWrong = ({ status, fault }: Call) => fault !== undefined || !right.includes(status ?? 0)
-  const [got, posted] = [gets.of(begun), posts.of(begun)]
-  const failed = got.filter(isWrong)
-  const slow = got.filter((one) => one.begun < mended && one.ended - one.begun > slowMs)
-  return {
-    scenario: name,
-    ...{ gets: got.length, failed: failed.length, posts: posted.length },
-    ...{ postsFailed: posted.filter(isWrong).length, postsInFlight, doubled: doubledOrders() },
-    slowestMs: Math.max(0, ...got.map((one) => one.ended - one.begun)),
-    steadyMs: Math.max(0, ...slow.map(({ ended }) => ended - broken)),
-    backMs: Math.max(0, back - mended),
-    note: noteOf(failed, got),
-  }
-}
-
-/** Who answered how many, and how the first ones failed. */
-function noteOf(failed: readonly Call[], all: readonly Call[]): string {
-  const by = new Map<string, number>()
-  for (const { cluster, status } of all) {
-    const who = `${cluster ?? 'nobody'} ${status ?? ''}`.trim()
-    by.set(who, (by.get(who) ?? 0) + 1)
-  }
-  const how = new Set(failed.map(({ fault, status }) => fault ?? `answered ${status}`))
-  return [[...by].map(([who, count]) => `${who}: ${count}`).join(', '), ...[...how].slice(0, 3)].join('; ')
-}
-
-/** Resolves with the time from which on the cluster answered everything, once that is a second's worth. */
-async function untilAnsweredBy(cluster: string): Promise<number> {
-  const from = performance.now()
-  return await eventually(backMs, `${cluster} answers all`, () => {
-    const calls = gets.of(from).toSorted((a, b) => a.begun - b.begun)
-    const after = calls.slice(calls.findLastIndex((one) => one.cluster !== cluster || one.status !== 200) + 1)
-    return after.length >= perSecond && after[0]?.begun
-  })
-}
-
-/** The relay of the callers has given its verdict on `near`. */
-async function untilOut(): Promise<void> {
-  await eventually(60_000, 'near is out', async () => {
-    const { traffic } = await fleet().cluster('home').status()
-    const { clusters } = traffic as { clusters: { cluster: string; phase: string }[] }
-    return clusters.some(({ cluster, phase }) => cluster === 'near' && phase === 'out')
-  })
+/** In CI nothing is left out: there it fails. */
+function isLeftOut({ name, isDark }: Scenario & { readonly isDark?: true }): boolean {
+  const why = isDark && process.env['CI'] !== 'true' ? whyNoBlackHole() : undefined
+  if (why !== undefined) process.stderr.write(`LEFT OUT: ${name}: ${why}\n`)
+  return why !== undefined
 }
 
 async function gatewaysDown(): Promise<void> {
@@ -205,24 +180,23 @@ function gatewaysUp(): void {
   for (const gateway of near().gateways) gateway.up()
 }
 
+function hang(): void {
+  for (const gateway of near().gateways) gateway.hang()
+}
+
+function goOn(): void {
+  for (const gateway of near().gateways) gateway.goOn()
+}
+
 function probed(passes: boolean): void {
   for (const pod of nearPods()) pod.probed(passes)
 }
 
-/** What the pods of `near` answer from now on, in this part of the cases. */
-async function answer(status: number, part: number): Promise<void> {
+/** How the pods of `near` answer from now on; as it is right where nothing is said. */
+async function answer(how: string): Promise<void> {
   await Promise.all(
     nearPods().map(({ application }) =>
-      httpCall({ address: application, port: appPorts.http, host: 'app' }, `/answer?status=${status}&part=${part}`),
+      httpCall({ address: application, port: appPorts.http, host: 'app' }, `/answer?${how}`),
     ),
   )
-}
-
-/** Over all pods and since the beginning: an order is a line that an application wrote before it answered. */
-function doubledOrders(): number {
-  const logs = join(fleet().dir, 'logs')
-  const orders = readdirSync(logs, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.app.log'))
-    .flatMap((file) => readFileSync(join(logs, file), 'utf8').match(/^order .*$/gm) ?? [])
-  return orders.length - new Set(orders).size
 }

@@ -1,11 +1,13 @@
 import { Agent, request } from 'node:http'
+import { Client, credentials } from '@grpc/grpc-js'
 import type { Target } from '#tests/support/protocol-client.ts'
-import { parseSaid } from '#tests/support/protocols.ts'
+import { echoService, parseSaid } from '#tests/support/protocols.ts'
 
 /** One call: when it began and ended by `performance.now()`, and who answered what, or why nobody did. */
 export type Call = {
   readonly begun: number
   readonly ended: number
+  /** Of HTTP; what gRPC says instead of an answer is a fault. */
   readonly status?: number
   readonly cluster?: string
   readonly fault?: string
@@ -22,6 +24,8 @@ export type Calls = {
   stop(): Promise<void>
 }
 
+type Answer = Pick<Call, 'status' | 'cluster'>
+
 /** Longer than any stall that the bars let pass. */
 const timeoutMs = 15_000
 const tickMs = 5
@@ -31,6 +35,31 @@ const burstMax = 20
 /** `orders`: POSTs, each with a number of its own in `x-order`; else GETs. */
 export function startCalls(to: Target, perSecond: number, orders?: string): Calls {
   const agent = new Agent({ keepAlive: true, maxSockets: 2000 })
+  const ask = (n: number) => answerTo(to, agent, orders && `${orders}-${n}`)
+  return steadily(perSecond, ask, () => agent.destroy())
+}
+
+/** Unary calls on one connection to the own proxy; `orders` as above, in the message. */
+export function startGrpcCalls(to: Target, perSecond: number, orders?: string): Calls {
+  const client = new Client(`${to.address}:${to.port}`, credentials.createInsecure(), {
+    'grpc.default_authority': `${to.host}:${to.port}`,
+    'grpc.use_local_subchannel_pool': 1,
+  })
+  const path = echoService['say']?.path ?? ''
+  const asIs = (bytes: Buffer): Buffer => bytes
+  const ask = (n: number) =>
+    new Promise<Answer>((resolve, reject) => {
+      const message = Buffer.from(orders === undefined ? 'look' : `order ${orders}-${n}`)
+      const deadline = Date.now() + timeoutMs
+      client.makeUnaryRequest(path, asIs, asIs, message, { deadline }, (fault, answer) => {
+        if (fault || !answer) reject(fault ?? new Error('no answer'))
+        else resolve({ cluster: parseSaid(`${answer}`).cluster })
+      })
+    })
+  return steadily(perSecond, ask, () => client.close())
+}
+
+function steadily(perSecond: number, ask: (n: number) => Promise<Answer>, over: () => void): Calls {
   const ended: Call[] = []
   const open = new Set<Promise<void>>()
   const started = performance.now()
@@ -40,7 +69,7 @@ export function startCalls(to: Target, perSecond: number, orders?: string): Call
   function begin(): void {
     const begun = performance.now()
     number += 1
-    const one = answerTo(to, agent, orders && `${orders}-${number}`)
+    const one = ask(number)
       .then(
         (answer) => answer,
         (fault: Error) => ({ fault: fault.message }),
@@ -61,18 +90,19 @@ export function startCalls(to: Target, perSecond: number, orders?: string): Call
     await Promise.all(open)
   }
   return {
-    of: (since) => ended.filter(({ begun }) => begun >= since),
+    of: (since) =>
+      ended.slice(ended.findLastIndex((one) => one.ended < since) + 1).filter(({ begun }) => begun >= since),
     open: () => open.size,
     settled,
     stop: async () => {
       clearInterval(timer)
       await settled()
-      agent.destroy()
+      over()
     },
   }
 }
 
-function answerTo(to: Target, agent: Agent, order?: string): Promise<Pick<Call, 'status' | 'cluster'>> {
+function answerTo(to: Target, agent: Agent, order?: string): Promise<Answer> {
   const { address, port, host } = to
   const headers = { host: `${host}:${port}`, ...(order === undefined ? {} : { 'x-order': order }) }
   const method = order === undefined ? 'GET' : 'POST'

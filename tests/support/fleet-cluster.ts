@@ -57,11 +57,14 @@ export type FleetCluster = {
   readonly gateway: FleetProxy
   /** `gateway` and those beside it. */
   readonly gateways: readonly FleetProxy[]
+  readonly gatewayAddresses: readonly string[]
   pod(name: string): FleetPod
   /** Writes the Pod, and the Service of its app where there is none; resolves when it is ready and in the slices. */
   addPod(name: string, spec: PodSpec): Promise<FleetPod>
   /** As deleted on Kubernetes: out of the endpoints, drained, gone. */
   removePod(name: string): Promise<void>
+  /** Another Service in front of an app's pods; the app's own comes with its first pod. */
+  serve(app: string, ports: readonly PortName[], service: string): void
   export(app: string, consumers?: string): void
   unexport(app: string): void
   /** The relay's `/status`. Throws while it does not answer. */
@@ -172,15 +175,16 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
     if (!one) throw new Error(`cluster ${name} has no pod "${pod}", but ${[...pods.keys()].join(', ')}`)
     return one
   }
-  const serve = (app: string, ports: readonly PortName[]): void => {
-    const service = serviceObjectOf(app, ports)
-    services.set(app, service)
-    replaceFile(join(manifests, `${app}.service.yaml`), serviceYaml(service))
+  const serve = (app: string, ports: readonly PortName[], service = app): void => {
+    const object = serviceObjectOf(app, ports, service)
+    services.set(service, object)
+    replaceFile(join(manifests, `${service}.service.yaml`), serviceYaml(object))
   }
   return {
     ...{ name, dir, trustDomain, gateway, gateways, startRelay },
     relayAddress: relayAddress(plan),
     gatewayAddress: gatewayAddress(plan),
+    gatewayAddresses: addresses,
     pod: found,
     addPod: async (pod, spec) => {
       const object = podObjectOf(pod, spec)
@@ -201,6 +205,10 @@ export async function startFleetCluster(parts: ClusterParts): Promise<FleetClust
       rmSync(join(manifests, `${pod}.pod.yaml`))
       await one.stop()
       pods.delete(pod)
+      publish()
+    },
+    serve: (app, ports, service) => {
+      serve(app, ports, service)
       publish()
     },
     export: (app, consumers) => replaceFile(join(manifests, `${app}.export.yaml`), exportYaml(app, consumers)),

@@ -19,9 +19,9 @@ export const podObjectOf = (name: string, { app, serviceAccount = app, labels }:
   labels: { app, 'security.istio.io/tlsMode': 'istio', ...labels },
 })
 
-/** The Service in front of the pods of one app. */
-export const serviceObjectOf = (app: string, ports: readonly PortName[]): ServiceObject => ({
-  ...{ namespace, name: app, selector: { app } },
+/** A Service in front of the pods of one app; the app's name where it has none of its own. */
+export const serviceObjectOf = (app: string, ports: readonly PortName[], name = app): ServiceObject => ({
+  ...{ namespace, name, selector: { app } },
   ports: ports.map((name) => ({ name, port: appPorts[name], targetPort: appPorts[name] })),
 })
 

@@ -18,6 +18,8 @@ export type ClusterSpec = {
   /** One where absent. */
   readonly gateways?: number
   readonly pods: Readonly<Record<string, PodSpec>>
+  /** Services beside those of the apps' own names, by name: other doors to the same pods. */
+  readonly services?: Readonly<Record<string, Pick<PodSpec, 'app' | 'ports'>>>
   /** App → consumers as the annotation has them; '*' = everybody. */
   readonly exports?: Readonly<Record<string, string>>
 }
@@ -82,12 +84,13 @@ export async function startFleet(spec: FleetSpec): Promise<Fleet> {
   }
 
   async function bringUp(one: ClusterPlan): Promise<void> {
-    const { pods = {}, exports = {}, gateways = 1 } = spec[one.name] ?? {}
+    const { pods = {}, services = {}, exports = {}, gateways = 1 } = spec[one.name] ?? {}
     const cluster = await startFleetCluster({
       ...{ plan: one, apps, centre, envoy, gateways, programs: { relay, proxy } },
       ...{ runDir: join(dir, 'run', one.name), logDir: join(logDir, one.name) },
     })
     clusters.set(one.name, cluster)
+    for (const [service, { app, ports }] of Object.entries(services)) cluster.serve(app, ports, service)
     for (const [app, consumers] of Object.entries(exports))
       cluster.export(app, consumers === '*' ? undefined : consumers)
     await Promise.all(Object.entries(pods).map(([name, pod]) => cluster.addPod(name, pod)))

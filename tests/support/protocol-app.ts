@@ -21,8 +21,11 @@ const said = (protocol: string, text: string, xfcc: unknown): Said => ({
 })
 const xfcc = 'x-forwarded-client-cert'
 
-/** This part of the HTTP answers has this status: set by `/answer?status=…&part=…`, called beside the proxy. */
-let wrong = { status: 200, part: 0 }
+/**
+ * This part of the HTTP answers has this status, and every answer, of gRPC too, takes so long: set by
+ * `/answer?status=…&part=…&afterMs=…`, called beside the proxy.
+ */
+let asked = { status: 200, part: 0, afterMs: 0 }
 
 /** Written before it is answered and out of reach of a SIGKILL: orders of two lines were carried out twice. */
 const note = (order: string) => writeSync(1, `order ${order}\n`)
@@ -30,8 +33,9 @@ const note = (order: string) => writeSync(1, `order ${order}\n`)
 const http = createHttpServer((request, response) => {
   const [path, query] = (request.url ?? '').split('?')
   if (path === '/answer') {
-    const asked = new URLSearchParams(query)
-    wrong = { status: Number(asked.get('status')), part: Number(asked.get('part')) }
+    const words = new URLSearchParams(query)
+    const number = (name: string) => Number(words.get(name) ?? 0)
+    asked = { status: number('status'), part: number('part'), afterMs: number('afterMs') }
   }
   const order = request.headers['x-order']
   const parts: Buffer[] = []
@@ -40,8 +44,10 @@ const http = createHttpServer((request, response) => {
     const text = `${request.method} ${request.url} ${Buffer.concat(parts)}`.trim()
     const body = JSON.stringify(said(`HTTP/${request.httpVersion}`, text, request.headers[xfcc]))
     if (order !== undefined) note(String(order))
-    const status = path !== '/answer' && Math.random() < wrong.part ? wrong.status : 200
-    response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+    const status = path !== '/answer' && Math.random() < asked.part ? asked.status : 200
+    const answer = () => response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+    if (path !== '/answer' && asked.afterMs > 0) setTimeout(answer, asked.afterMs)
+    else answer()
   })
 })
 // Longer than its proxy keeps a connection: an application that closes first loses what is sent to it in that moment.
@@ -67,8 +73,12 @@ grpc.addService(echoService, {
     call: { request: Buffer; metadata: Metadata },
     done: (fault: { code: number; details: string } | null, answer?: Buffer) => void,
   ) => {
-    if (`${call.request}` === 'refuse') return done({ code: status.FAILED_PRECONDITION, details: `${pod} refuses` })
-    done(null, Buffer.from(JSON.stringify(said('gRPC', `${call.request}`, callerOf(call.metadata)))))
+    const text = `${call.request}`
+    if (text === 'refuse') return done({ code: status.FAILED_PRECONDITION, details: `${pod} refuses` })
+    if (text.startsWith('order ')) note(text.slice(6))
+    const answer = () => done(null, Buffer.from(JSON.stringify(said('gRPC', text, callerOf(call.metadata)))))
+    if (asked.afterMs > 0) setTimeout(answer, asked.afterMs)
+    else answer()
   },
   chat: (call: import('@grpc/grpc-js').ServerDuplexStream<Buffer, Buffer>) => {
     call.on('data', (message: Buffer) =>

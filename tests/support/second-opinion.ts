@@ -1,12 +1,9 @@
 import { execFile, execFileSync, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { cacheDir } from '#infra/setup/envoy.js'
-import { makeDirectory } from '#infra/setup/make-directory.js'
+import { builtByGo, findGo, isBuilt } from '#tests/support/go-program.ts'
 
 const run = promisify(execFile)
 
@@ -95,14 +92,6 @@ export async function opensslSaysOfRequest(der: Uint8Array): Promise<string> {
   }
 }
 
-const source = fileURLToPath(new URL('go/verify.go', import.meta.url))
-
-/** The Go of this machine, or undefined. */
-export function findGo(): string | undefined {
-  const places = [...(process.env['PATH'] ?? '').split(':').filter((path) => path !== ''), '/usr/local/go/bin']
-  return places.map((dir) => join(dir, 'go')).find((path) => existsSync(path))
-}
-
 /**
  * The Go to ask in tests, or undefined: in CI and in `npm run test:fuzz` any that is here; else only where its program is
  * built already, because that takes half a minute. Says so once where there is none.
@@ -110,7 +99,7 @@ export function findGo(): string | undefined {
 export function goForTests(): string | undefined {
   const go = findGo()
   const wanted = process.env['CI'] === 'true' || process.env['ISTHMUS_FUZZ_SECONDS'] !== undefined
-  if (go !== undefined && (wanted || existsSync(programOf()))) return go
+  if (go !== undefined && (wanted || isBuilt('verify'))) return go
   if (!told)
     console.warn(go ? 'Go is not asked: npm run test:fuzz asks it' : 'Go is not asked: there is none on this machine')
   told = true
@@ -120,7 +109,7 @@ let told = false
 
 /** Asks Go: `OK` or its reason for each question. The program is built once for each version of its source. */
 export async function goSays(go: string, questions: readonly object[]): Promise<readonly string[]> {
-  built ??= build(go)
+  built ??= builtByGo(go, 'verify')
   const program = await built
   return await new Promise((done, fail) => {
     const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -138,21 +127,3 @@ export async function goSays(go: string, questions: readonly object[]): Promise<
   })
 }
 let built: Promise<string> | undefined
-
-function programOf(): string {
-  const digest = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16)
-  return join(cacheDir(process.env), `go-verify-${digest}`)
-}
-
-async function build(go: string): Promise<string> {
-  const path = programOf()
-  if (existsSync(path)) return path
-  makeDirectory(cacheDir(process.env))
-  const half = `${path}.${process.pid}`
-  await run(go, ['build', '-o', half, source], {
-    env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '' },
-    cwd: tmpdir(),
-  })
-  renameSync(half, path)
-  return path
-}
