@@ -151,6 +151,7 @@ const sayOf = ({ ok, saw }: Step): string => `${words[`${ok}`]} (${saw})`
 function answersText(answers: Answers | undefined, steps: readonly BothSeen[]): string {
   if (!answers) return 'How such calls ended is not measured.\n'
   const { calls, errors, forMs } = answers
+  if (calls === 0) return `No call to it from this cluster ended in the last ${Math.round(forMs / 1000)} s.\n`
   const ended = `Of ${calls} calls to it from this cluster ${errors} ended in an error in the last ${Math.round(forMs / 1000)} s`
   const isInOrder = steps.every(({ ok }) => ok !== false)
   return errors > 0 && isInOrder

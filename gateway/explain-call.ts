@@ -4,12 +4,15 @@ import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import type { AdsClient } from '#gateway/relay/server.ts'
 import type { TrafficStatus } from '#gateway/traffic-sight.ts'
 import type { ViewKeeper } from '#gateway/view-keeper.ts'
+import { answersIn } from '#mesh/foresee/answers.ts'
 import { explain } from '#mesh/foresee/explain.ts'
+import { hostKey } from '#mesh/foresee/meant-name.ts'
 import type { AskedCall } from '#mesh/foresee/path.ts'
 import type { HeldType, JudgedCluster, RelaySeen, Seen } from '#mesh/foresee/seen.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { Explanation } from '#mesh/model/explanation.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
+import type { Load } from '#mesh/model/load.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
 
 export type ExplainParts = {
@@ -19,6 +22,8 @@ export type ExplainParts = {
   /** Of other clusters' gateways. */
   readonly conditions: () => readonly Condition[]
   readonly refusals: () => readonly SeenRefusal[]
+  /** What was measured last. */
+  readonly lastWindow: () => Pick<Load, 'rows' | 'windowMs'> | undefined
   /** Unix ms. */
   readonly issuingEnds: () => number | undefined
   /** Undefined while nobody is served. */
@@ -38,10 +43,13 @@ export function explainCall(parts: ExplainParts, { namespace, pod, ...call }: As
   const { frozen } = parts.traffic.status()
   const issuingEnds = parts.issuingEnds()
   const { cluster } = view.home
+  const window = parts.lastWindow()
+  const key = hostKey(call.host, namespace)
   const seen: Seen = {
     ...{ view, now: now(), said: keeper.said(), relay: seenHere(parts, namespace, pod) },
     ...(revision === undefined ? {} : { revision }),
     ...(frozen ? { frozen } : {}),
+    ...(window && key !== undefined ? { answers: answersIn(window, key) } : {}),
     ...(issuingEnds === undefined ? {} : { issuingEnds: new Map([[cluster, issuingEnds]]) }),
   }
   return explain(seen, { caller: { cluster, namespace, pod }, ...call })

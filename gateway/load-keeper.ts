@@ -62,6 +62,8 @@ export type LoadKeeper = {
   /** Another config is in force: when all proxies have it is told. */
   configTaken(): void
   begin(): void
+  /** The last window that is over; undefined while no proxy is measured. */
+  lastWindow(): Pick<Load, 'rows' | 'windowMs'> | undefined
   status(): LoadStatus
   observed(): LoadObserved
 }
@@ -106,6 +108,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
   let fault: string | null = null
   let rejected = 0
   let lastRows: readonly CallLoad[] = []
+  let lastMs = 0
   traffic.quotas(caps.caps())
 
   return {
@@ -117,6 +120,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     },
     configTaken: () => acked.taken(),
     begin: look,
+    lastWindow: () => (lastMs === 0 || measuredNow().measured === 0 ? undefined : { rows: lastRows, windowMs: lastMs }),
     status: () => ({ proxies: measuredNow(), takenAt, fault, rejected, caps: caps.caps() }),
     observed: () => ({ proxies: measuredNow(), ...sharesShown(lastRows, intended) }),
   }
@@ -134,6 +138,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     const spanMs = Math.max(1, Math.round(endsAt - begunAt))
     begunAt = endsAt
     lastRows = window.rows
+    lastMs = spanMs
     if (measuredNow().measured > 0) traffic.quotas(caps.measured(window.rows, spanMs))
     try {
       if (parts.isConnected() && now() >= notBefore) taken(await parts.tell(fitted(reportOf(window, spanMs))))

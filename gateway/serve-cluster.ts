@@ -222,6 +222,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       explainCall(
         {
           ...{ keeper, traffic: traffic.sight, conditions: gateways.conditions },
+          lastWindow: load.lastWindow,
           wrong: () => traffic.keeper.health().wrong(),
           ...{ refusals: refusals.list, clients: door.clients, now: line.now },
           issuingEnds: () => certificates.expiry().issuing,

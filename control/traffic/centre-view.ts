@@ -9,10 +9,10 @@ import { loadLoad, type StoredLoad } from '#control/store/loads.ts'
 import { loadItems, loadLive, loadStreams } from '#control/store/streams.ts'
 import { loadBundle } from '#control/trust/bundle.ts'
 import { loadRelayTrust } from '#control/trust/facts.ts'
+import { answersIn } from '#mesh/foresee/answers.ts'
 import type { Seen } from '#mesh/foresee/seen.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
-import type { Answers } from '#mesh/model/explanation.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
 import { type ClusterName, parseClusterName, type ServiceKey } from '#mesh/model/id.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
@@ -48,7 +48,7 @@ export async function centreSeen(
     ...{ advice, lost: new Set<ClusterName>(), caps: new Map(), peaks: new Map() },
   })
   const traffic = withVerdicts(advised, load)
-  const answers = load && key !== undefined ? answersOf(load, key) : undefined
+  const answers = load && load.proxies.measured > 0 && key !== undefined ? answersIn(load, key) : undefined
   const bundle = (await loadBundle(tx, mesh))?.bundle
   const member = fleet.members.find(({ name }) => name === home.cluster)
   const own = ownOf(home, member, { report, key })
@@ -86,14 +86,6 @@ function withVerdicts(traffic: Traffic | undefined, load: StoredLoad['load'] | u
 const nothingMoves: Traffic = {
   ...{ gatewaysDown: new Map(), gatewaysDraining: new Map(), clusters: new Map(), services: new Map() },
   ...{ peaks: new Map(), closing: new Set<ServiceKey>() },
-}
-
-/** Undefined where no proxy that calls it was measured. */
-function answersOf({ rows, windowMs }: StoredLoad['load'], key: ServiceKey): Answers | undefined {
-  const own = rows.filter(({ service }) => service === key)
-  if (own.length === 0) return undefined
-  const sum = (count: (row: (typeof own)[number]) => number): number => own.reduce((all, row) => all + count(row), 0)
-  return { calls: sum(({ ok, errors }) => ok + errors), errors: sum(({ errors }) => errors), forMs: windowMs }
 }
 
 function homeOf(fleet: Fleet, row: ClusterRow, { gateways }: Report): Home {

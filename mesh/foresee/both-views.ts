@@ -2,7 +2,7 @@ import { type Explanation, type Step, type StepName, stepNames } from '#mesh/mod
 
 /** One step as both see it: `false` where one of them found it so, `unknown` where neither can know. */
 export type BothSeen = Step & {
-  /** Whose word this is: of a failure its finder's, else of whoever knows; the relay's where both do. */
+  /** Whose word this is: of a failure its finder's, else of whoever knows. Where both do, the relay's, and the centre's of what the fleet decides. */
   readonly by: Explanation['by']
   /** The other's, where he says the opposite. */
   readonly against?: Step
@@ -19,12 +19,16 @@ export function bothViews(centre: Explanation | undefined, relay: Explanation | 
     const words = (isShared ? [relay, centre] : [relay]).flatMap((view) =>
       view ? view.steps.filter((one) => one.step === step).map((word) => ({ ...word, by: view.by })) : [],
     )
-    const told = words.find(({ ok }) => ok === false) ?? words.find(({ ok }) => ok === true) ?? words[0]
+    const failing = words.filter(({ ok }) => ok === false)
+    const told = (isOfFleet(step) ? failing.at(-1) : failing[0]) ?? words.find(({ ok }) => ok === true) ?? words[0]
     if (!told) return []
     const against = words.find(({ ok }) => ok === !told.ok)
     return [against ? { ...told, against: withoutBy(against) } : told]
   })
 }
+
+/** What the whole fleet decides: whoever knows that says best what mends it. */
+const isOfFleet = (step: StepName): boolean => stepNames.indexOf(step) <= stepNames.indexOf('tier')
 
 function withoutBy({ by: _, ...step }: BothSeen): Step {
   return step
@@ -33,7 +37,7 @@ function withoutBy({ by: _, ...step }: BothSeen): Step {
 /** Up to the order of clusters both look at the same; beyond it only where they go the same way. */
 function sharesStep(step: StepName, centre: Explanation, relay: Explanation): boolean {
   if (isOwn(relay)) return false
-  if (stepNames.indexOf(step) <= stepNames.indexOf('tier') || step === 'proxy') return true
+  if (isOfFleet(step) || step === 'proxy') return true
   return centre.via.length === 0 || relay.via.length === 0 || centre.via.join() === relay.via.join()
 }
 

@@ -95,11 +95,14 @@ function pathOf(
         )
   const reached = new Set<string>(road.sources.map(({ cluster }) => cluster))
   const compiled = firstTierOf(road.imported).filter((cluster) => reached.has(cluster))
-  const [first] = road.tiers
+  const [tier] = road.tiers
+  const first = compiled.length > 0 ? compiled : (tier?.members.map(({ cluster }) => cluster) ?? [])
+  const trusted = new Set<string>(left?.road?.sources.map(({ cluster }) => cluster))
   return {
     ...{ seen, caller, meant, callable, road, port: callable.port, imported: road.imported },
     trusted: { view, road: left?.road },
-    first: compiled.length > 0 ? compiled : (first?.members.map(({ cluster }) => cluster) ?? []),
+    first,
+    live: first.filter((cluster) => trusted.has(cluster)),
     offers: offersOf(seen.view, road, callable.port),
   }
 }

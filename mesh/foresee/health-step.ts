@@ -1,4 +1,4 @@
-import { aboutCluster, bad, badOf, type Fault, good, type Path, unsure } from '#mesh/foresee/path.ts'
+import { aboutCluster, bad, badOf, type Fault, good, nobodyTrusted, type Path, unsure } from '#mesh/foresee/path.ts'
 import type { JudgedCluster } from '#mesh/foresee/seen.ts'
 import type { Step } from '#mesh/model/explanation.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
@@ -7,13 +7,14 @@ import type { Admitted } from '#mesh/model/traffic.ts'
 
 /** Whether the clusters that such calls are meant for get them: verdicts, drains, limits, and pods that are ready. */
 export function healthStep(path: Path): Step {
-  const { seen, first } = path
-  const others = first.filter((cluster) => cluster !== seen.view.home.cluster)
+  const { seen, live } = path
+  if (live.length === 0) return nobodyTrusted('health')
+  const others = live.filter((cluster) => cluster !== seen.view.home.cluster)
   if (seen.relay?.isolated && others.length > 0) return isolated(path)
-  const faults = first.flatMap((cluster) => faultOf(path, cluster) ?? [])
+  const faults = live.flatMap((cluster) => faultOf(path, cluster) ?? [])
   const [one, ...more] = faults
   if (one) return badOf('health', [one, ...more])
-  const unheard = first.filter((cluster) => path.offers.has(cluster) && path.offers.get(cluster)?.ready === undefined)
+  const unheard = live.filter((cluster) => path.offers.has(cluster) && path.offers.get(cluster)?.ready === undefined)
   if (unheard.length > 0)
     return unsure(
       'health',
@@ -21,7 +22,7 @@ export function healthStep(path: Path): Step {
     )
   return good(
     'health',
-    `ready: ${someOf(first.map((cluster) => `${readyText(path, cluster)} in ${cluster}`))}${frozenText(path)}`,
+    `ready: ${someOf(live.map((cluster) => `${readyText(path, cluster)} in ${cluster}`))}${frozenText(path)}`,
   )
 }
 
@@ -49,10 +50,10 @@ function faultOf(path: Path, cluster: ClusterName): Fault | undefined {
   const { traffic } = seen.view
   const said = traffic?.services.get(key)?.get(cluster) ?? (isOwn ? undefined : traffic?.clusters.get(cluster))
   const drain = isOwn ? undefined : imported.drains?.find((one) => one.cluster === cluster)
-  if (drain && drain.percent < (said?.percent ?? 100))
+  if (drain && drain.percent <= (said?.percent ?? 100))
     return {
       saw: `${key} is drained from ${cluster}: it gets ${drain.percent} % of its share`,
-      fix: `isthmus undrain service ${key}`,
+      fix: `isthmus undrain service ${cluster}/${key}`,
       at: aboutCluster(cluster),
     }
   if (said && (said.percent < 100 || said.cap !== undefined)) return admission(path, said, judged)
@@ -100,9 +101,7 @@ function kept({ seen }: Path, cluster: ClusterName, judged: JudgedCluster): Faul
     : 'as many clusters as may be are out already'
   return {
     saw: `${cluster} is as good as dead (${probeText(judged)}), and its callers stay because ${why}`,
-    fix: isFrozen
-      ? `isthmus unfreeze --reason <why>`
-      : `look at the gateways of ${cluster} and at this cluster's network`,
+    fix: isFrozen ? 'isthmus unfreeze' : `look at the gateways of ${cluster} and at this cluster's network`,
     at: aboutCluster(cluster),
   }
 }
@@ -114,7 +113,7 @@ const probeText = (judged: JudgedCluster | undefined): string => {
   return `${failed} of its ${of} gateways did not answer (${last}) for ${Math.round(forMs / 1000)} s`
 }
 
-function notReady({ offers, imported, seen, first }: Path, cluster: ClusterName): Fault | undefined {
+function notReady({ offers, imported, seen, live }: Path, cluster: ClusterName): Fault | undefined {
   const offer = offers.get(cluster)
   if (offer?.ready !== 0) return undefined
   const { key } = imported
@@ -127,7 +126,7 @@ function notReady({ offers, imported, seen, first }: Path, cluster: ClusterName)
       at,
     }
   // Nobody misses a cluster without pods beside others that have some.
-  if (first.some((one) => (offers.get(one)?.ready ?? 1) > 0)) return undefined
+  if (live.some((one) => (offers.get(one)?.ready ?? 1) > 0)) return undefined
   const isOwn = cluster === seen.view.home.cluster
   return {
     saw: `no meshed pod stands behind ${key} in ${cluster}`,

@@ -30,14 +30,14 @@ export function nameStep({ seen, meant, named, offers }: Offered): Step {
   const imported = view.config?.imports.get(key)
   const isKnown = imported !== undefined || view.own.services.has(key) || (offers ?? []).length > 0
   const near = isKnown ? [] : nearTo(key, knownTo(seen))
-  if (near.length > 0) {
-    const [first] = near.map(partsOf)
+  const [first] = near.map(partsOf)
+  // To a relay a service may be unknown only because it may not be called from there.
+  if (first && offers !== undefined)
     return bad('name', {
       saw: `nobody knows a service ${key}; there is ${someOf(near)}`,
-      fix: `call ${first?.name}.${first?.namespace}, or look for it: isthmus services`,
+      fix: `call ${first.name}.${first.namespace}, or look for it: isthmus services`,
       at: aboutService(key),
     })
-  }
   const source = imported?.sources.find((one) => one.cluster === cluster)
   if (source && !source.perCluster && hostname === undefined)
     return bad('name', {
@@ -52,7 +52,10 @@ export function nameStep({ seen, meant, named, offers }: Offered): Step {
       at: aboutService(key),
     })
   if (!isKnown && offers === undefined)
-    return unsure('name', `${name} would be service ${key}, of which nothing is known here`)
+    return unsure(
+      'name',
+      `${name} would be service ${key}, of which nothing is known here${near.length > 0 ? `; there is ${someOf(near)}` : ''}`,
+    )
   return good('name', `${name} is service ${key}`)
 }
 
@@ -182,7 +185,7 @@ function consumerAtCentre({ seen, meant }: Pick<Offered, 'seen' | 'meant'>, offe
   const isOwnList = lists !== undefined && !lists.includes('*') && !lists.includes(cluster)
   const by = isOwnList ? 'its exporters' : 'the operator'
   return bad('consumer', {
-    saw: `${someOf(names)} export${names.length === 1 ? 's' : ''} ${key}, and ${by} let${isOwnList ? '' : 's'} ${cluster} not use it`,
+    saw: `${someOf(names)} export${names.length === 1 ? 's' : ''} ${key}, and ${by} keep${isOwnList ? '' : 's'} ${cluster} from using it`,
     fix: isOwnList
       ? `add ${cluster} to isthmus.dev/consumers of the ServiceExport ${key} in ${first?.member.name}`
       : `add ${cluster} to the consumers of service-exports ${key}: isthmus get service-exports --service ${key}`,

@@ -30,6 +30,8 @@ export type Path = {
   readonly trusted: { readonly view: View; readonly road: Road | undefined }
   /** Clusters that such calls are meant to go to first. */
   readonly first: readonly ClusterName[]
+  /** Those of them that are trusted. */
+  readonly live: readonly ClusterName[]
   /** What each cluster of the compiled road gives; one that is absent cannot be reached. */
   readonly offers: ReadonlyMap<string, Offer>
 }
@@ -40,6 +42,9 @@ export const bad = (step: StepName, { saw, fix, at }: Fault): Step => ({ step, o
 
 /** Why a step is not as it should be, what mends it, and the object that it is about. */
 export type Fault = { readonly saw: string; readonly fix: string; readonly at: string }
+
+/** Of a step that nobody is left to be looked at in: the step `identity` says why. */
+export const nobodyTrusted = (step: StepName): Step => unsure(step, 'none of the clusters it is meant for is trusted')
 
 /** The step of several faults: the first says what mends it. */
 export function badOf(step: StepName, faults: readonly [Fault, ...Fault[]]): Step {

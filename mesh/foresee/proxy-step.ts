@@ -100,7 +100,7 @@ function listenerFault(proxy: MeshProxy, callable: Callable): Omit<Fault, 'at'> 
     return plainTcpAddressOf(proxy.plain, callable) === undefined
       ? {
           saw: `its proxy has no listener for ${place}: nothing in a stream names it, so it needs an address of its own`,
-          fix: `name an address for ${place} in the proxy's settings (plain.tcp), and dial that`,
+          fix: `give isthmus proxy one (--tcp ${place}=<ip>), and dial that`,
         }
       : undefined
   return callable.clusterIps.length === 0 && !callable.headless

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { aboutCluster, badOf, type Fault, good, type Path, unsure } from '#mesh/foresee/path.ts'
+import { aboutCluster, badOf, type Fault, good, nobodyTrusted, type Path, unsure } from '#mesh/foresee/path.ts'
 import { addressKey } from '#mesh/model/address.ts'
 import type { Step } from '#mesh/model/explanation.ts'
 import type { Gateway } from '#mesh/model/gateway.ts'
@@ -8,7 +8,8 @@ import { someOf } from '#mesh/model/some-of.ts'
 
 /** Whether there is a way from the caller's network to the clusters that such calls are meant for. */
 export function roadStep(path: Path): Step {
-  const { first, offers } = path
+  const { live: first, offers } = path
+  if (first.length === 0) return nobodyTrusted('road')
   const faults = first.flatMap((cluster) => (offers.has(cluster) ? [] : (lostRoad(path, cluster) ?? [])))
   const [one, ...more] = faults
   if (one) return badOf('road', [one, ...more])
@@ -59,7 +60,8 @@ function lostRoad({ seen }: Path, cluster: ClusterName): Fault | undefined {
 
 /** Whether the gateways on the way take calls. */
 export function gatewayStep(path: Path): Step {
-  const { first, seen } = path
+  const { live: first, seen } = path
+  if (first.length === 0) return nobodyTrusted('gateway')
   const dialled = first.flatMap((cluster) => {
     const behind = path.offers.get(cluster)?.behind
     return behind?.kind === 'gateways' ? [{ cluster, gateways: behind.gateways }] : []
