@@ -160,6 +160,7 @@ const explaining = (view: View, now: number): ExplainParts => ({
   keeper: { view: () => view, facts: () => ({ revision: 41, unread: [] }), said: () => view.summaries.gateways },
   traffic: { status: () => ({ isolated: false, frozen: null, clusters: [], below: [], shifts: [] }) },
   ...{ wrong: () => [], conditions: () => [], refusals: () => [], clients: () => [] },
+  lastWindow: () => undefined,
   ...{ issuingEnds: () => now + 86_400_000, now: () => now },
 })
 
