@@ -27,8 +27,12 @@ const fileBytesMax = 4 * 1024 * 1024
 const invalid = (why: string, on: string, mend: string, cause?: unknown) =>
   refusal({ kind: 'invalid', why, on, mend, cause })
 
-/** The objects of a YAML or JSON file (`-` = standard input), those of a List one by one. Throws `invalid` with file and line. */
-export function readObjects(path: string): FileObject[] {
+/**
+ * The objects of a YAML or JSON file (`-` = standard input), those of a List one by one, in the order in which they are
+ * to be written or deleted: as they stand there, but groups before what may name them, or after it. Throws `invalid` with
+ * file and line.
+ */
+export function readObjects(path: string, { isDelete = false } = {}): FileObject[] {
   const bytes = readInput(path)
   if (bytes.length > fileBytesMax)
     throw invalid(`it has more than ${fileBytesMax} bytes, which is the most that is taken`, path, 'split the file')
@@ -65,7 +69,8 @@ export function readObjects(path: string): FileObject[] {
         )
       })
     : []
-  if (objects.length > 0) return objects
+  const isFirst = ({ kind }: FileObject): boolean => (kind === 'SamenessGroup') !== isDelete
+  if (objects.length > 0) return objects.toSorted((a, b) => Number(isFirst(b)) - Number(isFirst(a)))
   throw invalid('it holds no object', path, `name a file with objects of ${kinds}: -f <file>`)
 }
 

@@ -26,7 +26,7 @@ export function applyCommands(program: Command, tools: Tools): void {
     finish(await apply(tools.centre(), objects, way))
   })
   command('delete', 'deletes the objects of a file').action(async ({ file, ...way }: FileOptions) => {
-    const objects = readObjects(file)
+    const objects = readObjects(file, { isDelete: true })
     finish(await remove(tools.centre(), objects, way))
   })
 }

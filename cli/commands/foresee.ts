@@ -20,7 +20,7 @@ export function foreseeCommands(program: Command, tools: Tools): void {
     .addOption(outputOption())
     .action(async ({ file, delete: isDelete = false, output }: PlanOptions) => {
       const { io, paint, print } = tools
-      const plan = await planOf(tools.centre(), readObjects(file), isDelete)
+      const plan = await planOf(tools.centre(), readObjects(file, { isDelete }), isDelete)
       const then = `${self} ${isDelete ? 'delete' : 'apply'} -f ${shellWord(file)} --plan ${plan.hash}`
       if (output === 'table') return print(planText(plan, then, paint))
       print(render({ rows: [plan], columns: [], single: true }, output, io.now()))

@@ -9,10 +9,10 @@ import { appendHistory, historyName, lockPolicies } from '#control/store/policy-
 import type { Applied } from '#control/traffic/apply-policy.ts'
 import {
   firstRevision,
+  groupWarnings,
   readPolicies,
   refuseUsed,
   rehearseWish,
-  strangers,
   type Wish,
 } from '#control/traffic/next-fleet.ts'
 import { checkPlan, checkPlanned } from '#control/traffic/plan.ts'
@@ -50,11 +50,8 @@ export async function applyGroup(
     const policies = await lockPolicies(tx, centre.mesh)
     const old = await loadGroup(tx, centre.mesh, name)
     checkExpected(name, old?.revision ?? 0, change.expected)
-    const members = await loadMembers(tx, centre.mesh)
-    const warnings = strangers(
-      wanted,
-      members.map((row) => row.name),
-    )
+    const members = (await loadMembers(tx, centre.mesh)).map((row) => row.name)
+    const warnings = groupWarnings({ name, clusters: wanted }, members, await readPolicies(tx, centre.mesh))
     if (old?.clusters === clusters) return { row: old, created: false, warnings }
     checkPlanned(wishOf(change), planned, policies)
     const row = await rowOf(centre, tx, name, { old, clusters })

@@ -6,10 +6,15 @@ import { loadGroup, loadPolicies, loadPolicy } from '#control/store/policies.ts'
 import { historyName, loadPolicyHistory } from '#control/store/policy-history.ts'
 import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
-import type { ClusterName, MeshName } from '#mesh/model/id.ts'
+import type { MeshName } from '#mesh/model/id.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { someOf } from '#mesh/model/some-of.ts'
-import { policyName, type TrafficPolicy, type TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
+import {
+  policyName,
+  type SamenessGroup,
+  type TrafficPolicy,
+  type TrafficPolicySpec,
+} from '#mesh/model/traffic-policy.ts'
 import { checkPolicy, type PolicyCheck } from '#mesh/policy/check-policy.ts'
 import { checkObjectName, parseGroupSpec, parsePolicySpec } from '#mesh/policy/parse-policy.ts'
 import { policyFactsOf } from '#mesh/policy/policy-facts.ts'
@@ -68,10 +73,8 @@ async function nextGroups(tx: Tx, fleet: Fleet, change: Wish & { readonly kind: 
     return { fleet: { ...fleet, groups: others }, isChange: row !== undefined, warnings: [] }
   }
   const { clusters } = parseGroupSpec(change.spec)
-  const warnings = strangers(
-    clusters,
-    fleet.members.map((member) => member.name),
-  )
+  const members = fleet.members.map((member) => member.name)
+  const warnings = groupWarnings({ name, clusters }, members, fleet.policies ?? [])
   if (row?.clusters === canonicalJson(clusters)) return { fleet, isChange: false, warnings }
   const revision = row ? row.revision + 1 : await firstRevision(tx, fleet.mesh, historyName.group(name))
   return { fleet: { ...fleet, groups: [...others, { name, clusters, revision }] }, isChange: true, warnings }
@@ -97,9 +100,7 @@ export function refuse({ namespace, name }: TrafficPolicy, { violations }: Polic
 
 /** Throws `conflict` where a policy names the group. */
 export function refuseUsed(group: string, policies: readonly TrafficPolicy[]): void {
-  const users = policies
-    .filter(({ spec }) => spec.tiers?.some((tier) => tier.targets.some((one) => 'group' in one && one.group === group)))
-    .map(policyName)
+  const users = usersOf(group, policies)
   if (users.length > 0)
     throw new Problem('conflict', `group ${group} is named by policy ${someOf(users)}: take it out there first`)
 }
@@ -108,9 +109,22 @@ export function refuseUsed(group: string, policies: readonly TrafficPolicy[]): v
 export const readPolicies = async (tx: Tx, mesh: MeshName): Promise<TrafficPolicy[]> =>
   (await loadPolicies(tx, mesh)).flatMap((row) => policyFrom(row) ?? [])
 
-/** What to tell of clusters that a group names and that are no members. */
-export function strangers(clusters: readonly ClusterName[], members: readonly string[]): string[] {
+/** What the author of a group should know: clusters that are no members, and policies that name it in vain now. */
+export function groupWarnings(
+  { name, clusters }: Pick<SamenessGroup, 'name' | 'clusters'>,
+  members: readonly string[],
+  policies: readonly TrafficPolicy[],
+): string[] {
   const known = new Set(members)
   const unknown = clusters.filter((one) => !known.has(one))
-  return unknown.length > 0 ? [`no cluster of this mesh (yet): ${someOf(unknown)}`] : []
+  const users = unknown.length === clusters.length ? usersOf(name, policies) : []
+  return [
+    ...(unknown.length > 0 ? [`no cluster of this mesh (yet): ${someOf(unknown)}`] : []),
+    ...(users.length > 0 ? [`it stands for nobody now, and policy ${someOf(users)} names it`] : []),
+  ]
 }
+
+const usersOf = (group: string, policies: readonly TrafficPolicy[]): readonly string[] =>
+  policies
+    .filter(({ spec }) => spec.tiers?.some((tier) => tier.targets.some((one) => 'group' in one && one.group === group)))
+    .map(policyName)

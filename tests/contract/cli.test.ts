@@ -149,6 +149,18 @@ test('apply and delete: one line each, file and line of what is refused, a dry r
   expect(mixed.err).toContain('apply failed: the centre keeps no Gateway, only Cluster, ServiceExport, ')
   expect(mixed.err).toContain(`on          ${file}:5 (Gateway default/g)`)
 
+  const grouped = 'spec: { services: { names: [web] }, tiers: [{ targets: [{ group: all }] }], unlisted: last }'
+  const group = 'kind: SamenessGroup\nmetadata: { name: all }\nspec: { clusters: [] }'
+  writeFileSync(
+    file,
+    `kind: GlobalTrafficPolicy\nmetadata: { name: web, namespace: shop }\n${grouped}\n---\n${group}\n`,
+  )
+  const later = await isthmus([...good(), 'apply', '-f', file])
+  expect(later).toMatchObject({ code: 1, out: 'SamenessGroup all created\n' })
+  expect(later.err).toContain('group "all" names nobody: none of its clusters is in this mesh')
+  writeFileSync(file, `${group}\n---\nkind: GlobalTrafficPolicy\nmetadata: { name: web, namespace: shop }\n`)
+  expect(await says(['delete', '-f', file])).toBe('GlobalTrafficPolicy shop/web deleted\nSamenessGroup all deleted\n')
+
   writeFileSync(file, 'kind: Cluster\nmetadata: { name: x\nspec: {}\n')
   const broken = await isthmus([...good(), 'apply', '-f', file])
   expect(broken).toMatchObject({ code: 1, out: '' })
