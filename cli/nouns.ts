@@ -7,6 +7,7 @@ import type { Paint } from '#cli/paint.ts'
 import { proxyColumns, readProxies } from '#cli/proxies.ts'
 import { servedConfigs, servedEndpoints } from '#cli/served.ts'
 import { triedInOrder, withReadyPods } from '#cli/serving-now.ts'
+import { trafficColumns } from '#cli/traffic/shares.ts'
 import type { Problem } from '#mesh/model/problem.ts'
 
 /** A noun as the command line shows it: of the API, or of what only relays know. */
@@ -138,6 +139,13 @@ export const nouns: readonly Noun[] = [
     short: ['sameness-group', 'sg', 'groups', 'group'],
     filters: [],
     columns: [field('NAME'), field('CLUSTERS'), field('REVISION'), since('AGE', 'updatedAt')],
+  },
+  {
+    name: 'traffic',
+    path: '/v1/traffic',
+    short: ['shares', 'load'],
+    filters: ['cluster', 'service'],
+    columns: trafficColumns,
   },
   {
     name: 'drains',

@@ -58,6 +58,22 @@ export function getCommands(program: Command, tools: Tools): void {
     command.action((name: string | undefined, options: GetOptions) => shown(tools, noun, { ...options, name }))
   }
   program
+    .command('traffic')
+    .description('where calls of each cluster are meant to go, and where they go')
+    .helpGroup('To see:')
+    .argument('[service]', '<namespace>/<name>; a name alone: in every namespace')
+    .addOption(outputOption())
+    .addOption(watchOption())
+    .option('--cluster <name>', 'only calls from this cluster and to it')
+    .addHelpText(
+      'after',
+      '\nPer caller cluster, service and callee cluster. Shares are of what was begun since the last report; errors count' +
+        '\neach try. What no proxy reports is “not measured”; “–” is a share of no calls at all.',
+    )
+    .action((service: string | undefined, options: GetOptions) =>
+      shown(tools, nounOf('traffic'), { ...options, name: undefined, ...(service === undefined ? {} : { service }) }),
+    )
+  program
     .command('cluster-config')
     .description('what the centre compiled for a cluster')
     .helpGroup('To see:')

@@ -30,6 +30,7 @@ import { samenessGroupRoutes } from '#functions/api/routes/sameness-groups.ts'
 import { serviceExportRoutes } from '#functions/api/routes/service-exports.ts'
 import { spiffeBundleRoutes } from '#functions/api/routes/spiffe-bundles.ts'
 import { syncRoutes } from '#functions/api/routes/sync.ts'
+import { trafficRoutes } from '#functions/api/routes/traffic.ts'
 import { trafficPolicyRoutes } from '#functions/api/routes/traffic-policies.ts'
 import { trustRoutes } from '#functions/api/routes/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -92,6 +93,7 @@ export function openApi(door: Door): Api {
   catalogueRoutes(api, door, catalogue)
   serviceExportRoutes(api, door, catalogue)
   trafficPolicyRoutes(api, door)
+  trafficRoutes(api, door)
   samenessGroupRoutes(api, door)
   drainRoutes(api, door)
   freezeRoutes(api, door)

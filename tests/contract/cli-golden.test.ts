@@ -94,6 +94,10 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
     ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],
   ],
+  traffic: [
+    ...[words('traffic --help'), ['traffic'], words('traffic reviews'), words('traffic bookinfo/reviews -o json')],
+    ...[words('traffic --cluster oslo-1'), words('traffic nothing'), away('traffic')],
+  ],
   endpoints: [words('endpoints --help'), ['endpoints'], away('endpoints'), away('endpoints', '-o', 'json')],
   'cluster-config': [
     ...[words('cluster-config --help'), words('cluster-config paris-1'), words('cluster-config paris-1 -o json')],

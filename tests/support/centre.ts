@@ -13,6 +13,7 @@ import type { Api, Door } from '#functions/api/door.ts'
 import { openMetrics } from '#functions/api/metrics.ts'
 import { RateLimit } from '#functions/api/rate-limit.ts'
 import type { Json } from '#mesh/model/canonical.ts'
+import type { LoadReport } from '#mesh/model/load.ts'
 import { thumbprintOf } from '#mesh/wire/assertion.ts'
 import type { PublicJwk } from '#mesh/wire/join.ts'
 import { parseJoinToken } from '#mesh/wire/join-token.ts'
@@ -137,6 +138,7 @@ export class TestRelay {
   trustDomain = ''
   generation = 0
   bearer = ''
+  #loads = 0
 
   constructor(test: TestCentre, name: string, url = centreUrl) {
     this.test = test
@@ -199,6 +201,17 @@ export class TestRelay {
   ): Promise<Answer> {
     const body = { ...this.reporter.batch(changes), ...more }
     return this.test.call('POST', `/v1/clusters/${this.id}/sync`, { bearer: this.bearer, body })
+  }
+
+  /** What its callers did in the last ten seconds. */
+  load(said: Partial<LoadReport>): Promise<Answer> {
+    this.#loads += 1
+    const none = { rows: [], gateways: [], latencies: [], shares: [], below: [], health: [], acked: [] }
+    const body = {
+      ...{ epoch: 'e'.repeat(16), seq: this.#loads, at: this.test.clock.now, windowMs: 10_000, adv: null, cfg: null },
+      ...{ proxies: { measured: 1, notMeasured: 0 }, ...none, ...said },
+    }
+    return this.test.call('PUT', `/v1/clusters/${this.id}/load`, { bearer: this.bearer, body })
   }
 
   /** Pulls from where it stands until it is level; gives the streams that moved. */

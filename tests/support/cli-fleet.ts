@@ -10,6 +10,8 @@ import type { AdsStatus, ProxyStatus } from '#gateway/relay/server.ts'
 import type { TypeStatus } from '#gateway/relay/type-status.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import type { Json } from '#mesh/model/canonical.ts'
+import { parseClusterName, serviceKey } from '#mesh/model/id.ts'
+import type { LoadReport } from '#mesh/model/load.ts'
 import type { View } from '#mesh/model/view.ts'
 import { caseOf } from '#mesh/translate/testdata/case.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
@@ -73,6 +75,8 @@ export async function openCliFleet(): Promise<CliFleet> {
   return fleet
 }
 
+const counts = (issued: number, errors: number, active: number) => ({ issued, ok: issued - errors, errors, active })
+
 async function fill(centre: TestCentre): Promise<void> {
   const clusters = [
     ['oslo-1', 'eu-2'],
@@ -100,6 +104,25 @@ async function fill(centre: TestCentre): Promise<void> {
   await centre.admin('PUT', '/v1/service-exports/bookinfo/ratings', { consumers: ['oslo-1', 'tokyo-1'] })
   await centre.admin('POST', '/v1/operator-keys', { name: 'ci', role: 'operator' })
   await centre.settle(true)
+  await relays.get('paris-1')?.load(measured)
+}
+
+/** What the callers of paris-1 did in ten seconds; one of its proxies does not report. */
+const measured: Partial<LoadReport> = {
+  proxies: { measured: 3, notMeasured: 1 },
+  rows: [
+    { service: serviceKey('bookinfo', 'reviews'), callee: parseClusterName('oslo-1'), ...counts(299, 1, 2) },
+    { service: serviceKey('bookinfo', 'reviews'), callee: parseClusterName('paris-1'), ...counts(701, 0, 5) },
+  ],
+  shares: [
+    {
+      service: serviceKey('bookinfo', 'reviews'),
+      intended: [
+        { cluster: parseClusterName('oslo-1'), share: 0.3 },
+        { cluster: parseClusterName('paris-1'), share: 0.7 },
+      ],
+    },
+  ],
 }
 
 function sendTo(fleet: CliFleet): Send {

@@ -1,0 +1,33 @@
+import { age, type Column, cell, type Row } from '#cli/output.ts'
+
+const percent = (share: unknown): string => `${(Number(share) * 100).toFixed(1)} %`
+
+/** What is not measured is never shown as none. */
+const measured = (row: Row, name: string, text: (value: unknown) => string): string =>
+  typeof row['requestsPerSecond'] !== 'number' ? 'not measured' : row[name] === null ? '–' : text(row[name])
+
+const counted = (heading: string, name: string): Column => [heading, (row) => measured(row, name, cell)]
+
+/** How many of the caller's proxies report, where some do not: `3 of 4`. */
+function proxiesOf(row: Row): string {
+  const { measured: some = 0, notMeasured = 0 } = (row['proxies'] ?? {}) as Record<string, number>
+  return row['proxies'] ? (notMeasured === 0 ? String(some) : `${some} of ${some + notMeasured}`) : '–'
+}
+
+const milliseconds = (row: Row): string =>
+  typeof row['p50Ms'] === 'number' ? `${cell(row['p50Ms'])}/${cell(row['p90Ms'])}/${cell(row['p99Ms'])}` : '–'
+
+/** Intended and measured side by side. */
+export const trafficColumns: readonly Column[] = [
+  ['CALLER', (row) => cell(row['caller'])],
+  ['SERVICE', (row) => cell(row['service'])],
+  ['CALLEE', (row) => cell(row['callee'])],
+  ['INTENDED', (row) => (typeof row['intended'] === 'number' ? percent(row['intended']) : '–')],
+  ['MEASURED', (row) => measured(row, 'measured', percent)],
+  counted('REQ/S', 'requestsPerSecond'),
+  counted('ERR/S', 'errorsPerSecond'),
+  counted('ACTIVE', 'active'),
+  ['P50/P90/P99 MS', milliseconds],
+  ['PROXIES', proxiesOf],
+  ['AGE', (row, now) => age(row['at'], now)],
+]
