@@ -92,7 +92,7 @@ async function playOnce(fleet: Fleet, load: Load, scenario: Scenario, isAgain: b
   await pause(500)
   const broken = performance.now()
   await scenario.fault()
-  const heard = performance.now() + heardMs
+  const hit = performance.now()
   await (isAgain ? pause(steadyMs) : scenario.until())
   await pause(1000)
   const mended = performance.now()
@@ -101,7 +101,7 @@ async function playOnce(fleet: Fleet, load: Load, scenario: Scenario, isAgain: b
   await pause(1000)
   await Promise.all(Object.values(load).map((one) => one.settled()))
   const all = { load, scenario, doubled: doubledOrders(fleet) - before, back: Math.max(0, back - mended) }
-  const row = rowSince(begun, { ...all, broken, heard, mended })
+  const row = rowSince(begun, { ...all, broken, hit, mended })
   if (scenario.mending === undefined) return [row]
   return [row, rowSince(mended, { ...all, doubled: 0, scenario: { ...scenario, name: scenario.mending } })]
 }
@@ -112,14 +112,14 @@ type Sight = {
   readonly doubled: number
   readonly back: number
   readonly broken?: number
-  readonly heard?: number
+  readonly hit?: number
   readonly mended?: number
 }
 
-function rowSince(begun: number, { load, scenario, doubled, back, broken, heard, mended }: Sight): Played {
+function rowSince(begun: number, { load, scenario, doubled, back, broken, hit, mended }: Sight): Played {
   const { right = [200], refuses, awayMax } = scenario
   const isWrong = ({ status, fault }: Call) => fault !== undefined || !right.includes(status ?? 200)
-  const wasOpen = ({ begun, ended }: Call) => broken !== undefined && begun <= broken && ended >= broken
+  const wasOpen = ({ begun, ended }: Call) => broken !== undefined && begun <= (hit ?? broken) && ended >= broken
   const [gets, repeatable, calls, posts] = [load.gets, load.repeatable, load.calls, load.posts].map((one) =>
     one.of(begun),
   )
@@ -143,7 +143,9 @@ function rowSince(begun: number, { load, scenario, doubled, back, broken, heard,
     backMs: [back],
     note: noteOf([...(gets ?? []), ...(repeatable ?? [])].filter(isWrong), gets ?? []),
   }
-  const late = [...(calls ?? []), ...(posts ?? [])].filter((one) => isWrong(one) && one.begun > (heard ?? begun))
+  const late = [...(calls ?? []), ...(posts ?? [])].filter(
+    (one) => isWrong(one) && one.begun > (hit ?? begun) + heardMs,
+  )
   const away = (gets ?? []).filter(({ cluster }) => cluster === 'far').length / Math.max(1, row.gets.made)
   return {
     row,

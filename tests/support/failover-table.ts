@@ -2,7 +2,7 @@
 export type Counted = {
   readonly made: number
   readonly failed: number
-  /** Under way at the moment of the fault; where it does not matter, absent. */
+  /** Under way while it was broken; absent where nothing was. */
   readonly inFlight?: number
 }
 
