@@ -10,7 +10,7 @@ import { type Database, LostRace, type Tx } from '#control/store/database.ts'
 import { saveExportAges } from '#control/store/export-ages.ts'
 import { gathered } from '#control/store/gathered.ts'
 import { appendOutbox } from '#control/store/outbox.ts'
-import { loadReportState, type Told } from '#control/store/report-state.ts'
+import { loadReportState, type ReportState } from '#control/store/report-state.ts'
 import { saveFacts } from '#control/store/reported-facts.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { saveSighting } from '#control/store/sightings.ts'
@@ -74,25 +74,18 @@ export async function syncEndpoints(
     const { cluster } = state
     if (cluster?.state !== 'joined')
       throw new Problem('forbidden', 'this cluster is not a member of the mesh: join it again with a new token')
-    const { rep, reported } = state.rep ? { ...state, rep: state.rep } : await firstReport(tx, caller, keys, moment.now)
+    const rep =
+      state.rep ?? (await lockStream(tx, { mesh: caller.mesh, stream: reportStream(caller.name) }, moment.now))
     const place = placeOf(rep, request, moment.now)
     const placed = await refuseHeldNetwork(tx, cluster, said, moment.now)
     const checked = await refuseHeldGateways(tx, cluster, placed)
     if (place === 'again') return repeated(tx, cluster, rep, { request, checked, now: moment.now })
-    const batch: Batch = { request, checked, before: new Map(reported.map((item) => [item.key, item])), ...moment }
-    const counted = await storeCounts(tx, cluster, { ...state, rep }, batch)
-    return counted ?? storeReport(tx, cluster, rep, batch)
+    const batch: Batch = { request, checked, ...moment }
+    const counted = state.rep && (await storeCounts(tx, cluster, { ...state, rep }, batch))
+    if (counted) return counted
+    const items = state.rep && state.items ? state.items : await loadItems(tx, rep, keys)
+    return storeReport(tx, cluster, rep, { ...batch, before: new Map(items.map((item) => [item.key, item])) })
   })
-}
-
-async function firstReport(
-  tx: Tx,
-  { mesh, name }: Pick<ClusterRow, 'mesh' | 'name'>,
-  keys: readonly string[],
-  now: number,
-): Promise<{ readonly rep: StreamRow; readonly reported: readonly ItemRow[] }> {
-  const rep = await lockStream(tx, { mesh, stream: reportStream(name) }, now)
-  return { rep, reported: await loadItems(tx, rep, keys) }
 }
 
 /**
@@ -102,8 +95,8 @@ async function firstReport(
 async function storeCounts(
   tx: Tx,
   cluster: ClusterRow,
-  { rep, told }: { readonly rep: StreamRow; readonly told: Told | undefined },
-  { request, checked, before, now, bounds }: Batch,
+  { rep, reported, told }: Pick<ReportState, 'reported' | 'told'> & { readonly rep: StreamRow },
+  { request, checked, now, bounds }: Batch,
 ): Promise<SyncResult | undefined> {
   const goesOn = rep.complete && rep.srcEpoch === request.epoch && request.complete !== true
   const writes = checked.map(({ write }) => write)
@@ -111,7 +104,7 @@ async function storeCounts(
   if (!told || !projected) return undefined
   const set = { srcEpoch: request.epoch, srcSeq: request.seq, complete: true }
   const [{ stream, grew }, { delta }] = await Promise.all([
-    writeItems(tx, rep, writes, { now, set, before: [...before.values()] }),
+    writeItems(tx, rep, writes, { now, set, before: reported }),
     writeItems(tx, projected.stream, projected.writes, { now, before: told.items }),
     noteSighting(tx, cluster, now),
   ])
@@ -120,7 +113,7 @@ async function storeCounts(
   return { answer: answerOf(stream, request, checked, now), changed, factsChanged: false }
 }
 
-async function storeReport(tx: Tx, cluster: ClusterRow, rep: StreamRow, batch: Batch): Promise<SyncResult> {
+async function storeReport(tx: Tx, cluster: ClusterRow, rep: StreamRow, batch: Met): Promise<SyncResult> {
   const { request, checked, now } = batch
   const { stream, changed } = await store(tx, rep, batch)
   const current = await storeFacts(tx, cluster, changed, { now, stream })
@@ -173,15 +166,16 @@ const ahead = ({ epoch, current, now, aheadMs }: Ahead): Problem =>
 type Batch = Moment & {
   readonly request: SyncRequest
   readonly checked: readonly CheckedItem[]
-  /** What is stored under its keys. */
-  readonly before: ReadonlyMap<string, ItemRow>
 }
+
+/** With what is stored under its keys. */
+type Met = Batch & { readonly before: ReadonlyMap<string, ItemRow> }
 
 /** Stores the batch as one revision. The last batch of an epoch's first report takes away what the epoch did not name. */
 async function store(
   tx: Tx,
   rep: StreamRow,
-  { request, checked, before, now, bounds }: Batch,
+  { request, checked, before, now, bounds }: Met,
 ): Promise<{ readonly stream: StreamRow; readonly changed: readonly Write[] }> {
   const { epoch: srcEpoch, seq: srcSeq } = request
   const complete = request.complete === true || (rep.srcEpoch === srcEpoch && rep.complete)

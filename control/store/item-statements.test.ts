@@ -1,7 +1,7 @@
 import { and, eq } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Database, Tx } from '#control/store/database.ts'
-import { selectItems, upsertItems } from '#control/store/item-statements.ts'
+import { selectHashes, selectItems, upsertItems } from '#control/store/item-statements.ts'
 import { type ItemRow, items } from '#control/store/schema/stream.ts'
 import { openTestDatabase } from '#tests/support/stores.ts'
 
@@ -13,10 +13,12 @@ afterAll(() => db.close())
 
 const mesh = 'mesh1'
 
-const rowsOf = (stream: string, count: number, rev: number): ItemRow[] =>
+const sharedOf = (stream: string, rev: number, gone = false) => ({
+  ...{ mesh, stream, rev, gone, srcEpoch: `e${rev}`, updatedAt: 1_700_000_000_000 + rev },
+})
+const ownOf = (count: number, rev: number, gone = false) =>
   Array.from({ length: count }, (_, n) => ({
-    ...{ mesh, stream, key: `k${String(n).padStart(3, '0')}`, rev, gone: n % 2 === 1, hash: `h${n}-${rev}` },
-    ...{ body: n % 2 === 1 ? '' : `{"n":${n}}`, srcEpoch: `e${n}`, updatedAt: 1_700_000_000_000 + n },
+    ...{ key: `k${String(n).padStart(3, '0')}`, hash: gone ? '' : `h${n}-${rev}`, body: gone ? '' : `{"n":${n}}` },
   }))
 
 /** By the query builder alone. */
@@ -29,12 +31,20 @@ const builtRows = (tx: Tx, stream: string) =>
 
 test.each([1, 2, 64, 65, 500])('%i rows are written and read as the query builder would', async (count) => {
   const stream = `rep/c${count}`
-  for (const rev of [1, 2]) {
-    const rows = rowsOf(stream, count, rev)
-    await db.transact((tx) => upsertItems(tx, rows))
-    const keys = rows.map((row) => row.key)
-    const seen = await db.read((tx) => selectItems(tx, { mesh, stream }, [...keys, 'none'].slice(0, 500)))
-    expect(seen.toSorted((a, b) => a.key.localeCompare(b.key))).toEqual(rows)
+  for (const [rev, gone] of [
+    [1, false],
+    [2, false],
+    [3, true],
+  ] as const) {
+    const [shared, own] = [sharedOf(stream, rev, gone), ownOf(count, rev, gone)]
+    await db.transact((tx) => upsertItems(tx, shared, own))
+    const rows = own.map((row): ItemRow => ({ ...shared, ...row }))
+    const keys = [...own.map(({ key }) => key), 'none'].slice(0, 500)
+    const sorted = <T extends { key: string }>(list: T[]) => list.toSorted((a, b) => a.key.localeCompare(b.key))
+    expect(sorted(await db.read((tx) => selectItems(tx, { mesh, stream }, keys)))).toEqual(rows)
+    expect(sorted(await db.read((tx) => selectHashes(tx, { mesh, stream }, keys)))).toEqual(
+      rows.map(({ key, hash }) => ({ key, hash, gone })),
+    )
     expect(await db.read((tx) => builtRows(tx, stream))).toEqual(rows)
   }
 })
@@ -42,7 +52,7 @@ test.each([1, 2, 64, 65, 500])('%i rows are written and read as the query builde
 test('what they write in a transaction that fails is not there', async () => {
   const stream = 'rep/failed'
   const failing = db.transact(async (tx) => {
-    await upsertItems(tx, rowsOf(stream, 2, 1))
+    await upsertItems(tx, sharedOf(stream, 1), ownOf(2, 1))
     throw new Error('on purpose')
   })
   await expect(failing).rejects.toThrow('on purpose')

@@ -6,7 +6,7 @@ import { clusters } from '#control/store/schema/cluster.ts'
 import { outbox } from '#control/store/schema/outbox.ts'
 import { streams } from '#control/store/schema/stream.ts'
 import { holdStream } from '#control/store/stream-writes.ts'
-import { type ItemRow, loadItems, type StreamRow } from '#control/store/streams.ts'
+import { type ItemHash, type ItemRow, loadHashes, loadItems, type StreamRow } from '#control/store/streams.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import { epStream, everybody, reportStream } from '#mesh/wire/stream.ts'
 
@@ -15,15 +15,16 @@ export type ReportState = {
   readonly cluster: ClusterRow | undefined
   /** The stream of its reports, locked; undefined before its first. */
   readonly rep: StreamRow | undefined
-  /** Of that stream, the items of the batch's keys. */
-  readonly reported: readonly ItemRow[]
+  /** Of that stream, the items of the batch's keys: without what they say where services were asked for. */
+  readonly reported: readonly ItemHash[]
+  readonly items: readonly ItemRow[] | undefined
   /** What everybody is told of the services asked for; undefined where none was. */
   readonly told: Told | undefined
 }
 
 export type Told = {
   readonly stream: StreamRow | undefined
-  readonly items: readonly ItemRow[]
+  readonly items: readonly ItemHash[]
   /** The outbox has work. */
   readonly asked: boolean
 }
@@ -38,14 +39,16 @@ export async function loadReportState(
   batch: { readonly keys: readonly string[]; readonly services: readonly ServiceKey[]; readonly now: number },
 ): Promise<ReportState> {
   const ref = { mesh: of.mesh, stream: reportStream(of.name) }
-  const [cluster, rep, reported, told] = await Promise.all([
+  const counts = batch.services.length > 0
+  const [cluster, rep, hashes, items, told] = await Promise.all([
     clusterById(tx, { mesh: of.mesh, id: of.id }),
     holdStream(tx, ref, batch.now),
-    loadItems(tx, ref, batch.keys),
-    batch.services.length > 0 ? loadTold(tx, of, batch.services) : undefined,
+    counts ? loadHashes(tx, ref, batch.keys) : undefined,
+    counts ? undefined : loadItems(tx, ref, batch.keys),
+    counts ? loadTold(tx, of, batch.services) : undefined,
   ])
   const [row] = cluster
-  return { cluster: row && parseCluster(row), rep, reported, told }
+  return { cluster: row && parseCluster(row), rep, reported: hashes ?? items ?? [], items, told }
 }
 
 async function loadTold(
@@ -56,7 +59,7 @@ async function loadTold(
   const ref = { mesh, stream: epStream(name, everybody) }
   const [[stream], items, work] = await Promise.all([
     streamByName(tx, ref),
-    loadItems(tx, ref, services),
+    loadHashes(tx, ref, services),
     outboxHead(tx, { mesh }),
   ])
   return { stream: stream && parseStream(stream), items, asked: work.length > 0 }

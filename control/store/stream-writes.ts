@@ -181,11 +181,12 @@ const move = (tx: Tx, from: StreamRow, { mesh, stream, epoch, head, root, ...to 
 
 async function upsert(tx: Tx, ref: StreamRef, writes: readonly Write[], rev: number, now: number): Promise<void> {
   const { mesh, stream } = ref
-  for (const part of chunks(writes, rowsMax)) {
-    const rows = part.map(({ key, hash, body, srcEpoch = '' }) => ({
-      ...{ mesh, stream, key, rev, gone: hash === '', hash, body, srcEpoch, updatedAt: now },
-    }))
-    await upsertItems(tx, rows)
+  const alike = Map.groupBy(writes, ({ hash, srcEpoch = '' }) => `${hash === ''} ${srcEpoch}`)
+  for (const some of alike.values()) {
+    const gone = some[0]?.hash === ''
+    const srcEpoch = some[0]?.srcEpoch ?? ''
+    for (const part of chunks(some, rowsMax))
+      await upsertItems(tx, { mesh, stream, rev, gone, srcEpoch, updatedAt: now }, part)
   }
 }
 

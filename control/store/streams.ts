@@ -1,12 +1,12 @@
 import { and, eq, gt, inArray, ne, notInArray, or, type SQL } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { fixedStatement, given } from '#control/store/fixed-statement.ts'
-import { selectItems } from '#control/store/item-statements.ts'
+import { type ItemHash, selectHashes, selectItems } from '#control/store/item-statements.ts'
 import { type ItemRow, items, type StreamRow, streams } from '#control/store/schema/stream.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { StreamName } from '#mesh/wire/stream.ts'
 
-export type { ItemRow, StreamRow }
+export type { ItemHash, ItemRow, StreamRow }
 
 /** Names one stream of one mesh. */
 export type StreamRef = { readonly mesh: string; readonly stream: StreamName }
@@ -105,6 +105,13 @@ const headsOf = fixedStatement((tx) => {
 export async function loadItems(tx: Tx, ref: StreamRef, keys: readonly string[]): Promise<ItemRow[]> {
   const found: ItemRow[] = []
   for (const part of chunks(keys, rowsMax)) found.push(...(await selectItems(tx, ref, part)))
+  return found
+}
+
+/** The same, without what they say. */
+export async function loadHashes(tx: Tx, ref: StreamRef, keys: readonly string[]): Promise<ItemHash[]> {
+  const found: ItemHash[] = []
+  for (const part of chunks(keys, rowsMax)) found.push(...(await selectHashes(tx, ref, part)))
   return found
 }
 
