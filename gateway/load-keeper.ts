@@ -198,8 +198,8 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     return Math.min(times.window, Math.ceil(Math.min(most, Math.max(least, wanted))) * 1000)
   }
 
-  function measuredNow(): Load['proxies'] {
-    const callers = (parts.proxies() ?? []).filter(({ kind }) => kind !== 'router')
+  function measuredNow(of: 'callers' | 'routers' = 'callers'): Load['proxies'] {
+    const callers = (parts.proxies() ?? []).filter(({ kind }) => (kind === 'router') === (of === 'routers'))
     const reporting = counts.reporting(3 * intervalMs() + 5000)
     const measured = callers.filter(({ key }) => reporting.has(key)).length
     return { measured, notMeasured: callers.length - measured }
@@ -213,7 +213,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     const services = new Set([...rows.map(({ service }) => service), ...intended.notPlain()])
     return {
       ...{ epoch, seq, at: Math.round(wall()), windowMs: Math.min(spanMs, 3_600_000) },
-      ...{ ...parts.inForce(), proxies: measuredNow() },
+      ...{ ...parts.inForce(), proxies: measuredNow(), routers: measuredNow('routers') },
       rows: rows.slice(0, loadLimits.rows),
       ...(rest ? { rest } : {}),
       gateways: gatewaysOf(window, parts.places()).slice(0, loadLimits.gateways),

@@ -4,13 +4,15 @@ import type { Traffic } from '#mesh/model/traffic.ts'
 /** `after`, where every part that is equal to that of `before` is that of `before`; all of it where nothing differs. */
 export function sameParts(before: Traffic | undefined, after: Traffic | undefined): Traffic | undefined {
   if (!before || !after) return after
+  const closed = sameValue(before.gatewaysClosing, after.gatewaysClosing)
   const traffic: Traffic = {
     gatewaysDown: sameEntries(before.gatewaysDown, after.gatewaysDown),
     gatewaysDraining: sameEntries(before.gatewaysDraining, after.gatewaysDraining),
     clusters: sameEntries(before.clusters, after.clusters),
     services: sameEntries(before.services, after.services, sameEntries),
     peaks: sameEntries(before.peaks, after.peaks),
-    closing: isDeepStrictEqual(before.closing, after.closing) ? before.closing : after.closing,
+    closing: sameValue(before.closing, after.closing),
+    ...(closed ? { gatewaysClosing: closed } : {}),
   }
   const isSame =
     traffic.gatewaysDown === before.gatewaysDown &&
@@ -18,7 +20,8 @@ export function sameParts(before: Traffic | undefined, after: Traffic | undefine
     traffic.clusters === before.clusters &&
     traffic.services === before.services &&
     traffic.peaks === before.peaks &&
-    traffic.closing === before.closing
+    traffic.closing === before.closing &&
+    traffic.gatewaysClosing === before.gatewaysClosing
   return isSame ? before : traffic
 }
 

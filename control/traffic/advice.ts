@@ -16,6 +16,10 @@ export const adviceRef = ({ mesh }: Pick<Centre, 'mesh'>): StreamRef => ({ mesh,
 export const subjectOf = ({ kind, subject }: Pick<DrainRow, 'kind' | 'subject'>): DrainSubject =>
   parseDrainSubject(kind, subject)
 
+/** Whether the gateways of its subject are to be closed, or are. */
+export const isClosing = ({ state }: Pick<DrainRow, 'state'>): boolean =>
+  state === 'closing' || state === 'proving' || state === 'done'
+
 /** Nobody else writes a drain or a freeze until the transaction ends: what is decided under it is true when it commits. */
 export const lockAdvice = async (centre: Centre, tx: Tx): Promise<void> => {
   await lockStream(tx, adviceRef(centre), centre.now())
@@ -54,6 +58,5 @@ function adviceOf(row: DrainRow): DrainAdvice | undefined {
 }
 
 /** Whether gateways are to close is all that relays need to know of a state. */
-function phaseOf(state: DrainRow['state']): DrainAdvice['phase'] {
-  return state === 'closing' || state === 'proving' || state === 'done' ? state : 'ramping'
-}
+const phaseOf = (state: DrainRow['state']): DrainAdvice['phase'] =>
+  state === 'closing' || state === 'proving' || state === 'done' ? state : 'ramping'

@@ -6,15 +6,19 @@ import { once } from '#control/once.ts'
 import { loadClusterByName } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { type DrainRow, drainSlot, insertDrain, loadDrain, loadOpenDrains, updateDrain } from '#control/store/drains.ts'
+import { loadLoads } from '#control/store/loads.ts'
 import { changeOf } from '#control/stream-change.ts'
 import { lockAdvice, subjectOf, writeAdvice } from '#control/traffic/advice.ts'
+import { baselineOf, scopeOf } from '#control/traffic/drain-sight.ts'
 import { loadSummaries } from '#control/traffic/load-summaries.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { addressKey } from '#mesh/model/address.ts'
+import { canonicalJson } from '#mesh/model/canonical.ts'
 import { type DrainKind, type DrainSubject, drainSubjectText, parseDrainSubject } from '#mesh/model/drain.ts'
 import { parseClusterName } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
 import { checkDrain, type DrainFacts } from '#mesh/policy/check-drain.ts'
+import { demandIn, drainBars, type HeardLoad } from '#mesh/policy/drain-sight.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 
 export type DrainWish = {
@@ -33,7 +37,7 @@ export type DrainWish = {
 /** A drain that was begun; `warnings` are for its author and stop nothing. */
 export type Begun = { readonly row: DrainRow; readonly warnings: readonly string[] }
 
-type Facts = Omit<DrainFacts, 'others'>
+type Facts = Omit<DrainFacts, 'others'> & { readonly loads: readonly HeardLoad[] }
 
 /**
  * Begins to lead something out of traffic; `stepDrains` goes on with it. What is asked is checked under the lock of all
@@ -53,7 +57,8 @@ export async function startDrain(centre: Centre, caller: Caller, wish: DrainWish
       const cluster = await loadClusterByName(tx, centre.mesh, subject.cluster)
       if (cluster?.state !== 'joined') throw noMember(subject.cluster)
       const open = await loadOpenDrains(tx, centre.mesh)
-      const row = rowOf(centre, caller, wish, subject)
+      const baseline = canonicalJson(baselineOf(facts.loads, scopeOf(subject, facts.configs)))
+      const row = { ...rowOf(centre, caller, wish, subject), baseline }
       const same = open.find(({ slot }) => slot === row.slot)
       if (same) throw drainedAlready(same)
       const check = checkDrain(subject, { ...facts, others: open.map(subjectOf) })
@@ -136,7 +141,10 @@ export const shownSubject = (subject: DrainSubject): string => `${subject.kind} 
 async function drainFacts(centre: Centre): Promise<Facts> {
   return centre.db.read(async (tx) => {
     const configs = compile(await loadFleet(tx, centre.mesh, new Map()))
-    return { configs, summaries: await loadSummaries(tx, centre.mesh), demandOf: () => undefined }
+    const now = centre.now()
+    const loads = (await loadLoads(tx, centre.mesh)).filter(({ takenAt }) => now - takenAt <= drainBars.heardMs)
+    const summaries = await loadSummaries(tx, centre.mesh)
+    return { configs, summaries, loads, demandOf: (service) => demandIn(loads, service) }
   })
 }
 

@@ -4,11 +4,8 @@ import { loadMembers } from '#control/store/clusters.ts'
 import { type DrainRow, loadOpenDrains, updateDrain } from '#control/store/drains.ts'
 import { lockAdvice, subjectOf, writeAdvice } from '#control/traffic/advice.ts'
 import { moved, shownSubject, tell } from '#control/traffic/drain.ts'
-import { type DrainSight, type DrainStep, nextDrainStep } from '#mesh/policy/plan-drain.ts'
-
-/** What a stepper remembers between rounds, only to judge sooner: losing it costs nothing but time. */
-export type DrainMemo = { readonly looks: number }
-export const newDrainMemo = (): DrainMemo => ({ looks: 0 })
+import { type DrainMemo, sightOf } from '#control/traffic/drain-sight.ts'
+import { type DrainStep, nextDrainStep } from '#mesh/policy/plan-drain.ts'
 
 /**
  * Takes every drain a step further where its time has come; gives how many are under way. Each step is one transaction:
@@ -18,11 +15,12 @@ export const newDrainMemo = (): DrainMemo => ({ looks: 0 })
 export async function stepDrains(centre: Centre, memo: DrainMemo): Promise<number> {
   const open = await centre.db.read((tx) => loadOpenDrains(tx, centre.mesh))
   const moving = open.filter(({ state }) => state !== 'done' && state !== 'stopped')
+  for (const key of memo.keys()) if (!moving.some(({ id, state }) => key === `${id} ${state}`)) memo.delete(key)
   if (moving.length === 0) return 0
   const members = new Set((await centre.db.read((tx) => loadMembers(tx, centre.mesh))).map(({ name }) => name))
   for (const row of moving) {
     const next = members.has(subjectOf(row).cluster)
-      ? nextDrainStep(row, await sightOf(centre, row), centre.now())
+      ? nextDrainStep(row, await sightOf(centre, row, memo), centre.now())
       : gone
     if (next.kind === 'to') await make(centre, row, next)
     else await note(centre, row, next.why)
@@ -66,8 +64,4 @@ const actionOf = (row: DrainRow, { state }: { readonly state: DrainRow['state'] 
 async function note(centre: Centre, row: DrainRow, why: string): Promise<void> {
   if (why === row.why) return
   await centre.db.transact((tx) => updateDrain(tx, row, { why }))
-}
-
-async function sightOf(_centre: Centre, _row: DrainRow): Promise<DrainSight> {
-  return { behind: [], unheard: [], quiet: { is: 'not-yet', why: 'nothing is measured' } }
 }

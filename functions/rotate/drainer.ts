@@ -1,6 +1,7 @@
 import type { Centre } from '#control/centre.ts'
 import { takeLease } from '#control/store/leases.ts'
-import { newDrainMemo, repairAdvice, stepDrains } from '#control/traffic/step-drains.ts'
+import { newDrainMemo } from '#control/traffic/drain-sight.ts'
+import { repairAdvice, stepDrains } from '#control/traffic/step-drains.ts'
 import { makeRest } from '#functions/rest.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { adviceStream } from '#mesh/wire/stream.ts'

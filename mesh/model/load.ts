@@ -55,6 +55,8 @@ export type Load = {
   /** The config in force at this relay, and its hash as in the history of configs; null = never heard. */
   readonly cfg: { readonly epoch: string; readonly rev: number; readonly hash: string } | null
   readonly proxies: { readonly measured: number; readonly notMeasured: number }
+  /** The same of its gateways' proxies; absent from an older relay. */
+  readonly routers?: { readonly measured: number; readonly notMeasured: number }
   readonly rows: readonly CallLoad[]
   /** Rows that had no room, summed. */
   readonly rest?: Counts

@@ -24,6 +24,8 @@ export type Traffic = {
   readonly peaks: ReadonlyMap<string, number>
   /** Own exports whose gateway chains are withdrawn. */
   readonly closing: 'all' | ReadonlySet<ServiceKey>
+  /** Own gateways that withdraw all of theirs, as SHA-256 of their `addressKey`; absent = none. */
+  readonly gatewaysClosing?: ReadonlySet<string>
 }
 
 /** The key of `Traffic.peaks`. */

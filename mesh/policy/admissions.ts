@@ -37,10 +37,12 @@ export function trafficOf(facts: AdmissionFacts): Traffic | undefined {
     services: servicesOf(facts),
     peaks: facts.peaks,
     closing: isClosing(facts) ? 'all' : closingOf(facts),
+    ...gatewaysClosingOf(facts),
   }
   const { gatewaysDown, gatewaysDraining, clusters, services, peaks, closing } = traffic
   const sizes = [gatewaysDown.size, gatewaysDraining.size, clusters.size, services.size, peaks.size]
-  return closing !== 'all' && closing.size === 0 && sizes.every((size) => size === 0) ? undefined : traffic
+  const isClosed = closing === 'all' || closing.size > 0 || traffic.gatewaysClosing !== undefined
+  return !isClosed && sizes.every((size) => size === 0) ? undefined : traffic
 }
 
 const noServices: ReadonlySet<ServiceKey> = new Set()
@@ -48,6 +50,13 @@ const noServices: ReadonlySet<ServiceKey> = new Set()
 /** Clusters of which no new call is to go through the gateways of before: nobody judges them, nobody counts on them. */
 export const drainedClusters = ({ drains }: Advice): ReadonlySet<ClusterName> =>
   new Set(drains.filter(({ kind }) => kind === 'cluster').map(({ cluster }) => cluster))
+
+function gatewaysClosingOf({ home, advice }: AdmissionFacts): Pick<Traffic, 'gatewaysClosing'> {
+  const closing = advice.drains.flatMap(({ kind, cluster, gateway, phase }) =>
+    kind === 'gateway' && cluster === home && phase !== 'ramping' && gateway !== undefined ? [gateway] : [],
+  )
+  return closing.length === 0 ? {} : { gatewaysClosing: new Set(closing) }
+}
 
 const isClosing = ({ home, advice }: AdmissionFacts): boolean =>
   advice.drains.some(({ kind, cluster, phase }) => kind === 'cluster' && cluster === home && phase !== 'ramping')

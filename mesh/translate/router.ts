@@ -3,6 +3,8 @@ import { Cluster_DiscoveryType, Cluster_LbPolicy, ClusterSchema } from '#gen/env
 import { TrafficDirection } from '#gen/envoy/config/core/v3/base_pb.js'
 import type { FilterChainSchema } from '#gen/envoy/config/listener/v3/listener_components_pb.js'
 import { ListenerSchema } from '#gen/envoy/config/listener/v3/listener_pb.js'
+import { addressKey } from '#mesh/model/address.ts'
+import { sha256Hex } from '#mesh/model/canonical.ts'
 import type { ExportedService } from '#mesh/model/cluster-config.ts'
 import { clusterHostOf, podHostOf, probeSniOf, sniOf } from '#mesh/model/host.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
@@ -32,15 +34,19 @@ export function routerSet(view: View, proxy: MeshProxy, memo: Memo): ResourceSet
   const pods = headlessPods(view, memo)
   const closing = view.traffic?.closing
   const foreign = memo.data('foreign domains', [view.bundle, config?.trust], () => Object.keys(foreignAnchorsOf(view)))
-  const inputs = [own.services, own.exports, config?.exports, foreign, pods, home.cluster, closing]
-  const open = memo.keep('open ports', inputs, () => openPortsOf(view))
+  const inputs = [own.services, own.exports, config?.exports, foreign, pods, home.cluster]
+  const ports = memo.keep('open ports', inputs, () => openPortsOf(view))
   const bind = gatewayBindOf(view, proxy)
+  const takes = (port: OpenPort): boolean => !isClosing(view, port.key)
+  const taking = memo.keep('ports that take calls', [ports, closing], () => ports.filter(takes))
+  const open = isGatewayClosing(view, proxy, bind) ? [] : taking
   const listener = memo.resource(
     `gateway ${bind.address} ${bind.port}`,
     [open.map((port) => port.sni).join(), home.cluster, home.mesh],
     () => gatewayListener(view, open, bind),
   )
-  const leading = memo.keep('leading ports', [open], () => open.filter((port) => port.leadsTo === undefined))
+  // What is closing keeps its pods: what is still open to them lives on for the drain time, and is counted until its end.
+  const leading = memo.keep('leading ports', [ports], () => ports.filter((port) => port.leadsTo === undefined))
   const clusters = memo.each('gateway clusters', leading, { shared: [], inputs: () => [], build: gatewayCluster })
   const endpoints = memo.each('gateway endpoints', leading, {
     shared: [],
@@ -106,13 +112,19 @@ const podsBehind = (view: View, { key, port, hostname }: OpenPort): readonly Own
   ownPodsOf(view, key, port).filter(({ endpoint }) => hostname === undefined || endpoint.hostname === hostname)
 
 const isLive = (view: View, exported: ExportedService): boolean =>
-  view.own.exports.has(exported.key) &&
-  (exported.consumers.length > 0 || foreignOf(view, exported).length > 0) &&
-  !isClosing(view, exported.key)
+  view.own.exports.has(exported.key) && (exported.consumers.length > 0 || foreignOf(view, exported).length > 0)
 
-/** At the end of a drain: what callers still have open ends with the gateway's drain time. The probe chain stays. */
+/** At the end of a drain its chains go: what callers still have open ends with the drain time. The probe chain stays. */
 const isClosing = ({ traffic }: View, key: ServiceKey): boolean =>
   traffic?.closing === 'all' || traffic?.closing.has(key) === true
+
+/** The same for this one of the own gateways. */
+function isGatewayClosing({ traffic, home }: View, { ips }: MeshProxy, bind: Bind): boolean {
+  const closing = traffic?.gatewaysClosing
+  if (closing === undefined || closing.size === 0) return false
+  const own = home.gateways.filter(({ address }) => ips.includes(address))
+  return [bind, ...own].some((one) => closing.has(sha256Hex(addressKey(one))))
+}
 
 /**
  * The gateway's one listener: a chain per open port that passes TLS on unread, chosen by SNI and the mesh's ALPN, and

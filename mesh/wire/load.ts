@@ -69,6 +69,7 @@ const head = {
   adv: place.nullable(),
   cfg: place.extend({ hash }).nullable(),
   proxies: z.object({ measured: count, notMeasured: count }),
+  routers: z.object({ measured: count, notMeasured: count }).exactOptional(),
 }
 const share = z.number().min(0).max(1)
 const tail = {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { newDrainMemo, stepDrains } from '#control/traffic/step-drains.ts'
+import { newDrainMemo } from '#control/traffic/drain-sight.ts'
+import { stepDrains } from '#control/traffic/step-drains.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { exported, facts, summary } from '#tests/support/stores.ts'
 
