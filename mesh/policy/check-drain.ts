@@ -104,9 +104,7 @@ function nobodyLeft(
   const { sources, key } = imported
   const gone = sources.filter((source) => facts.others.some((one) => leads(one, source.cluster, key)))
   const drained = gone.map((source) => source.cluster).filter((name) => name !== cluster)
-  const idle = sources
-    .map((source) => source.cluster)
-    .filter((name) => name !== cluster && name !== caller && !drained.includes(name))
+  const idle = sources.map((source) => source.cluster).filter((name) => name !== cluster && !drained.includes(name))
   const reasons = [
     ...(drained.length > 0 ? [`${someOf(drained)} is drained too`] : []),
     ...(idle.length > 0 ? [`${someOf(idle)} has no ready pod, no gateway, or no place in its tiers`] : []),
