@@ -2,9 +2,9 @@ import type { Centre } from '#control/centre.ts'
 import { loadFleet } from '#control/load-fleet.ts'
 import type { Tx } from '#control/store/database.ts'
 import type { DrainRow } from '#control/store/drains.ts'
-import { loadLoads } from '#control/store/loads.ts'
 import { loadItems, loadStream, type StreamRef } from '#control/store/streams.ts'
 import { adviceRef, isClosing, subjectOf } from '#control/traffic/advice.ts'
+import { knownLoads } from '#control/traffic/known-loads.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { DrainSubject } from '#mesh/model/drain.ts'
@@ -34,7 +34,7 @@ export function scopeOf(subject: DrainSubject, configs: ReadonlyMap<ClusterName,
   const exported = [...(own?.exports.keys() ?? [])]
   const services = new Set<ServiceKey>(subject.kind === 'service' ? [subject.service] : exported)
   const callers = new Map<ClusterName, 'gateways' | 'pods'>()
-  for (const [caller, config] of configs) {
+  for (const [caller, config] of [...configs].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     if (caller === subject.cluster) continue
     const calls = [...services].some((key) =>
       config.imports.get(key)?.sources.some(({ cluster }) => cluster === subject.cluster),
@@ -65,7 +65,7 @@ export async function sightOf(centre: Centre, row: DrainRow, memo: DrainMemo): P
     }
     memo.set(key, known)
     const { scope } = known
-    const loads = new Map((await loadLoads(tx, centre.mesh)).map((one) => [one.cluster, one]))
+    const loads = await knownLoads(centre, tx)
     const baseline = baselineIn(row)
     const concerned = [...scope.callers.keys(), subject.cluster].flatMap((cluster) => loads.get(cluster) ?? [])
     known.watched = new Map(

@@ -6,10 +6,10 @@ import { once } from '#control/once.ts'
 import { loadClusterByName } from '#control/store/clusters.ts'
 import type { Tx } from '#control/store/database.ts'
 import { type DrainRow, drainSlot, insertDrain, loadDrain, loadOpenDrains, updateDrain } from '#control/store/drains.ts'
-import { loadLoads } from '#control/store/loads.ts'
 import { changeOf } from '#control/stream-change.ts'
 import { lockAdvice, subjectOf, writeAdvice } from '#control/traffic/advice.ts'
 import { baselineOf, scopeOf } from '#control/traffic/drain-sight.ts'
+import { knownLoads } from '#control/traffic/known-loads.ts'
 import { loadSummaries } from '#control/traffic/load-summaries.ts'
 import { compile } from '#mesh/compile/compile.ts'
 import { addressKey } from '#mesh/model/address.ts'
@@ -142,7 +142,9 @@ async function drainFacts(centre: Centre): Promise<Facts> {
   return centre.db.read(async (tx) => {
     const configs = compile(await loadFleet(tx, centre.mesh, new Map()))
     const now = centre.now()
-    const loads = (await loadLoads(tx, centre.mesh)).filter(({ takenAt }) => now - takenAt <= drainBars.heardMs)
+    const loads = [...(await knownLoads(centre, tx)).values()].filter(
+      ({ takenAt }) => now - takenAt <= drainBars.heardMs,
+    )
     const summaries = await loadSummaries(tx, centre.mesh)
     return { configs, summaries, loads, demandOf: (service) => demandIn(loads, service) }
   })

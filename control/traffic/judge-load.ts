@@ -36,10 +36,11 @@ export function judgedLoad(
     refused.push({ key: `${kind} of ${service}`, reason: notOffered })
     return false
   }
-  const { epoch, seq, at, windowMs, adv, cfg, proxies, health } = request
+  const { epoch, seq, at, windowMs, adv, cfg, proxies, routers, health } = request
   const rest = request.rest && taken('rest', countsSchema.safeParse(request.rest), () => undefined)[0]
   const load: Load = {
     ...{ epoch, seq, at, windowMs, adv, cfg, proxies, health },
+    ...(routers ? { routers } : {}),
     rows: request.rows.flatMap((row) =>
       taken(rowKey(row), callLoadSchema.safeParse(row), ({ service, callee }) => roadFault(offered, service, callee)),
     ),

@@ -29,11 +29,12 @@ export function openDrainer(centre: Centre): Drainer {
   const stream = adviceStream(centre.mesh)
   let stopped = false
   let woken = true
+  let isMoving = true
   let repairedAt = Number.NEGATIVE_INFINITY
   const failing = { times: 0, since: 0, why: '' }
   const unlisten = centre.bus.listen((note) => {
     const isMoved = note.kind === 'streams' && note.changes.some((change) => change.stream === stream)
-    if (!isMoved && note.kind !== 'outbox') return
+    if (!isMoved && note.kind !== 'outbox' && !(isMoving && note.kind === 'load')) return
     woken = true
     rest.wake()
   })
@@ -55,7 +56,7 @@ export function openDrainer(centre: Centre): Drainer {
   async function loop(): Promise<void> {
     while (!stopped) {
       woken = false
-      const isMoving = await round().then(
+      isMoving = await round().then(
         (moving) => {
           failing.times = 0
           return moving

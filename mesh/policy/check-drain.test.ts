@@ -53,7 +53,7 @@ function factsOf(text: Text, demand?: Demand): Omit<DrainFacts, 'others'> {
       })
       const imported: ImportedService = {
         ...{ key: keyOf(name), host: `${name}.shop`, settings: defaultSettings, tiers: [{ members }] },
-        ports: ports.map((port) => ({ name: `p${port}`, port, protocol: 'http' })),
+        ports: ports.map((port) => ({ name: `p${port}`, port, protocol: 'http', declared: true })),
         sources: sources.map((cluster) => ({
           ...{ cluster, network: network(cluster), region: 'r', identities: [], ports: portsOf(cluster) },
           trustDomain: trustDomainOf(cluster, mesh, 1),

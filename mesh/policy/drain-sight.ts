@@ -168,7 +168,7 @@ export function quietOf(
     const gateways = usesGateways ? ' and at its gateways' : ''
     const by = measured.length > 0 ? ` from ${someOf(measured)}` : ''
     const unmeasured = silent.length > 0 ? `; not measured: ${someOf(silent)}, of which the gateways tell` : ''
-    return `0 calls and 0 open connections of ${services.size} services${by}${gateways} in ${drainBars.windows} windows${unmeasured}`
+    return `0 calls and 0 open connections of ${services.size} service${services.size === 1 ? '' : 's'}${by}${gateways} in ${drainBars.windows} windows${unmeasured}`
   }
 }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Centre } from '#control/centre.ts'
 import { newDrainMemo } from '#control/traffic/drain-sight.ts'
 import { stepDrains } from '#control/traffic/step-drains.ts'
 import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
@@ -37,6 +38,13 @@ const step = () => stepDrains(centre.centre, newDrainMemo())
 /** Steps, each as soon as it is due, until nothing moves. */
 async function untilStill(): Promise<void> {
   for (let left = 40; (await step()) > 0 && left > 0; left--) centre.clock.now += 3000
+}
+
+async function untilStillAt(id: unknown, state: string): Promise<void> {
+  for (let left = 40; left > 0 && (await read(id)).state !== state; left--) {
+    await step()
+    centre.clock.now += 3000
+  }
 }
 
 /** What a relay of another cluster hears. */
@@ -138,4 +146,53 @@ test('a freeze is heard by all, and ends', async () => {
   expect((await centre.admin('PUT', '/v1/freeze', { reason: 'another' })).body['reason']).toBe('a day of quiet')
   expect((await centre.admin('DELETE', '/v1/freeze')).status).toBe(204)
   expect([(await centre.admin('GET', '/v1/freeze')).body, await heard()]).toEqual([{ frozen: false }, []])
+})
+
+test('a policy that is deleted in the middle changes the order of clusters, and no share', async () => {
+  const policy = '/v1/global-traffic-policies/shop/reviews'
+  const tiers = [{ targets: [{ cluster: 'north' }] }, { targets: [{ cluster: 'east' }] }]
+  expect((await centre.admin('PUT', policy, { services: { names: ['reviews'] }, tiers })).status).toBe(201)
+  const { id } = (await begin('east')).body
+  await step()
+  await centre.admin('DELETE', policy)
+  await centre.settle()
+  expect(await heard()).toEqual([expect.objectContaining({ cluster: 'east', percent: 75 })])
+  expect(JSON.parse(String(west.held.get('cfg/west')?.items.get('import/shop/reviews'))).policy).toBeUndefined()
+  await untilStillAt(id, 'proving')
+  expect(await heard()).toEqual([expect.objectContaining({ percent: 0, phase: 'proving' })])
+})
+
+test('a centre that is killed in each step, before it is stored and right after, goes on as if it had not been', async () => {
+  const { db } = centre.centre
+  const faults = ['rolled back', 'committed, and nobody was told'] as const
+  let made = 0
+  const transact: Centre['db']['transact'] = async (work) => {
+    const how = faults[made++ % faults.length]
+    await db.transact(async (tx) => {
+      await work(tx)
+      if (how === 'rolled back') throw new Error(how)
+    })
+    throw new Error(how)
+  }
+  const mortal: Centre = { ...centre.centre, db: { ...db, transact } }
+  const { id } = (await begin('east', { overSeconds: 5, graceSeconds: 0 })).body
+  const on = async (state: string) => {
+    for (let left = 100; left > 0 && (await read(id)).state !== state; left--) {
+      // Whoever begins again remembers nothing.
+      const died = await stepDrains(mortal, newDrainMemo()).then(
+        () => false,
+        (error: Error) => faults.some((how) => how === error.message),
+      )
+      if (!died) centre.clock.now += 3000
+    }
+  }
+  await on('proving')
+  await centre.admin('POST', `/v1/drains/${id}/undo`, {})
+  await on('undone')
+  expect(made).toBeGreaterThan(20)
+  expect([(await read(id)).state, await heard()]).toEqual(['undone', []])
+  expect(await audited(id)).toEqual([
+    ...['drain.start', ...[75, 50, 25, 10, 0].map((percent) => `drain.step ${percent}`)],
+    ...['drain.closing 0', 'drain.proving 0', 'drain.undo 0', 'drain.step 50', 'drain.undone 100'],
+  ])
 })

@@ -54,6 +54,8 @@ export type FleetCluster = {
   readonly trustDomain: string
   readonly relayAddress: string
   readonly gatewayAddress: string
+  /** Where `gateways` are dialled, in their order. */
+  readonly gatewayAddresses: readonly string[]
   readonly gateway: FleetProxy
   /** `gateway` and those beside it. */
   readonly gateways: readonly FleetProxy[]

@@ -1,0 +1,153 @@
+import { describe, expect, test } from 'vitest'
+import type { DrainSubject } from '#mesh/model/drain.ts'
+import { type ClusterName, parseClusterName, serviceKey } from '#mesh/model/id.ts'
+import type { CallLoad, GatewayLoad, Load } from '#mesh/model/load.ts'
+import {
+  type DrainScope,
+  demandIn,
+  drainBars,
+  failingOf,
+  type HeardLoad,
+  quietOf,
+  type Watched,
+  watched,
+} from '#mesh/policy/drain-sight.ts'
+
+const [home, near, far] = ['home', 'near', 'far'].map(parseClusterName) as [ClusterName, ClusterName, ClusterName]
+const [books, films] = [serviceKey('shop', 'books'), serviceKey('shop', 'films')]
+const scopeFor = (subject: DrainSubject): DrainScope => ({
+  ...{ subject, services: new Set([books]) },
+  callers: new Map([
+    [home, 'gateways'],
+    [far, 'gateways'],
+  ]),
+})
+const scope = scopeFor({ kind: 'cluster', cluster: near })
+const since = 100_000
+
+const row = (callee: ClusterName, counts: Partial<CallLoad> = {}): CallLoad => ({
+  ...{ service: books, callee, issued: 0, ok: 0, errors: 0, active: 0, ...counts },
+})
+const atGateway = (counts: Partial<GatewayLoad>): GatewayLoad => ({
+  ...{ address: '10.0.0.1:15443', service: books, issued: 0, active: 0, ...counts },
+})
+let seq = 0
+const heard = (cluster: ClusterName, load: Partial<Load> = {}, takenAt = since + 3000): HeardLoad => ({
+  ...{ cluster, takenAt },
+  load: {
+    ...{ epoch: 'e', seq: ++seq, at: takenAt, windowMs: 3000, adv: null, cfg: null, rows: [], gateways: [] },
+    ...{ proxies: { measured: 1, notMeasured: 0 }, routers: { measured: 1, notMeasured: 0 } },
+    ...{ latencies: [], shares: [], below: [], health: [], ...load },
+  },
+})
+
+/** What is judged of these windows of each cluster, one after another. */
+function judged(windows: Readonly<Record<string, readonly HeardLoad[]>>, of: DrainScope = scope) {
+  const all = new Map<ClusterName, Watched>()
+  const loads = new Map<ClusterName, HeardLoad>()
+  for (const list of Object.values(windows))
+    for (const one of list) {
+      all.set(one.cluster, watched(all.get(one.cluster), one, of, { since, baseline: undefined }))
+      loads.set(one.cluster, one)
+    }
+  const quiet = quietOf(all, loads, of, since + 10_000)
+  return { failing: failingOf(all), quiet: quiet.is === 'proved' ? quiet.proof : `not yet: ${quiet.why}` }
+}
+
+const twice = (cluster: ClusterName, load: () => Partial<Load> = () => ({})): readonly HeardLoad[] => [
+  heard(cluster, load()),
+  heard(cluster, load(), since + 6000),
+]
+
+describe('zero is proved', () => {
+  const all = () => ({ home: twice(home), far: twice(far), near: twice(near) })
+  test('by two windows of every caller and of the gateways', () => {
+    expect(judged(all()).quiet).toBe(
+      '0 calls and 0 open connections of 1 service from home, far and at its gateways in 2 windows',
+    )
+    expect(judged({ ...all(), home: [heard(home)] }).quiet).toBe('not yet: waits for 2 windows without a call, of home')
+  })
+
+  test.each<[string, Readonly<Record<string, readonly HeardLoad[]>>, string]>([
+    ['a caller still calls', { home: twice(home, () => ({ rows: [row(near, { issued: 2 })] })) }, 'home (2 left)'],
+    [
+      'a caller holds something open',
+      { far: twice(far, () => ({ rows: [row(near, { active: 1 })] })) },
+      'far (1 left)',
+    ],
+    ['rows had no room', { far: twice(far, () => ({ rest: row(near, { issued: 7 }) })) }, 'far (7 left)'],
+    [
+      'a gateway lets something in',
+      { near: twice(near, () => ({ gateways: [atGateway({ active: 3 })] })) },
+      'near (3 left)',
+    ],
+    [
+      ...([
+        'it was quiet, and is not any more',
+        { home: [...twice(home), heard(home, { rows: [row(near, { issued: 1 })] })] },
+      ] as const),
+      'home (1 left)',
+    ],
+    ['a window began before it was to be quiet', { home: [heard(home, {}, since), heard(home)] }, 'home'],
+  ])('not while %s', (_, windows, who) => {
+    expect(judged({ ...all(), ...windows }).quiet).toBe(`not yet: waits for 2 windows without a call, of ${who}`)
+  })
+
+  test('calls to others, and to what is not drained, are nobody’s business', () => {
+    const rows = [row(far, { issued: 200 }), row(near, { service: films, issued: 5 })]
+    expect(judged({ ...all(), home: twice(home, () => ({ rows })) }).quiet).toMatch(/^0 calls/)
+    const gateways = [atGateway({ service: films, active: 5 })]
+    expect(judged({ ...all(), near: twice(near, () => ({ gateways })) }).quiet).toMatch(/^0 calls/)
+  })
+
+  test('of one gateway its own counts decide', () => {
+    const one = { ...scopeFor({ kind: 'gateway', cluster: near, gateway: '10.0.0.1:15443' }), callers: new Map() }
+    const of = (address: string) => {
+      const gateways = [atGateway({ address, active: 1 })]
+      return judged({ near: twice(near, () => ({ gateways })) }, { ...one, callers: new Map([[far, 'gateways']]) })
+        .quiet
+    }
+    expect(of('10.0.0.2:15443')).toMatch(/^0 calls/)
+    expect(of('10.0.0.1:15443')).toMatch(/near \(1 left\)/)
+  })
+
+  test('callers that are not measured are named, and the gateways tell of them; who is not, cannot', () => {
+    const blind = { proxies: { measured: 1, notMeasured: 1 } }
+    expect(judged({ ...all(), far: twice(far, () => blind) }).quiet).toMatch(
+      /from home and at its gateways in 2 windows; not measured: far, of which the gateways tell$/,
+    )
+    expect(judged({ home: twice(home), near: twice(near) }).quiet).toMatch(/not measured: far/)
+    expect(judged({ ...all(), near: [] }).quiet).toBe('not yet: the relay of near is not heard')
+    const unmeasured = () => ({ routers: { measured: 1, notMeasured: 1 } })
+    expect(judged({ ...all(), near: twice(near, unmeasured) }).quiet).toBe('not yet: gateways of near are not measured')
+    const flat = { ...scope, callers: new Map([[far, 'pods' as const]]) }
+    expect(judged({ far: twice(far, () => blind) }, flat).quiet).toMatch(
+      /callers of far dial its pods past any gateway/,
+    )
+    expect(judged({ far: twice(far) }, flat).quiet).toMatch(/^0 calls and 0 open connections of 1 service from far in/)
+  })
+})
+
+describe('callers that fail', () => {
+  const calls = (errors: number, ok = 100 - errors) => heard(home, { rows: [row(far, { errors, ok, issued: 100 })] })
+  test('two windows clearly worse than before it began are told; one is chance', () => {
+    expect(judged({ home: [calls(1), calls(4)] }).failing).toBeUndefined()
+    expect(judged({ home: [calls(1), calls(4), calls(1), calls(4)] }).failing).toBeUndefined()
+    expect(judged({ home: [calls(1), calls(4), calls(5)] }).failing).toBe(
+      '5 of 100 calls of home failed (5.0 %; before it began 1.0 %)',
+    )
+  })
+  test('who failed as often before is let be; few calls say nothing', () => {
+    expect(judged({ home: [calls(30), calls(31), calls(31), calls(31)] }).failing).toBeUndefined()
+    expect(judged({ home: [calls(0), calls(5, 5), calls(5, 5), calls(5, 5)] }).failing).toBeUndefined()
+    expect(drainBars.callsMin).toBeGreaterThan(10)
+  })
+})
+
+test('what callers ask is summed over those that are measured', () => {
+  const rows = [row(near, { issued: 300, active: 2 }), row(far, { issued: 600, active: 1 })]
+  expect(demandIn([heard(home, { rows }), heard(far, { rows: [row(near, { issued: 3 })] })], books)).toEqual({
+    ...{ requestsPerSecond: 301, connections: 3 },
+  })
+  expect(demandIn([heard(home, { rows, proxies: { measured: 0, notMeasured: 4 } })], books)).toBeUndefined()
+})
