@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { newDrainMemo, stepDrains } from '#control/traffic/step-drains.ts'
+import { newDrainMemo } from '#control/traffic/drain-sight.ts'
+import { stepDrains } from '#control/traffic/step-drains.ts'
 import type { TypeStatus } from '#gateway/relay/type-status.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { firstFailing, type StepName } from '#mesh/model/explanation.ts'

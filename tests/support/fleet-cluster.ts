@@ -59,7 +59,6 @@ export type FleetCluster = {
   readonly gateway: FleetProxy
   /** `gateway` and those beside it. */
   readonly gateways: readonly FleetProxy[]
-  readonly gatewayAddresses: readonly string[]
   pod(name: string): FleetPod
   /** Writes the Pod, and the Service of its app where there is none; resolves when it is ready and in the slices. */
   addPod(name: string, spec: PodSpec): Promise<FleetPod>
