@@ -9,6 +9,7 @@ import {
   backInMs,
   type ClusterState,
   defaultFailback,
+  type Failback,
   type Phase,
   type ProbeEvidence,
   percentOf,
@@ -97,6 +98,13 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
     })
   }
 
+  /** How the services that a cluster's absence keeps below their first tier let it come back. */
+  function failbacksOf(all: readonly Below[], cluster: ClusterName): readonly Failback[] {
+    const { imports } = view().config ?? {}
+    const kept = all.filter(({ firstTier }) => firstTier.includes(cluster))
+    return kept.map(({ service }) => imports?.get(service)?.policy ?? defaultFailback)
+  }
+
   function conditions(): readonly Condition[] {
     const { judged, advice, unread, wrong, now } = keeper.health()
     const { isolated, clusters, capped } = judged()
@@ -106,7 +114,7 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
       ...(advice.frozen ? [frozenSaid(advice.frozen, home)] : []),
       ...(isolated ? [isolatedSaid(home)] : []),
       ...[...clusters].flatMap(([cluster, state]) =>
-        state.phase === 'in' ? [] : [outSaid(cluster, state, { now, below: countOf(all, cluster) })],
+        state.phase === 'in' ? [] : [outSaid(cluster, state, { now, below: failbacksOf(all, cluster) })],
       ),
       ...[...capped].map(cappedSaid),
       ...wrong()
@@ -147,9 +155,6 @@ function backIn(state: ClusterState, now: number): number | null {
   const ms = backInMs(state, defaultFailback, now)
   return ms === undefined ? null : seconds(ms)
 }
-
-const countOf = (all: readonly Below[], cluster: ClusterName): number =>
-  all.filter(({ firstTier }) => firstTier.includes(cluster)).length
 
 function belowNow(view: View): readonly Omit<Below, 'backInSeconds'>[] {
   const { config, traffic } = view
@@ -205,22 +210,25 @@ const unreadSaid = (unread: readonly string[], object: string): Condition => ({
 function outSaid(
   cluster: ClusterName,
   state: ClusterState,
-  { now, below }: { readonly now: number; readonly below: number },
+  { now, below }: { readonly now: number; readonly below: readonly Failback[] },
 ): Condition {
   const { evidence } = state
   const saw = evidence
     ? `${evidence.failed} of its ${evidence.of} gateways did not answer (${evidence.last}) for ${seconds(evidence.forMs)} s`
     : 'its gateways did not answer'
-  const back = backIn(state, now)
+  const ways = below.length === 0 ? [defaultFailback] : below
+  const back = seconds(Math.max(...ways.map((way) => backInMs(state, way, now) ?? 0)))
+  const percent = Math.min(...ways.map((way) => percentOf(state, way, now)))
   const then: Record<Exclude<Phase, 'in'>, string> = {
     out: 'it is out until they answer',
     holding: `they answer, and it is held back; all is back in ${back} s if they stay so`,
-    returned: `it has ${percentOf(state, defaultFailback, now)} % of its share; all is back in ${back} s`,
+    returned: `it has ${percent} % of its share; all is back in ${back} s`,
   }
-  const served = below === 0 ? 'no service is below its first tier' : `${below} services are below their first tier`
+  const count =
+    below.length === 0 ? 'no service is' : below.length === 1 ? '1 service is' : `${below.length} services are`
   return {
-    ...{ type: below === 0 ? 'ClusterOut' : 'ServedBelowFirstTier', object: `cluster ${cluster}` },
+    ...{ type: below.length === 0 ? 'ClusterOut' : 'ServedBelowFirstTier', object: `cluster ${cluster}` },
     reason: { in: 'In', out: 'Out', holding: 'Holding', returned: 'Returning' }[state.phase],
-    message: `${saw}; ${state.phase === 'in' ? 'it is in' : then[state.phase]}; ${served}`,
+    message: `${saw}; ${state.phase === 'in' ? 'it is in' : then[state.phase]}; ${count} below ${below.length > 1 ? 'their' : 'its'} first tier`,
   }
 }
