@@ -31,7 +31,7 @@ async function leafOf(root: Holder, roots = root.pem): Promise<SecureContext> {
     clock: () => new Date(),
     log: { warn: (_facts, text) => expect.fail(text) },
   })
-  return await eventually(5000, 'a leaf', () => leaf.context())
+  return await eventually(30_000, 'a leaf', () => leaf.context())
 }
 
 beforeAll(async () => {

@@ -16,15 +16,15 @@ test('a leaf is made anew at half of its life and for another authority; without
     clock: () => now,
     log: { warn: (_facts, text) => expect.fail(text) },
   })
-  const first = await eventually(5000, 'a leaf', () => leaf.context())
+  const first = await eventually(30_000, 'a leaf', () => leaf.context())
   expect(leaf.context()).toBe(first)
   now = new Date(now.getTime() + 40 * 60_000)
-  const second = await eventually(5000, 'another leaf', () => {
+  const second = await eventually(30_000, 'another leaf', () => {
     const context = leaf.context()
     return context !== first && context
   })
   issuing = await makeIssuing(root, 'a')
-  await eventually(5000, 'a leaf of the other authority', () => {
+  await eventually(30_000, 'a leaf of the other authority', () => {
     const context = leaf.context()
     return context !== second && context
   })

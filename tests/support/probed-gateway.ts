@@ -30,7 +30,7 @@ export async function leafOf(root: Holder, roots = root.pem): Promise<ProbeLeaf 
       },
     },
   })
-  return { ...leaf, made: await eventually(5000, 'a leaf', () => leaf.context()) }
+  return { ...leaf, made: await eventually(30_000, 'a leaf', () => leaf.context()) }
 }
 
 /** A gateway as Envoy serves it: client certificates of this mesh's roots only. */
@@ -53,16 +53,19 @@ export const listenOn = (server: TcpServer, port = 0, host = '127.0.0.1'): Promi
     })
   })
 
+/** An address of this process alone: while a gateway is dead nobody else is given its port. */
+const host = `127.${96 + (process.pid >> 16)}.${(process.pid >> 8) & 255}.${process.pid & 255 || 255}`
+
 /** A gateway that dies and comes back at one address. */
 export type ProbedGateway = { readonly address: string; kill(): void; revive(): Promise<void> }
 
 export async function startGateway(root: Holder, cluster: string): Promise<ProbedGateway> {
   const own = await gatewayOf(root, cluster)
   let server = servingAs(root, own, well)
-  const port = await listenOn(server)
+  const port = await listenOn(server, 0, host)
   let isAlive = true
   return {
-    address: `127.0.0.1:${port}`,
+    address: `${host}:${port}`,
     kill: () => {
       isAlive = false
       server.close()
@@ -71,7 +74,7 @@ export async function startGateway(root: Holder, cluster: string): Promise<Probe
       if (isAlive) return
       isAlive = true
       server = servingAs(root, own, well)
-      await listenOn(server, port)
+      await listenOn(server, port, host)
     },
   }
 }
