@@ -18,7 +18,7 @@ import {
 } from '#control/store/streams.ts'
 import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
-import { addItem, emptyRoot, removeItem } from '#mesh/wire/root.ts'
+import { emptyRoot, rootAfter } from '#mesh/wire/root.ts'
 
 /** What a producer says of one key; no body = gone. */
 export type Change = { readonly key: string; readonly body: Json | undefined }
@@ -157,12 +157,8 @@ export async function writeItems(
   const before = new Map(stored.map((item) => [item.key, item]))
   const hashBefore = (key: string) => before.get(key)?.hash ?? ''
   const differing = [...latest.values()].filter((write) => write.hash !== hashBefore(write.key))
-  let root = stream.root
-  for (const { key, hash } of differing) {
-    const old = hashBefore(key)
-    if (old !== '') root = removeItem(root, key, old)
-    if (hash !== '') root = addItem(root, key, hash)
-  }
+  const moves = differing.map(({ key, hash }) => ({ key, before: hashBefore(key), after: hash }))
+  const root = rootAfter(stream.root, moves)
   if (differing.length === 0 && to.set === undefined) return { stream, changed: [], grew: false }
   const rev = stream.head + (differing.length > 0 ? 1 : 0)
   const moved: StreamRow = { ...stream, ...to.set, head: rev, root, updatedAt: to.now }

@@ -17,6 +17,19 @@ export const addItem = (root: string, key: string, hash: string): string => text
 export const removeItem = (root: string, key: string, hash: string): string =>
   text(BigInt(`0x${root}`) - leaf(key, hash))
 
+/** One key of a set and the hashes of what it held and holds; empty = nothing. */
+export type Moved = { readonly key: string; readonly before: string; readonly after: string }
+
+/** The root after all of these. */
+export function rootAfter(root: string, moves: readonly Moved[]): string {
+  let sum = BigInt(`0x${root}`)
+  for (const { key, before, after } of moves) {
+    if (before !== '') sum -= leaf(key, before)
+    if (after !== '') sum += leaf(key, after)
+  }
+  return text(sum)
+}
+
 /** The root of a whole set, of what its items add. */
 export const rootOfLeaves = (leaves: Iterable<bigint>): string => {
   let sum = 0n
