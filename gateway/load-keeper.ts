@@ -48,6 +48,8 @@ export const loadTimes = {
   /** What nobody took for so long is not told any more: it says nothing about now. */
   keptMax: 300_000,
   settleLook: 100,
+  /** A proxy may be late with its third report by so much, and counts as measured. */
+  late: 5000,
 } as const
 
 /** What is measured of the own callers, window by window: told to the centre, and kept to what it allows. */
@@ -200,7 +202,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
 
   function measuredNow(of: 'callers' | 'routers' = 'callers'): Load['proxies'] {
     const callers = (parts.proxies() ?? []).filter(({ kind }) => (kind === 'router') === (of === 'routers'))
-    const reporting = counts.reporting(3 * intervalMs() + 5000)
+    const reporting = counts.reporting(3 * intervalMs() + times.late)
     const measured = callers.filter(({ key }) => reporting.has(key)).length
     return { measured, notMeasured: callers.length - measured }
   }

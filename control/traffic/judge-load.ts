@@ -39,7 +39,7 @@ export function judgedLoad(
   const { epoch, seq, at, windowMs, adv, cfg, proxies, routers, health } = request
   const rest = request.rest && taken('rest', countsSchema.safeParse(request.rest), () => undefined)[0]
   const load: Load = {
-    ...{ epoch, seq, at, windowMs, adv, cfg, proxies, health },
+    ...{ epoch, seq, at, windowMs, adv, cfg, proxies, health, ...(routers ? { routers } : {}) },
     ...(routers ? { routers } : {}),
     rows: request.rows.flatMap((row) =>
       taken(rowKey(row), callLoadSchema.safeParse(row), ({ service, callee }) => roadFault(offered, service, callee)),

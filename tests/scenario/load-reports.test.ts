@@ -35,7 +35,7 @@ const report = (more: object = {}): Record<string, unknown> => {
   seq += 1
   return {
     ...{ epoch, seq, at: centre.clock.now, windowMs: 10_000, adv: null, cfg: null },
-    ...{ proxies: { measured: 2, notMeasured: 1 }, rows: [row], gateways: [], latencies: [], below: [], health: [] },
+    ...{ proxies: { measured: 2, notMeasured: 1 }, routers: { measured: 1, notMeasured: 0 }, rows: [row], gateways: [], latencies: [], below: [], health: [] },
     ...{ shares: [{ service, intended: [{ cluster: 'east', share: 1 }] }], acked: [], ...more },
   }
 }
@@ -59,7 +59,7 @@ describe('what a relay measured', () => {
     const second = await put(west, report({ rows: [{ ...row, issued: 71 }] }))
     expect(second).toMatchObject({ status: 200, body: { quotas: [], againMs: 10_000, time: centre.clock.now } })
     expect(second.body['rejected']).toBeUndefined()
-    expect(await kept()).toMatchObject({ rows: [{ ...row, issued: 71 }], proxies: { measured: 2, notMeasured: 1 } })
+    expect(await kept()).toMatchObject({ rows: [{ ...row, issued: 71 }], proxies: { measured: 2, notMeasured: 1 }, routers: { measured: 1 } })
     expect(await kept('north')).toBeUndefined()
   })
 
