@@ -4,6 +4,8 @@ export type Counted = {
   readonly failed: number
   /** Under way while it was broken; absent where nothing was. */
   readonly inFlight?: number
+  /** Of the failed ones: those whose answer had begun. */
+  readonly cut?: number
 }
 
 /** What one scenario did to those who call. Times in milliseconds; several where it was played several times. */
@@ -22,10 +24,13 @@ export type Row = {
   readonly steadyMs: readonly number[]
   /** From the end of the fault until the first tier answered everything again. */
   readonly backMs: readonly number[]
+  /** How long the calling process stood still at most: what a busy machine did, and nothing that was tested. */
+  readonly stillMs: number
   /** Whose answers the GETs had, and how the first calls failed. */
   readonly note: string
 }
 
+/** What takes longer is told. */
 export const slowMs = 500
 
 const heads = [
@@ -38,13 +43,15 @@ export function tableOf(rows: readonly Row[]): string {
   const lines = rows.map((row) => [
     ...[row.scenario, ...[row.gets, row.repeatable, row.calls, row.posts].map(countOf), row.doubled],
     ...[row.slowestMs, row.steadyMs, row.backMs].map(timeOf),
-    row.note,
+    row.stillMs < slowMs ? row.note : `${row.note}; the machine stood still for ${(row.stillMs / 1000).toFixed(1)} s`,
   ])
   return [heads, heads.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 }
 
-const countOf = ({ made, failed, inFlight }: Counted): string =>
-  `${failed} of ${made}${inFlight === undefined ? '' : ` (${inFlight} in flight)`}`
+function countOf({ made, failed, inFlight, cut = 0 }: Counted): string {
+  const more = cut > 0 ? ` (${cut} in mid-answer)` : inFlight === undefined ? '' : ` (${inFlight} in flight)`
+  return `${failed} of ${made}${more}`
+}
 
 /** The median, and all of them where there are several. */
 function timeOf(times: readonly number[]): string {
@@ -64,16 +71,20 @@ export function rowOf(plays: readonly Row[]): Row {
   const sum = (kind: 'gets' | 'repeatable' | 'calls' | 'posts'): Counted => {
     const all = plays.map((one) => one[kind])
     const flights = all.flatMap(({ inFlight }) => inFlight ?? [])
+    const cuts = all.flatMap(({ cut }) => cut ?? [])
     return {
       made: total(all.map(({ made }) => made)),
       failed: total(all.map(({ failed }) => failed)),
       ...(flights.length > 0 ? { inFlight: total(flights) } : {}),
+      ...(cuts.length > 0 ? { cut: total(cuts) } : {}),
     }
   }
   return {
     ...first,
     ...{ gets: sum('gets'), repeatable: sum('repeatable'), calls: sum('calls'), posts: sum('posts') },
     doubled: total(plays.map(({ doubled }) => doubled)),
+    stillMs: Math.max(...plays.map(({ stillMs }) => stillMs)),
+    note: [...new Set(plays.map(({ note }) => note))].join(' / '),
     slowestMs: plays.flatMap(({ slowestMs }) => slowestMs),
     steadyMs: plays.flatMap(({ steadyMs }) => steadyMs),
     // The others may not have lasted until anybody gave a verdict.
