@@ -2,7 +2,8 @@ import type { Centre } from '#control/centre.ts'
 import { loadNumberedFleet } from '#control/load-fleet.ts'
 import type { Tx } from '#control/store/database.ts'
 import { nextFleet, type Wish } from '#control/traffic/next-fleet.ts'
-import { type Plan, type PlanFacts, planOf, type Step } from '#mesh/foresee/plan.ts'
+import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
+import { type Plan, planOf, type Step } from '#mesh/foresee/plan.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -27,7 +28,7 @@ export type CentrePlan = Omit<Plan, 'steps'> & { readonly steps: readonly Planne
 export async function planChanges(
   centre: Centre,
   wishes: readonly Wish[],
-  facts: () => Promise<PlanFacts>,
+  facts: () => Promise<ForecastFacts>,
 ): Promise<CentrePlan> {
   refuseTwice(wishes)
   const { fleet, steps, nexts } = await centre.db.read((tx) => stepsOf(tx, centre, wishes))
@@ -54,7 +55,7 @@ async function stepsOf(tx: Tx, centre: Centre, wishes: readonly Wish[]) {
   return { fleet, steps, nexts }
 }
 
-const noFacts: PlanFacts = { sight: { services: new Map(), gateways: new Map() }, demands: new Map() }
+const noFacts: ForecastFacts = { sight: { services: new Map(), gateways: new Map() }, demands: new Map() }
 
 /**
  * The number of the last change of policies that the plan `hash` stands on. Throws `stale` where the change would do

@@ -1,25 +1,44 @@
 import type { Catalogue } from '#control/catalogue.ts'
 import type { Centre } from '#control/centre.ts'
-import { loadLoads } from '#control/store/loads.ts'
-import { type Demands, demandsOf } from '#mesh/foresee/demand.ts'
-import type { Sight } from '#mesh/foresee/outlook.ts'
+import { loadOpenDrains } from '#control/store/drains.ts'
+import { subjectOf } from '#control/traffic/advice.ts'
+import { knownLoads } from '#control/traffic/known-loads.ts'
+import { demandsOf } from '#mesh/foresee/demand.ts'
+import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
+import { addressKey } from '#mesh/model/address.ts'
 
-/** Beyond it a report says nothing of now: its cluster counts as not measured. */
-const loadAgeMsMax = 120_000
+/** A report that is older says nothing of now: its cluster counts as not measured. */
+const freshMs = 60_000
 
-/** What plans and rehearsals know beside config: pods and gateways as clusters report them, and what was measured of late. */
-export async function loadSight(
-  centre: Centre,
-  catalogue: Catalogue,
-): Promise<{ readonly sight: Sight; readonly demands: Demands }> {
+/**
+ * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, and what was measured
+ * of late.
+ */
+export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): Promise<ForecastFacts> {
   const reports = await catalogue.reports()
-  const loads = await centre.db.read((tx) => loadLoads(tx, centre.mesh))
-  const fresh = loads.filter(({ takenAt }) => centre.now() - takenAt <= loadAgeMsMax)
+  const { loads, drains } = await centre.db.read(async (tx) => ({
+    loads: await knownLoads(centre, tx),
+    drains: (await loadOpenDrains(tx, centre.mesh)).map((row) => ({ ...subjectOf(row), percent: row.percent })),
+  }))
+  const fresh = [...loads].filter(([, { takenAt }]) => centre.now() - takenAt <= freshMs)
+  const shut = new Set(
+    drains.flatMap((one) => (one.kind === 'gateway' && one.percent === 0 ? [`${one.cluster} ${one.gateway}`] : [])),
+  )
   return {
     sight: {
       services: new Map(reports.map(({ row, summaries }) => [row.name, summaries])),
-      gateways: new Map(reports.map(({ row, gateways }) => [row.name, { gateways }])),
+      gateways: new Map(
+        reports.map(({ row, gateways }) => [
+          row.name,
+          {
+            gateways: gateways.map((one) =>
+              shut.has(`${row.name} ${addressKey(one)}`) ? { ...one, state: 'down' as const } : one,
+            ),
+          },
+        ]),
+      ),
+      drained: new Map(drains.flatMap((one) => (one.kind === 'cluster' ? [[one.cluster, one.percent]] : []))),
     },
-    demands: demandsOf(fresh.map(({ cluster, load }) => [cluster, load])),
+    demands: demandsOf(fresh.map(([cluster, { load }]) => [cluster, load])),
   }
 }

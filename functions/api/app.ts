@@ -24,6 +24,7 @@ import { metricsRoutes } from '#functions/api/routes/metrics.ts'
 import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
 import { planRoutes } from '#functions/api/routes/plans.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
+import { rehearsalRoutes } from '#functions/api/routes/rehearsals.ts'
 import { revocationRoutes } from '#functions/api/routes/revocations.ts'
 import { rotationRoutes } from '#functions/api/routes/rotations.ts'
 import { samenessGroupRoutes } from '#functions/api/routes/sameness-groups.ts'
@@ -99,6 +100,7 @@ export function openApi(door: Door): Api {
   freezeRoutes(api, door)
   explanationRoutes(api, door)
   planRoutes(api, door, catalogue)
+  rehearsalRoutes(api, door, catalogue)
   trustRoutes(api, door)
   spiffeBundleRoutes(api, door)
   foreignDomainRoutes(api, door)

@@ -66,5 +66,8 @@ export const body = <T extends z.ZodType>(schema: T) => ({
 export const operatorSecurity = [{ operatorKey: [] }]
 export const clusterSecurity = [{ clusterToken: [] }]
 
+/** The part of some calls that each cluster gets; 1 = all of them, empty = nobody answers. */
+export const sharesSchema = z.array(z.object({ cluster: z.string(), share: z.number() }))
+
 /** Names a schema of `mesh/wire` in the document. Those are made before this library adds its own method to schemas. */
 export const wire = <T extends z.ZodType>(schema: T, id: string): T => schema.meta({ id })

@@ -1,8 +1,8 @@
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { Load } from '#mesh/model/load.ts'
+import type { Demand } from '#mesh/policy/check-drain.ts'
 
-/** What the workloads of one cluster ask of one service, as they were measured of late. */
-export type Demand = { readonly requestsPerSecond: number; readonly connections: number }
+export type { Demand }
 
 /** By calling cluster, then service. A cluster that is not in it is not measured; a service that is not: nobody calls it. */
 export type Demands = ReadonlyMap<ClusterName, ReadonlyMap<ServiceKey, Demand>>

@@ -17,7 +17,10 @@ export const nothingLost: Lost = { clusters: new Set(), gateways: new Map() }
 export type Caller = Pick<ClusterConfig, 'cluster' | 'network' | 'region'>
 
 /** What is known of pods and gateways: the summaries of all clusters, the callers' own among them. */
-export type Sight = Summaries
+export type Sight = Summaries & {
+  /** Clusters that are being drained, with the percent of their nominal share that they still get. */
+  readonly drained?: ReadonlyMap<ClusterName, number>
+}
 
 /** Where the calls of one service would go. */
 export type Outlook = {
@@ -25,8 +28,16 @@ export type Outlook = {
   readonly shares: ReadonlyMap<ClusterName, number>
   /** Ready pods in those clusters, at the port that has fewest; undefined where nothing was heard of one of them. */
   readonly ready: number | undefined
-  /** True where some port is served by nobody. */
-  readonly isCut: boolean
+  /** How many of its ports nobody would serve. */
+  readonly cutPorts: number
+}
+
+/** What is known and assumed about the clusters that offer it. */
+export type OutlookFacts = {
+  readonly sight: Sight
+  readonly lost?: Lost
+  /** The most that a cluster may be given of these callers' calls, 0..1. */
+  readonly caps?: ReadonlyMap<ClusterName, number>
 }
 
 /**
@@ -34,8 +45,8 @@ export type Outlook = {
  * pods and known roads. A cluster that was not heard of counts as one that answers, because unknown is not empty; one
  * without a ready pod does not answer, whatever a last resort would still try.
  */
-export function outlookOf(caller: Caller, imported: ImportedService, sight: Sight, lost: Lost = nothingLost): Outlook {
-  const ports = imported.ports.map(({ port }) => portOutlook(caller, imported, port, { sight, lost }))
+export function outlookOf(caller: Caller, imported: ImportedService, facts: OutlookFacts): Outlook {
+  const ports = imported.ports.map(({ port }) => portOutlook(caller, imported, port, facts))
   const served = ports.filter((one) => one.shares.size > 0)
   const shares = new Map<ClusterName, number>()
   for (const one of served)
@@ -45,17 +56,15 @@ export function outlookOf(caller: Caller, imported: ImportedService, sight: Sigh
   return {
     shares: new Map([...shares].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     ready: isKnown ? Math.min(...counts, counts.length === 0 ? 0 : Number.POSITIVE_INFINITY) : undefined,
-    isCut: served.length < ports.length,
+    cutPorts: ports.length - served.length,
   }
 }
-
-type Facts = { readonly sight: Sight; readonly lost: Lost }
 
 function portOutlook(
   caller: Caller,
   imported: ImportedService,
   port: number,
-  facts: Facts,
+  facts: OutlookFacts,
 ): Pick<Outlook, 'shares' | 'ready'> {
   const road = roadOf(imported, port, { exported: true, cluster: caller.cluster })
   const offers = new Map(
@@ -65,7 +74,7 @@ function portOutlook(
     }),
   )
   const spillByReadiness = imported.policy?.spillByReadiness ?? false
-  const tiers = road ? tiersOf(road, offers, { caller, spillByReadiness }) : []
+  const tiers = road ? tiersOf(road, offers, { caller, spillByReadiness, caps: facts.caps }) : []
   const isAnswering = tiers.some((tier) => tier.some(({ dead, ready }) => !dead && ready !== 0))
   if (!isAnswering) return { shares: new Map(), ready: 0 }
   const { priorities } = spread(tiers, { factor: imported.settings.overprovisioningFactor, spillByReadiness })
@@ -78,13 +87,23 @@ function portOutlook(
   }
 }
 
-type Offer = { readonly ready: number | undefined; readonly total: number; readonly isLost: boolean }
+type Offer = {
+  readonly ready: number | undefined
+  readonly total: number
+  readonly percent: number
+  readonly isLost: boolean
+}
 
 /** Undefined where there is no road to it. */
 function offerOf(
   caller: Caller,
   source: Source,
-  { imported, port, sight, lost }: Facts & { readonly imported: ImportedService; readonly port: number },
+  {
+    imported,
+    port,
+    sight,
+    lost = nothingLost,
+  }: OutlookFacts & { readonly imported: ImportedService; readonly port: number },
 ): Offer | undefined {
   const { cluster } = source
   const counts = sight.services
@@ -92,7 +111,11 @@ function offerOf(
     ?.get(imported.key)
     ?.counts.filter((one) => one.port === port)
   const sum = (part: 'ready' | 'total'): number => (counts ?? []).reduce((all, one) => all + one[part], 0)
-  const counted = { ready: counts ? sum('ready') : undefined, total: sum('total') }
+  const counted = {
+    ready: counts ? sum('ready') : undefined,
+    total: sum('total'),
+    percent: sight.drained?.get(cluster) ?? 100,
+  }
   const isLost = lost.clusters.has(cluster)
   if (cluster === caller.cluster) return { ...counted, isLost }
   if (source.network === caller.network && counts) return { ...counted, isLost }
@@ -107,34 +130,30 @@ function offerOf(
 function tiersOf(
   { imported, tiers }: Road,
   offers: ReadonlyMap<ClusterName, Offer>,
-  { caller, spillByReadiness }: { readonly caller: Caller; readonly spillByReadiness: boolean },
+  facts: {
+    readonly caller: Caller
+    readonly spillByReadiness: boolean
+    readonly caps: OutlookFacts['caps']
+  },
 ): Candidate[][] {
+  const { caller, spillByReadiness, caps } = facts
   const named = new Set<ClusterName>()
   return tiers.map(({ members }) =>
     members.flatMap(({ cluster, weight }): Candidate[] => {
       const offer = offers.get(cluster)
       if (!offer || named.has(cluster)) return []
       named.add(cluster)
-      const drain = cluster === caller.cluster ? undefined : imported.drains?.find((one) => one.cluster === cluster)
-      const admission = { percent: drain?.percent ?? 100, ...(offer.isLost ? { dead: true as const } : {}) }
+      // A drain concerns others: own callers keep the own pods.
+      const isOwn = cluster === caller.cluster
+      const drain = isOwn ? undefined : imported.drains?.find((one) => one.cluster === cluster)
+      const percent = isOwn ? 100 : Math.min(offer.percent, drain?.percent ?? 100)
+      const cap = caps?.get(cluster)
+      const admission = {
+        percent,
+        ...(offer.isLost ? { dead: true as const } : {}),
+        ...(cap === undefined ? {} : { cap }),
+      }
       return [candidateOf({ cluster, weight }, offer, { spillByReadiness, ...admission })]
     }),
   )
-}
-
-/** Remembers outlooks: callers that see the same import in the same way have the same one, and the same object. */
-export type Outlooks = (caller: Caller, imported: ImportedService) => Outlook
-
-export function newOutlooks(sight: Sight, lost: Lost = nothingLost): Outlooks {
-  const known = new WeakMap<ImportedService, Map<string, Outlook>>()
-  return (caller, imported) => {
-    const bySight = known.get(imported) ?? new Map<string, Outlook>()
-    known.set(imported, bySight)
-    const isOwn = imported.sources.some(({ cluster }) => cluster === caller.cluster)
-    const isNear = imported.sources.some(({ network }) => network === caller.network)
-    const seen = `${isOwn ? caller.cluster : ''} ${isNear ? caller.network : ''}`
-    const outlook = bySight.get(seen) ?? outlookOf(caller, imported, sight, lost)
-    bySight.set(seen, outlook)
-    return outlook
-  }
 }

@@ -7,15 +7,15 @@ import type { Fleet } from '#mesh/model/fleet.ts'
 import { type ClusterName, parseClusterName } from '#mesh/model/id.ts'
 import type { TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
 import { clusterConfigHash, entriesOf, writtenOf } from '#mesh/wire/cluster-config.ts'
-import { fleetOf } from '#tests/bench/compile.ts'
+import { fleetOf } from '#tests/support/foreseen-fleet.ts'
 import { type Changed, randomWishes } from '#tests/support/random-policies.ts'
 
-const fleet = fleetOf({ clusters: 6, services: 5, exporters: 3 })
+const fleet = fleetOf({ clusters: 5, services: 4, exporters: 3 })
 const names = {
   clusters: fleet.members.map(({ name }) => name),
   regions: ['region-0', 'region-1'],
   groups: ['a', 'b'],
-  services: Array.from({ length: 5 }, (_, n) => `svc-${n}`),
+  services: Array.from({ length: 4 }, (_, n) => `svc-${n}`),
 }
 const nothingKnown = { sight: { services: new Map(), gateways: new Map() }, demands: new Map() }
 
@@ -86,7 +86,7 @@ test('the difference that a plan shows is the one between what is written before
       before = after
       last = bytes
     }),
-    { numRuns: 60, endOnFailure: true },
+    { numRuns: 35, endOnFailure: true },
   )
   expect(seen).toBeGreaterThan(100)
 })

@@ -1,7 +1,6 @@
 import { newCompiler } from '#mesh/compile/compiler.ts'
 import { type ConfigChange, type Configs, configChanges } from '#mesh/foresee/config-changes.ts'
-import type { Demands } from '#mesh/foresee/demand.ts'
-import { newOutlooks, type Sight } from '#mesh/foresee/outlook.ts'
+import { type ForecastFacts, newForecast } from '#mesh/foresee/forecast.ts'
 import { type PlannedShares, plannedShares } from '#mesh/foresee/planned-shares.ts'
 import { type PlanWarning, warningsOf } from '#mesh/foresee/warnings.ts'
 import { canonicalJson, hashOf, type Json, sha256Hex } from '#mesh/model/canonical.ts'
@@ -36,8 +35,6 @@ export type Plan = {
   readonly warnings: readonly PlanWarning[]
 }
 
-export type PlanFacts = { readonly sight: Sight; readonly demands: Demands }
-
 /**
  * What changes of policies and groups would do, one after the other, without doing any: for every cluster the exact
  * difference of its compiled config, and what the traffic would do about it.
@@ -45,7 +42,7 @@ export type PlanFacts = { readonly sight: Sight; readonly demands: Demands }
  * A step's hash is over what is wished, the place among all changes of policies, and the config of every cluster that is
  * touched, before and after. So whoever applies it by that hash does what was shown here and nothing else.
  */
-export function planOf(before: Fleet, steps: readonly Step[], facts: PlanFacts): Plan {
+export function planOf(before: Fleet, steps: readonly Step[], facts: ForecastFacts): Plan {
   const compiler = newCompiler()
   const first = compiler.compile(before)
   let last: Configs = first
@@ -56,8 +53,10 @@ export function planOf(before: Fleet, steps: readonly Step[], facts: PlanFacts):
     return { hash: stepHash(wish, policies, changes) }
   })
   const all = configChanges(first, last)
-  const outlooks = newOutlooks(facts.sight)
-  const touched = { before: first, after: last, changes: all, outlooks, demands: facts.demands }
+  const touched = {
+    ...{ configs: last, changes: all, demands: facts.demands },
+    ...{ before: newForecast(first, facts), after: newForecast(last, facts) },
+  }
   return {
     hash: hashes.length === 1 && hashes[0] ? hashes[0].hash : sha256Hex(hashes.map(({ hash }) => hash).join()),
     steps: hashes,

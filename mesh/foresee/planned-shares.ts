@@ -1,7 +1,9 @@
+import type { Calling } from '#mesh/foresee/capacities.ts'
 import type { ConfigChange, Configs } from '#mesh/foresee/config-changes.ts'
 import { type Demands, demandOf } from '#mesh/foresee/demand.ts'
-import type { Outlook, Outlooks } from '#mesh/foresee/outlook.ts'
-import type { ClusterConfig, ImportedService } from '#mesh/model/cluster-config.ts'
+import type { Forecast } from '#mesh/foresee/forecast.ts'
+import type { Outlook } from '#mesh/foresee/outlook.ts'
+import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import { type ClusterName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 
 export type Share = { readonly cluster: ClusterName; readonly share: number }
@@ -18,11 +20,12 @@ export type PlannedShares = {
   readonly notMeasured: number
 }
 
+/** What a change touches, and where calls go before and after it. */
 export type Touched = {
-  readonly before: Configs
-  readonly after: Configs
+  readonly configs: Configs
   readonly changes: readonly ConfigChange[]
-  readonly outlooks: Outlooks
+  readonly before: Forecast
+  readonly after: Forecast
   readonly demands: Demands
 }
 
@@ -30,22 +33,18 @@ export type Touched = {
 export type TouchedImport = {
   readonly service: ServiceKey
   readonly caller: ClusterConfig
-  readonly before?: { readonly imported: ImportedService; readonly outlook: Outlook }
-  readonly after?: { readonly imported: ImportedService; readonly outlook: Outlook }
+  readonly before?: Calling
+  readonly after?: Calling
 }
 
-export function touchedImports({ before, after, changes, outlooks }: Touched): TouchedImport[] {
+export function touchedImports({ configs, changes, before, after }: Touched): TouchedImport[] {
   return changes.flatMap(({ cluster, changes: entries }) => {
-    const caller = after.get(cluster) ?? before.get(cluster)
+    const caller = configs.get(cluster)
     if (!caller) return []
-    const seen = (config: ClusterConfig | undefined, key: ServiceKey) => {
-      const imported = config?.imports.get(key)
-      return config && imported ? { imported, outlook: outlooks(config, imported) } : undefined
-    }
     return entries.flatMap(({ key }): TouchedImport[] => {
       const service = importIn(key)
       if (service === undefined) return []
-      const [was, is] = [seen(before.get(cluster), service), seen(after.get(cluster), service)]
+      const [was, is] = [before, after].map((forecast) => forecast.service(service).callings.get(cluster))
       return [{ service, caller, ...(was ? { before: was } : {}), ...(is ? { after: is } : {}) }]
     })
   })

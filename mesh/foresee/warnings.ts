@@ -1,5 +1,5 @@
+import type { Overload } from '#mesh/foresee/capacities.ts'
 import { type Touched, type TouchedImport, touchedImports } from '#mesh/foresee/planned-shares.ts'
-import { type Calling, type Overload, overloadsOf } from '#mesh/foresee/service-load.ts'
 import type { ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { someOf } from '#mesh/model/some-of.ts'
@@ -34,7 +34,7 @@ function callerWarnings({ service, caller, before, after }: TouchedImport): Plan
     { kind, service, callers: [caller.cluster], message },
   ]
   if (!after) return say('lastTier', 'could not be called from there any more: nobody would offer it')
-  if (after.outlook.isCut && before && !before.outlook.isCut)
+  if (before && after.outlook.cutPorts > before.outlook.cutPorts)
     return say('nobody', 'would be sent to clusters that have no ready pod of it, or no known gateway')
   const [was, is] = [before ? tiersIn(before.imported) : [], tiersIn(after.imported)]
   const listed = new Set(is.flat())
@@ -69,13 +69,9 @@ function crossing(region: string, seen: TouchedImport['after']): number {
   return away.reduce((sum, [, share]) => sum + share, 0)
 }
 
-function capacityWarnings(service: ServiceKey, { after, outlooks, demands }: Touched): PlanWarning[] {
-  const callings = [...after.values()].flatMap((caller): Calling[] => {
-    const imported = caller.imports.get(service)
-    return imported ? [{ caller, imported, outlook: outlooks(caller, imported) }] : []
-  })
-  const { overloads, notMeasured } = overloadsOf(callings, demands)
-  const callers = callings.map(({ caller }) => caller.cluster).toSorted()
+function capacityWarnings(service: ServiceKey, { after }: Touched): PlanWarning[] {
+  const { callings, overloads, notMeasured } = after.service(service)
+  const callers = [...callings.keys()].toSorted()
   const unknown: PlanWarning[] =
     notMeasured.length === 0
       ? []
@@ -93,9 +89,12 @@ function capacityWarnings(service: ServiceKey, { after, outlooks, demands }: Tou
 
 const units = { requestsPerSecond: 'requests a second', connections: 'connections' } as const
 
-/** What a cluster would be given beyond its capacity. */
-export const overloadText = ({ cluster, of, capacity, expected }: Overload): string =>
-  `cluster "${cluster}" would be given ${number(expected)} ${units[of]}, and its capacity is ${number(capacity)}`
+/** What a cluster would be asked for beyond its capacity, and what becomes of the rest. */
+export function overloadText({ cluster, of, capacity, asked, given }: Overload): string {
+  const rest =
+    given > capacity ? `nobody else has room, so it would be given ${number(given)}` : 'the rest goes elsewhere'
+  return `cluster "${cluster}" would be asked for ${number(asked)} ${units[of]}, and its capacity is ${number(capacity)}: ${rest}`
+}
 
 const number = (value: number): string => String(value >= 100 ? Math.round(value) : Math.round(value * 10) / 10)
 const percent = (share: number): string => `${number(share * 100)} %`

@@ -1,18 +1,10 @@
 import { newCompiler, type Work } from '#mesh/compile/compiler.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
-import type { Fleet, Member } from '#mesh/model/fleet.ts'
-import {
-  type ClusterName,
-  parseClusterId,
-  parseClusterName,
-  parseMeshName,
-  parseNetworkName,
-  serviceKey,
-  trustDomainOf,
-} from '#mesh/model/id.ts'
+import type { ClusterName } from '#mesh/model/id.ts'
 import type { TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 import { clusterConfigHash, entriesOf } from '#mesh/wire/cluster-config.ts'
 import type { Row } from '#tests/bench/report.ts'
+import { fleetOf } from '#tests/support/foreseen-fleet.ts'
 
 /** A fleet for measuring: every service is offered by so many clusters, to all. */
 export type CompileScale = { readonly clusters: number; readonly services: number; readonly exporters: number }
@@ -25,30 +17,6 @@ export type CompileCost = CompileScale & {
   readonly work: Work
   readonly extrapolated?: true
 }
-
-const mesh = parseMeshName('mesh1')
-
-export function fleetOf({ clusters, services, exporters }: CompileScale): Fleet {
-  const names = Array.from({ length: clusters }, (_, n) => parseClusterName(`cluster-${n}`))
-  const members = names.map((name, n): Member => {
-    const own = Array.from({ length: services }, (_, svc) => svc).filter(
-      (svc) => (n + clusters - (svc % clusters)) % clusters < exporters,
-    )
-    return {
-      ...{ id: parseClusterId('00000000-0000-7000-8000-000000000000'), name, network: parseNetworkName(name) },
-      ...{ region: `region-${n % 5}`, trustDomain: trustDomainOf(name, mesh, 1), refused: new Set() },
-      exports: new Map(own.map((svc) => [keyAt(svc), exportAt(svc)])),
-    }
-  })
-  return { mesh, roots: ['-----BEGIN CERTIFICATE-----\nbench\n-----END CERTIFICATE-----\n'], members, narrowings: [] }
-}
-
-const keyAt = (n: number) => serviceKey('shop', `svc-${n}`)
-const exportAt = (n: number) => ({
-  key: keyAt(n),
-  ports: [{ name: 'http', port: 8080, protocol: 'http' as const, declared: true }],
-  ...{ serviceAccounts: [`svc-${n}`], createdAt: 1000, headless: false },
-})
 
 export const policyAt = (n: number, revision: number): TrafficPolicy => ({
   ...{ namespace: 'shop', name: `svc-${n}`, revision, origin: 'api' },

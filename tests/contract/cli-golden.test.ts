@@ -90,6 +90,17 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     ...[words('explain rome-1/bookinfo/x reviews:9080'), words('explain paris-1/bookinfo/x reviews:http')],
     ...[away('explain', 'paris-1/bookinfo/productpage-1', 'reviews:9080'), away('why', 'oslo-1/bookinfo/x', 'reviews')],
   ],
+  rehearse: [
+    ...[
+      '--help',
+      '--lose paris-1',
+      '--lose oslo-1',
+      '--lose region/eu-1 127.21.0.2:15443',
+      '--lose atlantis eu-9',
+      '',
+    ].map((one) => `rehearse ${one}`.trim()),
+    ...['simulate --lose 203.0.113.9 -o json', 'simulate --lose oslo-1 --lose paris-1'],
+  ].map(words),
   proxies: [
     ...[words('proxies --help'), ['proxies'], words('proxies -o json'), words('proxies --cluster rome-1')],
     ...[words('proxies nobody'), away('proxies', 'details-1.bookinfo'), words('proxies --cluster oslo-1')],

@@ -2,10 +2,10 @@ import { createRoute, z } from '@hono/zod-openapi'
 import type { Catalogue } from '#control/catalogue.ts'
 import type { Wish } from '#control/traffic/next-fleet.ts'
 import { type CentrePlan, planChanges, wishesMax } from '#control/traffic/plan.ts'
-import { loadSight } from '#control/traffic/sight.ts'
+import { loadForecastFacts } from '#control/traffic/sight.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
-import { body, json, operatorSecurity, problems } from '#functions/api/schemas.ts'
+import { body, json, operatorSecurity, problems, sharesSchema } from '#functions/api/schemas.ts'
 
 const named = {
   kind: z.enum(['GlobalTrafficPolicy', 'SamenessGroup']),
@@ -30,7 +30,6 @@ const requestSchema = z
   })
   .openapi('PlanRequest')
 
-const shares = z.array(z.object({ cluster: z.string(), share: z.number() }))
 const entry = z.record(z.string(), z.unknown()).nullable()
 const planSchema = z
   .object({
@@ -56,7 +55,7 @@ const planSchema = z
     shares: z
       .array(
         z.object({
-          ...{ service: z.string(), callers: z.array(z.string()), before: shares, after: shares },
+          ...{ service: z.string(), callers: z.array(z.string()), before: sharesSchema, after: sharesSchema },
           requestsPerSecond: z.number().nullable().openapi({ description: 'of those callers; null = not measured' }),
           notMeasured: z.number().int().openapi({ description: 'how many of the callers are not measured' }),
         }),
@@ -83,7 +82,7 @@ export function planRoutes(api: Api, door: Door, catalogue: Catalogue): void {
     async (c) => {
       const { objects = [], remove = [] } = c.req.valid('json')
       const wishes = [...objects, ...remove].map(wishFrom)
-      return c.json(shown(await planChanges(centre, wishes, () => loadSight(centre, catalogue))), 200)
+      return c.json(shown(await planChanges(centre, wishes, () => loadForecastFacts(centre, catalogue))), 200)
     },
   )
 }
