@@ -7,7 +7,7 @@ import type { Tx } from '#control/store/database.ts'
 import type { TrafficPolicyRow } from '#control/store/policies.ts'
 import { deletePolicy, loadGroups, loadPolicies, loadPolicy, savePolicy } from '#control/store/policies.ts'
 import { appendHistory, historyName, lockPolicies } from '#control/store/policy-history.ts'
-import { firstRevision, refuse, rehearseWish, storedSpec, type Wish } from '#control/traffic/next-fleet.ts'
+import { firstRevision, refuse, rehearseWish, standing, storedSpec, type Wish } from '#control/traffic/next-fleet.ts'
 import { checkPlan, checkPlanned } from '#control/traffic/plan.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -56,15 +56,13 @@ export async function applyPolicy(
     const old = await loadPolicy(tx, centre.mesh, change)
     checkExpected(change, old?.revision ?? 0, change.expected)
     const check = await checked(tx, centre, wanted, fleet)
-    const { warnings } = check
-    // What stands may stand, even where the fleet has moved under it.
-    if (old?.spec === spec) return { row: old, created: false, warnings }
+    if (old?.spec === spec) return { row: old, created: false, warnings: standing(check) }
     checkPlanned(wishOf(change), planned, policies)
     refuse(wanted, check)
     const row = await rowOf(centre, tx, change, { old, spec })
     await savePolicy(tx, row)
     await remember(centre, tx, caller, { ...change, spec, revision: row.revision })
-    return { row, created: !old, warnings }
+    return { row, created: !old, warnings: check.warnings }
   })
   centre.bus.announce({ kind: 'outbox' })
   return result

@@ -58,7 +58,7 @@ async function nextPolicies(
   const revision = row ? row.revision + 1 : await firstRevision(tx, fleet.mesh, historyName.policy(change))
   const wanted: TrafficPolicy = { namespace, name, revision, origin: 'api', spec }
   const check = checkPolicy(wanted, policyFactsOf(fleet, others))
-  if (row?.spec === storedSpec(spec)) return { fleet, isChange: false, warnings: check.warnings }
+  if (row?.spec === storedSpec(spec)) return { fleet, isChange: false, warnings: standing(check) }
   refuse(wanted, check)
   return { fleet: { ...fleet, policies: [...others, wanted] }, isChange: true, warnings: check.warnings }
 }
@@ -85,6 +85,12 @@ export async function firstRevision(tx: Tx, mesh: MeshName, object: string): Pro
   const [last] = await loadPolicyHistory(tx, mesh, object, { limit: 1 })
   return (last?.revision ?? 0) + 1
 }
+
+/** What stands may stand, even where the fleet has moved under it: its author hears what would be refused by now. */
+export const standing = ({ violations, warnings }: PolicyCheck): readonly string[] => [
+  ...violations.map(({ path, reason }) => `${path}: ${reason}`),
+  ...warnings,
+]
 
 /** A spec as it is stored. */
 export const storedSpec = (spec: TrafficPolicySpec): string =>

@@ -74,6 +74,19 @@ describe('what a change did not touch stays the same object', () => {
   })
 })
 
+test('a policy that the fleet left with one cluster, or with none: its callers are told', () => {
+  const only = policy('reviews', { services: { names: ['reviews'] }, tiers: [{ targets: [{ region: 'r2' }] }] })
+  const told = (one: Fleet) =>
+    compile(one)
+      .get(name('c'))
+      ?.conditions.map(({ type, object }) => `${type} ${object}`)
+  expect(told({ ...given, policies: [only] })).toEqual(['PolicyCannotFailOver service bookinfo/reviews'])
+  expect(told({ ...given, policies: [toB] })).toEqual([])
+  expect(told({ ...given, members: given.members.slice(1), policies: [only] })).toEqual([])
+  const left = [...given.members.slice(0, 1), ...given.members.slice(2)]
+  expect(told({ ...given, members: left, policies: [only] })).toEqual(['PolicyNamesNobody service bookinfo/reviews'])
+})
+
 type Parts = Omit<Fleet, 'mesh' | 'roots'>
 
 /** One fleet after the other; what does not change between two is the same object, as a centre loads it. */

@@ -8,7 +8,7 @@ import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { policyName, type TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 import { defaultSettings, defaultTiers } from '#mesh/policy/default-tiers.ts'
 import { compiledPolicy, settingsOf } from '#mesh/policy/settings-of-policy.ts'
-import { policyTiers } from '#mesh/policy/tiers-of-policy.ts'
+import { type PolicyTiers, policyTiers } from '#mesh/policy/tiers-of-policy.ts'
 
 /** The offers of one service that `home` may call and could verify; its own among them. Oldest first. */
 export const visibleOffers = (home: Member, offers: readonly Offer[]): readonly Offer[] =>
@@ -76,7 +76,18 @@ function importOf(market: Market, { home, wanted, visible, policy }: Sight): Imp
     ...(policy ? { policy: compiledPolicy(policy, tierOf) } : {}),
     ...(drains.length > 0 ? { drains } : {}),
   }
-  return { service, conditions: policy && !asked ? [namesNobody(key, policy)] : [] }
+  return { service, conditions: policy ? aboutPolicy(key, policy, { asked, sources }) : [] }
+}
+
+/** What a fleet that moved under a policy has made of it; what it is written against is checked when it is written. */
+function aboutPolicy(
+  key: ServiceKey,
+  policy: TrafficPolicy,
+  { asked, sources }: { readonly asked: PolicyTiers | undefined; readonly sources: readonly Source[] },
+): readonly Condition[] {
+  if (!asked) return [namesNobody(key, policy)]
+  const [only, ...others] = asked.tiers.flatMap(({ members }) => members)
+  return only && others.length === 0 && sources.length > 1 ? [cannotFailOver(key, policy, only.cluster)] : []
 }
 
 function drainsOf({ drains }: Wanted, sources: readonly Source[]): readonly SourceDrain[] {
@@ -92,6 +103,15 @@ const namesNobody = (key: ServiceKey, policy: TrafficPolicy): Condition => ({
   message:
     `policy ${policyName(policy)} names none of the clusters that offer it here, so the default order stands: ` +
     'add one of them to a tier, or say unlisted: last',
+  object: `service ${key}`,
+})
+
+const cannotFailOver = (key: ServiceKey, policy: TrafficPolicy, cluster: ClusterName): Condition => ({
+  type: 'PolicyCannotFailOver',
+  reason: 'OneTarget',
+  message:
+    `of the clusters that offer it here policy ${policyName(policy)} names ${cluster} alone, so without it calls fail: ` +
+    'add another one to a tier, or say unlisted: last',
   object: `service ${key}`,
 })
 

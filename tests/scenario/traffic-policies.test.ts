@@ -74,6 +74,8 @@ describe('a policy reaches the callers it governs', () => {
     const emptied = await put({ clusters: [] }, {}, '/v1/sameness-groups/prod')
     expect(emptied.body['warnings']).toEqual(['it stands for nobody now, and policy shop/reviews names it'])
     expect(await tiersAtWest()).toBe('east1+north1+south1')
+    const again = await put(grouped)
+    expect([again.status, again.body['warnings']]).toEqual([200, [expect.stringContaining('"prod" names nobody')]])
     const refused = await centre.admin('DELETE', '/v1/sameness-groups/prod')
     expect([refused.status, refused.body['detail']]).toEqual([409, expect.stringContaining('shop/reviews')])
   })
