@@ -7,8 +7,15 @@ const memo = new WeakMap<Resources, WeakMap<Resources, readonly string[]>>()
  * the same step.
  */
 export function changedNames(from: Resources, to: Resources): readonly string[] {
-  if (last?.from !== from || last.to !== to) last = { from, to, names: namesBetween(from, to) }
+  if (last?.from === from && last.to === to) return last.names
+  // Only for this turn of the loop: it would hold all that was served before, a route table of megabytes among it.
+  if (!last) setImmediate(forget)
+  last = { from, to, names: namesBetween(from, to) }
   return last.names
+}
+
+const forget = (): void => {
+  last = undefined
 }
 
 let last: { readonly from: Resources; readonly to: Resources; readonly names: readonly string[] } | undefined
