@@ -28,7 +28,7 @@ const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
 const apart = isCrashes ? [] : [...crashes, ...crashesInTime]
 
 /** Some minutes by itself: `npm run test:failover`. */
-const failover = 'tests/failover/{drain,failover}.test.ts'
+const failover = 'tests/failover/{drain,failover,traffic}.test.ts'
 
 /** What only its own script runs. */
 const named = [

@@ -10,6 +10,8 @@ export type Intended = {
   of(service: ServiceKey): IntendedShares | undefined
   /** Services that do not stand as they would without policy, verdict or drain. */
   notPlain(): readonly ServiceKey[]
+  /** All that may be called. */
+  all(): readonly ServiceKey[]
 }
 
 export function intendedShares(view: () => View): Intended {
@@ -26,6 +28,7 @@ export function intendedShares(view: () => View): Intended {
       last.known.set(service, made)
       return made
     },
+    all: () => [...(view().config?.imports.keys() ?? [])],
     notPlain: () => {
       const { config, traffic } = view()
       return [...(config?.imports.values() ?? [])]

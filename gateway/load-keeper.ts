@@ -212,7 +212,9 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     const untold = traffic.shifts()
     const rows = window.rows.toSorted((a, b) => b.issued + b.active - a.issued - a.active)
     const rest = sumOf(rows.slice(loadLimits.rows))
-    const services = new Set([...rows.map(({ service }) => service), ...intended.notPlain()])
+    const told = new Set([...rows.map(({ service }) => service), ...intended.notPlain()])
+    // Those that nobody calls are told where they are few.
+    const services = [...new Set([...told, ...intended.all().slice(0, Math.max(0, plainMax - told.size))])]
     return {
       ...{ epoch, seq, at: Math.round(wall()), windowMs: Math.min(spanMs, 3_600_000) },
       ...{ ...parts.inForce(), proxies: measuredNow(), routers: measuredNow('routers') },
@@ -220,7 +222,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
       ...(rest ? { rest } : {}),
       gateways: gatewaysOf(window, parts.places()).slice(0, loadLimits.gateways),
       latencies: [],
-      shares: [...services].slice(0, loadLimits.shares).flatMap((service) => {
+      shares: services.slice(0, loadLimits.shares).flatMap((service) => {
         const one = intended.of(service)
         return one ? [{ ...one, intended: one.intended.slice(0, loadLimits.targets) }] : []
       }),
@@ -318,6 +320,9 @@ function ackedConfigs(parts: LoadKeeperParts, lookMs: number) {
     },
   }
 }
+
+/** So many services are named where nothing is to be said of them but how they would be called. */
+const plainMax = 100
 
 const seriesMax = 500
 

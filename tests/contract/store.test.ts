@@ -10,9 +10,11 @@ import { loadCluster, updateCluster } from '#control/store/clusters.ts'
 import { type Database, isDuplicate } from '#control/store/database.ts'
 import { ageKeptMs, dropExportAges, loadExportAges } from '#control/store/export-ages.ts'
 import { dropIssuances, insertIssuance, loadIssuances } from '#control/store/issuances.ts'
+import { deleteLoad, loadLoad, loadLoads, loadLoadTimes, saveLoad } from '#control/store/loads.ts'
 import { loadMesh, saveMesh } from '#control/store/meshes.ts'
 import { insertRevocation, loadStanding, undoRevocationRow } from '#control/store/revocations.ts'
 import { insertRotation, loadOpenRotations, openSlot, updateRotation } from '#control/store/rotations.ts'
+import { countShifts, insertShift, pruneShifts } from '#control/store/shift-events.ts'
 import { readPage } from '#control/store/stream-pages.ts'
 import { append } from '#control/store/stream-writes.ts'
 import { loadItems, loadLive, loadStream } from '#control/store/streams.ts'
@@ -20,7 +22,8 @@ import { sweep, tombstoneMsMin } from '#control/store/sweep.ts'
 import { lockTrustHead, moveTrustHead } from '#control/store/trust-heads.ts'
 import { syncEndpoints } from '#control/sync-endpoints.ts'
 import type { Json } from '#mesh/model/canonical.ts'
-import { parseMeshName } from '#mesh/model/id.ts'
+import { type ClusterName, parseClusterName, parseMeshName } from '#mesh/model/id.ts'
+import type { Load } from '#mesh/model/load.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import type { SyncRequest } from '#mesh/wire/sync.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
@@ -538,6 +541,48 @@ describe.each(['embedded', 'postgres'] as const)('store on %s', (kind) => {
     await db.transact((tx) => dropExportAges(tx, { mesh, cluster: 'east' }))
     await say(east, relays.east.batch({ [key]: exported({ headless: true }) }), back + 1)
     expect(await ages()).toEqual([east.joinedAt])
+  })
+
+  test('the last load report of each cluster is kept; a shift is told once, and counted by its cluster', async () => {
+    const mesh = parseMeshName(freshMesh())
+    const [east, west] = ['east', 'west'].map(parseClusterName) as [ClusterName, ClusterName]
+    const none = { rows: [], gateways: [], latencies: [], shares: [], below: [], health: [] }
+    const load: Load = {
+      ...{
+        epoch: 'a'.repeat(16),
+        seq: 1,
+        at: 5,
+        windowMs: 10,
+        adv: null,
+        cfg: { epoch: 'e', rev: 2, hash: 'f'.repeat(64) },
+      },
+      ...{ proxies: { measured: 1, notMeasured: 0 }, ...none },
+    }
+    await db.transact((tx) => saveLoad(tx, mesh, { cluster: west, takenAt: 1, load }))
+    await db.transact((tx) => saveLoad(tx, mesh, { cluster: east, takenAt: 2, load }))
+    await db.transact((tx) => saveLoad(tx, mesh, { cluster: west, takenAt: 3, load: { ...load, seq: 2 } }))
+    const kept = [
+      { cluster: east, takenAt: 2, load },
+      { cluster: west, takenAt: 3, load: { ...load, seq: 2 } },
+    ]
+    expect(await db.read((tx) => loadLoads(tx, mesh))).toEqual(kept)
+    expect(await db.read((tx) => loadLoadTimes(tx, mesh))).toEqual(
+      kept.map(({ cluster, takenAt: at }) => ({ cluster, at })),
+    )
+    await db.transact((tx) => deleteLoad(tx, mesh, east))
+    expect(await db.read((tx) => loadLoad(tx, mesh, east))).toBeUndefined()
+    expect(await db.read((tx) => loadLoad(tx, mesh, west))).toEqual(kept[1])
+    const told = (seq: number, at: number, cluster = 'west') =>
+      db.transact((tx) => insertShift(tx, { mesh, cluster, epoch: 'a', seq, at }))
+    expect([await told(1, 10), await told(1, 11), await told(2, 20), await told(1, 20, 'east')]).toEqual([
+      true,
+      false,
+      true,
+      true,
+    ])
+    expect(await db.read((tx) => countShifts(tx, mesh, 'west', 10))).toBe(1)
+    expect(await db.transact((tx) => pruneShifts(tx, mesh, 20))).toBe(1)
+    expect(await db.read((tx) => countShifts(tx, mesh, 'west', 0))).toBe(1)
   })
 
   describe('trust', () => {
