@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import { type AskedPath, parseAskedPath } from '#gateway/status/asked-path.ts'
 import { Problem, problemKinds } from '#mesh/model/problem.ts'
 
 export type StatusParts = {
@@ -10,14 +11,6 @@ export type StatusParts = {
   /** The path of one call; undefined while nothing is known. Throws `invalid`. */
   readonly explain: (asked: AskedPath) => object | undefined
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>
-}
-
-/** Whose call, and where to. */
-export type AskedPath = {
-  readonly namespace: string
-  readonly pod: string
-  readonly host: string
-  readonly port?: number
 }
 
 /**
@@ -37,7 +30,7 @@ export function serveStatus(
     const [path, query] = (request.url ?? '').split('?')
     const explained = (query: string | undefined) => {
       try {
-        const found = parts.explain(parseAsked(query))
+        const found = parts.explain(parseAskedPath(query))
         if (found) json(found)
         else answer(503, 'text/plain', 'this relay has not joined yet: nothing is known\n')
       } catch (error) {
@@ -83,16 +76,4 @@ export function serveStatus(
       }),
     )
   })
-}
-
-/** Throws `invalid`, with how to ask. */
-function parseAsked(query: string | undefined): AskedPath {
-  const said = new URLSearchParams(query)
-  const [, namespace, pod] = /^([^/]{1,63})\/([^/]{1,253})$/.exec(said.get('pod') ?? '') ?? []
-  const host = said.get('host') ?? ''
-  const port = said.get('port')
-  const isPort = port === null || (/^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) < 65_536)
-  if (namespace === undefined || pod === undefined || host === '' || host.length > 253 || !isPort)
-    throw new Problem('invalid', 'ask /explain?pod=<namespace>/<pod>&host=<host>&port=<port>; the port may be left out')
-  return { namespace, pod, host, ...(port === null ? {} : { port: Number(port) }) }
 }

@@ -335,3 +335,28 @@ test('where a relay leads calls otherwise than the centre thinks, its word alone
   expect([centre.via, relay.via]).toEqual([['oslo'], []])
   expect(both.find(({ step }) => step === 'consumer')).toMatchObject({ ok: false, by: 'relay', against: { ok: true } })
 })
+
+test('how calls ended is told where it is measured, and at the centre for a minute, with what the relay told of others', async () => {
+  const asked = { host: 'cart' }
+  const before = await mesh.explain(asked)
+  expect([before.centre.answers, before.relay.answers]).toEqual([undefined, undefined])
+  const { relay } = await mesh.explain(asked, { calls: { ok: 7, errors: 3, service: 'shop/cart' } })
+  expect(relay.answers).toEqual({ calls: 10, errors: 3, forMs: 10_000 })
+  const { centre } = mesh
+  const { relay: paris } = mesh.relay('paris')
+  const body = {
+    ...{ epoch: 'a'.repeat(16), seq: 1, at: centre.clock.now, windowMs: 5000, adv: null, cfg: null },
+    ...{ proxies: { measured: 1, notMeasured: 0 }, gateways: [], latencies: [], shares: [], below: [], acked: [] },
+    rows: [{ service: 'shop/cart', callee: 'oslo', issued: 4, ok: 1, errors: 3, active: 0 }],
+    health: [{ cluster: 'oslo', phase: 'out', percent: 0 }],
+  }
+  const taken = await centre.call('PUT', `/v1/clusters/${paris.id}/load`, { bearer: paris.bearer, body })
+  expect([taken.status, taken.body]).toMatchObject([200, {}])
+  const told = (await mesh.explain(asked)).centre
+  expect(told.answers).toEqual({ calls: 4, errors: 3, forMs: 5000 })
+  expect(firstFailing(told.steps)).toMatchObject({ step: 'health', saw: expect.stringContaining('oslo is out') })
+  expect(told.lands).toEqual([{ cluster: 'rome', share: 1 }])
+  centre.clock.now += 61_000
+  const later = (await mesh.explain(asked)).centre
+  expect([later.answers, firstFailing(later.steps)]).toEqual([undefined, undefined])
+})

@@ -6,6 +6,7 @@ import type { Io } from '#cli/io.ts'
 import { runCli } from '#cli/run.ts'
 import type { Response, Send } from '#cli/send.ts'
 import { type ExplainParts, explainCall } from '#gateway/explain-call.ts'
+import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import type { AdsStatus, ProxyStatus } from '#gateway/relay/server.ts'
 import type { TypeStatus } from '#gateway/relay/type-status.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
@@ -152,6 +153,7 @@ function relayOf({ clock }: TestCentre): Readonly<Record<string, (asked: URL) =>
       imports: { 'bookinfo/reviews': { ...reviews, tiers: [{ 'paris-1': 1 }, { 'oslo-1': 1 }] } },
       exports: { 'bookinfo/reviews': { ports: ['http 9080 http'], consumers: ['oslo-1'] } },
     },
+    pods: { 'bookinfo/productpage-1': { ip: '127.21.2.1', account: 'productpage', behind: {} } },
     summaries: { 'oslo-1': { gateways: ['203.0.113.9:15443'], services: {} } },
     proxy: { id: 'router~~x.x~x', account: '', metadata: {} },
   })
@@ -178,14 +180,24 @@ function relayOf({ clock }: TestCentre): Readonly<Record<string, (asked: URL) =>
   }
 }
 
-/** Nobody is judged, and no proxy is connected but one. */
+/** Nobody is judged; the proxy of productpage-1 is connected, and a few of its calls failed. */
 const explaining = (view: View, now: number): ExplainParts => ({
   keeper: { view: () => view, facts: () => ({ revision: 41, unread: [] }), said: () => view.summaries.gateways },
   traffic: { status: () => ({ isolated: false, frozen: null, clusters: [], below: [], shifts: [] }) },
-  ...{ wrong: () => [], conditions: () => [], refusals: () => [], clients: () => [] },
-  lastWindow: () => undefined,
+  ...{ wrong: () => [], conditions: () => [], refusals: () => [] },
+  clients: () => [{ proxy: productpage, types: {} }],
+  lastWindow: () => ({ rows: [{ ...reviewsCalls, callee: parseClusterName('oslo-1') }], windowMs: 10_000 }),
   ...{ issuingEnds: () => now + 86_400_000, now: () => now },
 })
+
+const reviewsCalls = { service: serviceKey('bookinfo', 'reviews'), issued: 120, ok: 117, errors: 3, active: 0 }
+const productpage: ConnectedProxy = {
+  id: 'sidecar~127.21.2.1~productpage-1.bookinfo~bookinfo.svc.cluster.local',
+  ...{ kind: 'sidecar', ip: '127.21.2.1', name: 'productpage-1.bookinfo', domain: 'bookinfo.svc.cluster.local' },
+  ...{ cluster: '', metadata: {}, locality: { region: '', zone: '', subZone: '' }, extensions: [] },
+  userAgent: { name: 'envoy', version: '1.40.0' },
+  identity: { trustDomain: 'paris-1.mesh1', namespace: 'bookinfo', serviceAccount: 'productpage' },
+}
 
 /** Three Envoys: one in step, one that refused a route, one that has not answered yet. */
 function adsStatus(now: number): AdsStatus {
