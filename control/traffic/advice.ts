@@ -6,8 +6,8 @@ import { appendWhole, lockStream } from '#control/store/stream-writes.ts'
 import type { StreamRef } from '#control/store/streams.ts'
 import { type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import { type DrainSubject, parseDrainSubject } from '#mesh/model/drain.ts'
-import type { DrainAdvice, Freeze } from '#mesh/model/traffic.ts'
-import { adviceKeys, drainItem } from '#mesh/wire/advice.ts'
+import type { DrainAdvice, Freeze, LostExporter } from '#mesh/model/traffic.ts'
+import { adviceKeys, drainItem, parseLost } from '#mesh/wire/advice.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 import { adviceStream } from '#mesh/wire/stream.ts'
 
@@ -26,7 +26,7 @@ export const lockAdvice = async (centre: Centre, tx: Tx): Promise<void> => {
 }
 
 /**
- * The stream that all relays read: drains of clusters and gateways, and the freeze. All of it is written anew from what is
+ * The stream that all relays read: drains of clusters and gateways, the freeze, and who is not heard. All of it is written anew from what is
  * stored, so that it is right whatever was there before (a store that was restored); undefined where nothing differs. Call
  * it in the transaction of the change, under `lockAdvice`. Drains of services travel in the configs of those who may know
  * the service.
@@ -39,12 +39,20 @@ export async function writeAdvice(centre: Centre, tx: Tx): Promise<StreamDelta |
   }
   const frozen = await loadFreeze(tx, centre)
   if (frozen) entries.set(adviceKeys.freeze, { ...frozen })
+  for (const { cluster, since, until } of await loadLost(tx, centre))
+    entries.set(adviceKeys.lost(cluster), { since, until })
   return appendWhole(tx, adviceRef(centre), entries, centre.now())
 }
 
 export async function loadFreeze(tx: Tx, { mesh }: Pick<Centre, 'mesh'>): Promise<Freeze | undefined> {
   const mark = await loadMark(tx, mesh, 'freeze')
   return mark && mark.value !== '' ? { by: mark.by, reason: mark.reason, at: mark.at } : undefined
+}
+
+/** Exporters that relays are told are not heard. */
+export async function loadLost(tx: Tx, { mesh }: Pick<Centre, 'mesh'>): Promise<readonly LostExporter[]> {
+  const mark = await loadMark(tx, mesh, 'lost')
+  return mark && mark.value !== '' ? parseLost(mark.value) : []
 }
 
 function adviceOf(row: DrainRow): DrainAdvice | undefined {

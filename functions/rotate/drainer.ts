@@ -1,6 +1,7 @@
 import type { Centre } from '#control/centre.ts'
 import { takeLease } from '#control/store/leases.ts'
 import { newDrainMemo } from '#control/traffic/drain-sight.ts'
+import { lookForLost } from '#control/traffic/lost-exporters.ts'
 import { repairAdvice, stepDrains } from '#control/traffic/step-drains.ts'
 import { makeRest } from '#functions/rest.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -31,6 +32,9 @@ export function openDrainer(centre: Centre): Drainer {
   let woken = true
   let isMoving = true
   let repairedAt = Number.NEGATIVE_INFINITY
+  let lookedAt = Number.NEGATIVE_INFINITY
+  /** Who was not heard while the store was away may have spoken. */
+  let hearingSince = centre.now()
   const failing = { times: 0, since: 0, why: '' }
   const unlisten = centre.bus.listen((note) => {
     const isMoved = note.kind === 'streams' && note.changes.some((change) => change.stream === stream)
@@ -64,6 +68,7 @@ export function openDrainer(centre: Centre): Drainer {
         (error: unknown) => {
           centre.log.error({ err: error }, 'a drain could not go on; nothing was changed, and it is tried again')
           if (failing.times++ === 0) failing.since = centre.now()
+          hearingSince = centre.now()
           failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
           return true
         },
@@ -79,6 +84,10 @@ export function openDrainer(centre: Centre): Drainer {
     if (performance.now() - repairedAt >= repairMs) {
       await repairAdvice(centre)
       repairedAt = performance.now()
+    }
+    if (performance.now() - lookedAt >= lookMs) {
+      await lookForLost(centre, hearingSince)
+      lookedAt = performance.now()
     }
     return (await stepDrains(centre, memo)) > 0
   }

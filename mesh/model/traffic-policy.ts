@@ -42,7 +42,10 @@ export type ServiceProbe = {
   readonly everySeconds?: number
 }
 
-/** What callers do about an exporter that the centre has not heard of. */
+/**
+ * What callers do about an exporter that the centre has not heard for three minutes: nothing, for silence alone is no
+ * evidence; put it behind all others; or leave it as the last resort.
+ */
 export type OnExporterLost = 'keep' | 'demote' | 'drop'
 
 /** A field that is absent comes from the next less specific policy, and in the end from `defaultSettings`. */

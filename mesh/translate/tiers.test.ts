@@ -253,6 +253,16 @@ describe('what moves traffic', () => {
       [[`b/r2 ×1111 ${inB()}`, `c/r2 ×10000 ${inC()}`]],
     ],
     [
+      'not heard, and to be demoted for that: behind all others, in good health',
+      moved({ services: { 'shop/cart': { b: '0 lost' } } }, { policy: { onExporterLost: 'demote' } }),
+      [[`c/r2 ×1 ${inC()}`], [`b/r2 ×1 ${inB()}`]],
+    ],
+    [
+      'not heard, and to be dropped for that: the last resort, unhealthy',
+      moved({ services: { 'shop/cart': { b: '0 lost' } } }, { policy: { onExporterLost: 'drop' } }),
+      [[`c/r2 ×1 ${inC()}`], [`b/r2 ×1 ${inB(' UNHEALTHY')}`]],
+    ],
+    [
       'everybody dead: as if nothing were said',
       moved({ clusters: { b: '0 dead', c: '0 dead' } }),
       [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],

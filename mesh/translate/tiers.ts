@@ -1,3 +1,4 @@
+import type { ClusterName } from '#mesh/model/id.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
 import { peakKey } from '#mesh/model/traffic.ts'
 import type { View } from '#mesh/model/view.ts'
@@ -87,6 +88,7 @@ function spreadAmong(offers: ReadonlyMap<string, Offer>, view: View, road: Road,
   const { policy, settings } = road.imported
   const spillByReadiness = policy?.spillByReadiness ?? false
   const named = new Set<string>()
+  const demoted: Candidate[] = []
   const tiers = road.tiers.map((tier) =>
     tier.members.flatMap((member): Candidate[] => {
       const { cluster, weight } = member
@@ -97,11 +99,21 @@ function spreadAmong(offers: ReadonlyMap<string, Offer>, view: View, road: Road,
       const peak = view.traffic?.peaks.get(peakKey(cluster, road.imported.key, port.port))
       const counted = { ready: offer.ready, total: offer.total, ...(peak === undefined ? {} : { peak }) }
       const admission = admissionOf(view, road, offer)
-      return [candidateOf({ cluster, weight }, counted, { spillByReadiness, ...admission })]
+      if (!isDemoted(view, road, cluster))
+        return [candidateOf({ cluster, weight }, counted, { spillByReadiness, ...admission })]
+      demoted.push(candidateOf({ cluster, weight }, counted, { spillByReadiness, percent: 100 }))
+      return []
     }),
   )
-  return spread(tiers, { factor: settings.overprovisioningFactor, spillByReadiness })
+  return spread(demoted.length === 0 ? tiers : [...tiers, demoted], {
+    factor: settings.overprovisioningFactor,
+    spillByReadiness,
+  })
 }
+
+/** Not heard by the centre, and its policy puts it behind all others for that; one that drops it leaves it as last resort. */
+const isDemoted = ({ traffic }: View, { imported }: Road, cluster: ClusterName): boolean =>
+  imported.policy?.onExporterLost === 'demote' && traffic?.services.get(imported.key)?.get(cluster)?.why === 'lost'
 
 /**
  * How much of a source is admitted: what is said of it for this service, else of the cluster, and never more than a drain

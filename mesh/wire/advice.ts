@@ -50,6 +50,10 @@ export function parseAdvice(items: ReadonlyMap<string, Json>): {
   return { advice: { drains, lost, ...(frozen ? { frozen } : {}) }, unread }
 }
 
+/** A list of them as it is stored. Throws where it is none. */
+export const parseLost = (text: string): readonly LostExporter[] =>
+  z.array(z.object({ cluster, ...lostSchema.shape })).parse(JSON.parse(text))
+
 /** How a drain is written as an item. */
 export const drainItem = ({ id: _, ...drain }: DrainAdvice): Json => ({ ...drain })
 

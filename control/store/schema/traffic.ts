@@ -96,7 +96,7 @@ export const meshMarks = pgTable(
   'mesh_marks',
   {
     mesh: varchar('mesh', { length: 63 }).notNull(),
-    name: varchar('name', { length: 16 }).$type<'freeze' | 'policies'>().notNull(),
+    name: varchar('name', { length: 16 }).$type<'freeze' | 'policies' | 'lost'>().notNull(),
     value: text('value').notNull(),
     by: varchar('by', { length: 200 }).notNull(),
     reason: text('reason').notNull(),
