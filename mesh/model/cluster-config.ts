@@ -1,6 +1,6 @@
 import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
-import type { Capacity, OnExporterLost, ServiceProbe } from '#mesh/model/traffic-policy.ts'
+import type { Capacity, OnExporterLost } from '#mesh/model/traffic-policy.ts'
 
 /** One cluster that offers an imported service, as seen from the cluster this config is for. */
 export type Source = {
@@ -50,7 +50,6 @@ export type CompiledPolicy = {
   readonly connectionMaxMs?: number
   /** A tier that loses pods it had gives away what they carried. */
   readonly spillByReadiness: true
-  readonly probe?: ServiceProbe
   /** For each of the tiers the tier of the policy (0-based): `prefer` splits one into several. */
   readonly tierOf: readonly number[]
 }

@@ -35,13 +35,6 @@ export type PolicyTier = {
   readonly prefer?: Preference
 }
 
-export type ServiceProbe = {
-  readonly kind: 'http' | 'grpc' | 'tcp'
-  readonly port?: number
-  readonly path?: string
-  readonly everySeconds?: number
-}
-
 /**
  * What callers do about an exporter that the centre has not heard for three minutes: nothing, for silence alone is no
  * evidence; put it behind all others; or leave it as the last resort.
@@ -60,7 +53,6 @@ export type TrafficPolicySpec = {
   readonly retries?: { readonly attempts?: number; readonly idempotent?: boolean; readonly perTrySeconds?: number }
   readonly timeouts?: { readonly connectSeconds?: number; readonly requestSeconds?: number }
   readonly ejection?: { readonly afterFailures?: number; readonly baseSeconds?: number; readonly maxSeconds?: number }
-  readonly probe?: ServiceProbe
   /** Absent = keep. */
   readonly onExporterLost?: OnExporterLost
   /** How long a cluster that returns is held back (60), and over how long its share then rises (300). */

@@ -5,7 +5,7 @@ export type Admitted = {
   readonly cluster: ClusterName
   /** 0..100 of its nominal share. */
   readonly percent: number
-  readonly why: 'dead' | 'returning' | 'drain' | 'probe' | 'lost' | 'quota'
+  readonly why: 'dead' | 'returning' | 'drain' | 'lost' | 'quota'
   /** 0..1: the most of this cluster's calls that it may be given. */
   readonly cap?: number
 }

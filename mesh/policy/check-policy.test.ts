@@ -77,13 +77,6 @@ describe('refused, each with its reason', () => {
       'spec.retries: service bookinfo/ratings: carries streams',
     ],
     ['a time for requests of streams', forRatings({ timeouts: { requestSeconds: 1 } }), 'spec.timeouts.requestSeconds'],
-    ['an HTTP probe of streams', forRatings({ probe: { kind: 'grpc' } }), 'spec.probe: service'],
-    [
-      'a probe at a port that it has not',
-      forRatings({ probe: { kind: 'tcp', port: 1 } }),
-      'offers no port 1: name one of 5432',
-    ],
-    ['a path for a probe that has none', forReviews([both], { probe: { kind: 'tcp', path: '/' } }), 'spec.probe.path'],
     [
       'an ejection longer than the longest',
       forReviews([both], { ejection: { baseSeconds: 9, maxSeconds: 3 } }),
@@ -103,7 +96,9 @@ describe('refused, each with its reason', () => {
   test.each(cases)('%s', (_what, one, reason) => expect(reasons(one).join('\n')).toContain(reason))
 
   test('every reason at once', () => {
-    const wrong = forReviews([{ targets: [to('atlantis'), { group: 'test' }] }], { probe: { kind: 'tcp', path: '/' } })
+    const wrong = forReviews([{ targets: [to('atlantis'), { group: 'test' }] }], {
+      ejection: { baseSeconds: 9, maxSeconds: 3 },
+    })
     expect(reasons(wrong)).toHaveLength(3)
   })
 

@@ -79,7 +79,7 @@ function namedTwice(policy: TrafficPolicy): Violation[] {
 }
 
 function contradictions({ spec }: TrafficPolicy): Violation[] {
-  const { retries, timeouts, ejection, probe } = spec
+  const { retries, timeouts, ejection } = spec
   const more = (a: number | undefined, b: number | undefined): boolean => a !== undefined && b !== undefined && a > b
   return [
     ...(more(ejection?.baseSeconds, ejection?.maxSeconds)
@@ -100,9 +100,6 @@ function contradictions({ spec }: TrafficPolicy): Violation[] {
       : []),
     ...(retries?.attempts === 0 && retries.idempotent
       ? [{ path: 'spec.retries.idempotent', reason: 'means nothing with attempts: 0, which asks for no retry at all' }]
-      : []),
-    ...(probe?.path !== undefined && probe.kind !== 'http'
-      ? [{ path: 'spec.probe.path', reason: `is for kind: http; a ${probe.kind} probe has none` }]
       : []),
   ]
 }

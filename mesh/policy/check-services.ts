@@ -63,7 +63,6 @@ function faultsOf(policy: TrafficPolicy, service: ServiceFacts, { groups, others
     ...tiers.flatMap((tier, at) => tierFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups }))),
     ...failover(policy, service, { groups, others }),
     ...streamFaults(policy, service),
-    ...probeFaults(policy, service),
   ]
   const sticky = tiers.flatMap((tier, at) =>
     stickyFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups })),
@@ -141,17 +140,8 @@ function streamFaults({ spec }: TrafficPolicy, { ports }: ServiceFacts): Violati
   const asked = [
     ...(spec.retries ? ['retries'] : []),
     ...(spec.timeouts?.requestSeconds === undefined ? [] : ['timeouts.requestSeconds']),
-    ...(spec.probe && spec.probe.kind !== 'tcp' ? ['probe'] : []),
   ]
   const reason =
     'carries streams on all its ports, where this setting of HTTP means nothing: take it out, or set appProtocol'
   return asked.map((part) => ({ path: `spec.${part}`, reason }))
-}
-
-function probeFaults({ spec }: TrafficPolicy, { ports }: ServiceFacts): Violation[] {
-  const { port } = spec.probe ?? {}
-  if (port === undefined || ports.some((one) => one.port === port)) return []
-  return [
-    { path: 'spec.probe.port', reason: `offers no port ${port}: name one of ${someOf(ports.map((one) => one.port))}` },
-  ]
 }

@@ -114,14 +114,6 @@ const specSchema = z.strictObject({
       maxSeconds: seconds(0.001, 86_400).exactOptional(),
     })
     .exactOptional(),
-  probe: z
-    .strictObject({
-      kind: z.enum(['http', 'grpc', 'tcp']),
-      port: whole(1, 65_535).exactOptional(),
-      path: z.string().startsWith('/').max(1024).exactOptional(),
-      everySeconds: seconds(1, 3600).exactOptional(),
-    })
-    .exactOptional(),
   onExporterLost: z.enum(['keep', 'demote', 'drop']).exactOptional(),
   failback: z
     .strictObject({ holdSeconds: seconds(0, 86_400).exactOptional(), rampSeconds: seconds(0, 86_400).exactOptional() })

@@ -23,14 +23,13 @@ export function settingsOf({ spec }: Pick<TrafficPolicy, 'spec'>): TrafficSettin
 
 /** What a policy says beyond tiers and settings. */
 export function compiledPolicy(policy: TrafficPolicy, tierOf: readonly number[]): CompiledPolicy {
-  const { retries, timeouts, ejection, failback, connections, probe, onExporterLost } = policy.spec
+  const { retries, timeouts, ejection, failback, connections, onExporterLost } = policy.spec
   const asked = {
     perTryMs: msOf(retries?.perTrySeconds),
     requestMs: msOf(timeouts?.requestSeconds),
     baseEjectionMs: msOf(ejection?.baseSeconds),
     maxEjectionMs: msOf(ejection?.maxSeconds),
     connectionMaxMs: msOf(connections?.maxSeconds),
-    probe,
   }
   return {
     name: `${policyName(policy)}@${policy.revision}`,

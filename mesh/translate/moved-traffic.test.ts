@@ -14,7 +14,7 @@ const versions = (set: ResourceSet) =>
   Object.values(typeUrls).flatMap((type) => resourcesOf(set, type).map((r) => `${type} ${r.name} ${r.version}`))
 const render = (view: View, proxy: MeshProxy) => createTranslator().resourcesFor(view, proxy)
 
-const line = fc.constantFrom('0 dead', '0 drain', '10 returning', '50 drain', '100 quota 0.3', '100 probe')
+const line = fc.constantFrom('0 dead', '0 drain', '10 returning', '50 drain', '100 quota 0.3', '100 returning')
 const admitted = fc.dictionary(fc.constantFrom('a', 'b', 'c'), line, { maxKeys: 3 })
 const addresses = fc.record({
   b: fc.subarray(['127.22.0.2:15443', '127.22.0.3:15443', '127.22.0.4:15443']),
@@ -46,7 +46,7 @@ const addressesIn = (resource: Parameters<typeof jsonOf>[0]): readonly string[] 
 test('where everything is admitted in full, every byte is as if nothing were said', () => {
   const full = trafficOf({
     clusters: { b: '100 returning', c: '100 quota 1' },
-    services: { 'shop/svc1': { b: '100 probe' } },
+    services: { 'shop/svc1': { b: '100 returning' } },
     gatewaysDown: { b: [] },
     gatewaysDraining: { c: ['127.99.0.1:15443'] },
     peaks: { 'b shop/svc1 80': 3, 'c shop/svc1 80': 3 },

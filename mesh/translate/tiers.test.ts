@@ -239,12 +239,12 @@ describe('what moves traffic', () => {
     ['a quota', moved({ clusters: { b: '100 quota 0.2' } }), [[`b/r2 ×2500 ${inB()}`, `c/r2 ×10000 ${inC()}`]]],
     [
       'this service’s word before the cluster’s',
-      moved({ clusters: { b: '0 dead' }, services: { 'shop/cart': { b: '100 probe' } } }),
+      moved({ clusters: { b: '0 dead' }, services: { 'shop/cart': { b: '100 returning' } } }),
       [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],
     ],
     [
       'another service’s word',
-      moved({ services: { 'shop/other': { b: '0 probe' } } }),
+      moved({ services: { 'shop/other': { b: '0 dead' } } }),
       [[`b/r2 ×1 ${inB()}`], [`c/r2 ×1 ${inC()}`]],
     ],
     [

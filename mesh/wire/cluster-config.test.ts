@@ -40,7 +40,7 @@ test('what a policy says travels whole, and without one nothing is said', () => 
   const policy: CompiledPolicy = {
     ...{ name: 'bookinfo/reviews@3', holdSeconds: 60, rampSeconds: 300, onExporterLost: 'keep', idempotent: true },
     ...{ perTryMs: 500, requestMs: 2000, baseEjectionMs: 5000, maxEjectionMs: 60_000, connectionMaxMs: 600_000 },
-    ...{ spillByReadiness: true, tierOf: [0, 0, 1], probe: { kind: 'http', port: 9080, path: '/ok', everySeconds: 3 } },
+    ...{ spillByReadiness: true, tierOf: [0, 0, 1] },
   }
   const drains = [{ cluster: name('a'), percent: 50 }]
   const tiers = [{ members: [{ cluster: name('a'), weight: 7, capacity: { requestsPerSecond: 0.5, connections: 9 } }] }]

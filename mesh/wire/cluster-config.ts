@@ -190,12 +190,12 @@ const tierBody = ({ members }: Tier) => ({
 })
 
 const policyBody = (policy: CompiledPolicy): ConfigEntry => {
-  const { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf, idempotent, probe } = policy
+  const { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf, idempotent } = policy
   const { perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs } = policy
   const always = { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf }
   return {
     ...always,
-    ...said({ idempotent, perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs, probe }),
+    ...said({ idempotent, perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs }),
   }
 }
 
@@ -290,14 +290,6 @@ const policySchema = z.object({
   maxEjectionMs: ms.exactOptional(),
   connectionMaxMs: z.number().int().min(1).max(604_800_000).exactOptional(),
   spillByReadiness: z.literal(true),
-  probe: z
-    .object({
-      kind: z.enum(['http', 'grpc', 'tcp']),
-      port: z.number().int().min(1).max(65_535).exactOptional(),
-      path: z.string().max(1024).exactOptional(),
-      everySeconds: z.number().min(1).max(3600).exactOptional(),
-    })
-    .exactOptional(),
   tierOf: z.array(z.number().int().min(0).max(127)).max(128),
 })
 
