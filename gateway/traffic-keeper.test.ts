@@ -108,9 +108,10 @@ test('while all is well nothing is said and nothing is pushed, however often gat
   start()
   await probed(4)
   expect([keeper.traffic(), changes]).toEqual([undefined, 0])
-  expect([...keeper.health().counts()].map(([name, results]) => [name, Object.keys(results)]).toSorted()).toEqual([
-    ['b', ['ok']],
-    ['c', ['ok']],
+  const answered = [...keeper.health().counts()].map(([name, { ok = 0 }]) => [name, ok > 0])
+  expect(answered.toSorted()).toEqual([
+    ['b', true],
+    ['c', true],
   ])
 })
 

@@ -75,11 +75,6 @@ function admission({ imported, seen }: Path, said: Admitted, judged: JudgedClust
       at,
     },
     drain: { saw: `${cluster} is drained and gets ${share}`, fix: `isthmus undrain cluster ${cluster}`, at },
-    probe: {
-      saw: `${imported.key} in ${cluster} fails its probe and gets ${share}`,
-      fix: `look at its pods there: isthmus endpoints --service ${imported.key} --cluster ${cluster}`,
-      at,
-    },
     lost: {
       saw: `the centre has not heard of ${cluster}, and ${imported.policy?.name ?? 'a policy'} gives it up then: it gets ${share}`,
       fix: `look at the relay of ${cluster}: isthmus status`,

@@ -94,7 +94,9 @@ describe('what a loss would do', () => {
     expect([seenBy(a, both), both.overloads]).toEqual(['moves: cluster-3 100', []])
     const seen = lose(split, [b], { demands: new Map([...demands, ...demandsOf([a, 500])]) })
     // A tier that lost half of its pods keeps 70 % and gives away 30 %: of what two callers then ask, 100 are taken.
-    expect(seen.overloads).toMatchObject([{ service: key, cluster: d, capacity: 100, asked: expect.closeTo(174), given: 100 }])
+    expect(seen.overloads).toMatchObject([
+      { service: key, cluster: d, capacity: 100, asked: expect.closeTo(174), given: 100 },
+    ])
     const crowded = lose(split, [b, c], { demands: demandsOf([a, 500], [d, 0]) })
     expect(crowded.overloads).toMatchObject([{ cluster: d, asked: 500, given: 500 }])
     expect([crowded.worst, seenBy(a, crowded)]).toEqual(['degraded', 'degraded: cluster-3 100'])
