@@ -135,8 +135,8 @@ function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void 
     if (first && !brought) s.owesAnswer = true
   }
   const names = request.subscribe.includes('*') ? request.subscribe.filter((name) => name !== '*') : request.subscribe
-  if (names.length > 0) sub.subscribeNames(s, names, brought)
-  if (brought && !s.wildcard) {
+  const isAll = sub.subscribeNames(s, names, brought)
+  if (brought && !s.wildcard && !isAll) {
     const unsaid = brought.keys().filter((name) => !s.names.has(name))
     sub.subscribeNames(s, [...unsaid], brought)
   }
