@@ -152,7 +152,8 @@ function answersText(answers: Answers | undefined, steps: readonly BothSeen[]): 
   if (!answers) return 'How such calls ended is not measured.\n'
   const { calls, errors, forMs } = answers
   if (calls === 0) return `No call to it from this cluster ended in the last ${Math.round(forMs / 1000)} s.\n`
-  const ended = `Of ${calls} tries to reach it from this cluster ${errors} ended in an error in the last ${Math.round(forMs / 1000)} s`
+  const window = `in the last ${Math.round(forMs / 1000)} s`
+  const ended = `Of ${calls} tries to reach it from this cluster ${errors} ended in an error ${window}`
   const isInOrder = steps.every(({ ok }) => ok !== false)
   return errors > 0 && isInOrder
     ? `${ended}: no step of the path is known to fail, so that is the application’s word; look at its log.\n`

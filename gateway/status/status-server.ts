@@ -15,7 +15,8 @@ export type StatusParts = {
 
 /**
  * Plain HTTP for whoever watches this relay: `/healthz`, `/readyz`, `/metrics`, `/status`, and what it serves,
- * `/endpoints` and `/config`, and why a call goes where it goes: `/explain?pod=<ns>/<pod>&host=<host>&port=<port>`. No secrets, nothing to change.
+ * `/endpoints` and `/config`, and why a call goes where it goes: `/explain?pod=<ns>/<pod>&host=<host>&port=<port>`.
+ * No secrets, nothing to change.
  * Throws `conflict` where the address is taken, naming the setting.
  */
 export function serveStatus(

@@ -2,7 +2,10 @@ import { type Explanation, type Step, type StepName, stepNames } from '#mesh/mod
 
 /** One step as both see it: `false` where one of them found it so, `unknown` where neither can know. */
 export type BothSeen = Step & {
-  /** Whose word this is: of a failure its finder's, else of whoever knows. Where both do, the relay's, and the centre's of what the fleet decides. */
+  /**
+   * Whose word this is: of a failure its finder's, else of whoever knows. Where both do it is the relay's, but the
+   * centre's of a failure of what the fleet decides.
+   */
   readonly by: Explanation['by']
   /** The other's, where he says the opposite. */
   readonly against?: Step

@@ -76,12 +76,16 @@ function admission({ imported, seen }: Path, said: Admitted, judged: JudgedClust
     },
     drain: { saw: `${cluster} is drained and gets ${share}`, fix: `isthmus undrain cluster ${cluster}`, at },
     lost: {
-      saw: `the centre has not heard of ${cluster}, and ${imported.policy?.name ?? 'a policy'} gives it up then: it gets ${share}`,
+      saw:
+        `the centre has not heard of ${cluster}, and ${imported.policy?.name ?? 'a policy'} gives it up then: ` +
+        `it gets ${share}`,
       fix: `look at the relay of ${cluster}: isthmus status`,
       at,
     },
     quota: {
-      saw: `${cluster} gets at most ${Math.round((cap ?? 1) * 100)} % of the calls of ${seen.view.home.cluster}: what it is able to take is shared out`,
+      saw:
+        `${cluster} gets at most ${Math.round((cap ?? 1) * 100)} % of the calls of ${seen.view.home.cluster}: ` +
+        'what it is able to take is shared out',
       fix: `raise its capacity in ${imported.policy?.name ?? 'the policy'}, or name another cluster beside it`,
       at,
     },

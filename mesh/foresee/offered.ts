@@ -42,7 +42,9 @@ export function nameStep({ seen, meant, named, offers }: Offered): Step {
   if (source && !source.perCluster && hostname === undefined)
     return bad('name', {
       saw: `cluster ${cluster} offers ${key}, and not by a name of its own`,
-      fix: `annotate its ServiceExport with isthmus.dev/per-cluster-name: "true", or call ${partsOf(key).name}.${partsOf(key).namespace}`,
+      fix:
+        'annotate its ServiceExport with isthmus.dev/per-cluster-name: "true", or call ' +
+        `${partsOf(key).name}.${partsOf(key).namespace}`,
       at: aboutService(key),
     })
   if (hostname !== undefined && named.length === 0 && isKnown)
@@ -123,7 +125,9 @@ function offeredAtCentre({ meant, port, seen }: Offered, offers: readonly Offer[
   }
   if (offers.every(({ identities }) => identities.length === 0))
     return bad('export', {
-      saw: `${someOf(names)} export${names.length === 1 ? 's' : ''} ${key}, and no meshed pod was ever seen behind it, so no caller knows whom to trust`,
+      saw:
+        `${someOf(names)} export${names.length === 1 ? 's' : ''} ${key}, and no meshed pod was ever seen behind it, ` +
+        'so no caller knows whom to trust',
       fix: 'label its pods security.istio.io/tlsMode=istio and give them a proxy',
       at,
     })
@@ -175,7 +179,9 @@ function consumerAtCentre({ seen, meant }: Pick<Offered, 'seen' | 'meant'>, offe
   const open = offers.filter((one) => one.identities.length > 0 && mayUse(cluster, one.member.name, one.consumers))
   if (open.length > 0)
     return bad('consumer', {
-      saw: `${someOf(open.map(({ member }) => member.name))} lets ${cluster} in, and its config of revision ${seen.revision ?? 'none'} does not hold ${key} yet`,
+      saw:
+        `${someOf(open.map(({ member }) => member.name))} lets ${cluster} in, and its config of revision ` +
+        `${seen.revision ?? 'none'} does not hold ${key} yet`,
       fix: 'wait a moment and ask again; where it stays so, the centre cannot publish: isthmus status',
       at: aboutCluster(cluster),
     })
@@ -185,7 +191,9 @@ function consumerAtCentre({ seen, meant }: Pick<Offered, 'seen' | 'meant'>, offe
   const isOwnList = lists !== undefined && !lists.includes('*') && !lists.includes(cluster)
   const by = isOwnList ? 'its exporters' : 'the operator'
   return bad('consumer', {
-    saw: `${someOf(names)} export${names.length === 1 ? 's' : ''} ${key}, and ${by} keep${isOwnList ? '' : 's'} ${cluster} from using it`,
+    saw:
+      `${someOf(names)} export${names.length === 1 ? 's' : ''} ${key}, and ${by} keep${isOwnList ? '' : 's'} ` +
+      `${cluster} from using it`,
     fix: isOwnList
       ? `add ${cluster} to isthmus.dev/consumers of the ServiceExport ${key} in ${first?.member.name}`
       : `add ${cluster} to the consumers of service-exports ${key}: isthmus get service-exports --service ${key}`,

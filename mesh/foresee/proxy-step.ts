@@ -46,7 +46,9 @@ function faultOf(
     }
   if (relay.configFault !== undefined)
     return {
-      saw: `the newest config from the centre is not understood here, so that of revision ${revision ?? 'none'} stays: ${relay.configFault}`,
+      saw:
+        'the newest config from the centre is not understood here, so that of revision ' +
+        `${revision ?? 'none'} stays: ${relay.configFault}`,
       fix: 'upgrade the older of relay and centre: isthmus version',
       at: `cluster ${cluster}`,
     }
@@ -105,7 +107,9 @@ function listenerFault(proxy: MeshProxy, callable: Callable): Omit<Fault, 'at'> 
       : undefined
   return callable.clusterIps.length === 0 && !callable.headless
     ? {
-        saw: `its proxy has no listener for ${place}: a stream is known by the address that is dialled, and no Service here has one`,
+        saw:
+          `its proxy has no listener for ${place}: a stream is known by the address that is dialled, ` +
+          'and no Service here has one',
         fix: `create a Service ${callable.key} with port ${port} in the caller's cluster, without a selector`,
       }
     : undefined
