@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { ackedConfigs } from '#gateway/acked-configs.ts'
 import { type Intended, intendedShares } from '#gateway/intended-shares.ts'
 import { openLoadCaps } from '#gateway/load-caps.ts'
-import { type LoadCounts, type LoadReporter, openLoadCounts, type Window } from '#gateway/load-counts.ts'
+import { type LoadCounts, openLoadCounts, type Window } from '#gateway/load-counts.ts'
+import { fitted, gatewaysOf, sumOf } from '#gateway/load-report.ts'
 import type { Pauses } from '#gateway/pauses.ts'
 import type { TrafficKeeper } from '#gateway/traffic-keeper.ts'
-import { type Address, addressKey } from '#mesh/model/address.ts'
+import type { Address } from '#mesh/model/address.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import type { CallLoad, Counts, GatewayLoad, Load, LoadReport } from '#mesh/model/load.ts'
+import type { CallLoad, Load, LoadReport } from '#mesh/model/load.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { View } from '#mesh/model/view.ts'
 import { defaultFailback, percentOf } from '#mesh/policy/judge-health.ts'
@@ -241,83 +243,6 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
       .filter(([, { phase }]) => phase !== 'in')
       .slice(0, loadLimits.health)
       .map(([cluster, state]) => ({ cluster, phase: state.phase, percent: percentOf(state, defaultFailback, at) }))
-  }
-}
-
-/** A body larger than this the centre does not take. */
-const bodyMax = 480_000
-
-/** The report without the tails of its lists, where it would be too large; what is cut off the rows is summed. */
-function fitted(report: LoadReport): LoadReport {
-  if (JSON.stringify(report).length <= bodyMax) return report
-  const half = <T>(list: readonly T[]): readonly T[] => list.slice(0, Math.floor(list.length / 2))
-  const rows = half(report.rows)
-  const rest = sumOf([...report.rows.slice(rows.length), ...(report.rest ? [report.rest] : [])])
-  return fitted({
-    ...report,
-    ...{ rows, ...(rest ? { rest } : {}), gateways: half(report.gateways), shares: half(report.shares) },
-    ...{ below: half(report.below), health: half(report.health) },
-  })
-}
-
-function sumOf(rows: readonly Counts[]): Counts | undefined {
-  if (rows.length === 0) return undefined
-  const sum = (count: (row: Counts) => number): number => rows.reduce((all, row) => all + count(row), 0)
-  return {
-    issued: sum((r) => r.issued),
-    ok: sum((r) => r.ok),
-    errors: sum((r) => r.errors),
-    active: sum((r) => r.active),
-  }
-}
-
-/**
- * By the address at which others dial the gateway: its own, or that of a balancer before those that have none of their own
- * among the places.
- */
-function gatewaysOf({ routers }: Window, places: readonly Address[]): GatewayLoad[] {
-  const placeOf = ({ addresses }: LoadReporter) => places.find(({ address }) => addresses.includes(address))
-  const stood = new Set(routers.map(({ router }) => placeOf(router)))
-  const balancer = places.find((place) => !stood.has(place))
-  const sums = new Map<string, GatewayLoad>()
-  for (const { router, service, issued, active } of routers) {
-    const place = placeOf(router) ?? balancer
-    const address = place ? addressKey(place) : (router.addresses[0] ?? '')
-    const before = sums.get(`${address} ${service}`) ?? { address, service, issued: 0, active: 0 }
-    sums.set(`${address} ${service}`, { ...before, issued: before.issued + issued, active: before.active + active })
-  }
-  return [...sums.values()]
-}
-
-/** When all proxies had the config that came last, for as long as nobody was told. */
-function ackedConfigs(parts: LoadKeeperParts, lookMs: number) {
-  let waiting: string | undefined
-  let list: readonly { readonly hash: string; readonly at: number }[] = []
-  let sent = 0
-  const look = (): void => {
-    if (waiting === undefined) return
-    if (!parts.isSettled()) {
-      parts.pauses.later(lookMs, look)
-      return
-    }
-    list = [...list, { hash: waiting, at: Math.round(parts.wall()) }].slice(-loadLimits.acked)
-    waiting = undefined
-  }
-  return {
-    taken: () => {
-      const { cfg } = parts.inForce()
-      const isLooking = waiting !== undefined
-      waiting = cfg?.hash
-      if (!isLooking) parts.pauses.later(lookMs, look)
-    },
-    list: () => {
-      sent = list.length
-      return list
-    },
-    told: () => {
-      list = list.slice(sent)
-      sent = 0
-    },
   }
 }
 
