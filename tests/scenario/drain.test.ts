@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Centre } from '#control/centre.ts'
 import { newDrainMemo } from '#control/traffic/drain-sight.ts'
 import { stepDrains } from '#control/traffic/step-drains.ts'
@@ -7,6 +7,7 @@ import { exported, facts, summary } from '#tests/support/stores.ts'
 
 let centre: TestCentre
 let west: TestRelay
+const relays = new Map<string, TestRelay>()
 
 beforeAll(async () => {
   centre = await openTestCentre()
@@ -14,17 +15,18 @@ beforeAll(async () => {
     const relay = await new TestRelay(centre, name).join()
     const gateways = { gateways: [10, 11].map((at) => ({ address: `10.${n}.0.${at}`, port: 15443, state: 'ready' })) }
     const said = { 'export/shop/reviews': exported(), 'summary/shop/reviews': summary(2) }
+    relays.set(name, relay)
     await relay.sync({ cluster: facts(`net-${name}`), gateways, ...said }, { complete: true })
   }
   west = await new TestRelay(centre, 'west').join()
+  relays.set('west', west)
   await west.sync({ cluster: facts('net-west') }, { complete: true })
   await centre.settle()
 })
 afterAll(() => centre.close())
 beforeEach(async () => {
   await centre.admin('DELETE', '/v1/freeze')
-  const { items } = (await centre.admin('GET', '/v1/drains')).body as { items: Drain[] }
-  for (const { id } of items) await centre.admin('POST', `/v1/drains/${id}/undo`, {})
+  await undoAll()
   await untilStill()
 })
 
@@ -34,6 +36,11 @@ const begin = (subject: string, more: object = {}) =>
   centre.admin('POST', '/v1/drains', { kind: 'cluster', subject, overSeconds: 10, graceSeconds: 30, ...more })
 const read = async (id: unknown) => (await centre.admin('GET', `/v1/drains/${id}`)).body as Drain
 const step = () => stepDrains(centre.centre, newDrainMemo())
+
+async function undoAll(): Promise<void> {
+  const { items } = (await centre.admin('GET', '/v1/drains')).body as { items: Drain[] }
+  for (const { id, state } of items) if (state !== 'undone') await centre.admin('POST', `/v1/drains/${id}/undo`, {})
+}
 
 /** Steps, each as soon as it is due, until nothing moves. */
 async function untilStill(): Promise<void> {
@@ -175,7 +182,7 @@ test('a centre that is killed in each step, before it is stored and right after,
     throw new Error(how)
   }
   const mortal: Centre = { ...centre.centre, db: { ...db, transact } }
-  const { id } = (await begin('east', { overSeconds: 5, graceSeconds: 0 })).body
+  const { id } = (await begin('east', { overSeconds: 0, graceSeconds: 0 })).body
   const on = async (state: string) => {
     for (let left = 100; left > 0 && (await read(id)).state !== state; left--) {
       // Whoever begins again remembers nothing.
@@ -195,4 +202,105 @@ test('a centre that is killed in each step, before it is stored and right after,
     ...['drain.start', ...[75, 50, 25, 10, 0].map((percent) => `drain.step ${percent}`)],
     ...['drain.closing 0', 'drain.proving 0', 'drain.undo 0', 'drain.step 50', 'drain.undone 100'],
   ])
+})
+
+// The last: relays that have once told what they follow are waited for from then on.
+describe('with relays that measure', () => {
+  let seq = 0
+  const books = 'shop/reviews'
+  const calls = (callee: string, issued: number, errors = 0) => ({
+    ...{ service: books, callee, issued, ok: issued - errors, errors, active: 0 },
+  })
+  /** What the relay of a cluster reports now, following all that it was told or only what it knew at `rev`. */
+  async function told(
+    name: string,
+    rows: readonly object[],
+    more: { rev?: number; gateways?: readonly object[] } = {},
+  ) {
+    const relay = relays.get(name)
+    if (!relay) throw new Error(`there is no relay of ${name}`)
+    await relay.pull()
+    const adv = relay.held.get('adv/mesh1')
+    const body = {
+      ...{ epoch: '0123456789abcdef', seq: ++seq, at: centre.clock.now, windowMs: 1000, cfg: null, rows },
+      ...{ proxies: { measured: 1, notMeasured: 0 }, routers: { measured: 1, notMeasured: 0 } },
+      ...{ gateways: more.gateways ?? [], latencies: [], shares: [], below: [], health: [], acked: [] },
+      adv: adv ? { epoch: adv.epoch, rev: more.rev ?? adv.rev } : null,
+    }
+    const path = `/v1/clusters/${relay.id}/load`
+    const answer = await centre.call('PUT', path, { bearer: relay.bearer, body })
+    expect([answer.status, answer.body['rejected']]).toEqual([200, undefined])
+    return adv?.rev ?? 0
+  }
+  const all = async (rows: readonly object[] = []) => {
+    centre.clock.now += 2000
+    for (const name of ['west', 'north', 'east']) await told(name, name === 'east' ? [] : rows)
+  }
+
+  afterEach(async () => {
+    await undoAll()
+    for (let left = 20; (await step()) > 0 && left > 0; left--) await all()
+  })
+
+  test('a step waits for the relay that does not follow, and the end for two windows of silence everywhere', async () => {
+    await all([calls('east', 50)])
+    const { id } = (await begin('east', { overSeconds: 0, graceSeconds: 0 })).body
+    await step()
+    const rev = await told('west', [], { rev: 0 })
+    await told('north', [])
+    for (const _ of [1, 2, 3]) await step()
+    expect(await read(id)).toMatchObject({ percent: 75, why: 'west does not follow the last step yet' })
+    await told('west', [], { rev })
+    await step()
+    expect((await read(id)).percent).toBe(50)
+    const memo = newDrainMemo()
+    const go = async (rows: readonly object[] = []) => {
+      await all(rows)
+      await stepDrains(centre.centre, memo)
+    }
+    for (let left = 30; left > 0 && (await read(id)).state !== 'proving'; left--) await go()
+    await go([calls('east', 1)])
+    expect((await read(id)).why).toBe('waits for 2 windows without a call, of east, north (1 left), west (1 left)')
+    for (const _ of [1, 2]) await go()
+    expect(await read(id)).toMatchObject({
+      state: 'done',
+      proof: expect.stringMatching(/^0 calls .* from north, west/),
+    })
+  })
+
+  test('callers that fail more than before stop it where it is; a person decides', async () => {
+    await all([calls('east', 50, 1), calls('north', 50)])
+    const { id } = (await begin('east', { overSeconds: 0 })).body
+    const memo = newDrainMemo()
+    await stepDrains(centre.centre, memo)
+    for (const errors of [1, 9, 10]) {
+      await all([calls('east', 50), calls('north', 50, errors)])
+      await stepDrains(centre.centre, memo)
+    }
+    const { state, percent, why } = await read(id)
+    expect([state, why]).toEqual([
+      'stopped',
+      expect.stringMatching(/^10 of 100 calls of \w+ failed \(10.0 %; before it began 1.0 %\)/),
+    ])
+    await all([calls('east', 50)])
+    await stepDrains(centre.centre, memo)
+    expect((await read(id)).percent).toBe(percent)
+    expect(await audited(id)).toContain(`drain.stopped ${percent}`)
+  })
+
+  test('who is left and declared less than is asked is named, with the numbers; --force passes and is remembered', async () => {
+    const policy = '/v1/global-traffic-policies/shop/reviews'
+    const targets = [{ cluster: 'north', capacity: { requestsPerSecond: 60 } }, { cluster: 'east' }]
+    await centre.admin('PUT', policy, { services: { names: ['reviews'] }, tiers: [{ targets }] })
+    await all([calls('east', 50)])
+    const refused = await begin('east')
+    expect([refused.status, refused.body['violations']]).toEqual([
+      ...[409, [{ path: books, reason: 'north declare 60 requests per second, and callers ask for 100' }]],
+    ])
+    const forced = await begin('east', { force: true, reason: 'they exaggerate' })
+    expect(forced.status).toBe(201)
+    const { items } = (await centre.admin('GET', '/v1/audit-events?limit=5')).body as { items: { detail: object }[] }
+    expect(items[0]?.detail).toMatchObject({ reason: 'they exaggerate', forced: [expect.stringContaining('60')] })
+    await centre.admin('DELETE', policy)
+  })
 })
