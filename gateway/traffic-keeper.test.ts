@@ -241,6 +241,12 @@ test('drains: of a cluster, of a gateway by its digest, and of the own cluster, 
   expect(keeper.traffic()).toBeUndefined()
   keeper.advice(items({ 'drain/1': drain({ cluster: 'a', percent: 0, phase: 'closing' }) }))
   expect([keeper.traffic()?.closing, keeper.traffic()?.clusters.size]).toEqual(['all', 0])
+  const closing = { cluster: 'a', percent: 0, phase: 'closing', kind: 'gateway', gateway: 'd'.repeat(64) }
+  keeper.advice(items({ 'drain/1': drain(closing) }))
+  const before = keeper.traffic()
+  expect([before?.gatewaysClosing, before?.closing]).toEqual([new Set([closing.gateway]), new Set()])
+  keeper.advice(items({ 'drain/1': drain({ ...closing, phase: 'proving' }) }))
+  expect(keeper.traffic()).toBe(before)
   keeper.advice(items({ 'drain/1': 'odd' }))
   expect([keeper.traffic(), keeper.health().unread]).toEqual([undefined, ['drain/1']])
 })

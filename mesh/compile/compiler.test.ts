@@ -117,7 +117,13 @@ function anyChange(): fc.Arbitrary<(before: Fleet) => Partial<Parts>> {
           first ? { members: [{ ...first, ...more }, ...rest] } : {},
     ),
     fc
-      .record({ key, cluster, percent: fc.integer({ min: 0, max: 100 }) })
+      .record({
+        key,
+        cluster,
+        percent: fc.integer({ min: 0, max: 100 }),
+        closing: fc.constantFrom([true as const], []),
+      })
+      .map(({ closing: [closing], ...drain }) => ({ ...drain, ...(closing ? { closing } : {}) }))
       .map((drain) => () => ({ serviceDrains: [drain] })),
     fc.record({ key, cluster, cut: fc.integer({ min: 1, max: 9 }) }).map((one) => () => ({
       cuts: [

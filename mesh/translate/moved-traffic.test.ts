@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { sha256Hex } from '#mesh/model/canonical.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import { type ResourceSet, typeUrls } from '#mesh/model/resource.ts'
 import type { Traffic } from '#mesh/model/traffic.ts'
@@ -176,4 +177,27 @@ test('at the end of a drain the gateway answers for nothing that is closing, and
   expect(open(['shop/x'])).toEqual([y, probe])
   expect(open('all')).toEqual([probe])
   expect(open([])).toEqual([x, y, probe])
+  // What is open lives on for the drain time, and is counted: its pods stay known.
+  const closed = translator.resourcesFor({ ...view, traffic: trafficOf({ closing: 'all' }) }, proxy)
+  expect(resourcesOf(closed, typeUrls.cluster).map(({ name }) => name)).toEqual([x, y])
+})
+
+test('one gateway closes while another of its cluster goes on', () => {
+  const text: CaseText = {
+    ...{ cluster: 'a', region: 'r1', exports: ['shop/x'], services: { 'shop/x': { ports: ['http 80 http'] } } },
+    config: { members: ['a', 'b'], exports: { 'shop/x': { ports: ['http 80 http'], consumers: ['b'] } } },
+    proxy: { id: 'router~127.21.0.2~gw.shop~shop.svc.cluster.local', account: 'gw', metadata: {} },
+  }
+  const { view, proxy } = caseOf(text)
+  const own = {
+    ...view,
+    home: { ...view.home, gateways: [{ address: '127.21.0.2', port: 15443, state: 'ready' as const }] },
+  }
+  const chains = (closing: string) => {
+    const traffic = { ...trafficOf({}), gatewaysClosing: new Set([sha256Hex(closing)]) }
+    const set = createTranslator().resourcesFor({ ...own, traffic }, proxy)
+    const [listener] = resourcesOf(set, typeUrls.listener).map(jsonOf)
+    return JSON.stringify(listener).match(/"server_names":\["[^"]+/g)?.length
+  }
+  expect([chains('127.21.0.3:15443'), chains('127.21.0.2:15443')]).toEqual([2, 1])
 })
