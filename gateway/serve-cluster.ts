@@ -103,11 +103,13 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     report()
   })
   keeper.received(line.received())
+  // What was kept moves traffic before anybody is served: there is nobody to be told yet.
+  const word = { viewMoved: (): void => undefined, shifts: (): void => undefined }
   const traffic = openTraffic({
     ...{ stateDir, home, settings, certificates, line, keeper, clock, log },
     ...(parts.now ? { wall: parts.now } : {}),
-    onChange: () => door.changed(),
-    onShifts: () => load.soon(),
+    onChange: () => word.viewMoved(),
+    onShifts: () => word.shifts(),
     failedIn: (callee, ms) => load.failedIn(callee, ms),
   })
   traffic.received(line.received())
@@ -153,6 +155,8 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     ...{ dir, settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
     loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs },
   })
+  word.viewMoved = () => door.changed()
+  word.shifts = () => load.soon()
   cluster.onChange(() => {
     keeper.own(cluster.current())
     traffic.look()

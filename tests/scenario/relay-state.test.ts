@@ -4,7 +4,12 @@ import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { append } from '#control/store/stream-writes.ts'
 import { loadMembership, saveMembership } from '#gateway/uplink/membership.ts'
+import type { Json } from '#mesh/model/canonical.ts'
+import { parseClusterName } from '#mesh/model/id.ts'
+import { drainItem } from '#mesh/wire/advice.ts'
+import { adviceStream } from '#mesh/wire/stream.ts'
 import { writeService } from '#tests/support/fault-manifests.ts'
 import { root } from '#tests/support/parts.ts'
 import { type JoinedHome, openJoinedHome, type RelayHome, remoteCluster } from '#tests/support/relay-home.ts'
@@ -49,6 +54,30 @@ describe('a relay that starts while there is no centre', () => {
       async () => (await home.status()).centre?.state === 'away',
     )
     expect(home.logged.filter((line) => line.includes('centre is away'))).toHaveLength(1)
+  })
+
+  test('in the middle of a drain goes on with the share that it heard last', async () => {
+    const { db, mesh } = joined.centre.served().centre
+    const item = drainItem({
+      id: 'd1',
+      kind: 'cluster',
+      cluster: parseClusterName('east'),
+      percent: 50,
+      phase: 'ramping',
+    })
+    const write = (body: Json | undefined) =>
+      db.transact((tx) => append(tx, { mesh, stream: adviceStream(mesh) }, [{ key: 'drain/d1', body }], Date.now()))
+    const rev = (await write(item))?.to
+    await joined.withCentre(async () => {
+      await home.start()
+      await eventually(20_000, 'west heard of the drain', async () =>
+        JSON.stringify(await home.status()).includes(`"adv/${mesh}":${rev}`),
+      )
+    })
+    await home.stop()
+    await write(undefined)
+    await home.start()
+    expect(await home.served()).toContain(remoteCluster)
   })
 
   test('follows its own cluster: an endpoint that goes reaches its proxies', async () => {
