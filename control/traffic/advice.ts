@@ -26,10 +26,10 @@ export const lockAdvice = async (centre: Centre, tx: Tx): Promise<void> => {
 }
 
 /**
- * The stream that all relays read: drains of clusters and gateways, the freeze, and who is not heard. All of it is written anew from what is
- * stored, so that it is right whatever was there before (a store that was restored); undefined where nothing differs. Call
- * it in the transaction of the change, under `lockAdvice`. Drains of services travel in the configs of those who may know
- * the service.
+ * The stream that all relays read: drains of clusters and gateways, the freeze, and who is not heard. All of it is written
+ * anew from what is stored, so that it is right whatever was there before (a store that was restored); undefined where
+ * nothing differs. Call it in the transaction of the change, under `lockAdvice`. Drains of services travel in the configs
+ * of those who may know the service.
  */
 export async function writeAdvice(centre: Centre, tx: Tx): Promise<StreamDelta | undefined> {
   const entries = new Map<string, Json>()
