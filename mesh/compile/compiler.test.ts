@@ -9,6 +9,7 @@ import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
 import { parseNetworkName } from '#mesh/model/id.ts'
 import type { TrafficPolicy, TrafficPolicySpec } from '#mesh/model/traffic-policy.ts'
+import { parseTrustDomain } from '#mesh/trust/spiffe-id.ts'
 import { clusterConfigHash, entriesOf, parseClusterConfig } from '#mesh/wire/cluster-config.ts'
 
 const policy = (called: string, spec: TrafficPolicySpec, revision = 1): TrafficPolicy => ({
@@ -153,6 +154,37 @@ describe('whatever changes came before', () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  const one = offer(reviews, { consumers: ['b', 'spiffe://partner.example'] })
+  const trustDomain = parseTrustDomain('one.mesh1')
+  const base = fleet([
+    member('a', [one, offer(ratings)], { trustDomain }),
+    member('b', [offer(reviews)]),
+    member('c', [], { trustDomain }),
+  ])
+  const changed = (at: number, more: Partial<Member>): Fleet => ({
+    ...base,
+    members: base.members.map((one, n) => (n === at ? { ...one, ...more } : one)),
+  })
+  test.each<[fact: string, after: Fleet, before?: Fleet]>([
+    ['another mesh is federated', { ...base, foreign: [partner] }],
+    ['another mesh is taken out', base, { ...base, foreign: [partner] }],
+    ['a trust domain is shared', changed(2, { shared: true })],
+    ['a service is refused', changed(1, { refused: new Set([reviews]) })],
+    ['a service is not refused any more', base, changed(1, { refused: new Set([reviews]) })],
+    ['a part of a report is set aside', changed(1, { setAside: [{ key: 'x', reason: 'y' }] })],
+    ['a network is one of two now', changed(1, { network: member('a').network })],
+    ['a CA is to be replaced', changed(1, { issuingBefore: 5 })],
+    ['a region', changed(1, { region: 'far' })],
+    ['a list of consumers', { ...base, narrowings: [{ key: ratings, consumers: ['b'] }] }],
+    ['a cut', { ...base, cuts: [{ cut: 3, exports: new Set([`a/${reviews}`]), callers: new Set(['b:80']) }] }],
+  ])('%s, and nothing else: no memory hides it', (_fact, after, before = base) => {
+    const compiler = newCompiler()
+    const first = [...compiler.compile(before).values()].map(bytes)
+    const next = [...compiler.compile(after).values()].map(bytes)
+    expect(next).toEqual([...compile(after).values()].map(bytes))
+    expect(next).not.toEqual(first)
   })
 
   test('every policy and group of a fleet travels and is read back', () => {
