@@ -71,9 +71,15 @@ async function undone(id: string): Promise<void> {
 /** The gateway lets live for 20 s what is open on a chain that is gone; the rest of the grace period comes before. */
 const graceSeconds = 25
 
-test('under load nothing fails, what is open ends in time, zero is proved, and it comes back', { timeout: 300_000 }, async () => {
+test('under load nothing fails, what is open ends in time, zero is proved, and it comes back', {
+  timeout: 300_000,
+}, async () => {
   open = await openLongLived({ http: to('http'), grpc: to('grpc'), tcp: to('tcp') })
-  expect(open.map(({ kind, cluster }) => `${kind} ${cluster}`)).toEqual(['WebSocket near', 'gRPC stream near', 'TCP near'])
+  expect(open.map(({ kind, cluster }) => `${kind} ${cluster}`)).toEqual([
+    'WebSocket near',
+    'gRPC stream near',
+    'TCP near',
+  ])
   const begun = performance.now()
   const { id } = await begin({ kind: 'cluster', subject: 'near', overSeconds: 10, graceSeconds })
   await expect(begin({ kind: 'cluster', subject: 'far' })).rejects.toThrow(/409 .*near is drained too/)
@@ -109,7 +115,9 @@ test('a relay and the centre that are killed in the middle of it change nothing'
 
 test('one of two gateways, and one service alone', { timeout: 300_000 }, async () => {
   const begun = performance.now()
-  const [first, second] = fleet().cluster('near').gatewayAddresses.map((address) => `near/${address}:15443`)
+  const [first, second] = fleet()
+    .cluster('near')
+    .gatewayAddresses.map((address) => `near/${address}:15443`)
   const gateway = await begin({ kind: 'gateway', subject: first, graceSeconds: 0 })
   await expect(begin({ kind: 'gateway', subject: second })).rejects.toThrow(/409 .*no other gateway of near/)
   await until(gateway.id, 'done')
