@@ -26,7 +26,7 @@ const outMs = 60_000
 const steadyMs = 4000
 const triesMax = 3
 /** Longer than this, and far proxies seem dead that are not. */
-const stillMsMax = 700
+const stillMsMax = 1000
 /** What starts is busy with itself at first. */
 const startedMs = 3000
 
