@@ -86,7 +86,7 @@ test('the difference that a plan shows is the one between what is written before
       before = after
       last = bytes
     }),
-    { numRuns: 35, endOnFailure: true },
+    { numRuns: 40, endOnFailure: true },
   )
   expect(seen).toBeGreaterThan(100)
 })

@@ -73,7 +73,8 @@ export function hashesOf(configs: Configs, before?: Configs): Map<ClusterName, s
   return new Map([...configs].map(([name, one]) => [name, clusterConfigHash(entriesOf(one, before?.get(name)))]))
 }
 
-function spent(work: () => void): number {
+/** Milliseconds of processor time. */
+export function spent(work: () => void): number {
   const before = process.cpuUsage()
   work()
   const { user, system } = process.cpuUsage(before)

@@ -5,6 +5,7 @@ import { type FanOut, type Series, tooBusy } from '#tests/bench/fan-out.ts'
 import { companySize, type Hostile } from '#tests/bench/hostile.ts'
 import type { Issuance } from '#tests/bench/issuance.ts'
 import type { Pushes } from '#tests/bench/pushes.ts'
+import { type RehearsalCost, rehearsalRows } from '#tests/bench/rehearse.ts'
 import type { Remotes } from '#tests/bench/remotes.ts'
 import type { Restart } from '#tests/bench/restart.ts'
 import type { Sustained } from '#tests/bench/sustained.ts'
@@ -24,6 +25,7 @@ export type Bench = {
   readonly m?: WorkloadM
   readonly centre?: CentreFigures
   readonly compile?: readonly CompileCost[]
+  readonly rehearsal?: readonly RehearsalCost[]
 }
 
 export type Row = {
@@ -34,13 +36,14 @@ export type Row = {
 }
 
 /** The figures as rows, each beside its bar. No bar makes the run fail: times are ratios of one run, and still noise. */
-export function rowsOf({ restart, issuance, thousand, centre, compile, m }: Bench): Row[] {
+export function rowsOf({ restart, issuance, thousand, centre, compile, rehearsal, m }: Bench): Row[] {
   return [
     ...(thousand ? thousandRows(thousand) : []),
     ...(restart ? restartRows(restart) : []),
     ...(issuance ? issuanceRows(issuance) : []),
     ...(centre ? centreRows(centre) : []),
     ...(compile ? compileRows(compile) : []),
+    ...(rehearsal ? rehearsalRows(rehearsal) : []),
     ...(m ? workloadRows(m) : []),
   ]
 }
