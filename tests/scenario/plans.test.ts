@@ -6,7 +6,7 @@ import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
 import { type Answer, openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { randomWishes } from '#tests/support/random-policies.ts'
-import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
+import { exported, facts, summary } from '#tests/support/stores.ts'
 
 let centre: TestCentre
 const clusters = ['east', 'north', 'south', 'west'] as const
@@ -25,6 +25,7 @@ beforeAll(async () => {
       [`summary/shop/${service}`, summary(2 + at)],
     ])
     const cluster = { ...(facts(`net-${name}`) as object), region }
+    const gateways = { gateways: [{ address: `127.21.0.${at + 2}`, port: 15443, state: 'ready' }] }
     await relay.sync({ cluster, gateways, ...Object.fromEntries(said.flat()) }, { complete: true })
   }
   for (const group of ['a', 'b'])
@@ -179,5 +180,37 @@ test('a cluster that joins or offers something in between makes a plan stale whe
   expect((await put(split(70), plan.hash)).status).toBe(412)
   await relays.get('west')?.sync({ 'export/shop/svc-0': undefined, 'summary/shop/svc-0': undefined })
   expect((await put(split(70), plan.hash)).status).toBe(201)
+  await put(policy(undefined))
+})
+
+test('a rehearsal says what each service would do without a cluster, and refuses what nobody is called', async () => {
+  const ordered = policy({ tiers: [{ targets: [{ cluster: 'east' }] }, { targets: [{ cluster: 'north' }] }] })
+  expect((await put(ordered)).status).toBe(201)
+  const rehearse = (lose: readonly unknown[]) => centre.admin('POST', '/v1/rehearsals', { lose })
+  const { status, body } = await rehearse(['east'])
+  type Row = { service: string; callers: string[]; verdict: string; after: unknown }
+  const row = (body['services'] as Row[]).find(({ service }) => service === 'shop/svc-0')
+  expect([status, body['lost']]).toEqual([200, { clusters: ['east'], gateways: [] }])
+  expect(row).toMatchObject({
+    callers: ['north', 'south', 'west'],
+    verdict: 'moves',
+    after: [{ cluster: 'north', share: 1 }],
+  })
+  expect((await rehearse(['east', 'north'])).body['worst']).toBe('lost')
+  expect((await rehearse(['atlantis'])).status).toBe(400)
+  for (const odd of [[], [''], [7], Array.from({ length: 101 }, () => 'east')])
+    expect((await rehearse(odd)).status).toBe(400)
+  for (const odd of [{}, { objects: [] }, { objects: [{ kind: 'Cluster', name: 'east', spec: {} }] }, { remove: [{}] }])
+    expect((await centre.admin('POST', '/v1/plans', odd)).status).toBe(400)
+  await put(policy(undefined))
+})
+
+test('an object that a plan names twice is refused; requests that may be repeated are warned of, planned and applied', async () => {
+  const twice = await askPlan([split(70), split(30)])
+  expect([twice.status, twice.body['detail']]).toEqual([400, expect.stringContaining('named before already')])
+  const repeated = policy({ retries: { idempotent: true } })
+  const warned = [expect.stringMatching(/idempotent.*POST/)]
+  expect((await planOf(repeated)).steps).toMatchObject([{ warnings: warned }])
+  expect((await put(repeated)).body['warnings']).toEqual(warned)
   await put(policy(undefined))
 })
