@@ -15,6 +15,7 @@ export function configText(row: Row, now: number, paint: Paint = plain): string 
     ...named('cause', row['cause']),
     ...named('author', row['author']),
     ...named('hash', row['hash']?.toString().slice(0, 12)),
+    ...(row['ackedAt'] === undefined ? [] : [['proxies', reachedText(row)] as [string, string]]),
     ['network', `${cell(network)}, region ${cell(region)}`],
     ['trust domain', `${cell(trustDomain)}; members: ${names.join(', ') || '–'}`],
   ]
@@ -53,6 +54,12 @@ const portsText = (ports: unknown): string =>
   rowsOf(ports)
     .map(({ port, protocol }) => `${cell(port)}/${cell(protocol)}`)
     .join(',') || '–'
+
+/** How long it took to the last proxy: `all after 0.7 s`. */
+export function reachedText({ at, ackedAt }: Row): string {
+  const ms = Date.parse(String(ackedAt)) - Date.parse(String(at))
+  return Number.isNaN(ms) ? 'not told (yet)' : `all after ${(ms / 1000).toFixed(1)} s`
+}
 
 /** Tiers by ` > `, members of one by ` + `; a weight is named where it is not 1. */
 export const tiersText = (tiers: unknown): string =>

@@ -1,4 +1,4 @@
-import { configText } from '#cli/config-text.ts'
+import { configText, reachedText } from '#cli/config-text.ts'
 import type { Centre } from '#cli/context.ts'
 import { refusal } from '#cli/failure.ts'
 import type { Asked, Read } from '#cli/get.ts'
@@ -46,6 +46,7 @@ const ports: Column = [
       ? row['ports'].map((p: Row) => `${cell(p['port'])}/${cell(p['protocol'])}`).join(',')
       : '–',
 ]
+const reached: Column = ['PROXIES', reachedText]
 const rootCount: Column = ['ROOTS', (row) => cell(Array.isArray(row['roots']) ? row['roots'].length : undefined)]
 const conditions: Column = [
   'CONDITIONS',
@@ -231,7 +232,14 @@ export const nouns: readonly Noun[] = [
     short: ['cluster-config', 'cfg'],
     filters: [],
     columns: [
-      ...[field('CLUSTER'), field('REVISION'), short('HASH'), field('CAUSE'), field('AUTHOR')],
+      ...[
+        field('CLUSTER'),
+        field('REVISION'),
+        short('HASH'),
+        reached,
+        field('CAUSE'),
+        field('AUTHOR'),
+      ],
       ...[since('AGE', 'at'), conditions],
     ],
     served: servedConfigs,

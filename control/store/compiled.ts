@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, lte, or } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, gte, isNotNull, isNull, lt, lte, or } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
 import { type CompiledRow, compiled } from '#control/store/schema/compiled.ts'
 import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
@@ -93,6 +93,17 @@ export type CompiledHead = Omit<CompiledRow, 'body'>
 
 const { body: _body, ...head } = getTableColumns(compiled)
 
+/** One of the history. */
+export async function loadCompiledHead(
+  tx: Tx,
+  mesh: MeshName,
+  cluster: string,
+  revision: number,
+): Promise<CompiledHead | undefined> {
+  const [row] = await loadCompiledHistory(tx, mesh, cluster, { before: revision + 1, limit: 1 })
+  return row?.revision === revision ? row : undefined
+}
+
 /** Newest first; those below revision `before` where it is given. */
 export const loadCompiledHistory = (
   tx: Tx,
@@ -134,31 +145,61 @@ function after({ at, of }: { readonly at: number; readonly of?: CompiledPlace })
   return or(lt(compiled.at, at), and(eq(compiled.at, at), or(lt(compiled.cluster, of.cluster), below)))
 }
 
+/** A config that all proxies of its cluster have, and how long that took from the writing of it. */
+export type Acked = { readonly revision: number; readonly ms: number }
+
 /**
  * Notes when all proxies of the cluster had the newest config of that hash, `at` by its relay's clock: not before it was
- * written, nor in the future. Gives back the revision and how long it took; undefined where it was known, or is no more.
+ * written, nor in the future. Those before it that nobody acknowledged came with it. Gives back which these are; none
+ * where it was known, or is no more. Of a config of before this was told nobody knows how long it took.
  */
 export async function saveAcked(
   tx: Tx,
   mesh: MeshName,
   cluster: string,
   { hash, at, now }: { readonly hash: string; readonly at: number; readonly now: number },
-): Promise<{ readonly revision: number; readonly ms: number } | undefined> {
+): Promise<Acked[]> {
   const of = and(eq(compiled.mesh, mesh), eq(compiled.cluster, cluster))
   const [row] = await tx
-    .select({ revision: compiled.revision, at: compiled.at, ackedAt: compiled.ackedAt })
+    .select(head)
     .from(compiled)
     .where(and(of, eq(compiled.hash, hash)))
     .orderBy(desc(compiled.revision))
     .limit(1)
-  if (!row || row.ackedAt !== null) return undefined
+  if (!row || row.ackedAt !== null) return []
+  const [last] = await tx
+    .select({ revision: compiled.revision })
+    .from(compiled)
+    .where(and(of, isNotNull(compiled.ackedAt), lt(compiled.revision, row.revision)))
+    .orderBy(desc(compiled.revision))
+    .limit(1)
+  const since = last ? gt(compiled.revision, last.revision) : eq(compiled.revision, row.revision)
   const ackedAt = Math.max(row.at, Math.min(at, now))
-  await tx
+  const rows = await tx
     .update(compiled)
     .set({ ackedAt })
-    .where(and(of, eq(compiled.revision, row.revision)))
-  return { revision: row.revision, ms: ackedAt - row.at }
+    .where(and(of, since, lte(compiled.revision, row.revision), isNull(compiled.ackedAt)))
+    .returning({ revision: compiled.revision, at: compiled.at, policies: compiled.policies })
+  return rows.flatMap((one) => (one.policies === null ? [] : [{ revision: one.revision, ms: ackedAt - one.at }]))
 }
+
+/** Since when each cluster has a config that not all of its proxies have, of those that ever told; by cluster. */
+export async function loadUnacked(tx: Tx, mesh: MeshName, since: number): Promise<ReadonlyMap<string, number>> {
+  const rows = await tx
+    .select({ cluster: compiled.cluster, at: compiled.at, ackedAt: compiled.ackedAt })
+    .from(compiled)
+    .where(and(eq(compiled.mesh, mesh), gte(compiled.at, since)))
+    .orderBy(desc(compiled.at), desc(compiled.revision))
+    .limit(unackedLookedAt)
+  const waiting = new Map<string, number>()
+  const settled = new Set<string>()
+  for (const { cluster, at, ackedAt } of rows)
+    if (ackedAt !== null) settled.add(cluster)
+    else if (!settled.has(cluster)) waiting.set(cluster, at)
+  return waiting
+}
+
+const unackedLookedAt = 10_000
 
 export async function appendCompiled(tx: Tx, row: CompiledRow): Promise<void> {
   await tx.insert(compiled).values(row)

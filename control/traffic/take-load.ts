@@ -1,7 +1,7 @@
 import type { ClusterCaller } from '#control/caller.ts'
 import { audited, type Centre } from '#control/centre.ts'
 import { loadCluster } from '#control/store/clusters.ts'
-import { saveAcked } from '#control/store/compiled.ts'
+import { type Acked, saveAcked } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import { saveLoad } from '#control/store/loads.ts'
 import { countShifts, insertShift } from '#control/store/shift-events.ts'
@@ -18,7 +18,7 @@ export type TakenLoad = {
   readonly answer: LoadAnswer
   readonly refused: readonly RefusedRow[]
   /** Configs that this report says all proxies have: how long it took from writing them. */
-  readonly acked: readonly { readonly revision: number; readonly ms: number }[]
+  readonly acked: readonly Acked[]
   /** It was taken before. */
   readonly again: boolean
 }
@@ -67,13 +67,12 @@ export async function takeLoad(centre: Centre, caller: ClusterCaller, request: L
   return taken
 }
 
-async function ackedIn(centre: Centre, tx: Tx, caller: ClusterCaller, { acked }: LoadRequest) {
-  const found: { readonly revision: number; readonly ms: number }[] = []
-  for (const { hash, at } of acked) {
-    const one = await saveAcked(tx, centre.mesh, caller.name, { hash, at, now: centre.now() })
-    if (one) found.push(one)
-  }
-  return found
+/** Of a cluster without a proxy nobody measures how long anything took. */
+async function ackedIn(centre: Centre, tx: Tx, caller: ClusterCaller, { acked, proxies }: LoadRequest) {
+  const found: Acked[] = []
+  for (const { hash, at } of acked)
+    found.push(...(await saveAcked(tx, centre.mesh, caller.name, { hash, at, now: centre.now() })))
+  return proxies.measured + proxies.notMeasured === 0 ? [] : found
 }
 
 /** Oldest first, so that what is taken has no gap. What a newer relay says and nobody here understands counts as told. */

@@ -4,6 +4,9 @@ import type { Measures } from '#control/centre.ts'
 /** The centre's metrics, and what the flows and doors tell them. */
 export type Metrics = ReturnType<typeof openMetrics>
 
+/** So long a change may take to the last proxy of each cluster. */
+export const propagationObjectiveSeconds = 5
+
 export function openMetrics() {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -61,6 +64,18 @@ export function openMetrics() {
       labelNames: ['outcome'],
       registers,
     }),
+    propagation: new Histogram({
+      name: 'isthmus_centre_propagation_seconds',
+      help: 'From the writing of a config until the last proxy of its cluster had acknowledged it',
+      labelNames: ['cluster'],
+      buckets: [0.1, 0.25, 0.5, 1, 2.5, propagationObjectiveSeconds, 10, 30, 120],
+      registers,
+    }),
+    unacknowledged: gauge(
+      'config_unacknowledged_seconds',
+      'How long a cluster has a config that not all proxies have',
+      ['cluster'],
+    ),
     loadRowsRefused: counter('load_rows_refused_total', 'Rows of load reports that cannot be true'),
     pulls: new Counter({
       name: 'isthmus_centre_pulls_total',
@@ -89,6 +104,7 @@ export function openMetrics() {
     issuances: gauge('issuances_total', 'Entries in the log of everything that was signed'),
     certificateEnd: gauge('certificate_not_after_seconds', 'When a certificate ends, Unix time', ['kind']),
   }
+  gauge('propagation_objective_seconds', 'What propagation is meant to take at most').set(propagationObjectiveSeconds)
   const measures: Measures = {
     published: (ms) => publishedSeconds.observe(Math.max(0, ms) / 1000),
     compiled: (clusters) => measured.compiledConfigs.inc(clusters),

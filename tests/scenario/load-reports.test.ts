@@ -35,7 +35,15 @@ const report = (more: object = {}): Record<string, unknown> => {
   seq += 1
   return {
     ...{ epoch, seq, at: centre.clock.now, windowMs: 10_000, adv: null, cfg: null },
-    ...{ proxies: { measured: 2, notMeasured: 1 }, routers: { measured: 1, notMeasured: 0 }, rows: [row], gateways: [], latencies: [], below: [], health: [] },
+    ...{
+      proxies: { measured: 2, notMeasured: 1 },
+      routers: { measured: 1, notMeasured: 0 },
+      rows: [row],
+      gateways: [],
+      latencies: [],
+      below: [],
+      health: [],
+    },
     ...{ shares: [{ service, intended: [{ cluster: 'east', share: 1 }] }], acked: [], ...more },
   }
 }
@@ -59,7 +67,11 @@ describe('what a relay measured', () => {
     const second = await put(west, report({ rows: [{ ...row, issued: 71 }] }))
     expect(second).toMatchObject({ status: 200, body: { quotas: [], againMs: 10_000, time: centre.clock.now } })
     expect(second.body['rejected']).toBeUndefined()
-    expect(await kept()).toMatchObject({ rows: [{ ...row, issued: 71 }], proxies: { measured: 2, notMeasured: 1 }, routers: { measured: 1 } })
+    expect(await kept()).toMatchObject({
+      rows: [{ ...row, issued: 71 }],
+      proxies: { measured: 2, notMeasured: 1 },
+      routers: { measured: 1 },
+    })
     expect(await kept('north')).toBeUndefined()
   })
 
@@ -200,8 +212,41 @@ describe('a config that all proxies of a cluster have', () => {
     expect((await history('north'))[0]?.ackedAt).toBe(centre.clock.now)
   })
 
-  const history = (cluster = 'west') =>
-    centre.db.read((tx) => loadCompiledHistory(tx, centre.centre.mesh, cluster, { before: undefined, limit: 1 }))
+  test('counts for how long a change takes, those that it overtook too; where no proxy is, nothing counts', async () => {
+    const path = '/v1/global-traffic-policies/shop/all'
+    const written: number[] = []
+    for (const attempts of [1, 2, 4]) {
+      centre.clock.now += 1000
+      await centre.admin('PUT', path, { services: {}, retries: { attempts } })
+      await centre.settle()
+      written.push(centre.clock.now)
+    }
+    centre.clock.now += 2000
+    const [, second] = await history('west', 2)
+    const acked = async (relay: TestRelay, hash: string | undefined, proxies?: object) =>
+      put(relay, report({ acked: [{ hash, at: centre.clock.now }], ...(proxies ? { proxies } : {}) }))
+    await acked(west, second?.hash)
+    await acked(north, (await history('north'))[0]?.hash, { measured: 0, notMeasured: 0 })
+    const rows = (await history('west', 3)).toReversed()
+    expect(rows.map(({ at }) => at)).toEqual(written)
+    expect(rows.map(({ ackedAt }) => ackedAt)).toEqual([centre.clock.now, centre.clock.now, null])
+    centre.clock.now += 3000
+    const text = String((await centre.admin('GET', '/metrics')).body['text'])
+    const name = 'isthmus_centre_propagation_seconds'
+    // The first config of all took 0.7 s; then two changes of 4 and 3 s, each until the later one was acknowledged.
+    expect(text).toContain(`${name}_count{cluster="west"} 3`)
+    expect(Number(new RegExp(`${name}_sum{cluster="west"} (\\S+)`).exec(text)?.[1])).toBeCloseTo(0.7 + 4 + 3)
+    expect(text).toContain('isthmus_centre_config_unacknowledged_seconds{cluster="west"} 5')
+    expect(text).not.toContain('isthmus_centre_config_unacknowledged_seconds{cluster="north"}')
+    expect(text).toContain('isthmus_centre_propagation_objective_seconds 5')
+    const shown = (await centre.admin('GET', '/v1/cluster-configs/west/revisions?limit=2')).body['items']
+    expect((shown as { ackedAt: unknown }[]).map(({ ackedAt }) => typeof ackedAt)).toEqual(['object', 'string'])
+    await centre.admin('DELETE', path)
+    await centre.settle()
+  })
+
+  const history = (cluster = 'west', limit = 1) =>
+    centre.db.read((tx) => loadCompiledHistory(tx, centre.centre.mesh, cluster, { before: undefined, limit }))
 })
 
 describe('a capacity that several clusters call', () => {

@@ -32,6 +32,10 @@ const headSchema = z
     cause: z.string().openapi({ description: 'what led to it' }),
     author: z.string(),
     at: z.string(),
+    ackedAt: z
+      .string()
+      .nullable()
+      .openapi({ description: 'when the last proxy of the cluster had it; null = not (yet) told' }),
   })
   .openapi('ClusterConfigHead')
 const configSchema = headSchema
@@ -156,6 +160,7 @@ const headFrom = (row: Head): z.infer<typeof headSchema> => ({
   cause: row.cause,
   author: row.author,
   at: timeText(row.at),
+  ackedAt: row.ackedAt === null ? null : timeText(row.ackedAt),
 })
 
 function conditionsOf(body: string | undefined): z.infer<typeof headSchema>['conditions'] {

@@ -30,9 +30,10 @@ export function loadRoutes(api: Api, door: Door): void {
       const caller = requireCluster(c.get('caller'), c.req.valid('param').id)
       try {
         limit.take(caller.id, centre.now())
-        const { answer, refused, again } = await takeLoad(centre, caller, c.req.valid('json'))
+        const { answer, refused, acked, again } = await takeLoad(centre, caller, c.req.valid('json'))
         metrics.loads.inc({ outcome: again ? 'again' : 'taken' })
         metrics.loadRowsRefused.inc(refused.length)
+        for (const { ms } of acked) metrics.propagation.observe({ cluster: caller.name }, ms / 1000)
         const [first] = refused
         if (first && !again)
           centre.log.info({ cluster: caller.name, count: refused.length, first }, 'rows of a load report are refused')

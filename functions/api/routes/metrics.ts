@@ -1,9 +1,11 @@
 import { loadAuthorities } from '#control/store/authorities.ts'
 import { type ClusterRow, loadClusters } from '#control/store/clusters.ts'
+import { loadUnacked } from '#control/store/compiled.ts'
 import { loadOutbox } from '#control/store/outbox.ts'
 import { loadOpenRotations } from '#control/store/rotations.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { loadTrustHead } from '#control/store/trust-heads.ts'
+import { knownLoads } from '#control/traffic/known-loads.ts'
 import { loadBundle } from '#control/trust/bundle.ts'
 import { loadRelayTrust } from '#control/trust/facts.ts'
 import { forRole } from '#functions/api/authorise.ts'
@@ -13,6 +15,7 @@ import { parseCertificate } from '#mesh/trust/certificate.ts'
 
 const lookMs = 5000
 const shownMax = 2000
+const dayMs = 24 * 3_600_000
 
 /** `/metrics` for Prometheus, with an operator's key of any role as bearer token. Gauges are read at most every five seconds. */
 export function metricsRoutes(api: Api, door: Door): void {
@@ -35,12 +38,21 @@ export function metricsRoutes(api: Api, door: Door): void {
       rotations: await loadOpenRotations(tx, centre.mesh),
       bundle: await loadBundle(tx, centre.mesh),
       trust: await loadRelayTrust(tx, centre.mesh, centre.now()),
+      unacked: await loadUnacked(tx, centre.mesh, centre.now() - dayMs),
+      loads: await knownLoads(centre, tx),
       log: await loadTrustHead(tx, centre.mesh, 'issuances'),
     }))
     metrics.clusters.reset()
     for (const [state, rows] of Map.groupBy(seen.clusters, (row) => row.state))
       metrics.clusters.set({ state }, rows.length)
     noteSilence(seen.clusters.filter((row) => row.state === 'joined'))
+    metrics.unacknowledged.reset()
+    // Where no proxy is connected, or the relay does not tell, nothing is known.
+    for (const { cluster, load } of [...seen.loads.values()].slice(0, shownMax))
+      if (load.proxies.measured + load.proxies.notMeasured > 0) {
+        const since = seen.unacked.get(cluster)
+        metrics.unacknowledged.set({ cluster }, since === undefined ? 0 : Math.max(0, centre.now() - since) / 1000)
+      }
     metrics.streams.reset()
     for (const [kind, rows] of Map.groupBy(seen.streams, (row) => row.kind)) metrics.streams.set({ kind }, rows.length)
     metrics.outbox.set(seen.outbox.length)
