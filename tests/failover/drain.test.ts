@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Calls, startCalls } from '#tests/support/failover-load.ts'
 import { useFleet } from '#tests/support/fleet.ts'
 import { type LongLived, openLongLived } from '#tests/support/long-lived.ts'
@@ -33,6 +33,12 @@ beforeAll(async () => {
   gets = startCalls(to('http'), perSecond)
 }, 120_000)
 
+// What a test that failed left behind is none of the next one's business.
+beforeEach(async () => {
+  const { items } = (await fleet().centre.call('GET', '/v1/drains')) as { items: readonly Drain[] }
+  for (const { id, state } of items) if (state !== 'undone') await undone(id)
+}, 300_000)
+
 afterAll(async () => {
   await gets?.stop()
   for (const one of open) one.close()
@@ -41,7 +47,7 @@ afterAll(async () => {
 const drainOf = async (id: string) => (await fleet().centre.call('GET', `/v1/drains/${id}`)) as Drain
 const begin = async (spec: object) => (await fleet().centre.call('POST', '/v1/drains', spec)) as Drain
 
-async function until(id: string, state: string, ms = 90_000): Promise<Drain> {
+async function until(id: string, state: string, ms = 240_000): Promise<Drain> {
   let last = ''
   return eventually(ms, `the drain is ${state}`, async () => {
     const drain = await drainOf(id)
@@ -54,7 +60,7 @@ async function until(id: string, state: string, ms = 90_000): Promise<Drain> {
 
 /** All calls of the last second went to this cluster. */
 const untilAnsweredBy = (cluster: string) =>
-  eventually(30_000, `${cluster} answers all`, () => {
+  eventually(120_000, `${cluster} answers all`, () => {
     const calls = gets.of(performance.now() - 1500)
     return calls.length > perSecond / 2 && calls.every((one) => one.cluster === cluster)
   })
@@ -63,7 +69,8 @@ const failedSince = (since: number): readonly object[] =>
   gets.of(since).filter((one) => one.fault !== undefined || one.status !== 200)
 
 async function undone(id: string): Promise<void> {
-  await fleet().centre.call('POST', `/v1/drains/${id}/undo`, {})
+  // A machine that is busy with others may let it wait; the same again changes nothing.
+  await eventually(60_000, 'it is being undone', () => fleet().centre.call('POST', `/v1/drains/${id}/undo`, {}))
   await until(id, 'undone')
   await untilAnsweredBy('near')
 }
@@ -72,7 +79,7 @@ async function undone(id: string): Promise<void> {
 const graceSeconds = 25
 
 test('under load nothing fails, what is open ends in time, zero is proved, and it comes back', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   open = await openLongLived({ http: to('http'), grpc: to('grpc'), tcp: to('tcp') })
   expect(open.map(({ kind, cluster }) => `${kind} ${cluster}`)).toEqual([
@@ -94,11 +101,11 @@ test('under load nothing fails, what is open ends in time, zero is proved, and i
   expect(failedSince(begun)).toEqual([])
 })
 
-test('a relay and the centre that are killed in the middle of it change nothing', { timeout: 300_000 }, async () => {
+test('a relay and the centre that are killed in the middle of it change nothing', { timeout: 900_000 }, async () => {
   const begun = performance.now()
   const { id } = await begin({ kind: 'cluster', subject: 'near', overSeconds: 10, graceSeconds: 20 })
   const at = (percent: number) =>
-    eventually(60_000, `it is at ${percent} %`, async () => (await drainOf(id)).percent <= percent)
+    eventually(240_000, `it is at ${percent} %`, async () => (await drainOf(id)).percent <= percent)
   await at(75)
   await fleet().cluster('home').killRelay()
   await at(50)
@@ -113,7 +120,7 @@ test('a relay and the centre that are killed in the middle of it change nothing'
   expect(failedSince(begun)).toEqual([])
 })
 
-test('one of two gateways, and one service alone', { timeout: 300_000 }, async () => {
+test('one of two gateways, and one service alone', { timeout: 900_000 }, async () => {
   const begun = performance.now()
   const [first, second] = fleet()
     .cluster('near')
