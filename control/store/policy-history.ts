@@ -14,6 +14,9 @@ export const historyName = {
   group: (name: string): string => `group/${name}`,
 } as const
 
+/** How long a state is kept once the next of its object was written, and a config that is not a cluster's newest. */
+export const historyKeptMs = 30 * 24 * 60 * 60_000
+
 /** The number of the last change of policies and groups; 0 = none ever. */
 export const loadPolicySeq = async (tx: Tx, mesh: MeshName): Promise<number> =>
   Number((await loadMark(tx, mesh, 'policies'))?.value ?? 0)

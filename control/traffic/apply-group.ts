@@ -54,10 +54,7 @@ export async function applyGroup(
     const warnings = groupWarnings({ name, clusters: wanted }, members, await readPolicies(tx, centre.mesh))
     if (old?.clusters === clusters) return { row: old, created: false, warnings }
     checkPlanned(wishOf(change), planned, policies)
-    const row = await rowOf(centre, tx, name, { old, clusters })
-    await saveGroup(tx, row)
-    await remember(centre, tx, caller, { ...change, spec: clusters, revision: row.revision })
-    return { row, created: !old, warnings }
+    return { row: await writeGroup(centre, tx, caller, { ...change, clusters }), created: !old, warnings }
   })
   centre.bus.announce({ kind: 'outbox' })
   return result
@@ -74,8 +71,7 @@ export async function removeGroup(centre: Centre, caller: Caller, change: Omit<G
     if (!old) return false
     checkPlanned(wishOf({ name }), planned, policies)
     refuseUsed(name, await readPolicies(tx, centre.mesh))
-    await deleteGroup(tx, old)
-    await remember(centre, tx, caller, { ...change, spec: '', revision: old.revision + 1 })
+    await writeGroup(centre, tx, caller, { ...change, clusters: '' })
     return true
   })
   if (removed) centre.bus.announce({ kind: 'outbox' })
@@ -100,11 +96,28 @@ async function plannedAt(centre: Centre, change: GroupChange, clusters?: string)
   return old?.clusters === clusters ? undefined : checkPlan(centre, wishOf(change), change.plan)
 }
 
+/** A checked change of a group as it is stored; '' = it goes. */
+type StoredChange = { readonly name: string; readonly clusters: string; readonly reason?: string | undefined }
+
+/** As `writePolicy`, for a group. */
+export async function writeGroup(
+  centre: Centre,
+  tx: Tx,
+  caller: Caller,
+  change: StoredChange,
+): Promise<SamenessGroupRow> {
+  const row = await rowOf(centre, tx, change, await loadGroup(tx, centre.mesh, change.name))
+  if (change.clusters === '') await deleteGroup(tx, row)
+  else await saveGroup(tx, row)
+  await remember(centre, tx, caller, { ...change, revision: row.revision })
+  return row
+}
+
 async function rowOf(
   centre: Centre,
   tx: Tx,
-  name: string,
-  { old, clusters }: { readonly old: SamenessGroupRow | undefined; readonly clusters: string },
+  { name, clusters }: StoredChange,
+  old: SamenessGroupRow | undefined,
 ): Promise<SamenessGroupRow> {
   const now = centre.now()
   if (old) return { ...old, clusters, revision: old.revision + 1, updatedAt: now }
@@ -116,14 +129,9 @@ async function remember(
   centre: Centre,
   tx: Tx,
   caller: Caller,
-  change: {
-    readonly name: string
-    readonly spec: string
-    readonly revision: number
-    readonly reason?: string | undefined
-  },
+  change: StoredChange & { readonly revision: number },
 ): Promise<void> {
-  const { name, spec, revision, reason = '' } = change
+  const { name, clusters: spec, revision, reason = '' } = change
   const by = callerText(caller)
   const object = historyName.group(name)
   await appendHistory(tx, { mesh: centre.mesh, object, revision, spec, by, reason, at: centre.now() })

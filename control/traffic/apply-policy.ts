@@ -59,9 +59,7 @@ export async function applyPolicy(
     if (old?.spec === spec) return { row: old, created: false, warnings: standing(check) }
     checkPlanned(wishOf(change), planned, policies)
     refuse(wanted, check)
-    const row = await rowOf(centre, tx, change, { old, spec })
-    await savePolicy(tx, row)
-    await remember(centre, tx, caller, { ...change, spec, revision: row.revision })
+    const row = await writePolicy(centre, tx, caller, { ...change, spec })
     return { row, created: !old, warnings: check.warnings }
   })
   centre.bus.announce({ kind: 'outbox' })
@@ -81,8 +79,7 @@ export async function removePolicy(
     checkExpected(change, old?.revision ?? 0, change.expected)
     if (!old) return false
     checkPlanned(wishOf({ ...change, spec: undefined }), planned, policies)
-    await deletePolicy(tx, old)
-    await remember(centre, tx, caller, { ...change, spec: '', revision: old.revision + 1 })
+    await writePolicy(centre, tx, caller, { ...change, spec: '' })
     return true
   })
   if (removed) centre.bus.announce({ kind: 'outbox' })
@@ -121,11 +118,32 @@ async function checked(tx: Tx, centre: Centre, wanted: TrafficPolicy, fleet: Fle
   return checkPolicy(wanted, policyFactsOf({ ...fleet, groups }, read))
 }
 
+/** A checked change of a policy as it is stored; '' = it goes. */
+export type StoredChange = PolicyName & { readonly spec: string; readonly reason?: string | undefined }
+
+/**
+ * Writes the next state of a policy and asks for what follows. Only under the lock of policies, and where it is a change.
+ * Gives back the row as it is then, or as it was when it went.
+ */
+export async function writePolicy(
+  centre: Centre,
+  tx: Tx,
+  caller: Caller,
+  change: StoredChange,
+): Promise<TrafficPolicyRow> {
+  const old = await loadPolicy(tx, centre.mesh, change)
+  const row = await rowOf(centre, tx, change, old)
+  if (change.spec === '') await deletePolicy(tx, row)
+  else await savePolicy(tx, row)
+  await remember(centre, tx, caller, { ...change, revision: row.revision })
+  return row
+}
+
 async function rowOf(
   centre: Centre,
   tx: Tx,
-  { namespace, name }: PolicyName,
-  { old, spec }: { readonly old: TrafficPolicyRow | undefined; readonly spec: string },
+  { namespace, name, spec }: StoredChange,
+  old: TrafficPolicyRow | undefined,
 ): Promise<TrafficPolicyRow> {
   const now = centre.now()
   if (old) return { ...old, spec, revision: old.revision + 1, updatedAt: now }
@@ -137,7 +155,7 @@ async function remember(
   centre: Centre,
   tx: Tx,
   caller: Caller,
-  change: PolicyName & { readonly spec: string; readonly revision: number; readonly reason?: string | undefined },
+  change: StoredChange & { readonly revision: number },
 ): Promise<void> {
   const { spec, revision, reason = '' } = change
   const object = historyName.policy(change)

@@ -55,7 +55,8 @@ async function stepsOf(tx: Tx, centre: Centre, wishes: readonly Wish[]) {
   return { fleet, steps, nexts }
 }
 
-const noFacts: ForecastFacts = { sight: { services: new Map(), gateways: new Map() }, demands: new Map() }
+/** Enough for a hash, which is over config alone. */
+export const noFacts: ForecastFacts = { sight: { services: new Map(), gateways: new Map() }, demands: new Map() }
 
 /**
  * The number of the last change of policies that the plan `hash` stands on. Throws `stale` where the change would do

@@ -26,6 +26,7 @@ import { planRoutes } from '#functions/api/routes/plans.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
 import { rehearsalRoutes } from '#functions/api/routes/rehearsals.ts'
 import { revocationRoutes } from '#functions/api/routes/revocations.ts'
+import { rollbackRoutes } from '#functions/api/routes/rollbacks.ts'
 import { rotationRoutes } from '#functions/api/routes/rotations.ts'
 import { samenessGroupRoutes } from '#functions/api/routes/sameness-groups.ts'
 import { serviceExportRoutes } from '#functions/api/routes/service-exports.ts'
@@ -110,6 +111,7 @@ export function openApi(door: Door): Api {
   istiodCaRoutes(api, door)
   clusterConfigRoutes(api, door)
   historyRoutes(api, door)
+  rollbackRoutes(api, door, catalogue)
   operatorKeyRoutes(api, door)
   auditRoutes(api, door)
   docsRoutes(api, door)

@@ -4,7 +4,7 @@ import { boundCertificates, pruneCertificates } from '#control/store/certificate
 import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
-import { prunePolicyHistory } from '#control/store/policy-history.ts'
+import { historyKeptMs, prunePolicyHistory } from '#control/store/policy-history.ts'
 import { pruneShifts } from '#control/store/shift-events.ts'
 import { batch, inBatches, sweep } from '#control/store/sweep.ts'
 import { pruneIssuances } from '#control/trust/issuances.ts'
@@ -14,11 +14,11 @@ export type Sweeper = { stop(): Promise<void> }
 
 const dayMs = 24 * 60 * 60_000
 /**
- * How long things are kept: compiled configs (the newest of each cluster always), join tokens once spent or expired, the
- * audit log, and the facts of a certificate after its end.
+ * How long things are kept: compiled configs (the newest of each cluster always) and states of policies, join tokens once
+ * spent or expired, the audit log, and the facts of a certificate after its end.
  */
 export const keptMs = {
-  compiled: 30 * dayMs,
+  compiled: historyKeptMs,
   joinTokens: 7 * dayMs,
   audit: 90 * dayMs,
   certificatesEnded: 30 * dayMs,

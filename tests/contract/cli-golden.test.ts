@@ -346,6 +346,10 @@ test('history, diff and a config of a time', async () => {
     '--at 2026-02-01T12:00:00Z',
   ]
   await say(...configs.map((one) => `cluster-config paris-1 ${one}`), 'get clusters --at 12:08')
+  await say('rollback --help', 'rollback paris-1', 'rollback nobody@1', 'rollback paris-1@2 --plan')
+  const { hash } = JSON.parse((await fleet.run(words('rollback paris-1@2 --plan -o json'))).out) as { hash: string }
+  await say(`rollback gtp/bookinfo/reviews@1 --plan ${hash}`, `rollback paris-1@2 --plan ${hash} --reason storm`)
+  await say('rollback paris-1@2', 'history gtp/bookinfo/reviews')
   const then = await fleet.run(words('cluster-config paris-1 --at 12:07:00 -o json'))
   expect(JSON.parse(then.out)).toMatchObject({ id: 'paris-1@1' })
   expectGolden('history', parts.join('\n'))
@@ -372,7 +376,7 @@ test('every command has a golden file, and none is left over', async () => {
   )
   if (update) for (const stray of readdirSync(testdata)) if (!wanted.includes(stray)) rmSync(join(testdata, stray))
   expect(readdirSync(testdata).toSorted()).toEqual(wanted.toSorted())
-  const within = ['diff']
+  const within = ['diff', 'rollback']
   const untold = commands.filter((name) => !wanted.includes(`${name}.txt`) && !within.includes(name))
   expect(untold).toEqual([])
 })

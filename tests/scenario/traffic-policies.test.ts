@@ -1,5 +1,6 @@
 import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { historyKeptMs, prunePolicyHistory } from '#control/store/policy-history.ts'
 import { compiled } from '#control/store/schema/compiled.ts'
 import { type Answer, openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
 import { exported, facts, gateways, summary } from '#tests/support/stores.ts'
@@ -173,6 +174,126 @@ describe('time', () => {
     ['from another list', `?cursor=${Buffer.from('audit-events\0x').toString('base64url')}`, 400],
     ['from a place that is none', `?cursor=${Buffer.from('history of all\0x').toString('base64url')}`, 400],
   ])('a history %s is refused', async (_, query, status) => expect((await history(query)).status).toBe(status))
+})
+
+describe('the way back', () => {
+  const back = (object: string, revision: number, more = '', headers = {}) =>
+    centre.admin('POST', `/v1/rollbacks${more}`, { object, revision, reason: 'it was better' }, headers)
+  const newest = async () => Number((await centre.admin('GET', '/v1/cluster-configs/west')).body['revision'])
+  const grouped = { services: { names: ['reviews'] }, tiers: [{ targets: [{ group: 'prod' }] }], unlisted: 'last' }
+  const other = '/v1/global-traffic-policies/shop/other'
+
+  test('to a config: all policies and groups are as they were when it was compiled, as new revisions, in one step', async () => {
+    await put({ clusters: ['east'] }, {}, '/v1/sameness-groups/prod')
+    const then = await put(grouped)
+    const tiers = await tiersAtWest()
+    const revision = await newest()
+    await put(split)
+    await put({ services: { namespace: 'elsewhere' }, retries: { attempts: 1 } }, {}, other)
+    await centre.admin('DELETE', '/v1/sameness-groups/prod')
+    expect(await tiersAtWest()).not.toBe(tiers)
+    const done = await back('west', revision)
+    expect([done.status, done.body['objects']]).toEqual([
+      200,
+      ['group prod', 'policy shop/reviews', 'policy shop/other'],
+    ])
+    expect(await tiersAtWest()).toBe(tiers)
+    const now = (await centre.admin('GET', path)).body
+    expect([now['spec'], Number(now['revision']) > Number(then.body['revision'])]).toEqual([grouped, true])
+    expect((await centre.admin('GET', other)).status).toBe(404)
+    const head = (await centre.admin('GET', '/v1/cluster-configs/west')).body
+    expect([Number(head['revision']) > revision, head['cause']]).toEqual([
+      true,
+      expect.stringContaining(`rollback to west@${revision}`),
+    ])
+    expect((await back('west', revision)).body['objects']).toEqual([])
+  })
+
+  test('to one state of one policy, also one in which it was not there', async () => {
+    const first = await put(split)
+    const second = await put({ ...split, unlisted: 'last' })
+    const at = Number(first.body['revision'])
+    expect((await back('gtp/shop/reviews', at)).body['objects']).toEqual(['policy shop/reviews'])
+    expect((await centre.admin('GET', path)).body).toMatchObject({
+      revision: Number(second.body['revision']) + 1,
+      spec: split,
+    })
+    await centre.admin('DELETE', path)
+    await put(split)
+    await back('gtp/shop/reviews', Number(second.body['revision']) + 2)
+    expect((await centre.admin('GET', path)).status).toBe(404)
+  })
+
+  test('its plan says what it does, to the byte, and by its hash nothing else is done', async () => {
+    await put(split)
+    await tiersAtWest()
+    const revision = await newest()
+    await put({ ...split, tiers: [{ targets: [{ cluster: 'east' }] }], unlisted: 'last' })
+    await tiersAtWest()
+    const planned = async () => (await back('west', revision, '?dryRun=true')).body
+    const old = await planned()
+    expect(await newest()).toBe(revision + 1)
+    await put({ ...split, tiers: [{ targets: [{ cluster: 'south' }] }], unlisted: 'last' })
+    await tiersAtWest()
+    expect((await back('west', revision, '', { 'if-plan': String(old['hash']) })).status).toBe(412)
+    const plan = await planned()
+    expect((await back('west', revision, '', { 'if-plan': String(plan['hash']) })).status).toBe(200)
+    await tiersAtWest()
+    const changes = plan['changes'] as { key: string; clusters: string[]; after: unknown }[]
+    const wanted = changes.filter(({ clusters }) => clusters.includes('west'))
+    const { entries, hash } = (await centre.admin('GET', '/v1/cluster-configs/west')).body
+    expect(wanted.length).toBeGreaterThan(0)
+    for (const { key, after } of wanted) expect((entries as Record<string, unknown>)[key]).toEqual(after)
+    expect(plan['clusters']).toContainEqual(expect.objectContaining({ cluster: 'west', hash }))
+  })
+
+  test('what could not stand now is refused with every reason, and nothing is done', async () => {
+    const guest = await new TestRelay(centre, 'guest').join()
+    const said = { 'export/shop/reviews': exported(), 'summary/shop/reviews': summary(2) }
+    await guest.sync({ cluster: facts('net-guest'), gateways, ...said }, { complete: true })
+    const guests = { ...split, tiers: [{ targets: [{ cluster: 'guest' }] }, { targets: [{ cluster: 'east' }] }] }
+    expect((await put(guests)).status).toBe(201)
+    const { revision } = (await centre.admin('GET', path)).body
+    await put(split)
+    await centre.admin('DELETE', '/v1/clusters/guest')
+    const refused = await back('gtp/shop/reviews', Number(revision))
+    expect([refused.status, (refused.body['violations'] as { path: string }[])[0]?.path]).toEqual([
+      400,
+      'shop/reviews: spec.tiers[0].targets[0]',
+    ])
+    expect((await centre.admin('GET', path)).body['spec']).toEqual(split)
+  })
+
+  test('a group that a policy names does not go back to nothing', async () => {
+    const prod = '/v1/sameness-groups/prod'
+    await put({ clusters: ['east'] }, {}, prod)
+    const { revision } = (await centre.admin('GET', prod)).body
+    await centre.admin('DELETE', prod)
+    await put({ clusters: ['east'] }, {}, prod)
+    await put(grouped)
+    expect((await back('group/prod', Number(revision) + 1)).status).toBe(409)
+  })
+
+  test('policies that are forgotten are not taken for policies that were not there', async () => {
+    await put(split)
+    await tiersAtWest()
+    const revision = await newest()
+    await put({ ...split, unlisted: 'last' })
+    const long = historyKeptMs + 1
+    centre.clock.now += long
+    await centre.db.transact((tx) => prunePolicyHistory(tx, centre.centre.mesh, centre.clock.now - historyKeptMs, 500))
+    const refused = await back('west', revision)
+    centre.clock.now -= long
+    expect([refused.status, refused.body['detail']]).toEqual([404, expect.stringContaining('not kept')])
+    expect((await centre.admin('GET', path)).body['spec']).toEqual({ ...split, unlisted: 'last' })
+  })
+
+  test.each([
+    ['a config that is none', 'west', 99_999],
+    ['a cluster that is none', 'atlantis', 1],
+    ['a state that is none', 'gtp/shop/reviews', 99_999],
+    ['a group that is none', 'group/nobody', 1],
+  ])('%s is not found', async (_, object, revision) => expect((await back(object, revision)).status).toBe(404))
 })
 
 describe('an object of the API', () => {

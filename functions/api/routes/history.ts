@@ -24,13 +24,16 @@ const entrySchema = z
   })
   .openapi('HistoryEntry')
 
+/** A cluster, a policy or a group, as the history calls them. */
+export const historyObjectSchema = z
+  .string()
+  .max(200)
+  .regex(/^([a-z0-9-]+|gtp\/[a-z0-9-]+\/[a-z0-9-]+|group\/[a-z0-9-]+)$/, {
+    error: 'is no cluster, no gtp/<namespace>/<name> and no group/<name>',
+  })
+
 const querySchema = pageQuerySchema.extend({
-  object: z
-    .string()
-    .max(200)
-    .regex(/^([a-z0-9-]+|gtp\/[a-z0-9-]+\/[a-z0-9-]+|group\/[a-z0-9-]+)$/, {
-      error: 'is no cluster, no gtp/<namespace>/<name> and no group/<name>',
-    })
+  object: historyObjectSchema
     .optional()
     .openapi({ description: 'only of this one: a cluster, gtp/<namespace>/<name>, or group/<name>' }),
 })

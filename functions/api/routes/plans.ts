@@ -31,7 +31,7 @@ const requestSchema = z
   .openapi('PlanRequest')
 
 const entry = z.record(z.string(), z.unknown()).nullable()
-const planSchema = z
+export const planSchema = z
   .object({
     hash: z.string().openapi({ description: 'of all steps; of a plan of one object that of its step' }),
     steps: z.array(
@@ -82,7 +82,7 @@ export function planRoutes(api: Api, door: Door, catalogue: Catalogue): void {
     async (c) => {
       const { objects = [], remove = [] } = c.req.valid('json')
       const wishes = [...objects, ...remove].map(wishFrom)
-      return c.json(shown(await planChanges(centre, wishes, () => loadForecastFacts(centre, catalogue))), 200)
+      return c.json(shownPlan(await planChanges(centre, wishes, () => loadForecastFacts(centre, catalogue))), 200)
     },
   )
 }
@@ -93,7 +93,15 @@ const wishFrom = (said: z.infer<z.ZodObject<typeof named>> & { readonly spec?: u
   return kind === 'SamenessGroup' ? { kind, name, ...wanted } : { kind, namespace, name, ...wanted }
 }
 
-const shown = ({ hash, steps, clusters, changes, shares, warnings }: CentrePlan): z.infer<typeof planSchema> => ({
+/** As the API shows it. */
+export const shownPlan = ({
+  hash,
+  steps,
+  clusters,
+  changes,
+  shares,
+  warnings,
+}: CentrePlan): z.infer<typeof planSchema> => ({
   hash,
   steps: steps.map((one) => ({ ...one, warnings: [...one.warnings] })),
   clusters: clusters.map((one) => ({ ...one })),
