@@ -232,14 +232,7 @@ export const nouns: readonly Noun[] = [
     short: ['cluster-config', 'cfg'],
     filters: [],
     columns: [
-      ...[
-        field('CLUSTER'),
-        field('REVISION'),
-        short('HASH'),
-        reached,
-        field('CAUSE'),
-        field('AUTHOR'),
-      ],
+      ...[field('CLUSTER'), field('REVISION'), short('HASH'), reached, field('CAUSE'), field('AUTHOR')],
       ...[since('AGE', 'at'), conditions],
     ],
     served: servedConfigs,

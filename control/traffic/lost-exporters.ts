@@ -65,6 +65,8 @@ async function lostNow(centre: Centre, tx: Tx, hearingSince: number): Promise<re
   const loads = new Map((await loadLoads(tx, centre.mesh)).map(({ cluster, takenAt }) => [cluster as string, takenAt]))
   return (await loadMembers(tx, centre.mesh)).flatMap(({ name, lastSeenAt }): LostExporter[] => {
     const since = Math.max(lastSeenAt ?? 0, loads.get(name) ?? 0, hearingSince)
-    return now - since < lostTimes.silentMs ? [] : [{ cluster: parseClusterName(name), since, until: now + lostTimes.validMs }]
+    return now - since < lostTimes.silentMs
+      ? []
+      : [{ cluster: parseClusterName(name), since, until: now + lostTimes.validMs }]
   })
 }
