@@ -27,7 +27,11 @@ test('everyone is asked again and again, one question to each at a time, a bound
     onResult: (id) => counts.set(id, (counts.get(id) ?? 0) + 1),
   })
   prober.want(Array.from({ length: 10 }, (_, at) => asked(`g${at}`)))
-  await eventually(30_000, 'three answers of each', () => counts.size === 10 && [...counts.values()].every((n) => n >= 3))
+  await eventually(
+    30_000,
+    'three answers of each',
+    () => counts.size === 10 && [...counts.values()].every((n) => n >= 3),
+  )
   expect(most).toEqual({ each: 0, all: 3 })
 })
 
