@@ -104,7 +104,9 @@ describe('zero is proved', () => {
     const one = { ...scopeFor({ kind: 'gateway', cluster: near, gateway: '10.0.0.1:15443' }), callers: new Map() }
     const of = (address: string) => {
       const gateways = [atGateway({ address, active: 1 })]
-      return judged({ near: twice(near, () => ({ gateways })) }, { ...one, callers: new Map([[far, 'gateways']]) })
+      const rows = [row(near, { issued: 400 })]
+      const calls = twice(far, () => ({ rows }))
+      return judged({ far: calls, near: twice(near, () => ({ gateways })) }, { ...one, callers: new Map([[far, 'gateways']]) })
         .quiet
     }
     expect(of('10.0.0.2:15443')).toMatch(/^0 calls/)

@@ -139,7 +139,9 @@ export function quietOf(
   const isQuiet = (cluster: ClusterName): boolean => (all.get(cluster)?.quiet ?? 0) >= drainBars.windows
   const own = heard(subject.cluster)
   const gatewaysAreMeasured = own?.routers !== undefined && own.routers.notMeasured === 0
-  const silent = [...callers.keys()].filter((cluster) => !isMeasured(heard(cluster)))
+  // Of one gateway only itself can tell: callers do not know which one of its cluster they went through.
+  const telling = subject.kind === 'gateway' ? [] : [...callers.keys()]
+  const silent = telling.filter((cluster) => !isMeasured(heard(cluster)))
   const direct = silent.filter((cluster) => callers.get(cluster) === 'pods')
   const usesGateways = [...callers.values()].includes('gateways')
   if (direct.length > 0)
@@ -148,7 +150,7 @@ export function quietOf(
     return notYet(
       own ? `gateways of ${subject.cluster} are not measured` : `the relay of ${subject.cluster} is not heard`,
     )
-  const busy = [...callers.keys()].filter((cluster) => !silent.includes(cluster) && !isQuiet(cluster))
+  const busy = telling.filter((cluster) => !silent.includes(cluster) && !isQuiet(cluster))
   const busyOnes = usesGateways && !isQuiet(subject.cluster) ? [subject.cluster, ...busy] : busy
   if (busyOnes.length > 0)
     return notYet(`waits for ${drainBars.windows} windows without a call, of ${busyText(busyOnes)}`)
@@ -164,8 +166,8 @@ export function quietOf(
   }
 
   function proofText(): string {
-    const measured = [...callers.keys()].filter((cluster) => !silent.includes(cluster))
-    const gateways = usesGateways ? ' and at its gateways' : ''
+    const measured = telling.filter((cluster) => !silent.includes(cluster))
+    const gateways = subject.kind === 'gateway' ? ' through it' : usesGateways ? ' and at its gateways' : ''
     const by = measured.length > 0 ? ` from ${someOf(measured)}` : ''
     const unmeasured = silent.length > 0 ? `; not measured: ${someOf(silent)}, of which the gateways tell` : ''
     return `0 calls and 0 open connections of ${services.size} service${services.size === 1 ? '' : 's'}${by}${gateways} in ${drainBars.windows} windows${unmeasured}`
