@@ -106,8 +106,10 @@ describe('zero is proved', () => {
       const gateways = [atGateway({ address, active: 1 })]
       const rows = [row(near, { issued: 400 })]
       const calls = twice(far, () => ({ rows }))
-      return judged({ far: calls, near: twice(near, () => ({ gateways })) }, { ...one, callers: new Map([[far, 'gateways']]) })
-        .quiet
+      return judged(
+        { far: calls, near: twice(near, () => ({ gateways })) },
+        { ...one, callers: new Map([[far, 'gateways']]) },
+      ).quiet
     }
     expect(of('10.0.0.2:15443')).toMatch(/^0 calls/)
     expect(of('10.0.0.1:15443')).toMatch(/near \(1 left\)/)
