@@ -7,7 +7,7 @@ const ci = process.env['CI'] === 'true'
  * Fleets of real programs in which it matters when something happens: one file at a time, after all others, so that times
  * mean something on two cores. All other suites, those with real parts too, mostly wait; two at a time fill two cores.
  */
-const serial = ['tests/e2e/{protocols,sandbox,tour,trust-revocation}.test.ts', 'tests/contract/ads-envoy.test.ts']
+const serial = ['tests/e2e/{protocols,sandbox,tour}.test.ts', 'tests/contract/ads-envoy.test.ts']
 
 /** A quarter of an hour by itself: `npm run test:rotation`. */
 const long = 'tests/rotation/rotation.test.ts'
@@ -20,10 +20,10 @@ const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation
 /** Of these `npm test` has a part, and that run all. */
 const histories = 'mesh/policy/judge-health-property.test.ts'
 const crashesInTime = ['tests/e2e/outage.test.ts', 'tests/contract/faults.test.ts']
-/** A minute of the rotation, with the proof that its order matters. */
-const rotationShort = 'tests/rotation/short.test.ts'
+/** A minute of the rotation, with the proof that its order matters; and a cluster that is shut out under load. */
+const trustInTime = ['tests/rotation/short.test.ts', 'tests/e2e/trust-revocation.test.ts']
 const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
-const apart = isCrashes ? [] : [...crashes, ...crashesInTime, rotationShort]
+const apart = isCrashes ? [] : [...crashes, ...crashesInTime, ...trustInTime]
 
 /** Some minutes by itself: `npm run test:failover`. */
 const failover = 'tests/failover/{drain,failover,traffic}.test.ts'
@@ -67,7 +67,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'serial',
-          include: isCrashes ? [...crashesInTime, rotationShort] : [...serial, ...named],
+          include: isCrashes ? [...crashesInTime, ...trustInTime] : [...serial, ...named],
           maxWorkers: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
