@@ -22,6 +22,8 @@ export type Watched = {
   readonly seen: string
   /** Windows in a row in which nothing went there. */
   readonly quiet: number
+  /** How long these were together. */
+  readonly quietMs: number
   /** Windows in a row in which clearly more failed than before. */
   readonly failing: number
   /** Errors per call before the drain began. */
@@ -35,6 +37,11 @@ export const drainBars = {
   /** A relay that was not heard for so long is away. */
   heardMs: 30_000,
   windows: 2,
+  /**
+   * So long the quiet windows have to be together. A relay may end one before every proxy has reported in it; while
+   * something drains each reports every 10 s at least, so after twice that nobody's calls are untold.
+   */
+  quietMs: 20_000,
   /** So much more of the calls may fail than before. */
   errorRate: 0.02,
   /** Fewer calls in a window say nothing about a rate. */
@@ -92,6 +99,7 @@ export function watched(
   return {
     ...{ seen, errors, calls },
     quiet: isQuiet ? (before?.quiet ?? 0) + 1 : 0,
+    quietMs: isQuiet ? (before?.quietMs ?? 0) + load.windowMs : 0,
     failing: isFailing ? (before?.failing ?? 0) + 1 : rate === undefined ? (before?.failing ?? 0) : 0,
     baseline: first ?? rate,
   }
@@ -136,7 +144,10 @@ export function quietOf(
     const one = loads.get(cluster)
     return one && now - one.takenAt <= drainBars.heardMs ? one.load : undefined
   }
-  const isQuiet = (cluster: ClusterName): boolean => (all.get(cluster)?.quiet ?? 0) >= drainBars.windows
+  const isQuiet = (cluster: ClusterName): boolean => {
+    const { quiet, quietMs } = all.get(cluster) ?? { quiet: 0, quietMs: 0 }
+    return quiet >= drainBars.windows && quietMs >= drainBars.quietMs
+  }
   const own = heard(subject.cluster)
   const gatewaysAreMeasured = own?.routers !== undefined && own.routers.notMeasured === 0
   // Of one gateway only itself can tell: callers do not know which one of its cluster they went through.
@@ -153,7 +164,7 @@ export function quietOf(
   const busy = telling.filter((cluster) => !silent.includes(cluster) && !isQuiet(cluster))
   const busyOnes = usesGateways && !isQuiet(subject.cluster) ? [subject.cluster, ...busy] : busy
   if (busyOnes.length > 0)
-    return notYet(`waits for ${drainBars.windows} windows without a call, of ${busyText(busyOnes)}`)
+    return notYet(`waits for ${drainBars.quietMs / 1000} s without a call, of ${busyText(busyOnes)}`)
   return { is: 'proved', proof: proofText() }
 
   function busyText(clusters: readonly ClusterName[]): string {
@@ -170,7 +181,7 @@ export function quietOf(
     const gateways = subject.kind === 'gateway' ? ' through it' : usesGateways ? ' and at its gateways' : ''
     const by = measured.length > 0 ? ` from ${someOf(measured)}` : ''
     const unmeasured = silent.length > 0 ? `; not measured: ${someOf(silent)}, of which the gateways tell` : ''
-    return `0 calls and 0 open connections of ${services.size} service${services.size === 1 ? '' : 's'}${by}${gateways} in ${drainBars.windows} windows${unmeasured}`
+    return `0 calls and 0 open connections of ${services.size} service${services.size === 1 ? '' : 's'}${by}${gateways} in ${drainBars.quietMs / 1000} s${unmeasured}`
   }
 }
 
