@@ -61,7 +61,7 @@ const twice = (cluster: ClusterName, load: () => Partial<Load> = () => ({})): re
 
 describe('zero is proved', () => {
   const all = () => ({ home: twice(home), far: twice(far), near: twice(near) })
-  test('by two windows of every caller and of the gateways', () => {
+  test('by 20 s of every caller and of the gateways', () => {
     expect(judged(all()).quiet).toBe(
       '0 calls and 0 open connections of 1 service from home, far and at its gateways in 20 s',
     )
