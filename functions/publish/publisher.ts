@@ -1,7 +1,6 @@
 import type { Centre } from '#control/centre.ts'
 import { newPublishMemo, publish } from '#control/publish.ts'
-import { makeRest } from '#functions/rest.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import { openLoop } from '#functions/loop.ts'
 
 export type Publisher = {
   /** Waits for a round under way. */
@@ -27,51 +26,29 @@ const compareMs = 10 * 60_000
  */
 export function openPublisher(centre: Centre, { retryMs = 1000 } = {}): Publisher {
   const memo = newPublishMemo()
-  const rest = makeRest()
-  let stopped = false
-  let woken = true
   let comparedAt = Number.NEGATIVE_INFINITY
-  const failing = { times: 0, since: 0, why: '' }
-  const unlisten = centre.bus.listen((note) => {
-    if (note.kind !== 'outbox') return
-    woken = true
-    rest.wake()
+  const loop = openLoop(centre, {
+    round: async () => {
+      const always = performance.now() - comparedAt >= compareMs
+      const { more } = await publish(centre, memo, always)
+      if (always) comparedAt = performance.now()
+      return more ? 0 : lookMs
+    },
+    wakes: (note) => note.kind === 'outbox',
+    windowMs,
+    onFailure: {
+      text: 'publishing failed; what was published stays, and it is tried again',
+      ...{ restMs: retryMs, waitMs: 0 },
+    },
   })
-  const running = loop()
   return {
     ready: () => Number.isFinite(comparedAt),
     attention: () => {
-      if (failing.times < failuresToTell) return []
-      const since = new Date(failing.since).toISOString()
-      return [`publishing fails since ${since} (${failing.times} times): ${failing.why}; what was published stays`]
+      const failing = loop.failing()
+      if (!failing || failing.times < failuresToTell) return []
+      const { since, times, why } = failing
+      return [`publishing fails since ${since} (${times} times): ${why}; what was published stays`]
     },
-    stop: async () => {
-      stopped = true
-      unlisten()
-      rest.end()
-      await running
-    },
-  }
-
-  async function loop(): Promise<void> {
-    while (!stopped) {
-      woken = false
-      try {
-        const always = performance.now() - comparedAt >= compareMs
-        const { more } = await publish(centre, memo, always)
-        if (always) comparedAt = performance.now()
-        woken ||= more
-        failing.times = 0
-        await rest.for(windowMs)
-      } catch (error) {
-        centre.log.error({ err: error }, 'publishing failed; what was published stays, and it is tried again')
-        if (failing.times === 0) failing.since = centre.now()
-        failing.times++
-        failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
-        woken = true
-        await rest.for(retryMs)
-      }
-      if (!woken && !stopped) await rest.for(lookMs, 'orWoken')
-    }
+    stop: loop.stop,
   }
 }

@@ -1,10 +1,8 @@
 import type { Centre } from '#control/centre.ts'
-import { takeLease } from '#control/store/leases.ts'
 import { newDrainMemo } from '#control/traffic/drain-sight.ts'
 import { lookForLost } from '#control/traffic/lost-exporters.ts'
 import { repairAdvice, stepDrains } from '#control/traffic/step-drains.ts'
-import { makeRest } from '#functions/rest.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import { leads, openLoop } from '#functions/loop.ts'
 import { adviceStream } from '#mesh/wire/stream.ts'
 
 export type Drainer = {
@@ -25,62 +23,46 @@ const leaseMs = 10_000
  * time. A step that fails changes nothing, is told, and tried again; while the centre is away every share stays as it is.
  */
 export function openDrainer(centre: Centre): Drainer {
-  const rest = makeRest()
   const memo = newDrainMemo()
   const stream = adviceStream(centre.mesh)
-  let stopped = false
-  let woken = true
   let isMoving = true
   let repairedAt = Number.NEGATIVE_INFINITY
   let lookedAt = Number.NEGATIVE_INFINITY
   /** Who was not heard while the store was away may have spoken. */
   let hearingSince = centre.now()
-  const failing = { times: 0, since: 0, why: '' }
-  const unlisten = centre.bus.listen((note) => {
-    const isMoved = note.kind === 'streams' && note.changes.some((change) => change.stream === stream)
-    if (!isMoved && note.kind !== 'outbox' && !(isMoving && note.kind === 'load')) return
-    woken = true
-    rest.wake()
+  const loop = openLoop(centre, {
+    round: async () => {
+      isMoving = await round()
+      return isMoving ? movingMs : lookMs
+    },
+    wakes: (note) =>
+      (note.kind === 'streams' && note.changes.some((change) => change.stream === stream)) ||
+      note.kind === 'outbox' ||
+      (isMoving && note.kind === 'load'),
+    windowMs: movingMs / 5,
+    onFailure: {
+      text: 'a drain could not go on; nothing was changed, and it is tried again',
+      waitMs: movingMs,
+      also: () => {
+        isMoving = true
+        hearingSince = centre.now()
+      },
+    },
   })
-  const running = loop()
   return {
     attention: () => {
-      if (failing.times === 0) return []
-      const since = new Date(failing.since).toISOString()
-      return [`drains stand still since ${since}: ${failing.why}; shares stay as they are, and it is tried again`]
+      const failing = loop.failing()
+      if (!failing) return []
+      return [
+        `drains stand still since ${failing.since}: ${failing.why}; shares stay as they are, and it is tried again`,
+      ]
     },
-    stop: async () => {
-      stopped = true
-      unlisten()
-      rest.end()
-      await running
-    },
-  }
-
-  async function loop(): Promise<void> {
-    while (!stopped) {
-      woken = false
-      isMoving = await round().then(
-        (moving) => {
-          failing.times = 0
-          return moving
-        },
-        (error: unknown) => {
-          centre.log.error({ err: error }, 'a drain could not go on; nothing was changed, and it is tried again')
-          if (failing.times++ === 0) failing.since = centre.now()
-          hearingSince = centre.now()
-          failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
-          return true
-        },
-      )
-      await rest.for(movingMs / 5)
-      if (!woken && !stopped) await rest.for(isMoving ? movingMs : lookMs, 'orWoken')
-    }
+    stop: loop.stop,
   }
 
   /** Whether any is under way. */
   async function round(): Promise<boolean> {
-    if (!(await leads())) return false
+    if (!(await leads(centre, 'drain', leaseMs))) return false
     if (performance.now() - repairedAt >= repairMs) {
       await repairAdvice(centre)
       repairedAt = performance.now()
@@ -90,14 +72,5 @@ export function openDrainer(centre: Centre): Drainer {
       lookedAt = performance.now()
     }
     return (await stepDrains(centre, memo)) > 0
-  }
-
-  /** The embedded database has one process, which its lock file sees to. */
-  async function leads(): Promise<boolean> {
-    if (centre.db.kind === 'embedded') return true
-    const now = centre.now()
-    const asked = { holder: centre.instance, now, until: now + leaseMs }
-    const lease = { mesh: centre.mesh, name: 'drain' }
-    return (await centre.db.transact((tx) => takeLease(tx, lease, asked))) !== undefined
   }
 }

@@ -1,12 +1,10 @@
 import type { Centre } from '#control/centre.ts'
-import { takeLease } from '#control/store/leases.ts'
 import { loadOpenRotations } from '#control/store/rotations.ts'
 import { adoptProof } from '#control/trust/adopt.ts'
 import { loadTrustAlerts } from '#control/trust/alerts.ts'
 import { type Here, stepRotations } from '#control/trust/rotate.ts'
 import { startDueRotations } from '#control/trust/schedule.ts'
-import { makeRest } from '#functions/rest.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import { leads, openLoop } from '#functions/loop.ts'
 import { trustStream } from '#mesh/wire/stream.ts'
 
 export type Rotator = {
@@ -37,63 +35,36 @@ const adoptMs = 1000
  * of a centre does it at a time. A step that fails (a key service that is away) changes nothing, is told, and tried again.
  */
 export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: RotatorSettings): Rotator {
-  const rest = makeRest()
-  let stopped = false
-  let woken = true
   let bundleMoved = true
   let adoptedAt = Number.NEGATIVE_INFINITY
   let lacking: readonly string[] = []
   let alertedAt = Number.NEGATIVE_INFINITY
   let alerts: readonly string[] = []
-  const failing = { times: 0, since: 0, why: '' }
-  const unlisten = centre.bus.listen((note) => {
-    const moved = note.kind === 'streams' && note.changes.some(({ stream }) => stream === trustStream(centre.mesh))
-    if (note.kind !== 'trust' && !moved) return
-    bundleMoved ||= moved
-    woken = true
-    rest.wake()
+  const loop = openLoop(centre, {
+    round,
+    wakes: (note) => {
+      const moved = note.kind === 'streams' && note.changes.some(({ stream }) => stream === trustStream(centre.mesh))
+      bundleMoved ||= moved
+      return note.kind === 'trust' || moved
+    },
+    windowMs,
+    onFailure: { text: 'a rotation could not go on; nothing was changed, and it is tried again', waitMs: runningMs },
   })
-  const running = loop()
   return {
     attention: () => {
       const keys = lacking.map(
         (one) =>
           `the store was restored and does not know the key of the ${one}: restore its file, or rotate that kind`,
       )
-      if (failing.times === 0) return [...alerts, ...keys]
-      const since = new Date(failing.since).toISOString()
+      const failing = loop.failing()
+      if (!failing) return [...alerts, ...keys]
       return [
         ...alerts,
         ...keys,
-        `a rotation stands still since ${since}: ${failing.why}; what is trusted stays as it is, and it is tried again`,
+        `a rotation stands still since ${failing.since}: ${failing.why}; what is trusted stays as it is, and it is tried again`,
       ]
     },
-    stop: async () => {
-      stopped = true
-      unlisten()
-      rest.end()
-      await running
-    },
-  }
-
-  async function loop(): Promise<void> {
-    while (!stopped) {
-      woken = false
-      const waitMs = await round().then(
-        (ms) => {
-          failing.times = 0
-          return ms
-        },
-        (error: unknown) => {
-          centre.log.error({ err: error }, 'a rotation could not go on; nothing was changed, and it is tried again')
-          if (failing.times++ === 0) failing.since = centre.now()
-          failing.why = error instanceof Problem ? error.message : 'a fault of the centre, which its log tells'
-          return runningMs
-        },
-      )
-      await rest.for(windowMs)
-      if (!woken && !stopped) await rest.for(waitMs, 'orWoken')
-    }
+    stop: loop.stop,
   }
 
   /** How long it may rest, unless it is woken. */
@@ -102,7 +73,7 @@ export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: Rot
       bundleMoved = false
       await onBundle()
     }
-    const leading = await leads()
+    const leading = await leads(centre, 'rotate', leaseMs)
     if (performance.now() - alertedAt >= lookMs) {
       alertedAt = performance.now()
       alerts = await loadTrustAlerts(centre)
@@ -118,14 +89,5 @@ export function openRotator(centre: Centre, { here, onBundle, rootAfterMs }: Rot
     const open = await centre.db.read((tx) => loadOpenRotations(tx, centre.mesh))
     if (open.length > 0 && leading) await stepRotations(centre, here())
     return open.length > 0 || !looks ? runningMs : lookMs
-  }
-
-  /** The embedded database has one process, which its lock file sees to. */
-  async function leads(): Promise<boolean> {
-    if (centre.db.kind === 'embedded') return true
-    const now = centre.now()
-    const asked = { holder: centre.instance, now, until: now + leaseMs }
-    const lease = { mesh: centre.mesh, name: 'rotate' }
-    return (await centre.db.transact((tx) => takeLease(tx, lease, asked))) !== undefined
   }
 }
