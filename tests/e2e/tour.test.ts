@@ -10,7 +10,7 @@ import { endLeftBehind, processesOf } from '#infra/local/left-behind.ts'
 import { cacheDir } from '#infra/setup/envoy.js'
 import { openChromium, watchManners } from '#tests/support/chromium.ts'
 import { envoyPath, root } from '#tests/support/parts.ts'
-import { readTour } from '#tests/support/readme-tour.ts'
+import { readSteps } from '#tests/support/readme-steps.ts'
 import { eventually } from '#tests/support/until.ts'
 
 // The README's tour, typed as it stands there into a shell, and its page in a real Chromium. Only addresses are others:
@@ -23,7 +23,7 @@ const dir = join(home, '.isthmus/sandbox')
 const runDir = join(tmpdir(), `isthmus-${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`)
 const pictures = join(root, 'test-output/tour')
 const stepMs = 30_000
-const tour = readTour()
+const tour = readSteps('The tour')
 
 let env: NodeJS.ProcessEnv
 let browser: Browser

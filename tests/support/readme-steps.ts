@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '#tests/support/parts.ts'
 
-/** A step of the README's tour: its bold title, and the commands of each of its code blocks, comments taken off. */
-export type TourStep = { readonly title: string; readonly blocks: readonly (readonly string[])[] }
+/** A step of the README: its bold title, and the commands of each of its code blocks, comments taken off. */
+export type ReadmeStep = { readonly title: string; readonly blocks: readonly (readonly string[])[] }
 
-/** The steps of the section "The tour", in their order. */
-export function readTour(readme = readFileSync(join(root, 'README.md'), 'utf8')): TourStep[] {
-  const section = /^## The tour\n([\s\S]*?)(?=^## )/m.exec(readme)?.[1] ?? ''
+/** The steps of a section, in their order. */
+export function readSteps(title: 'The tour' | 'More to try'): ReadmeStep[] {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const section = new RegExp(`^## ${title}\\n([\\s\\S]*?)(?=^## )`, 'm').exec(readme)?.[1] ?? ''
   return section
     .split(/^(?=\*\*)/m)
     .slice(1)
