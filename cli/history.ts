@@ -7,16 +7,14 @@ import { type Column, cell, type Row } from '#cli/output.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
-const what: Column = [
-  'WHAT',
-  ({ kind, spec }) => (kind === 'ClusterConfig' ? 'compiled' : spec === null ? 'deleted' : 'written'),
-]
+const whatOf = ({ kind, spec }: Row): string =>
+  kind === 'ClusterConfig' ? 'compiled' : spec === null ? 'deleted' : 'written'
 
 /** `virginia-1@42` is what `diff` and `rollback` take. */
 export const historyColumns: readonly Column[] = [
   ['AT', ({ at }, now) => momentText(at, now)],
   ['OBJECT', ({ id }) => cell(id)],
-  what,
+  ['WHAT', whatOf],
   ['AUTHOR', ({ author }) => cell(author)],
   ['CAUSE', ({ cause }) => cell(cause)],
 ]
@@ -67,7 +65,7 @@ export async function readRevision(
     throw refusal({ kind: error.kind, why: error.message.replace(/: see \/v1\/\S*$/, ''), on, mend, cause: error })
   })
   const row = body as Row
-  return { title: titleOf(row, now), parts: row['entries'] as Parts }
+  return { title: titleOf({ ...row, kind: 'ClusterConfig' }, now), parts: row['entries'] as Parts }
 }
 
 async function policyRevision(
@@ -88,8 +86,10 @@ async function policyRevision(
   return { title: titleOf(row, now), parts: spec === null ? {} : { spec } }
 }
 
-const titleOf = (row: Row, now: number): string =>
-  [`${cell(row['id'])}`, momentText(row['at'], now), cell(row['cause']), cell(row['author'])].join(', ')
+const titleOf = (row: Row, now: number): string => {
+  const cause = row['cause'] ? [cell(row['cause'])] : []
+  return [cell(row['id']), `${whatOf(row)} ${momentText(row['at'], now)}`, ...cause, cell(row['author'])].join(', ')
+}
 
 function wholeNumber(
   said: string,

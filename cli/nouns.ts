@@ -1,5 +1,6 @@
 import { configText, reachedText } from '#cli/config-text.ts'
 import type { Centre } from '#cli/context.ts'
+import { eventText } from '#cli/event-text.ts'
 import { refusal } from '#cli/failure.ts'
 import type { Asked, Read } from '#cli/get.ts'
 import { age, type Column, cell, type Row } from '#cli/output.ts'
@@ -244,7 +245,7 @@ export const nouns: readonly Noun[] = [
     short: ['events', 'event', 'audit'],
     filters: [],
     single: 'by-list',
-    columns: [since('AGE', 'at'), field('CALLER'), field('ACTION'), field('OBJECT'), field('DETAIL')],
+    columns: [since('AGE', 'at'), field('CALLER'), field('ACTION'), field('OBJECT'), ['DETAIL', eventText]],
   },
   {
     name: 'operator-keys',

@@ -16,6 +16,16 @@ test.each([
     'a (2) > b (1) + c (3)',
   ],
   [
+    'weights of a policy are said',
+    [
+      [
+        { cluster: 'a', weight: 30, ready: 2 },
+        { cluster: 'b', weight: 70, ready: 0 },
+      ],
+    ],
+    'a ×30 (2) + b ×70 (0)',
+  ],
+  [
     'a cluster without a ready pod says so',
     [[{ cluster: 'a', ready: 0 }], [{ cluster: 'b', ready: 1 }]],
     'a (0) > b (1)',

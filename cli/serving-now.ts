@@ -61,7 +61,7 @@ function readyBy(endpoints: readonly Row[]): ReadonlyMap<string, number> {
 const isSilent = (cluster: Row): boolean =>
   rowsOf(cluster['conditions']).some(({ type, status }) => type === 'Heard' && status !== 'True')
 
-/** Clusters in the order in which they are tried, each with its ready pods; those tried together share a place. */
+/** Clusters in the order in which they are tried, each with its ready pods; those tried together share a place, by weight. */
 export const triedInOrder: Column = [
   'TRIED IN ORDER (READY PODS)',
   (row) =>
@@ -70,5 +70,7 @@ export const triedInOrder: Column = [
       .join(' > ') || '–',
 ]
 
-const memberText = ({ cluster, ready, note }: Row): string =>
-  `${cell(cluster)}${ready === undefined ? '' : ` (${cell(ready)}${note === undefined ? '' : `, ${cell(note)}`})`}`
+const memberText = ({ cluster, weight = 1, ready, note }: Row): string => {
+  const share = weight === 1 ? '' : ` ×${cell(weight)}`
+  return `${cell(cluster)}${share}${ready === undefined ? '' : ` (${cell(ready)}${note === undefined ? '' : `, ${cell(note)}`})`}`
+}

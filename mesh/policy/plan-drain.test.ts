@@ -29,10 +29,10 @@ describe('what a drain does next', () => {
     expect(next({}, 1_000_000, behind)).toBe('wait: b does not follow the last step yet')
     expect(next({ percent: 0 }, 1_000_000, behind)).toBe('wait: b does not follow the last step yet')
     const unheard = { ...fine, unheard: b && c ? [b, c] : [] }
-    expect(next({}, 29_999, unheard)).toBe('wait: b, c is not heard; it is waited for 30 s')
+    expect(next({}, 29_999, unheard)).toBe('wait: b, c are not heard; it is waited for 30 s')
     expect(nextDrainStep(ramping, unheard, 30_000)).toMatchObject({
       percent: 25,
-      why: /without b, c, which is not heard/,
+      why: /without b, c, which are not heard/,
     })
   })
 

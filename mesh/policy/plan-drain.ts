@@ -79,10 +79,10 @@ function nextShare({ kind, percent, overMs, stepAt }: DrainStanding, sight: Drai
   const next = steps.find((one) => one < percent) ?? 0
   const isFirst = percent === 100
   const dueIn = isFirst ? 0 : stepAt + overMs / steps.length - now
-  if (dueIn > 0) return { kind: 'wait', why: `${percent} %, the next step follows` }
+  if (dueIn > 0) return { kind: 'wait', why: 'the next step follows' }
   const held = isFirst ? undefined : heldBy(sight, stepAt, now)
   if (held !== undefined) return { kind: 'wait', why: held }
-  return { kind: 'to', state: 'ramping', percent: next, why: withUnheard(`${next} %`, isFirst ? [] : sight.unheard) }
+  return { kind: 'to', state: 'ramping', percent: next, why: withUnheard('callers are told', isFirst ? [] : sight.unheard) }
 }
 
 function afterRamp({ graceMs, stepAt }: DrainStanding, sight: DrainSight, now: number): DrainStep {
@@ -99,17 +99,19 @@ function nextReturn({ percent, stepAt }: DrainStanding, sight: DrainSight, now: 
     if (percent === 0)
       return { kind: 'wait', why: `${someOf([...sight.behind, ...sight.unheard])} has not opened its gateways yet` }
   if (now - stepAt < drainTimes.returnMs) return { kind: 'wait', why: 'it comes back' }
-  if (percent < 50) return { kind: 'to', state: 'returning', percent: 50, why: '50 %' }
+  if (percent < 50) return { kind: 'to', state: 'returning', percent: 50, why: 'callers are told' }
   return { kind: 'to', state: 'undone', percent: 100, why: 'it has its whole share again' }
 }
 
 /** Why the next step is not made yet; undefined where nothing keeps it. */
 function heldBy({ behind, unheard }: DrainSight, stepAt: number, now: number): string | undefined {
-  if (behind.length > 0) return `${someOf(behind)} does not follow the last step yet`
+  if (behind.length > 0) return `${someOf(behind)} ${behind.length === 1 ? 'does' : 'do'} not follow the last step yet`
   if (unheard.length > 0 && now - stepAt < drainTimes.unheardMs)
-    return `${someOf(unheard)} is not heard; it is waited for ${drainTimes.unheardMs / 1000} s`
+    return `${someOf(unheard)} ${areOf(unheard)} not heard; it is waited for ${drainTimes.unheardMs / 1000} s`
   return undefined
 }
 
 const withUnheard = (text: string, unheard: readonly ClusterName[]): string =>
-  unheard.length === 0 ? text : `${text}; without ${someOf(unheard)}, which is not heard`
+  unheard.length === 0 ? text : `${text}; without ${someOf(unheard)}, which ${areOf(unheard)} not heard`
+
+const areOf = (several: readonly unknown[]): string => (several.length === 1 ? 'is' : 'are')
