@@ -1,3 +1,5 @@
+import { isAscii } from 'node:buffer'
+
 /** Calls `take` for each field of wire type 2, with where its bytes begin and end; the others are stepped over. Throws on bytes that are none. */
 export function eachField(
   bytes: Buffer,
@@ -29,4 +31,37 @@ export function eachField(
     if (wire === 2) take(Math.floor(tag / 8), at, end)
     at = end
   }
+}
+
+/** The text between two places. */
+export type Text = (from: number, to: number) => string
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** Of a message. The quick way puts a sign of its own for bytes that are no text; the other throws at them. */
+export const textIn =
+  (bytes: Buffer): Text =>
+  (from, to) => {
+    const text = bytes.toString('utf8', from, to)
+    return text.includes('\ufffd') ? utf8.decode(bytes.subarray(from, to)) : text
+  }
+
+/**
+ * The same for places between `first` and `last`: parts of one text, where that is ASCII throughout. Four hundred strings
+ * made one by one cost three times as much. They hold on to the whole.
+ */
+export function partOf(bytes: Buffer, first: number, last: number): Text {
+  if (!isAscii(bytes.subarray(first, last))) return textIn(bytes)
+  const whole = bytes.toString('latin1', first, last)
+  return (from, to) => whole.slice(from - first, to - first)
+}
+
+/** What lies between these places: from, to, from, to, … */
+export function textsOf(bytes: Buffer, places: readonly number[]): string[] {
+  const [first, last] = [places[0], places.at(-1)]
+  if (first === undefined || last === undefined) return []
+  const text = partOf(bytes, first, last)
+  return Array.from({ length: places.length / 2 }, (_, at) =>
+    text(places[2 * at] as number, places[2 * at + 1] as number),
+  )
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { broughtNothing } from '#gateway/relay/brought.ts'
 import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type Mode, onRequest, onTarget, openStream } from '#gateway/relay/stream-state.ts'
 import type { Judge } from '#gateway/relay/subscription.ts'
@@ -31,7 +32,7 @@ function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly
   return {
     state,
     ask: (type: string, subscribe: readonly string[] = [], more: object = {}) =>
-      onRequest(state, { type, nonce: '', subscribe, unsubscribe: [], initialVersions: new Map(), ...more }, 0),
+      onRequest(state, { type, nonce: '', subscribe, unsubscribe: [], brought: broughtNothing, ...more }, 0),
     /** What may leave at `now`, as text. */
     send: (now = 0) => {
       const plan = nextResponse(state, now)
@@ -48,7 +49,7 @@ function open(mode: Mode, target: ResourceSet, more: Partial<Judge> & { readonly
             type,
             nonce: state.subscriptions.get(type)?.lastNonce ?? '',
             unsubscribe: [],
-            initialVersions: new Map(),
+            brought: broughtNothing,
           },
           subscribe: mode === 'sotw' ? [...(state.subscriptions.get(type)?.names ?? [])] : [],
           ...(error !== undefined && { error }),

@@ -1,4 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf'
+import { broughtNothing } from '#gateway/relay/brought.ts'
 import { readDeltaRequest } from '#gateway/relay/delta-request.ts'
 import type { AdsRequest, Mode } from '#gateway/relay/stream-state.ts'
 import type { Node } from '#gen/envoy/config/core/v3/base_pb.js'
@@ -15,7 +16,7 @@ export function parseRequest(mode: Mode, bytes: Uint8Array): IncomingRequest {
       ...common(request),
       subscribe: request.resourceNames,
       unsubscribe: [],
-      initialVersions: none,
+      brought: broughtNothing,
     }
   }
   const request = readDeltaRequest(bytes)
@@ -23,11 +24,9 @@ export function parseRequest(mode: Mode, bytes: Uint8Array): IncomingRequest {
     ...common(request),
     subscribe: request.resourceNamesSubscribe,
     unsubscribe: request.resourceNamesUnsubscribe,
-    initialVersions: request.initialResourceVersions,
+    brought: request.initialResourceVersions,
   }
 }
-
-const none: ReadonlyMap<string, string> = new Map()
 
 type Common = {
   readonly typeUrl: string

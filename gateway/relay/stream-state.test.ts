@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { broughtNothing, broughtOf } from '#gateway/relay/brought.ts'
 import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type Mode, onRequest, onTarget, openStream, type StreamState } from '#gateway/relay/stream-state.ts'
 import type { Judge } from '#gateway/relay/subscription.ts'
@@ -37,7 +38,7 @@ function client(stream: StreamState, mode: Mode, refuses: (r: XdsResource) => bo
   const inFlight: { type: string; nonce: string; resources: readonly XdsResource[]; removed: readonly string[] }[] = []
   let nonces = 0
   const request = (type: string, more: object) =>
-    onRequest(stream, { type, nonce: '', subscribe: [], unsubscribe: [], initialVersions: new Map(), ...more }, 0)
+    onRequest(stream, { type, nonce: '', subscribe: [], unsubscribe: [], brought: broughtNothing, ...more }, 0)
 
   return {
     held,
@@ -185,23 +186,27 @@ test('a reconnect that holds everything is sent nothing; what differs is sent', 
   const c = client(stream, 'delta', () => false, 'names')
   onTarget(stream, setOf({ [typeUrls.cluster]: { a: '1', b: '2' }, [typeUrls.endpoint]: { a: '1' } }), 0)
   c.request(typeUrls.cluster, {
-    initialVersions: new Map([
-      ['a', '1'],
-      ['b', '2'],
-    ]),
+    brought: broughtOf(
+      new Map([
+        ['a', '1'],
+        ['b', '2'],
+      ]),
+    ),
   })
-  c.request(typeUrls.endpoint, { subscribe: ['a'], initialVersions: new Map([['a', '1']]) })
+  c.request(typeUrls.endpoint, { subscribe: ['a'], brought: broughtOf(new Map([['a', '1']])) })
   c.pump()
   expect(c.seen).toEqual([])
 
   const again = openStream('delta', limits, believer)
   const d = client(again, 'delta', () => false, 'names')
   d.request(typeUrls.cluster, {
-    initialVersions: new Map([
-      ['a', '1'],
-      ['b', ''],
-      ['gone', '1'],
-    ]),
+    brought: broughtOf(
+      new Map([
+        ['a', '1'],
+        ['b', ''],
+        ['gone', '1'],
+      ]),
+    ),
   })
   onTarget(again, setOf({ [typeUrls.cluster]: { a: '1', b: '2' } }), 0)
   settle(d)
@@ -314,7 +319,7 @@ for (const mode of ['delta', 'sotw'] as const) {
 test('a client that asks for one more name each time has no large set copied each time', () => {
   const stream = openStream('delta', { ...limits, names: 10_000 }, believer)
   const ask = (...subscribe: string[]) =>
-    onRequest(stream, { type: typeUrls.endpoint, nonce: '', subscribe, unsubscribe: [], initialVersions: new Map() }, 0)
+    onRequest(stream, { type: typeUrls.endpoint, nonce: '', subscribe, unsubscribe: [], brought: broughtNothing }, 0)
   const names = () => stream.subscriptions.get(typeUrls.endpoint)?.names
   ask(...Array.from({ length: 5000 }, (_, n) => `${n}`))
   ask('one more')
@@ -328,10 +333,6 @@ test('a request that names the same thing over and over is refused before it is 
   const stream = openStream('delta', limits, believer)
   const subscribe = Array.from({ length: limits.names + 1 }, () => 'same')
   expect(
-    onRequest(
-      stream,
-      { type: typeUrls.endpoint, nonce: '', subscribe, unsubscribe: [], initialVersions: new Map() },
-      0,
-    ),
+    onRequest(stream, { type: typeUrls.endpoint, nonce: '', subscribe, unsubscribe: [], brought: broughtNothing }, 0),
   ).toBe('too-many')
 })

@@ -1,3 +1,4 @@
+import type { Brought } from '#gateway/relay/brought.ts'
 import { changedNames } from '#gateway/relay/changed-names.ts'
 import { culpritsOf, type Refusal } from '#gateway/relay/culprit.ts'
 import { share } from '#gateway/relay/names.ts'
@@ -16,7 +17,7 @@ export type AdsRequest = {
   readonly subscribe: readonly string[]
   readonly unsubscribe: readonly string[]
   /** Delta: versions that the client holds from an earlier stream, by name; an empty one is one that we never gave. */
-  readonly initialVersions: ReadonlyMap<string, string>
+  readonly brought: Brought
 }
 
 export type StreamEvent =
@@ -113,7 +114,7 @@ export function onRequest(stream: StreamState, request: AdsRequest, now: number)
     for (const name of stream.replaced) sub.oweAgain(s, name)
     stream.replaced.clear()
   }
-  const asked = request.subscribe.length + request.initialVersions.size
+  const asked = request.subscribe.length + request.brought.size
   if (asked * askedPart >= s.names.size || (asked > 0 && s.names.size <= copiedMax)) s.names = share(s.names)
   return asked > 0 && namesOf(stream) > stream.limits.names ? 'too-many' : events
 }
@@ -128,7 +129,7 @@ const askedPart = 8
 const namesOf = (stream: StreamState) => stream.subscriptions.values().reduce((sum, s) => sum + s.names.size, 0)
 
 function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void {
-  const brought = first && request.initialVersions.size > 0 ? request.initialVersions : undefined
+  const brought = first && request.brought.size > 0 ? request.brought : undefined
   const legacyWildcard = first && request.subscribe.length === 0 && wildcardTypes.has(s.type)
   if (legacyWildcard || request.subscribe.includes('*')) {
     sub.subscribeAll(s, brought)
@@ -137,7 +138,10 @@ function applyDelta(s: Subscription, request: AdsRequest, first: boolean): void 
   const names = request.subscribe.includes('*') ? request.subscribe.filter((name) => name !== '*') : request.subscribe
   const isAll = sub.subscribeNames(s, names, brought)
   if (brought && !s.wildcard && !isAll) {
-    const unsaid = brought.keys().filter((name) => !s.names.has(name))
+    const unsaid = brought
+      .versions()
+      .keys()
+      .filter((name) => !s.names.has(name))
     sub.subscribeNames(s, [...unsaid], brought)
   }
   for (const name of request.unsubscribe) {

@@ -1,3 +1,4 @@
+import type { Brought } from '#gateway/relay/brought.ts'
 import { changeable, isShared, ownCopy, share } from '#gateway/relay/names.ts'
 import type { XdsResource } from '#mesh/model/resource.ts'
 
@@ -85,14 +86,14 @@ export const subscription = (type: string, base: Resources): Subscription => ({
 
 export const wants = (s: Subscription, name: string): boolean => s.wildcard || s.names.has(name)
 
-type Brought = ReadonlyMap<string, string>
-
 /** The client wants everything; what it does not want yet is owed to it, but for what it brought. */
 export function subscribeAll(s: Subscription, brought?: Brought): void {
   if (s.wildcard) return
-  for (const [name, resource] of s.base) if (!s.names.has(name)) owe(s, name, { resource, version: brought?.get(name) })
-  for (const [name, version] of brought ?? []) if (!s.base.has(name)) s.own.set(ownCopy(name), heldBefore(version))
   s.wildcard = true
+  if (brought && s.names.size === 0 && s.own.size === 0 && brought.isJust(s.base, s.base.size)) return
+  const held = brought?.versions()
+  for (const [name, resource] of s.base) if (!s.names.has(name)) owe(s, name, { resource, version: held?.get(name) })
+  for (const [name, version] of held ?? []) if (!s.base.has(name)) s.own.set(ownCopy(name), heldBefore(version))
 }
 
 export function unsubscribeAll(s: Subscription): void {
@@ -117,25 +118,26 @@ export function subscribeNames(s: Subscription, names: readonly string[], brough
   if (names.length === 0) return false
   const comesBack = brought !== undefined && s.names.size === 0 && s.own.size === 0
   const before = comesBack ? returned.get(s.base) : undefined
-  if (before && brought && isAs(before, names, brought)) {
+  if (before && brought && isSame(before.order, names) && brought.isJust(s.base, names.length, before.names)) {
     s.names = before.names
-    return brought.size === names.length
+    return true
   }
+  const held = brought?.versions()
   const all = changeable(s.names)
   for (const name of names) {
     const resource = s.base.get(name)
     const own = resource?.name ?? ownCopy(name) // The resource's own string, so that streams share it.
     all.add(own)
-    owe(s, own, { resource, version: brought?.get(name) })
+    owe(s, own, { resource, version: held?.get(name) })
   }
   s.names = comesBack ? share(all) : all
   if (comesBack && s.own.size === 0 && all.size === names.length && isShared(s.names))
-    returned.set(s.base, { names: s.names, resources: [...all].flatMap((name) => s.base.get(name) ?? []) })
+    returned.set(s.base, { names: s.names, order: [...all] })
   return false
 }
 
-/** A client that came back with all of these names, in this order, and of each with the newest resource. */
-type Returned = { readonly names: ReadonlySet<string>; readonly resources: readonly XdsResource[] }
+/** The names of a client that came back and was in step, in the order in which it said them. */
+type Returned = { readonly names: ReadonlySet<string>; readonly order: readonly string[] }
 
 /**
  * The last one, by what is served. A thousand proxies that come back at once bring nearly all the same two hundred names:
@@ -143,9 +145,8 @@ type Returned = { readonly names: ReadonlySet<string>; readonly resources: reado
  */
 const returned = new WeakMap<Resources, Returned>()
 
-const isAs = ({ resources }: Returned, names: readonly string[], brought: Brought): boolean =>
-  names.length === resources.length &&
-  resources.every(({ name, version }, at) => names[at] === name && brought.get(name) === version)
+const isSame = (order: readonly string[], names: readonly string[]): boolean =>
+  order.length === names.length && order.every((name, at) => names[at] === name)
 
 type Known = { readonly resource: XdsResource | undefined; readonly version: string | undefined }
 

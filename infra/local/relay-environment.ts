@@ -1,13 +1,13 @@
 /**
  * How the allocator of a relay's process is set, wherever one is started; read by glibc at exec, so it cannot be said
- * later. Every TLS connection holds buffers of 16 and 64 kB of which it uses a few: from the common heap that is memory
- * which was touched before, mapped by itself it costs what is used. Measured: a threshold of 32 kB took a quarter from a
- * relay of 300 streams (178 MB instead of 232), one of 8 kB another ninth from one of 1,000 (241 instead of 271), with
- * no more processor time. The heap must not grow ahead of what is asked for, or such a buffer still finds room there:
- * 229 to 242 MB instead of 260 to 271. Source: mallopt(3).
+ * later. Buffers of 64 kB of which a TLS connection uses a little would come from the common heap, from memory that was
+ * touched before; mapped by themselves they cost what is used: a quarter of a relay of 300 streams (178 MB instead of
+ * 232). TLS takes and gives back a buffer of 17 kB with each record, which must not be mapped anew each time: below that
+ * a relay of 1,000 is 18 MB smaller, and a tenth slower when they all come back. The heap must not grow ahead of what is
+ * asked for, or large buffers still find room there: 229 to 242 MB instead of 260 to 271. Source: mallopt(3).
  */
 export const relayEnvironment = {
-  MALLOC_MMAP_THRESHOLD_: '8192',
+  MALLOC_MMAP_THRESHOLD_: '20480',
   MALLOC_TOP_PAD_: '0',
   MALLOC_ARENA_MAX: '2',
 } as const

@@ -13,7 +13,7 @@ import {
   restModeOf,
   shapeOf,
 } from '#mesh/translate/inbound-ports.ts'
-import { type Memo, serialOf } from '#mesh/translate/memo.ts'
+import type { Memo } from '#mesh/translate/memo.ts'
 import {
   type RestPorts,
   redirectedInboundCluster,
@@ -64,9 +64,13 @@ export const inboundSet = (
   proxy: MeshProxy,
   given: { readonly members: readonly Member[]; readonly trust: InboundTrust; readonly memo: Memo },
 ): InboundSet =>
-  given.memo.keep(`inbound ${serialOf(proxy)}`, [given.trust, ...inboundInputs(view, proxy, given)], () =>
+  given.memo.keep(`inbound ${ownFactsOf(proxy)}`, [given.trust, ...inboundInputs(view, proxy, given)], () =>
     inboundSetOf(view, proxy, given),
   )
+
+/** What is read of the proxy itself, by its content: one that comes back is given what was made for it before. */
+const ownFactsOf = ({ namespace, pod, labels, plain, interception }: MeshProxy): string =>
+  JSON.stringify([namespace, pod, labels, plain?.application, interception])
 
 function inboundSetOf(
   view: View,

@@ -165,17 +165,5 @@ function rowsOf<I>(before: Rows | undefined, items: readonly I[], { shared, inpu
   return { shared, rows, list: before && same(before.list, list) ? before.list : list }
 }
 
-const serials = new WeakMap<object, number>()
-let lastSerial = 0
-
-/** A short key for an object that stays the same one. */
-export function serialOf(object: object): number {
-  const known = serials.get(object)
-  if (known !== undefined) return known
-  lastSerial += 1
-  serials.set(object, lastSerial)
-  return lastSerial
-}
-
 const same = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a.length === b.length && a.every((value, at) => value === b[at])
