@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import type { Engine, Rows, Run } from '#control/store/engine.ts'
 import { openGate } from '#control/store/gate.ts'
@@ -36,6 +37,7 @@ async function makePglite(dir: string, template: string | undefined): Promise<vo
 }
 
 async function openThread(dir: string | undefined, archive?: string): Promise<Engine> {
+  keepWasmCode()
   const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData: { dir, archive } })
   const waiting = new Map<number, { readonly resolve: (rows: Rows) => void; readonly reject: (e: Error) => void }>()
   const names = statementNames()
@@ -110,6 +112,15 @@ async function openThread(dir: string | undefined, archive?: string): Promise<En
     },
   }
 }
+
+/**
+ * Has V8 collect no machine code of WebAssembly any more, in the whole process. That of Node 24 (13.6) may free a piece of
+ * it twice: where the collector holds for dead what another thread takes out of the cache of wrappers that all threads
+ * share. It ends the process (`Check failed: jit_page.has_value()`, from `WasmEngine::FreeDeadCode`; nodejs/node#64500;
+ * a later V8 asks first whether the wrapper is dying). Seen once in some dozen runs of a test that opens one database after
+ * the other. What is dead goes with its thread's module now: some megabytes, of the three that an engine's code has.
+ */
+const keepWasmCode = () => setFlagsFromString('--no-wasm-code-gc')
 
 const broken = (cause: unknown): Problem =>
   new Problem(
