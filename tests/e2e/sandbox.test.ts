@@ -12,6 +12,7 @@ import { answers } from '#infra/local/answers.ts'
 import { endLeftBehind, processesOf } from '#infra/local/left-behind.ts'
 import { visit } from '#infra/local/shopper.ts'
 import { envoyPath, programPath, root } from '#tests/support/parts.ts'
+import { readSteps } from '#tests/support/readme-steps.ts'
 import { eventually } from '#tests/support/until.ts'
 
 // `npm start` without npm: the real supervisor, on addresses and in a directory of its own (with a space in its name).
@@ -169,6 +170,7 @@ test('a fleet: started, crossed, edited, killed, resumed, ended', { timeout: 300
 
   expect(await cli('status')).toMatch(/ireland-1.+serving.+connected/)
   expect(await cli('get', 'imports', '--service', 'reviews')).toMatch(/virginia-1 .*virginia-2 \(1\) > ireland-1 \(2\)/)
+  await expectPolicyToHold()
   const ids = await idsOf()
   expect(ids).toHaveLength(3)
 
@@ -202,6 +204,38 @@ async function expectOthersStayAway(): Promise<void> {
   expect(thief.said()).toMatch(/^✘ The sandbox runs already \(pid \d+; its .*running\.json was deleted\)/)
   expect(processesOf(runDir)).toEqual(expect.arrayContaining(before))
   writeFileSync(join(dir, 'running.json'), claim)
+}
+
+/** The README's commands about policies as they stand there, in their order; nobody waits for the drain's end. */
+async function expectPolicyToHold(): Promise<void> {
+  const commands =
+    readSteps('More to try')
+      .find(({ title }) => title === 'Say where calls go')
+      ?.blocks.flat() ?? []
+  const typed = new Map<string, string>()
+  for (const command of commands) {
+    const [, verb = '', more = ''] = /^npx --no -- isthmus (\w+)(.*)$/.exec(command) ?? []
+    if (verb === 'delete') await governed(/ ireland-1 ×30 .*\+ virginia-2 ×70 /)
+    const words = [verb, ...more.trim().split(/\s+/), ...(verb.endsWith('drain') ? ['--no-follow'] : [])]
+    // A drain is refused for as long as those that are left have no ready pod.
+    typed.set(verb, await eventually(20_000, command, () => cli(...words)))
+  }
+  expect([...typed.keys()]).toEqual(['plan', 'apply', 'traffic', 'drain', 'undrain', 'history', 'delete'])
+  expect(typed.get('plan')).toMatch(/ virginia-1, virginia-2 .* ireland-1 \d+ %, virginia-2 \d+ % /)
+  expect(typed.get('apply')).toContain('GlobalTrafficPolicy bookinfo/reviews created')
+  expect(typed.get('traffic')).toMatch(/^CALLER +SERVICE +CALLEE +INTENDED +MEASURED /)
+  expect(typed.get('drain')).toMatch(/^(warning: .*\n)*cluster virginia-2 +ramping +100 % /)
+  expect(typed.get('undrain')).toMatch(/^cluster virginia-2 /)
+  expect(typed.get('history')).toMatch(/ gtp\/bookinfo\/reviews@1 +written /)
+  await governed(/ virginia-2 \(\d.* > ireland-1 /)
+
+  async function governed(order: RegExp): Promise<void> {
+    await eventually(20_000, `virginia-1 has ${order}`, async () =>
+      (await cli('get', 'imports', '--service', 'reviews'))
+        .split('\n')
+        .some((line) => / virginia-1 /.test(line) && order.test(line)),
+    )
+  }
 }
 
 async function expectPodsFollowTheirYaml(): Promise<void> {
