@@ -77,7 +77,9 @@ type Reason = { readonly why: string; readonly mend: string }
 const start = 'start it (the sandbox: npm start; by hand: isthmus serve)'
 const other = 'isthmus context list shows where centres are'
 const nameCa = 'isthmus context add <name> --ca-file <file>; the centre writes control-plane-ca.pem at its first start'
-const anotherCa = { why: 'its certificate is of another CA', mend: nameCa }
+/** As where two sandboxes have had one address. */
+const rightCa = `take the context of this very centre (isthmus context list, --context <name>), or ${nameCa}`
+const anotherCa = { why: 'its certificate is of another CA', mend: rightCa }
 const noTls = { why: 'it does not speak TLS', mend: `name the port of a centre; ${other}` }
 const setClock = 'set the clock (NTP); timedatectl says whether it is set by the network'
 const reasons: Readonly<Record<string, Reason>> = {
@@ -88,7 +90,7 @@ const reasons: Readonly<Record<string, Reason>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: noTls,
   DEPTH_ZERO_SELF_SIGNED_CERT: { why: 'its certificate is signed by itself', mend: nameCa },
   CERT_SIGNATURE_FAILURE: anotherCa,
-  SELF_SIGNED_CERT_IN_CHAIN: { why: 'its certificate is of a CA that is not known here', mend: nameCa },
+  SELF_SIGNED_CERT_IN_CHAIN: { why: 'its certificate is of a CA that is not known here', mend: rightCa },
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: anotherCa,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: anotherCa,
   ERR_TLS_CERT_ALTNAME_INVALID: { why: 'its certificate is not for this host name', mend: other },

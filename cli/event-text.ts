@@ -6,11 +6,16 @@ const servicesShown = 3
 export function eventText({ action, detail }: Row): string {
   if (typeof detail !== 'object' || detail === null) return cell(detail)
   const said = detail as Row
-  if (action === 'drain.step' && said['percent'] !== undefined) return `${cell(said['percent'])} %: ${cell(said['why'])}`
+  if (action === 'drain.step' && said['percent'] !== undefined)
+    return `${cell(said['percent'])} %: ${cell(said['why'])}`
   if (!String(action).startsWith('traffic.') || !Array.isArray(said['to'])) return cell(detail)
   const where = `${namesOf(said['services'], said['servicesCount'])}: ${namesOf(said['from'])} → ${namesOf(said['to'])}`
   const failed = said['failedMeanwhile']
-  return [where, ...evidenceOf(said['evidence']), `failed meanwhile: ${failed === null ? 'not measured' : cell(failed)}`].join('; ')
+  return [
+    where,
+    ...evidenceOf(said['evidence']),
+    `failed meanwhile: ${failed === null ? 'not measured' : cell(failed)}`,
+  ].join('; ')
 }
 
 function namesOf(names: unknown, count?: unknown): string {

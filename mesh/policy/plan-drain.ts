@@ -82,7 +82,12 @@ function nextShare({ kind, percent, overMs, stepAt }: DrainStanding, sight: Drai
   if (dueIn > 0) return { kind: 'wait', why: 'the next step follows' }
   const held = isFirst ? undefined : heldBy(sight, stepAt, now)
   if (held !== undefined) return { kind: 'wait', why: held }
-  return { kind: 'to', state: 'ramping', percent: next, why: withUnheard('callers are told', isFirst ? [] : sight.unheard) }
+  return {
+    kind: 'to',
+    state: 'ramping',
+    percent: next,
+    why: withUnheard('callers are told', isFirst ? [] : sight.unheard),
+  }
 }
 
 function afterRamp({ graceMs, stepAt }: DrainStanding, sight: DrainSight, now: number): DrainStep {

@@ -85,7 +85,7 @@ function banner({ id, atMs, service, from, to, failed, of, cause }) {
   const count = failed === 0 ? `0 of ${safe(of)} failed` : `<b class="bad">${safe(failed)} of ${safe(of)} failed</b>`
   return `<li class="shift ${colourOf(sideOf(to)[0] ?? '')}" data-key="shift ${safe(id)}">
 ${timeOf(atMs)} <span class="what"><b>${safe(service)}</b> <span class="way">${side(from)} <span class="to">→</span> ${side(to)}</span></span>
-<span class="count">${count}</span> <span class="cause">${safe(cause ?? 'nobody here did anything: by itself')}</span></li>`
+<span class="count">${count}</span> <span class="cause">${safe(cause ?? 'nothing was killed, restored or edited here; a policy or a drain stands in isthmus events')}</span></li>`
 }
 
 /** One side of a shift: a cluster, several, or none. */
