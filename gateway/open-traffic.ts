@@ -15,7 +15,7 @@ export type TrafficParts = {
   readonly home: Home
   readonly settings: RelaySettings
   readonly certificates: Pick<Certificates, 'issuing'>
-  readonly line: Pick<Uplink, 'now' | 'status'>
+  readonly line: Pick<Uplink, 'now' | 'lastHeardAt'>
   readonly keeper: ViewKeeper
   readonly clock: () => Date
   /** As the line's `lastHeardAt` is counted: this machine's clock where absent. */
@@ -53,7 +53,7 @@ export function openTraffic(parts: TrafficParts): Traffic {
   const keeper = openTrafficKeeper({
     ...{ stateDir, view: parts.keeper.view, leaf, beacons: settings.health.beacons, log },
     centreHeardMsAgo: () => {
-      const { lastHeardAt } = line.status()
+      const lastHeardAt = line.lastHeardAt()
       return lastHeardAt === undefined ? undefined : Math.max(0, wall() - lastHeardAt)
     },
     onChange: () => {

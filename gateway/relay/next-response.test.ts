@@ -4,6 +4,7 @@ import { broughtNothing } from '#gateway/relay/brought.ts'
 import { nextResponse, onSent } from '#gateway/relay/next-response.ts'
 import { type Mode, onRequest, onTarget, openStream } from '#gateway/relay/stream-state.ts'
 import type { Judge } from '#gateway/relay/subscription.ts'
+import { staleIn, typesOf } from '#gateway/relay/type-status.ts'
 import { type ResourceSet, type TypeUrl, typeUrls, type XdsResource } from '#mesh/model/resource.ts'
 
 const limits = { names: 100, responseBytes: 1 << 20, nacksInRow: 10, overdueMs: 1000 }
@@ -267,7 +268,7 @@ describe('a stream at rest', () => {
   const steps = fc.array(fc.oneof(target, answer, fc.constant('all answer' as const)), { maxLength: 30 })
 
   test.each(['delta', 'sotw'] as const)('%s: is told the same as one of which nobody knows that it rests', (mode) => {
-    let rested = 0
+    let [rested, seenStale] = [0, 0]
     const hear = (
       script: readonly (typeof steps extends fc.Arbitrary<(infer S)[]> ? S : never)[],
       mayRest: boolean,
@@ -292,6 +293,9 @@ describe('a stream at rest', () => {
           if (!mayRest) stream.state.atRest = false
           onTarget(stream.state, now, 0)
         } else stream.answer(step.type, step.error)
+        const stale = Object.values(typesOf(stream.state)).filter(({ state }) => state === 'STALE').length
+        if (staleIn(stream.state) !== stale) heard.push(`${staleIn(stream.state)} stale instead of ${stale}`)
+        seenStale += stale
         sendAll()
         heard.push('-')
       }
@@ -299,10 +303,13 @@ describe('a stream at rest', () => {
     }
     fc.assert(
       fc.property(steps, (script) => {
-        expect(hear(script, true)).toEqual(hear(script, false))
+        const heard = hear(script, true)
+        expect(heard).toEqual(hear(script, false))
+        expect(heard.filter((said) => said?.includes('stale'))).toEqual([])
       }),
       { numRuns: 300 },
     )
     expect(rested).toBeGreaterThan(100)
+    expect(seenStale).toBeGreaterThan(100)
   })
 })

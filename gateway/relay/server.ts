@@ -8,7 +8,7 @@ import { type ConnectedProxy, identityText } from '#gateway/relay/node.ts'
 import type { Quarantined } from '#gateway/relay/quarantine.ts'
 import { type AdsStream, serveStream } from '#gateway/relay/stream.ts'
 import type { Mode } from '#gateway/relay/stream-state.ts'
-import { type TypeStatus, typesOf } from '#gateway/relay/type-status.ts'
+import { staleIn, type TypeStatus, typesOf } from '#gateway/relay/type-status.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 export type AdsOptions = HubOptions & {
@@ -108,7 +108,7 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
     clients: (kind) =>
       [...hub.streams].flatMap((stream) => {
         const proxy = stream.proxy()
-        return proxy && (kind === undefined || proxy.kind === kind) ? [{ proxy, types: typesOf(stream.state()) }] : []
+        return proxy && (kind === undefined || proxy.kind === kind) ? [clientOf(stream, proxy)] : []
       }),
     observables: () => ({
       ...hub.counts(),
@@ -194,8 +194,15 @@ function agentVersionOf({ metadata }: ConnectedProxy): string {
   return typeof said === 'string' ? said.slice(0, 64) : ''
 }
 
-const pendingIn = (stream: AdsStream) =>
-  Object.values(typesOf(stream.state())).filter((status) => status.state === 'STALE').length
+/** Most who ask want to know who is connected, many times a minute: how far each one is, is looked at when it is read. */
+const clientOf = (stream: AdsStream, proxy: ConnectedProxy): AdsClient => ({
+  proxy,
+  get types() {
+    return typesOf(stream.state())
+  },
+})
+
+const pendingIn = (stream: AdsStream): number => staleIn(stream.state())
 
 const countsOf = (types: readonly string[]): Record<string, number> =>
   Object.fromEntries([...Map.groupBy(types, (type) => type)].map(([type, all]) => [type, all.length]))

@@ -21,8 +21,22 @@ export function typesOf(state: StreamState | undefined): Readonly<Record<string,
   return Object.fromEntries(Object.keys(typeUrls).flatMap((short) => entryOf(state, short)))
 }
 
+/** How many types are due or not acknowledged: those that `typesOf` calls STALE. Counted for every stream, each second. */
+export function staleIn(state: StreamState | undefined): number {
+  if (!state) return 0
+  let count = 0
+  for (const [short, type] of shorts) {
+    const s = state.subscriptions.get(type)
+    const isInStep = !s || (s.own.size === 0 && s.outstanding === undefined && !s.owesAnswer)
+    if (!isInStep && entryOf(state, short).some(([, { state }]) => state === 'STALE')) count += 1
+  }
+  return count
+}
+
+const shorts = Object.entries(typeUrls)
+
 function entryOf(state: StreamState, short: string): [string, TypeStatus][] {
-  const type = Object.entries(typeUrls).find(([key]) => key === short)?.[1]
+  const type = shorts.find(([key]) => key === short)?.[1]
   const s = type && state.subscriptions.get(type)
   if (!s) return []
   const setAside: { name: string; version: string; owner?: string }[] = []

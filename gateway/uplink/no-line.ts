@@ -34,6 +34,7 @@ export function noLine(parts: {
       streams: Object.fromEntries([...received].map(([name, { rev }]) => [name, rev])),
       ...{ mismatches: 0, faults: store.faults() },
     }),
+    lastHeardAt: () => undefined,
     now,
     stop: () => store.close(),
   }

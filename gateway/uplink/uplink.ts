@@ -79,6 +79,8 @@ export type Uplink = {
   /** Tells what was measured of the own callers. */
   load(report: LoadReport): Promise<LoadAnswer>
   status(): UplinkStatus
+  /** Unix ms by this machine's clock; what `status` says, for who asks each second. */
+  lastHeardAt(): number | undefined
   /** Unix ms, put right by the centre's clock where this machine's is off by more than half a minute. */
   now(): number
   stop(): void
@@ -139,6 +141,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
       streams: Object.fromEntries([...receiver.received()].map(([name, { rev }]) => [name, rev])),
       ...{ mismatches: receiver.mismatches(), faults: store.faults() },
     }),
+    lastHeardAt: () => standing.facts().lastHeardAt,
     now: () => now() + session.clockSkewMs(),
     stop: () => {
       stopping.abort()
