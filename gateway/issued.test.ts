@@ -69,7 +69,7 @@ async function give(issued: Issued, by: Holder, offMs: number, pod = 'shop/a-0')
   }
 }
 const look = (issued: Issued, serial: string) =>
-  issued.looked({ pod: 'shop/a-0', serial, controlPlaneDigest: 'd', refusals: [] })
+  issued.looked({ pod: 'shop/a-0', serial, controlPlaneDigest: 'd', refusals: [], callTimes: [] })
 
 describe.each([-10, 0, 10])('a relay whose clock is %d minutes off the centre’s', (minutes) => {
   const offMs = minutes * minute

@@ -4,6 +4,7 @@ import type { Caller } from '#gateway/grpc/call.ts'
 import { type Look, lookService } from '#gateway/identity/look.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
 import { LookAnswerSchema, LookRequestSchema } from '#gen/isthmus/proxy_pb.js'
+import { latencyBoundsMs } from '#mesh/model/latency.ts'
 import { jwksInHand, makeTokenIssuer, tokenIssuer } from '#tests/support/workload-tokens.ts'
 
 const kube = makeTokenIssuer('k1')
@@ -42,7 +43,9 @@ const request = (more: object = {}) =>
 
 test('it says which leaf its pod holds, and hears whether to renew and when to look again', async () => {
   const answer = fromBinary(LookAnswerSchema, await service()(request(), honest))
-  expect(heard).toEqual([{ pod: 'shop/reviews-1', serial: 'aa', controlPlaneDigest: 'dd', refusals: [] }])
+  expect(heard).toEqual([
+    { pod: 'shop/reviews-1', serial: 'aa', controlPlaneDigest: 'dd', refusals: [], callTimes: [] },
+  ])
   expect(answer).toMatchObject({ renewBeforeUnixMs: 4711n, lookAgainSeconds: 5, spreadSeconds: 1 })
 })
 
@@ -63,6 +66,28 @@ test('what strangers chose is clipped: 16 refusals, 300 printable characters eac
   expect(heard[0]?.refusals).toHaveLength(16)
   expect(heard[0]?.refusals[0]?.peer).toMatch(/^spiffe:\/\/\?\?\[31mx+$/)
   expect(heard[0]?.refusals[0]?.peer).toHaveLength(300)
+})
+
+describe('how long calls took', () => {
+  const counts = latencyBoundsMs.map((_, n) => n)
+  const cluster = 'outbound|80||web.shop.svc.cluster.local'
+  const heardOf = async (more: object) => {
+    await service()(request(more), honest)
+    return heard.at(-1)?.callTimes
+  }
+  test('is heard in the buckets that all count in, of 64 clusters', async () => {
+    const boundsMs = [...latencyBoundsMs]
+    expect(await heardOf({ boundsMs, callTimes: [{ cluster, counts }] })).toEqual([{ cluster, counts }])
+    const many = Array.from({ length: 100 }, () => ({ cluster, counts }))
+    expect(await heardOf({ boundsMs, callTimes: many })).toHaveLength(64)
+  })
+  test('in others it is not measured, nor with too few counts', async () => {
+    const boundsMs = [...latencyBoundsMs]
+    expect(await heardOf({ callTimes: [{ cluster, counts }] })).toEqual([])
+    expect(await heardOf({ boundsMs: boundsMs.with(3, 6), callTimes: [{ cluster, counts }] })).toEqual([])
+    expect(await heardOf({ boundsMs, callTimes: [{ cluster, counts: [1] }] })).toEqual([])
+    expect(await heardOf({ boundsMs, callTimes: [{ cluster: 'x'.repeat(301), counts }] })).toEqual([])
+  })
 })
 
 describe('refused', () => {

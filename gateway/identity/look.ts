@@ -4,6 +4,7 @@ import type { Method } from '#gateway/grpc/server.ts'
 import { type CallerParts, callerOf, reasonOf } from '#gateway/identity/csr.ts'
 import { rateLimit } from '#gateway/identity/rate.ts'
 import { LookAnswerSchema, type LookRequest, LookRequestSchema } from '#gen/isthmus/proxy_pb.js'
+import { latencyBoundsMs } from '#mesh/model/latency.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** Handshakes that one proxy refused, or that were refused to it, for one cause. All of it is what the proxy says. */
@@ -21,7 +22,11 @@ export type Look = {
   readonly serial: string
   readonly controlPlaneDigest: string
   readonly refusals: readonly ToldRefusal[]
+  readonly callTimes: readonly ToldCallTimes[]
 }
+
+/** Calls of one of its Envoy's clusters, by how long they took: counts for `latencyBoundsMs`. */
+export type ToldCallTimes = { readonly cluster: string; readonly counts: readonly number[] }
 
 export type LookParts = CallerParts & {
   /** Hears what a proxy says; gives before when its leaf must have been issued to be renewed (Unix ms, 0 = not at all). */
@@ -38,6 +43,7 @@ const looksPerSecond = 33
 const againSeconds = { min: 5, max: 30 }
 const refusalsMax = 16
 const textMax = 300
+const callTimesMax = 64
 
 /**
  * `isthmus.v1.ProxyService/Look`: `isthmus proxy` says which leaf it holds and by which CAs it believes its relay, and
@@ -76,9 +82,11 @@ function requestIn(message: Uint8Array): LookRequest {
 }
 
 /** Texts are clipped: they go to logs and status, and some come from whoever tried a handshake. */
-function lookOf({ serial, controlPlaneDigest, refusals }: LookRequest, pod: string): Look {
+function lookOf(request: LookRequest, pod: string): Look {
+  const { serial, controlPlaneDigest, refusals } = request
   return {
     pod,
+    callTimes: callTimesIn(request),
     serial: clipped(serial, 64),
     controlPlaneDigest: clipped(controlPlaneDigest, 64),
     refusals: refusals.slice(0, refusalsMax).map(({ atUnixMs, peer, local, cause, count }) => ({
@@ -86,6 +94,16 @@ function lookOf({ serial, controlPlaneDigest, refusals }: LookRequest, pod: stri
       ...{ peer: clipped(peer, textMax), local: clipped(local, textMax), cause: clipped(cause, textMax), count },
     })),
   }
+}
+
+/** Counted in other buckets than here they say nothing here: the proxy is another version, and is not measured. */
+function callTimesIn({ callTimes, boundsMs }: LookRequest): readonly ToldCallTimes[] {
+  const isSame = boundsMs.length === latencyBoundsMs.length && boundsMs.every((ms, n) => ms === latencyBoundsMs[n])
+  if (!isSame) return []
+  return callTimes
+    .slice(0, callTimesMax)
+    .filter(({ cluster, counts }) => cluster.length <= textMax && counts.length === boundsMs.length)
+    .map(({ cluster, counts }) => ({ cluster, counts }))
 }
 
 const clipped = (text: string, max: number): string => text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, max)

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { keepLooking, type LookAnswer, type LookQuestion } from '#gateway/proxy/look.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
-const question: LookQuestion = { serial: 'aa', controlPlaneDigest: 'd', refusals: [] }
+const question: LookQuestion = { serial: 'aa', controlPlaneDigest: 'd', refusals: [], callTimes: [] }
 const answer = (againSeconds: number): LookAnswer => ({ renewBefore: 0, againSeconds, spreadSeconds: 1 })
 const refused = (grpcStatus: number) =>
   new Problem('unavailable', 'with its address', { cause: new Problem('unavailable', 'no', { extra: { grpcStatus } }) })
@@ -22,7 +22,7 @@ async function look(
       if (next instanceof Problem || !next) throw next
       return next
     },
-    ...{ question: asked, told: (one) => told.push(one), heard: () => undefined, signal: ending.signal },
+    ...{ question: async () => asked(), told: (one) => told.push(one), heard: () => undefined, signal: ending.signal },
     clock: {
       random: () => 0.5,
       wait: async (forMs) => {

@@ -3,6 +3,7 @@ import { callRelay, type RelayLine } from '#gateway/proxy/call-relay.ts'
 import type { Clock } from '#gateway/proxy/keep-certificate.ts'
 import type { Log } from '#gateway/proxy/log.ts'
 import { LookAnswerSchema, LookRequestSchema } from '#gen/isthmus/proxy_pb.js'
+import { type Buckets, latencyBoundsMs } from '#mesh/model/latency.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** Handshakes that were refused for one cause. */
@@ -14,10 +15,14 @@ export type Refusal = {
   readonly count: number
 }
 
+/** Calls of one of Envoy's clusters, by how long they took: counts for `latencyBoundsMs`. */
+export type CallTimes = { readonly cluster: string; readonly counts: Buckets }
+
 export type LookQuestion = {
   readonly serial: string
   readonly controlPlaneDigest: string
   readonly refusals: readonly Refusal[]
+  readonly callTimes: readonly CallTimes[]
 }
 
 /** `renewBefore`: Unix ms; leaves issued before are to be renewed, spread over `spreadSeconds`. */
@@ -29,9 +34,11 @@ export type LookAnswer = {
 
 /** Asks the relay once. Throws what `callRelay` throws. */
 export async function askRelay(line: RelayLine, question: LookQuestion): Promise<LookAnswer> {
-  const { serial, controlPlaneDigest, refusals } = question
+  const { serial, controlPlaneDigest, refusals, callTimes } = question
   const request = create(LookRequestSchema, {
     ...{ serial, controlPlaneDigest },
+    boundsMs: callTimes.length > 0 ? [...latencyBoundsMs] : [],
+    callTimes: callTimes.map(({ cluster, counts }) => ({ cluster, counts: [...counts] })),
     refusals: refusals.map(({ at, ...rest }) => ({ atUnixMs: BigInt(at), ...rest })),
   })
   const bytes = await callRelay(line, {
@@ -48,7 +55,7 @@ export async function askRelay(line: RelayLine, question: LookQuestion): Promise
 export type Looking = {
   readonly ask: (question: LookQuestion) => Promise<LookAnswer>
   /** What the next question says; undefined while there is no certificate. */
-  readonly question: () => LookQuestion | undefined
+  readonly question: () => Promise<LookQuestion | undefined>
   /** The relay has heard what this question told. */
   readonly told: (question: LookQuestion) => void
   readonly heard: (answer: LookAnswer, question: LookQuestion) => void
@@ -70,7 +77,7 @@ export async function keepLooking({ ask, question, told, heard, clock, log, sign
   let seconds = times.min as number
   while (!signal.aborted) {
     await clock.wait(seconds * 1000 * (0.8 + 0.4 * clock.random()), signal)
-    const asked = question()
+    const asked = await question()
     if (signal.aborted || !asked) continue
     try {
       const answer = await ask(asked)

@@ -2,6 +2,7 @@ import { chmodSync, renameSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { makeDirectory } from '#gateway/make-directory.ts'
+import { callTimesOf } from '#gateway/proxy/call-times.ts'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
 import { connectionLog } from '#gateway/proxy/connection-log.ts'
 import { type ControlPlane, followControlPlane, readControlPlane } from '#gateway/proxy/control-plane.ts'
@@ -95,6 +96,7 @@ export async function runProxy(
     envoy = keepEnvoy({ binary, bootstrap, pidFile, concurrency, logLevel, follow }, log, clock)
   }
   const forced = forcedRenewal()
+  const callTimes = callTimesOf(admin, () => clock.now().getTime())
   const accessLog = connectionLog(process.stdout, clock.now)
   const keeping = keepCertificate({
     uri,
@@ -117,13 +119,20 @@ export async function runProxy(
   })
   const looking = keepLooking({
     ask: (question) => askRelay(line, question),
-    question: () =>
-      held &&
-      controlPlane && {
-        ...{ serial: held.serial, controlPlaneDigest: controlPlane.digest },
-        refusals: accessLog.refusals(),
-      },
-    told: ({ refusals }) => accessLog.told(refusals),
+    question: async () => {
+      const read = await callTimes.read()
+      return (
+        held &&
+        controlPlane && {
+          ...{ serial: held.serial, controlPlaneDigest: controlPlane.digest, callTimes: read },
+          refusals: accessLog.refusals(),
+        }
+      )
+    },
+    told: ({ refusals }) => {
+      accessLog.told(refusals)
+      callTimes.told()
+    },
     heard: ({ renewBefore, spreadSeconds }, { serial }) => {
       if (held?.serial !== serial) return
       const isOld = held.notBefore.getTime() + backdateSeconds * 1000 < renewBefore || held.uri !== uri()

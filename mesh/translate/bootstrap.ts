@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import type { Json } from '#mesh/model/canonical.ts'
+import { latencyBoundsMs } from '#mesh/model/latency.ts'
 import type { PlainAddresses } from '#mesh/model/proxy.ts'
 import { version } from '#mesh/model/version.ts'
 
@@ -67,7 +68,10 @@ export function buildBootstrap(facts: BootstrapFacts): { readonly [key: string]:
         },
       ],
     },
-    stats_config: { use_all_default_tags: false, stats_tags: statsTags },
+    stats_config: {
+      ...{ use_all_default_tags: false, stats_tags: statsTags },
+      histogram_bucket_settings: [{ match: { suffix: '.upstream_rq_time' }, buckets: [...latencyBoundsMs] }],
+    },
     deferred_stat_options: { enable_deferred_creation_stats: true },
     dynamic_resources: {
       ads_config: adsConfig(facts.cluster),
