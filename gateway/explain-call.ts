@@ -12,7 +12,7 @@ import type { HeldType, JudgedCluster, RelaySeen, Seen } from '#mesh/foresee/see
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { Explanation } from '#mesh/model/explanation.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
-import type { Load } from '#mesh/model/load.ts'
+import type { Counted } from '#mesh/model/load.ts'
 import { parseProxy } from '#mesh/translate/node.ts'
 
 export type ExplainParts = {
@@ -23,7 +23,7 @@ export type ExplainParts = {
   readonly conditions: () => readonly Condition[]
   readonly refusals: () => readonly SeenRefusal[]
   /** What was measured last. */
-  readonly lastWindow: () => Pick<Load, 'rows' | 'windowMs'> | undefined
+  readonly lastWindow: () => Pick<Counted, 'rows' | 'windowMs'> | undefined
   /** Unix ms. */
   readonly issuingEnds: () => number | undefined
   /** Undefined while nobody is served. */

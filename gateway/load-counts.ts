@@ -1,6 +1,7 @@
+import { serviceOf } from '#gateway/envoy-service.ts'
 import type { HostLoad } from '#gateway/relay/load-reports.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
-import { type ClusterName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { CallLoad } from '#mesh/model/load.ts'
 
 /** A proxy that tells what it sent where. */
@@ -29,6 +30,11 @@ export type LoadCounts = {
   gone(reporter: LoadReporter): void
   /** All since the last time; from now on it is counted anew. */
   takeAway(): Window
+  /**
+   * Whether one of these has told nothing since then, or one that told before and is gone for less than `backMs`: on its
+   * way back it brings what it counted meanwhile.
+   */
+  isMissing(measured: Iterable<string>, backMs: number): boolean
   /** What was taken away reached nobody: it counts again. */
   giveBack(window: Window): void
   /** Proxies whose last report is not older than `ms`, by key. Who has just begun has told nothing yet. */
@@ -56,13 +62,15 @@ export function openLoadCounts(
   const errors = new Map<number, Map<ClusterName, number>>()
   let calls = new Map<Target, Sums>()
   let begun = new Map<LoadReporter, Map<Target, number>>()
-  return { take, gone: (reporter) => void told.delete(reporter), takeAway, giveBack, reporting, errorsIn }
+  let heard = new Set<string>()
+  const left = new Map<string, number>()
+  return { take, gone, takeAway, giveBack, isMissing, reporting, errorsIn }
 
   function take(reporter: LoadReporter, loads: readonly HostLoad[]): void {
     const active = new Map<Target, number>()
     for (const { name, subZone, issued, ok, errors: bad, active: open } of loads) {
       if (![issued, ok, bad, open].every((n) => n >= 0 && n <= countMax)) continue
-      const service = serviceIn(name)
+      const service = serviceOf(name)
       const target = service && (reporter.kind === 'router' ? atGateway(service) : inCluster(service, subZone))
       if (!target) continue
       if (open > 0) active.set(target, (active.get(target) ?? 0) + open)
@@ -71,6 +79,18 @@ export function openLoadCounts(
       if (bad > 0 && target.callee !== undefined) addErrors(target.callee, bad)
     }
     told.set(reporter, { reports: (told.get(reporter)?.reports ?? 0) + 1, at: now(), active })
+    heard.add(reporter.key)
+    left.delete(reporter.key)
+  }
+
+  function gone(reporter: LoadReporter): void {
+    if ((told.get(reporter)?.reports ?? 0) > 1) left.set(reporter.key, now())
+    told.delete(reporter)
+  }
+
+  function isMissing(measured: Iterable<string>, backMs: number): boolean {
+    for (const [key, at] of left) if (now() - at > backMs) left.delete(key)
+    return [...measured, ...left.keys()].some((key) => !heard.has(key))
   }
 
   function atGateway(service: ServiceKey): Target | undefined {
@@ -112,6 +132,7 @@ export function openLoadCounts(
     const window = { rows: rowsNow(), routers: routersNow() }
     calls = new Map()
     begun = new Map()
+    heard = new Set()
     return window
   }
 
@@ -160,24 +181,3 @@ export function openLoadCounts(
 }
 
 const noSums: Sums = { issued: 0, ok: 0, errors: 0 }
-const namesMax = 20_000
-const services = new Map<string, ServiceKey | undefined>()
-
-/**
- * The service that an Envoy cluster of ours is for: `outbound|9080||reviews.shop.svc.cluster.local`, one of its clusters or
- * pods (`….svc.clusterset.local`), or at a gateway its SNI. Undefined for any other.
- */
-function serviceIn(name: string): ServiceKey | undefined {
-  if (services.has(name)) return services.get(name)
-  const host = /^outbound(?:\|\d+\|[^|]*\||_\.\d+_\.[^_]*_\.)(.+)\.svc\.cluster(?:set)?\.local$/.exec(name)?.[1] ?? ''
-  const [service = '', namespace = ''] = host.split('.').slice(-2)
-  let found: ServiceKey | undefined
-  try {
-    found = serviceKey(namespace, service)
-  } catch {
-    // None of ours.
-  }
-  if (services.size >= namesMax) services.clear()
-  services.set(name, found)
-  return found
-}

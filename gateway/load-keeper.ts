@@ -8,7 +8,7 @@ import type { Pauses } from '#gateway/pauses.ts'
 import type { TrafficKeeper } from '#gateway/traffic-keeper.ts'
 import type { Address } from '#mesh/model/address.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import type { CallLoad, Load, LoadReport } from '#mesh/model/load.ts'
+import type { CallLoad, Counted, Latency, Load, LoadReport, Measured } from '#mesh/model/load.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { View } from '#mesh/model/view.ts'
 import { defaultFailback, percentOf } from '#mesh/policy/judge-health.ts'
@@ -24,6 +24,8 @@ export type LoadKeeperParts = {
   readonly traffic: Pick<TrafficKeeper, 'shifts' | 'taken' | 'quotas' | 'health'>
   /** Services that are served below their first tier. */
   readonly below: () => readonly ServiceKey[]
+  /** How long the own callers' calls took of late. */
+  readonly latencies: () => readonly Latency[]
   /** What came from the centre and is in force. */
   readonly inForce: () => Pick<Load, 'adv' | 'cfg'>
   readonly isConnected: () => boolean
@@ -40,6 +42,7 @@ export type LoadKeeperParts = {
 
 /** Milliseconds. */
 export const loadTimes = {
+  /** A window lasts so long at least: it ends when every proxy that is measured has reported in it. */
   window: 10_000,
   /** While something is drained, which waits for what is reported. */
   drainWindow: 3000,
@@ -50,8 +53,10 @@ export const loadTimes = {
   /** What nobody took for so long is not told any more: it says nothing about now. */
   keptMax: 300_000,
   settleLook: 100,
-  /** A proxy may be late with its third report by so much, and counts as measured. */
+  /** A proxy may be late with its third report by so much, and counts as measured: so long a window waits for it. */
   late: 5000,
+  /** A proxy that lost its relay is back by then, with what it counted meanwhile: Envoy redials every 5 s at least. */
+  back: 10_000,
 } as const
 
 /** What is measured of the own callers, window by window: told to the centre, and kept to what it allows. */
@@ -66,14 +71,14 @@ export type LoadKeeper = {
   /** Another config is in force: when all proxies have it is told. */
   configTaken(): void
   begin(): void
-  /** The last window that is over; undefined while no proxy is measured. */
-  lastWindow(): Pick<Load, 'rows' | 'windowMs'> | undefined
+  /** The last window that is over; undefined while there is none, and while no proxy is measured. */
+  lastWindow(): Pick<Counted, 'rows' | 'windowMs'> | undefined
   status(): LoadStatus
   observed(): LoadObserved
 }
 
 export type LoadStatus = {
-  readonly proxies: Load['proxies']
+  readonly proxies: Measured
   /** When the centre last took a report, Unix ms; null = never. */
   readonly takenAt: number | null
   /** Why it takes none; null where it does. */
@@ -84,7 +89,7 @@ export type LoadStatus = {
 }
 
 export type LoadObserved = {
-  readonly proxies: Load['proxies']
+  readonly proxies: Measured
   readonly shares: readonly {
     readonly service: string
     readonly callee: string
@@ -92,6 +97,8 @@ export type LoadObserved = {
     readonly share: number
   }[]
   readonly leftOut: number
+  /** Of the services with most calls. */
+  readonly latencies: readonly Latency[]
 }
 
 export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
@@ -103,16 +110,20 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
   const warn = (text: string) => log.warn({}, text)
   const caps = openLoadCaps({ stateDir: parts.stateDir, config: () => view().config, warn })
   const acked = ackedConfigs(parts, times.settleLook)
+  /** When the proxies may be thought to be back; undefined while nobody is served. */
+  let settledAt: number | undefined
+  let isCounting = false
   let begunAt = now()
+  let endedAt = begunAt
   let seq = 0
+  let windowAt = Number.POSITIVE_INFINITY
   let dueAt = now() + times.window
   let notBefore = Number.NEGATIVE_INFINITY
   let telling = false
   let takenAt: number | null = null
   let fault: string | null = null
   let rejected = 0
-  let lastRows: readonly CallLoad[] = []
-  let lastMs = 0
+  let last: Pick<Counted, 'rows' | 'windowMs'> | undefined
   traffic.quotas(caps.caps())
 
   return {
@@ -124,41 +135,73 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     },
     configTaken: () => acked.taken(),
     begin: look,
-    lastWindow: () => (lastMs === 0 || measuredNow().measured === 0 ? undefined : { rows: lastRows, windowMs: lastMs }),
+    lastWindow,
     status: () => ({ proxies: measuredNow(), takenAt, fault, rejected, caps: caps.caps() }),
-    observed: () => ({ proxies: measuredNow(), ...sharesShown(lastRows, intended) }),
+    observed: () => ({
+      ...{ proxies: measuredNow(), ...sharesShown(lastWindow()?.rows ?? [], intended) },
+      latencies: parts.latencies().slice(0, seriesMax / 5),
+    }),
+  }
+
+  function lastWindow(): Pick<Counted, 'rows' | 'windowMs'> | undefined {
+    return measuredNow().measured === 0 ? undefined : last
   }
 
   function look(): void {
-    if (now() >= dueAt && !telling) void tell()
+    if (!isCounting) settle()
+    if (!telling && isOver()) void tell(ended())
+    else if (!telling && now() >= dueAt) void tell(undefined)
     pauses.later(Math.max(20, Math.min(250, times.soon / 2)), look)
   }
 
-  async function tell(): Promise<void> {
+  /** When a relay begins, its proxies are on their way back to it: the first window begins when they are there. */
+  function settle(): void {
+    settledAt = parts.proxies() === undefined ? undefined : (settledAt ?? now() + times.back)
+    isCounting = settledAt !== undefined && now() >= settledAt
+    if (isCounting) beginWindow()
+  }
+
+  function beginWindow(): Window {
+    endedAt = now()
+    begunAt = endedAt
+    windowAt = endedAt + windowMs()
+    return counts.takeAway()
+  }
+
+  /** A window says nothing of whom it did not hear, so it waits for all of whom there is anything to hear. */
+  function isOver(): boolean {
+    if (!isCounting || now() < Math.min(windowAt, endedAt + windowMs())) return false
+    return !counts.isMissing(measuredKeys(), times.back)
+  }
+
+  function ended(): Ended {
+    const spanMs = Math.max(1, Math.round(now() - begunAt))
+    const window = beginWindow()
+    const isMeasured = measuredNow().measured > 0
+    last = isMeasured ? { rows: window.rows, windowMs: spanMs } : undefined
+    if (isMeasured) traffic.quotas(caps.measured(window.rows, spanMs))
+    return { window, spanMs }
+  }
+
+  /** The window that is over, or without one what cannot wait for it. */
+  async function tell(end: Ended | undefined): Promise<void> {
     telling = true
     dueAt = now() + windowMs()
-    const window = counts.takeAway()
-    const endsAt = now()
-    const spanMs = Math.max(1, Math.round(endsAt - begunAt))
-    begunAt = endsAt
-    lastRows = window.rows
-    lastMs = spanMs
-    if (measuredNow().measured > 0) traffic.quotas(caps.measured(window.rows, spanMs))
     try {
-      if (parts.isConnected() && now() >= notBefore) taken(await parts.tell(fitted(reportOf(window, spanMs))))
-      else keep(window, spanMs)
+      if (parts.isConnected() && now() >= notBefore) taken(await parts.tell(fitted(reportOf(end))))
+      else keep(end)
     } catch (error) {
-      keep(window, spanMs)
+      keep(end)
       refused(error)
     }
     telling = false
   }
 
   /** What nobody took is part of the next window. */
-  function keep(window: Window, spanMs: number): void {
-    if (spanMs > times.keptMax) return
-    counts.giveBack(window)
-    begunAt -= spanMs
+  function keep(end: Ended | undefined): void {
+    if (!end || end.spanMs > times.keptMax) return
+    counts.giveBack(end.window)
+    begunAt -= end.spanMs
   }
 
   function refused(error: unknown): void {
@@ -180,7 +223,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     if (count > 0 && rejected === 0)
       log.warn({ count, first: answer.rejected?.first.slice(0, 5) }, 'rows of a load report were refused')
     rejected = count
-    dueAt = Math.min(dueAt, now() + Math.max(times.soon, Math.min(againMs, windowMs())))
+    windowAt = Math.min(windowAt, now() + Math.max(times.soon, Math.min(againMs, windowMs())))
     if (traffic.shifts().shifts.length > 0) dueAt = Math.min(dueAt, now() + 2 * times.soon)
   }
 
@@ -202,19 +245,32 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
     return Math.min(times.window, Math.ceil(Math.min(most, Math.max(least, wanted))) * 1000)
   }
 
-  function measuredNow(of: 'callers' | 'routers' = 'callers'): Load['proxies'] {
+  function measuredNow(of: 'callers' | 'routers' = 'callers'): Measured {
     const callers = (parts.proxies() ?? []).filter(({ kind }) => (kind === 'router') === (of === 'routers'))
-    const reporting = counts.reporting(3 * intervalMs() + times.late)
+    const reporting = counts.reporting(silentMs())
     const measured = callers.filter(({ key }) => reporting.has(key)).length
     return { measured, notMeasured: callers.length - measured }
   }
 
-  function reportOf(window: Window, spanMs: number): LoadReport {
+  function measuredKeys(): readonly string[] {
+    const reporting = counts.reporting(silentMs())
+    return (parts.proxies() ?? []).flatMap(({ key }) => (reporting.has(key) ? [key] : []))
+  }
+
+  /** A proxy that reported so long ago is not measured any more. */
+  function silentMs(): number {
+    return 3 * intervalMs() + times.late
+  }
+
+  function reportOf(end: Ended | undefined): LoadReport {
     seq += 1
     const untold = traffic.shifts()
+    const { window, spanMs } = end ?? noWindow
     const rows = window.rows.toSorted((a, b) => b.issued + b.active - a.issued - a.active)
     const rest = sumOf(rows.slice(loadLimits.rows))
-    const told = new Set([...rows.map(({ service }) => service), ...intended.notPlain()])
+    // Between windows the services of the last one are still what is shown.
+    const called = end ? rows : (last?.rows ?? [])
+    const told = new Set([...called.map(({ service }) => service), ...intended.notPlain()])
     // Those that nobody calls are told where they are few.
     const services = [...new Set([...told, ...intended.all().slice(0, Math.max(0, plainMax - told.size))])]
     return {
@@ -223,7 +279,7 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
       rows: rows.slice(0, loadLimits.rows),
       ...(rest ? { rest } : {}),
       gateways: gatewaysOf(window, parts.places()).slice(0, loadLimits.gateways),
-      latencies: [],
+      latencies: parts.latencies(),
       shares: services.slice(0, loadLimits.shares).flatMap((service) => {
         const one = intended.of(service)
         return one ? [{ ...one, intended: one.intended.slice(0, loadLimits.targets) }] : []
@@ -248,6 +304,9 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
 
 /** So many services are named where nothing is to be said of them but how they would be called. */
 const plainMax = 100
+
+type Ended = { readonly window: Window; readonly spanMs: number }
+const noWindow: Ended = { window: { rows: [], routers: [] }, spanMs: 0 }
 
 const seriesMax = 500
 

@@ -14,7 +14,7 @@ export function fitted(report: LoadReport): LoadReport {
   return fitted({
     ...report,
     ...{ rows, ...(rest ? { rest } : {}), gateways: half(report.gateways), shares: half(report.shares) },
-    ...{ below: half(report.below), health: half(report.health) },
+    ...{ below: half(report.below), health: half(report.health), latencies: half(report.latencies) },
   })
 }
 

@@ -34,6 +34,18 @@ test('what is mended is gone with the next look', async () => {
   expect((await metrics.render()).text).not.toContain('quarantined_resources{')
 })
 
+test('how long calls took by service; of what is not measured there is nothing, which is not 0', async () => {
+  const latencies = [{ service: 'shop/reviews', p50Ms: 3, p90Ms: 20, p99Ms: 810 }]
+  const lines = await samples({ load: { ...nothingYet.load, latencies } })
+  const of = (list: readonly string[]) => list.filter((line) => line.startsWith('isthmus_relay_call_seconds'))
+  expect(of(lines)).toEqual(
+    Object.entries({ '0.5': 0.003, '0.9': 0.02, '0.99': 0.81 }).map(
+      ([quantile, seconds]) => `isthmus_relay_call_seconds{service="shop/reviews",quantile="${quantile}"} ${seconds}`,
+    ),
+  )
+  expect(of(await samples({}))).toEqual([])
+})
+
 test('before the relay has joined nothing is labelled, and nothing is missing', async () => {
   const lines = await samples({})
   expect(lines.filter((line) => /_relay_[a-z_]+\{(reason|type)=/.test(line))).toEqual([])

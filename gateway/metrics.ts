@@ -59,6 +59,13 @@ export type Observed = {
       readonly share: number
     }[]
     readonly leftOut: number
+    /** Of calls of the last minute, by service; what is not measured is not there. */
+    readonly latencies: readonly {
+      readonly service: string
+      readonly p50Ms: number
+      readonly p90Ms: number
+      readonly p99Ms: number
+    }[]
   }
 }
 
@@ -87,7 +94,7 @@ export const nothingYet: Observed = {
   expiry: {},
   trust: { bundleSeq: 0, bundleFaults: {}, oldLeaves: 0, refusedHandshakes: {} },
   traffic: { isolated: false, frozen: false, belowFirstTier: 0, probes: [], clusters: [], shifts: [] },
-  load: { proxies: { measured: 0, notMeasured: 0 }, shares: [], leftOut: 0 },
+  load: { proxies: { measured: 0, notMeasured: 0 }, shares: [], leftOut: 0, latencies: [] },
 }
 
 export type RelayMetrics = {
@@ -150,6 +157,11 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
       'Of the calls of a service that go to a cluster: as is meant, and as measured.',
       [...['service', 'callee', 'kind']],
     ),
+    callSeconds: gauge(
+      'isthmus_relay_call_seconds',
+      'How long calls to a service took in the last minute, as Envoys counted; at most 100 services.',
+      [...['service', 'quantile']],
+    ),
     shareLeftOut: gauge(
       'isthmus_relay_share_left_out',
       'Called services whose shares had no room among these metrics.',
@@ -210,12 +222,16 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     setTraffic(now.traffic)
     setLoad(now.load)
   }
-  function setLoad({ proxies, shares, leftOut }: Observed['load']): void {
+  function setLoad({ proxies, shares, leftOut, latencies }: Observed['load']): void {
     plain.loadProxies.set({ measured: 'true' }, proxies.measured)
     plain.loadProxies.set({ measured: 'false' }, proxies.notMeasured)
     plain.share.reset()
     for (const { share, ...labels } of shares) plain.share.set(labels, share)
     plain.shareLeftOut.set(leftOut)
+    plain.callSeconds.reset()
+    for (const { service, p50Ms, p90Ms, p99Ms } of latencies)
+      for (const [quantile, ms] of Object.entries({ '0.5': p50Ms, '0.9': p90Ms, '0.99': p99Ms }))
+        plain.callSeconds.set({ service, quantile }, ms / 1000)
   }
   function setTraffic(now: Observed['traffic']): void {
     plain.isolated.set(now.isolated ? 1 : 0)

@@ -1,3 +1,4 @@
+import { type Latencies, openLatencies } from '#gateway/latencies.ts'
 import { type LoadKeeper, openLoadKeeper } from '#gateway/load-keeper.ts'
 import type { Traffic } from '#gateway/open-traffic.ts'
 import type { Pauses } from '#gateway/pauses.ts'
@@ -23,6 +24,8 @@ export type LoadParts = {
 
 /** What is measured of this cluster's callers. */
 export type LoadWatch = LoadKeeper & {
+  /** A proxy told how long its calls took. */
+  readonly tookTimes: Latencies['take']
   /** What came from the centre is in force. */
   received(): void
 }
@@ -40,6 +43,7 @@ export function openLoad(parts: LoadParts): LoadWatch {
       cfg: cfg && cfg.rev === revision && cfg.epoch === epoch ? { epoch, rev: revision, hash: cfg.root } : null,
     }
   }
+  const latencies = openLatencies(() => keeper.view().config)
   const load = openLoadKeeper({
     ...{ stateDir, view: keeper.view, pauses, log, inForce, wall: line.now },
     proxies: () =>
@@ -54,6 +58,7 @@ export function openLoad(parts: LoadParts): LoadWatch {
       health: () => traffic().keeper.health(),
     },
     below: () => traffic().sight.below(),
+    latencies: latencies.list,
     isConnected: () => line.status().state === 'connected',
     isSettled: () => door().isSettled(),
     tell: line.load,
@@ -61,6 +66,7 @@ export function openLoad(parts: LoadParts): LoadWatch {
   let last = inForce()
   return {
     ...load,
+    tookTimes: latencies.take,
     received: () => {
       const now = inForce()
       if (now.cfg?.hash !== last.cfg?.hash) load.configTaken()

@@ -7,7 +7,7 @@ import { gatewaySight } from '#gateway/gateway-sight.ts'
 import { type CertificateCounters, certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
 import { fileJwks } from '#gateway/identity/jwks.ts'
-import { lookService } from '#gateway/identity/look.ts'
+import { type Look, lookService } from '#gateway/identity/look.ts'
 import { tokenVerifier } from '#gateway/identity/token.ts'
 import type { Issued } from '#gateway/issued.ts'
 import type { LoadReporter } from '#gateway/load-counts.ts'
@@ -35,6 +35,7 @@ export type ProxyDoorParts = {
     take(reporter: LoadReporter, loads: readonly HostLoad[]): void
     gone(reporter: LoadReporter): void
     intervalMs(): number
+    tookTimes(told: Look['callTimes']): void
   }
   readonly view: () => View
   readonly clock: () => Date
@@ -83,7 +84,11 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
   const { issued } = parts
   const known = { issuer, verifyToken, clock, cluster: home.cluster }
   const issuing = certificateService({ ...known, log, checkKey: issued.checkKey, onIssued: issued.onIssued })
-  const looking = lookService({ ...known, log, onLook: issued.looked, proxies: () => ads?.clients().length ?? 0 })
+  const onLook = (look: Look): number => {
+    parts.loads.tookTimes(look.callTimes)
+    return issued.looked(look)
+  }
+  const looking = lookService({ ...known, log, onLook, proxies: () => ads?.clients().length ?? 0 })
   const translator = createTranslator()
   const rooted = withRoots(() => certificates.issuing.current()?.roots.map(certificatePem))
   const proxyOf = parsedOnce()

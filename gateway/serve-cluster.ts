@@ -153,7 +153,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   }
   const door = openProxyDoor({
     ...{ dir, settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
-    loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs },
+    loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs, tookTimes: load.tookTimes },
   })
   word.viewMoved = () => door.changed()
   word.shifts = () => load.soon()

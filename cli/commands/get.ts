@@ -67,7 +67,7 @@ export function getCommands(program: Command, tools: Tools): void {
     .option('--cluster <name>', 'only calls from this cluster and to it')
     .addHelpText(
       'after',
-      '\nPer caller cluster, service and callee cluster. Shares are of what was begun since the last report; errors count' +
+      '\nPer caller cluster, service and callee cluster. Shares are of what was begun in the last window; errors count' +
         '\neach try. What no proxy reports is “not measured”; “–” is a share of no calls at all.',
     )
     .action((service: string | undefined, options: GetOptions) =>

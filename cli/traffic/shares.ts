@@ -2,9 +2,13 @@ import { age, type Column, cell, type Row } from '#cli/output.ts'
 
 const percent = (share: unknown): string => `${(Number(share) * 100).toFixed(1)} %`
 
-/** What is not measured is never shown as none. */
-const measured = (row: Row, name: string, text: (value: unknown) => string): string =>
-  typeof row['requestsPerSecond'] !== 'number' ? 'not measured' : row[name] === null ? '–' : text(row[name])
+/** What is not measured is never shown as none; not yet, where the relay tells and its first window is not over. */
+const unmeasured = (row: Row): string => (row['proxies'] && row['at'] === null ? 'not measured yet' : 'not measured')
+
+function measured(row: Row, name: string, text: (value: unknown) => string): string {
+  if (typeof row['requestsPerSecond'] !== 'number') return unmeasured(row)
+  return row[name] === null ? '–' : text(row[name])
+}
 
 const counted = (heading: string, name: string): Column => [heading, (row) => measured(row, name, cell)]
 
@@ -14,8 +18,11 @@ function proxiesOf(row: Row): string {
   return row['proxies'] ? (notMeasured === 0 ? String(some) : `${some} of ${some + notMeasured}`) : '–'
 }
 
-const milliseconds = (row: Row): string =>
-  typeof row['p50Ms'] === 'number' ? `${cell(row['p50Ms'])}/${cell(row['p90Ms'])}/${cell(row['p99Ms'])}` : '–'
+/** Of calls of this caller to the service, wherever they went. */
+function milliseconds(row: Row): string {
+  if (typeof row['p50Ms'] === 'number') return `${cell(row['p50Ms'])}/${cell(row['p90Ms'])}/${cell(row['p99Ms'])}`
+  return row['requestsPerSecond'] === 0 ? '–' : unmeasured(row)
+}
 
 /** Intended and measured side by side. */
 export const trafficColumns: readonly Column[] = [

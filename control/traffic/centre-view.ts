@@ -15,6 +15,7 @@ import type { Json } from '#mesh/model/canonical.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { Fleet, Member } from '#mesh/model/fleet.ts'
 import { type ClusterName, parseClusterName, type ServiceKey } from '#mesh/model/id.ts'
+import { loadFreshMs, measuredWindow } from '#mesh/model/load.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
 import { type Admitted, type Advice, noAdvice, type Traffic } from '#mesh/model/traffic.ts'
 import type { Home, OwnCluster } from '#mesh/model/view.ts'
@@ -48,7 +49,8 @@ export async function centreSeen(
     ...{ advice, lost: new Set<ClusterName>(), caps: new Map(), peaks: new Map() },
   })
   const traffic = withVerdicts(advised, load)
-  const answers = load && load.proxies.measured > 0 && key !== undefined ? answersIn(load, key) : undefined
+  const window = load && measuredWindow(load, centre.now())
+  const answers = window && key !== undefined ? answersIn(window, key) : undefined
   const bundle = (await loadBundle(tx, mesh))?.bundle
   const member = fleet.members.find(({ name }) => name === home.cluster)
   const own = ownOf(home, member, { report, key })
@@ -66,10 +68,8 @@ export async function centreSeen(
   }
 }
 
-/** What is older says nothing about now. */
-const freshMs = 60_000
 const fresh = (stored: StoredLoad | undefined, now: number): StoredLoad['load'] | undefined =>
-  stored && now - stored.takenAt < freshMs ? stored.load : undefined
+  stored && now - stored.takenAt < loadFreshMs ? stored.load : undefined
 
 /** With how the caller's relay told that other clusters stand with it. */
 function withVerdicts(traffic: Traffic | undefined, load: StoredLoad['load'] | undefined): Traffic | undefined {

@@ -48,7 +48,7 @@ export function scopeOf(subject: DrainSubject, configs: ReadonlyMap<ClusterName,
 export const baselineOf = (loads: readonly HeardLoad[], { services, callers }: DrainScope): Record<string, number> =>
   Object.fromEntries(
     loads.flatMap(({ cluster, load }) => {
-      const rate = callers.has(cluster) ? errorRateOf(load, services) : undefined
+      const rate = callers.has(cluster) && load.window ? errorRateOf(load.window, services) : undefined
       return rate === undefined ? [] : [[cluster, rate]]
     }),
   )
@@ -67,21 +67,25 @@ export async function sightOf(centre: Centre, row: DrainRow, memo: DrainMemo): P
     const { scope } = known
     const loads = await knownLoads(centre, tx)
     const baseline = baselineIn(row)
-    const concerned = [...scope.callers.keys(), subject.cluster].flatMap((cluster) => loads.get(cluster) ?? [])
+    const concerned = [...scope.callers.keys(), subject.cluster]
     known.watched = new Map(
-      concerned.map((one) => {
-        const facts = { since: row.stepAt, baseline: baseline[one.cluster] }
-        return [one.cluster, watched(known.watched.get(one.cluster), one, scope, facts)]
+      concerned.flatMap((cluster) => {
+        const one = loads.get(cluster)
+        const facts = { since: row.stepAt, baseline: baseline[cluster] }
+        const seen = one && watched(known.watched.get(cluster), one, scope, facts)
+        return seen ? [[cluster, seen]] : []
       }),
     )
     const isAway = ({ takenAt }: HeardLoad): boolean => now - takenAt > drainBars.heardMs
     // Coming back, who has to open is waited for; else those who call.
-    const awaited = concerned.filter(({ cluster }) => (cluster === subject.cluster) === (row.state === 'returning'))
+    const whose = concerned.filter((cluster) => (cluster === subject.cluster) === (row.state === 'returning'))
+    const awaited = whose.flatMap((cluster) => loads.get(cluster) ?? [])
     const follows = await followersOf(centre, tx, row, awaited)
     const failing = failingOf(known.watched)
     return {
       behind: awaited.filter((one) => !isAway(one) && !follows(one)).map(({ cluster }) => cluster),
       unheard: awaited.filter(isAway).map(({ cluster }) => cluster),
+      silent: whose.filter((cluster) => !loads.has(cluster)),
       ...(failing === undefined ? {} : { failing }),
       quiet: quietOf(known.watched, loads, scope, now),
     }

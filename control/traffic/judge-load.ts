@@ -1,32 +1,34 @@
 import type { Offered } from '#control/traffic/offered.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import { type Counts, callsPerSecondMax, type Load } from '#mesh/model/load.ts'
-import { callLoadSchema, countsSchema, gatewayLoadSchema, type LoadRequest } from '#mesh/wire/load.ts'
+import { type Counts, callsPerSecondMax, type Load, type LoadWindow } from '#mesh/model/load.ts'
+import { callLoadSchema, countsSchema, gatewayLoadSchema, type LoadRequest, latencySchema } from '#mesh/wire/load.ts'
 
 /** A row that was not taken: which, and why. */
 export type RefusedRow = { readonly key: string; readonly reason: string }
 
+/** They are of a minute. */
+const latencyCallsMax = callsPerSecondMax * 60
+
 type Said = Readonly<Record<string, unknown>>
 type Read<T> = { readonly data?: T | undefined; readonly error?: Issues | undefined }
 
-/** What of a report can be true of the cluster that made it, and what cannot. */
+/**
+ * What of a report can be true of the cluster that made it, and what cannot. One without a window leaves in place what was
+ * measured `before` it.
+ */
 export function judgedLoad(
   request: LoadRequest,
-  offered: Offered,
+  { offered, takenAt, before }: { readonly offered: Offered; readonly takenAt: number; readonly before?: LoadWindow },
 ): { readonly load: Load; readonly refused: readonly RefusedRow[] } {
   const refused: RefusedRow[] = []
   const met = new Set<string>()
   const most = (callsPerSecondMax * Math.max(1000, request.windowMs)) / 1000
   /** The row where nothing speaks against it. */
-  const taken = <T extends Partial<Counts>>(key: string, read: Read<T>, placeFault: (row: T) => string | undefined) => {
+  const taken = <T>(key: string, read: Read<T>, fault: (row: T) => string | undefined) => {
     const { data } = read
     const isSecond = met.has(key)
     met.add(key)
-    const reason = !data
-      ? faultOf(read.error)
-      : isSecond
-        ? 'it is named twice'
-        : (placeFault(data) ?? countFault(data, most))
+    const reason = !data ? faultOf(read.error) : isSecond ? 'it is named twice' : fault(data)
     if (data && reason === undefined) return [data]
     refused.push({ key, reason: reason ?? 'it makes no sense' })
     return []
@@ -36,21 +38,37 @@ export function judgedLoad(
     refused.push({ key: `${kind} of ${service}`, reason: notOffered })
     return false
   }
-  const { epoch, seq, at, windowMs, adv, cfg, proxies, routers, health } = request
-  const rest = request.rest && taken('rest', countsSchema.safeParse(request.rest), () => undefined)[0]
-  const load: Load = {
-    ...{ epoch, seq, at, windowMs, adv, cfg, proxies, health, ...(routers ? { routers } : {}) },
-    ...(routers ? { routers } : {}),
+  const { epoch, seq, at, windowMs, adv, cfg, proxies, health } = request
+  const routers = request.routers ? { routers: request.routers } : {}
+  const hasWindow = windowMs > 0
+  const countsFault = (counts: Partial<Counts>): string | undefined =>
+    hasWindow ? countFault(counts, most) : 'the report is of no window: nothing can have been counted in it'
+  const rest = request.rest && taken('rest', countsSchema.safeParse(request.rest), countsFault)[0]
+  const counted = {
     rows: request.rows.flatMap((row) =>
-      taken(rowKey(row), callLoadSchema.safeParse(row), ({ service, callee }) => roadFault(offered, service, callee)),
+      taken(
+        rowKey(row),
+        callLoadSchema.safeParse(row),
+        (one) => roadFault(offered, one.service, one.callee) ?? countsFault(one),
+      ),
     ),
     ...(rest ? { rest } : {}),
     gateways: request.gateways.flatMap((row) =>
-      taken(gatewayKey(row), gatewayLoadSchema.safeParse(row), ({ service }) =>
-        offered.exports.has(service) ? undefined : 'this cluster does not export the service',
+      taken(gatewayKey(row), gatewayLoadSchema.safeParse(row), (one) =>
+        offered.exports.has(one.service) ? countsFault(one) : 'this cluster does not export the service',
       ),
     ),
-    latencies: request.latencies.filter(({ service }) => inList('latency', service)),
+  }
+  const window = hasWindow ? { ...counted, windowMs, takenAt, epoch, proxies, ...routers } : before
+  const load: Load = {
+    ...{ epoch, seq, at, adv, cfg, proxies, health, ...routers },
+    ...(window ? { window } : {}),
+    latencies: request.latencies.flatMap((one) =>
+      taken(`latency of ${textOf(one['service'])}`, latencySchema.safeParse(one), ({ service, count }) => {
+        if (!offered.imports.has(service)) return notOffered
+        return count > latencyCallsMax ? `count is more than ${callsPerSecondMax} a second` : undefined
+      }),
+    ),
     shares: request.shares.filter((one) => {
       const reason = sharesFault(offered, one)
       if (reason !== undefined) refused.push({ key: `shares of ${one.service}`, reason })

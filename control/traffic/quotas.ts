@@ -5,13 +5,11 @@ import type { StoredLoad } from '#control/store/loads.ts'
 import { loadAcross } from '#control/store/streams.ts'
 import type { Offered } from '#control/traffic/offered.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import type { Load, Quota } from '#mesh/model/load.ts'
+import { type CallLoad, type Load, type LoadWindow, measuredWindow, type Quota } from '#mesh/model/load.ts'
 import { allot } from '#mesh/policy/allot.ts'
 import { loadLimits } from '#mesh/wire/load.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
 
-/** A report that is older says nothing about what its callers want now. */
-const freshMs = 60_000
 /** Who calls a service is another question than how much. */
 const callersMs = 5000
 
@@ -33,13 +31,13 @@ export async function quotasFor(
     if (capacities.size === 0) continue
     const callers = await callersOf(centre, tx, service)
     for (const [callee, { requestsPerSecond, connections }] of capacities) {
-      const part = (capacity: number | undefined, wanted: (load: Load) => number): number | undefined => {
+      const part = (capacity: number | undefined, wanted: (of: Wanted) => number): number | undefined => {
         if (capacity === undefined) return undefined
         const demands = new Map([...callers, cluster].map((name) => [name, demandOf(loads.get(name), now, wanted)]))
         return rounded(allot(capacity, demands).get(cluster) ?? 0)
       }
-      const rate = part(requestsPerSecond, (load) => wantedOf(load, service, callee, ratePerSecond))
-      const open = part(connections, (load) => wantedOf(load, service, callee, activeOf))
+      const rate = part(requestsPerSecond, (of) => wantedOf(of, service, callee, ratePerSecond))
+      const open = part(connections, (of) => wantedOf(of, service, callee, activeOf))
       quotas.push({
         ...{ service, cluster: callee },
         ...(rate === undefined ? {} : { requestsPerSecond: rate }),
@@ -52,29 +50,32 @@ export async function quotasFor(
 
 const rounded = (part: number): number => Math.round(part * 1000) / 1000
 
-function demandOf(stored: StoredLoad | undefined, now: number, wanted: (load: Load) => number): number {
-  const isHeard = stored && now - stored.takenAt <= freshMs && stored.load.proxies.measured > 0
-  return isHeard ? wanted(stored.load) : Number.POSITIVE_INFINITY
+/** What a caller wants of which service, where it was measured of late. */
+type Wanted = { readonly shares: Load['shares']; readonly window: LoadWindow }
+
+function demandOf(stored: StoredLoad | undefined, now: number, wanted: (of: Wanted) => number): number {
+  const window = stored && measuredWindow(stored.load, now)
+  return window ? wanted({ shares: stored.load.shares, window }) : Number.POSITIVE_INFINITY
 }
 
 /** Of all that is called of the service the part that would go to the callee if nothing held it back. */
 function wantedOf(
-  load: Load,
+  { shares, window }: Wanted,
   service: ServiceKey,
   callee: ClusterName,
-  amount: (load: Load, service: ServiceKey) => number,
+  amount: (window: LoadWindow, service: ServiceKey) => number,
 ): number {
-  const shares = load.shares.find((one) => one.service === service)?.intended
-  const meant = shares?.find((one) => one.cluster === callee)
-  return amount(load, service) * (meant?.wanted ?? meant?.share ?? 0)
+  const intended = shares.find((one) => one.service === service)?.intended
+  const meant = intended?.find((one) => one.cluster === callee)
+  return amount(window, service) * (meant?.wanted ?? meant?.share ?? 0)
 }
 
-const ratePerSecond = ({ rows, windowMs }: Load, service: ServiceKey): number =>
-  windowMs === 0 ? 0 : (sumOf(rows, service, (row) => row.issued) * 1000) / windowMs
+const ratePerSecond = ({ rows, windowMs }: LoadWindow, service: ServiceKey): number =>
+  (sumOf(rows, service, (row) => row.issued) * 1000) / windowMs
 
-const activeOf = ({ rows }: Load, service: ServiceKey): number => sumOf(rows, service, (row) => row.active)
+const activeOf = ({ rows }: LoadWindow, service: ServiceKey): number => sumOf(rows, service, (row) => row.active)
 
-const sumOf = (rows: Load['rows'], service: ServiceKey, amount: (row: Load['rows'][number]) => number): number =>
+const sumOf = (rows: LoadWindow['rows'], service: ServiceKey, amount: (row: CallLoad) => number): number =>
   rows.reduce((sum, row) => sum + (row.service === service ? amount(row) : 0), 0)
 
 const asked = new WeakMap<Centre, Map<ServiceKey, { readonly at: number; readonly callers: readonly ClusterName[] }>>()

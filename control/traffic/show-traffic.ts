@@ -5,7 +5,7 @@ import type { StoredLoad } from '#control/store/loads.ts'
 import { knownLoads } from '#control/traffic/known-loads.ts'
 import { offeredTo } from '#control/traffic/offered.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import type { Latency, Load } from '#mesh/model/load.ts'
+import { type CallLoad, type Latency, loadFreshMs, type Measured, measuredWindow } from '#mesh/model/load.ts'
 
 /** Calls of one cluster to a service in one cluster: as they are meant to go, and as they went. */
 export type TrafficRow = {
@@ -24,13 +24,10 @@ export type TrafficRow = {
   /** Of all calls of this caller to the service, wherever they went. */
   readonly latency: Omit<Latency, 'service'> | null
   /** Of the caller: of a proxy that does not report nothing is counted. */
-  readonly proxies: Load['proxies'] | null
-  /** When its last report was taken, Unix ms; null = never. */
+  readonly proxies: Measured | null
+  /** When its last window was taken, Unix ms; null = there was none yet. */
   readonly at: number | null
 }
-
-/** A report that is older tells nothing of now. */
-const freshMs = 60_000
 
 /** Sorted by caller, service and callee. A member that reports nothing is there with what it may call, not measured. */
 export async function showTraffic(centre: Centre): Promise<readonly TrafficRow[]> {
@@ -63,41 +60,44 @@ async function rowsOf(
       service,
       callee,
       intended: null,
-      ...notMeasured,
+      ...noCounts,
+      latency: null,
       proxies: null,
       at: null,
     })),
   )
 }
 
-const notMeasured = {
-  ...{ measured: null, requestsPerSecond: null, errorsPerSecond: null, active: null, latency: null },
-} as const
+const noCounts = { measured: null, requestsPerSecond: null, errorsPerSecond: null, active: null } as const
 
-function measuredRows({ cluster: caller, takenAt: at, load }: StoredLoad, now: number): TrafficRow[] {
-  const isMeasured = load.proxies.measured > 0 && now - at <= freshMs && load.windowMs > 0
+function measuredRows({ cluster: caller, takenAt, load }: StoredLoad, now: number): TrafficRow[] {
+  const window = measuredWindow(load, now)
   const meant = new Map(load.shares.map(({ service, intended }) => [service, intended]))
-  const counted = Map.groupBy(load.rows, ({ service }) => service)
-  const latencies = new Map(load.latencies.map(({ service, ...latency }) => [service, latency]))
+  const counted = Map.groupBy(load.window?.rows ?? [], ({ service }) => service)
+  const told = now - takenAt <= loadFreshMs ? load.latencies : []
+  const latencies = new Map(told.map(({ service, ...latency }) => [service, latency]))
   return [...new Set([...counted.keys(), ...meant.keys()])].toSorted().flatMap((service) => {
     const [rows, intended] = [counted.get(service) ?? [], meant.get(service)]
     const all = rows.reduce((sum, { issued }) => sum + issued, 0)
     const callees = new Set([...rows.map(({ callee }) => callee), ...(intended ?? []).map(({ cluster }) => cluster)])
     return [...callees].toSorted().map((callee): TrafficRow => {
       const row = rows.find((one) => one.callee === callee)
-      const perSecond = (count = 0): number => Math.round((count * 100_000) / load.windowMs) / 100
       return {
         ...{ caller, service, callee },
         intended: intended ? (intended.find(({ cluster }) => cluster === callee)?.share ?? 0) : null,
-        ...(isMeasured
-          ? {
-              measured: all === 0 ? null : Math.round(((row?.issued ?? 0) / all) * 1e4) / 1e4,
-              ...{ requestsPerSecond: perSecond(row?.issued), errorsPerSecond: perSecond(row?.errors) },
-              ...{ active: row?.active ?? 0, latency: latencies.get(service) ?? null },
-            }
-          : notMeasured),
-        ...{ proxies: load.proxies, at },
+        ...(window ? countsOf(row, { all, windowMs: window.windowMs }) : noCounts),
+        latency: latencies.get(service) ?? null,
+        ...{ proxies: load.proxies, at: load.window?.takenAt ?? null },
       }
     })
   })
+}
+
+function countsOf(row: CallLoad | undefined, { all, windowMs }: { readonly all: number; readonly windowMs: number }) {
+  const { issued, errors, active } = row ?? { issued: 0, errors: 0, active: 0 }
+  const perSecond = (count: number): number => Math.round((count * 100_000) / windowMs) / 100
+  return {
+    measured: all === 0 ? null : Math.round((issued / all) * 1e4) / 1e4,
+    ...{ requestsPerSecond: perSecond(issued), errorsPerSecond: perSecond(errors), active },
+  }
 }

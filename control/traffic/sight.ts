@@ -6,9 +6,7 @@ import { knownLoads } from '#control/traffic/known-loads.ts'
 import { demandsOf } from '#mesh/foresee/demand.ts'
 import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
 import { addressKey } from '#mesh/model/address.ts'
-
-/** A report that is older says nothing of now: its cluster counts as not measured. */
-const freshMs = 60_000
+import { measuredWindow } from '#mesh/model/load.ts'
 
 /**
  * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, and what was measured
@@ -20,7 +18,10 @@ export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): P
     loads: await knownLoads(centre, tx),
     drains: (await loadOpenDrains(tx, centre.mesh)).map((row) => ({ ...subjectOf(row), percent: row.percent })),
   }))
-  const fresh = [...loads].filter(([, { takenAt }]) => centre.now() - takenAt <= freshMs)
+  const windows = [...loads].flatMap(([cluster, { load }]) => {
+    const window = measuredWindow(load, centre.now())
+    return window ? [[cluster, window] as const] : []
+  })
   const shut = new Set(
     drains.flatMap((one) => (one.kind === 'gateway' && one.percent === 0 ? [`${one.cluster} ${one.gateway}`] : [])),
   )
@@ -39,6 +40,6 @@ export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): P
       ),
       drained: new Map(drains.flatMap((one) => (one.kind === 'cluster' ? [[one.cluster, one.percent]] : []))),
     },
-    demands: demandsOf(fresh.map(([cluster, { load }]) => [cluster, load])),
+    demands: demandsOf(windows),
   }
 }

@@ -32,7 +32,7 @@ const refusedShown = 20
 /**
  * Takes in what one cluster's relay measured. It speaks for the caller's own proxies alone: what names a service that is
  * not offered to them, a cluster that does not serve it, or numbers that cannot be, is refused row by row, and the rest
- * counts. The last report of each cluster is kept. The same (epoch, seq) again changes nothing. Shifts become events, each
+ * counts. The last report of each cluster is kept, with its last window. The same (epoch, seq) again changes nothing. Shifts become events, each
  * once by its own (epoch, seq).
  *
  * Throws `forbidden` where the cluster is no member any more.
@@ -46,8 +46,9 @@ export async function takeLoad(centre: Centre, caller: ClusterCaller, request: L
     const loads = await knownLoads(centre, tx)
     const before = loads.get(caller.name)
     const again = before?.load.epoch === request.epoch && request.seq <= before.load.seq
-    const { load, refused } = judgedLoad(request, offered)
     const takenAt = Math.max(centre.now(), (before?.takenAt ?? 0) + 1)
+    const window = before?.load.window
+    const { load, refused } = judgedLoad(request, { offered, takenAt, ...(window ? { before: window } : {}) })
     const stored = { cluster: caller.name, takenAt, load }
     if (!again) await saveLoad(tx, centre.mesh, stored)
     const acked = await ackedIn(centre, tx, caller, request)

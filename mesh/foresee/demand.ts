@@ -1,5 +1,5 @@
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import type { Load } from '#mesh/model/load.ts'
+import type { LoadWindow } from '#mesh/model/load.ts'
 import type { Demand } from '#mesh/policy/check-drain.ts'
 
 export type { Demand }
@@ -13,11 +13,10 @@ export function demandOf(demands: Demands, caller: ClusterName, key: ServiceKey)
   return measured && (measured.get(key) ?? { requestsPerSecond: 0, connections: 0 })
 }
 
-/** The demands in the reports of relays; one of which no proxy reports, or whose window is empty, measures nothing. */
-export function demandsOf(loads: readonly (readonly [ClusterName, Load])[]): Demands {
-  const measured = loads.filter(([, { proxies, windowMs }]) => proxies.measured > 0 && windowMs > 0)
+/** The demands in what relays measured last, by caller. */
+export function demandsOf(windows: readonly (readonly [ClusterName, LoadWindow])[]): Demands {
   return new Map(
-    measured.map(([cluster, { rows, windowMs }]) => {
+    windows.map(([cluster, { rows, windowMs }]) => {
       const services = [...Map.groupBy(rows, ({ service }) => service)].map(([service, all]): [ServiceKey, Demand] => [
         service,
         {

@@ -38,29 +38,57 @@ export type IntendedShares = {
   readonly intended: readonly { readonly cluster: ClusterName; readonly share: number; readonly wanted?: number }[]
 }
 
+/** How many proxies say what they send where, and how many do not. */
+export type Measured = { readonly measured: number; readonly notMeasured: number }
+
+/** What was counted in one window. */
+export type Counted = {
+  readonly windowMs: number
+  readonly rows: readonly CallLoad[]
+  /** Rows that had no room, summed. */
+  readonly rest?: Counts
+  readonly gateways: readonly GatewayLoad[]
+}
+
 /**
- * What one relay measured of its callers in its last window, and by what it led them. A proxy that does not report is
- * not measured, which is not the same as idle: where `proxies.measured` is 0 no row says anything.
+ * A window in which every proxy that is measured has reported. A proxy that does not report is not measured, which is not
+ * the same as idle: where `proxies.measured` is 0 no row says anything.
  */
+export type LoadWindow = Counted & {
+  /** When the centre took it, Unix ms by its clock: rising from one window of a cluster to the next. */
+  readonly takenAt: number
+  /** Of the relay's process. */
+  readonly epoch: string
+  /** At its end. */
+  readonly proxies: Measured
+  readonly routers?: Measured
+}
+
+/** What was told longer ago says nothing of now. */
+export const loadFreshMs = 60_000
+
+/** The last window of a cluster, where it says anything of now: it is not old, and somebody was measured. */
+export const measuredWindow = ({ window }: Load, now: number): LoadWindow | undefined =>
+  window && window.proxies.measured > 0 && now - window.takenAt <= loadFreshMs ? window : undefined
+
+/** What one relay told last: what it measured of its callers, and by what it led them. */
 export type Load = {
   /** Of the relay's process. */
   readonly epoch: string
   /** Rising within the epoch. */
   readonly seq: number
-  /** Unix ms: the end of the window, by the relay's clock. */
+  /** Unix ms, by the relay's clock. */
   readonly at: number
-  readonly windowMs: number
   /** The position in `adv/<mesh>` that is in force at this relay; null = never heard. */
   readonly adv: { readonly epoch: string; readonly rev: number } | null
   /** The config in force at this relay, and its hash as in the history of configs; null = never heard. */
   readonly cfg: { readonly epoch: string; readonly rev: number; readonly hash: string } | null
-  readonly proxies: { readonly measured: number; readonly notMeasured: number }
+  /** Now; those of a window stand beside its counts. */
+  readonly proxies: Measured
   /** The same of its gateways' proxies; absent from an older relay. */
-  readonly routers?: { readonly measured: number; readonly notMeasured: number }
-  readonly rows: readonly CallLoad[]
-  /** Rows that had no room, summed. */
-  readonly rest?: Counts
-  readonly gateways: readonly GatewayLoad[]
+  readonly routers?: Measured
+  /** The last one that it told, with this report or before; absent = nothing is measured yet. */
+  readonly window?: LoadWindow
   readonly latencies: readonly Latency[]
   /** Of services that were called, or that do not stand as they were compiled. */
   readonly shares: readonly IntendedShares[]
@@ -70,8 +98,12 @@ export type Load = {
   readonly health: readonly { readonly cluster: ClusterName; readonly phase: string; readonly percent: number }[]
 }
 
-/** What a relay sends: what it measured, and what else the centre is to hear of its callers' traffic. */
-export type LoadReport = Load & {
+/**
+ * What a relay sends: what it measured, and what else the centre is to hear of its callers' traffic. `windowMs` 0 = no
+ * window is over, and the one that was told before stands.
+ */
+export type LoadReport = Omit<Load, 'window'> &
+  Counted & {
   /** Configs that all of its proxies acknowledged, by hash, and when (Unix ms). */
   readonly acked: readonly { readonly hash: string; readonly at: number }[]
   /** `seq` of a shift counts within this epoch, which outlives the relay's process. Oldest first. */

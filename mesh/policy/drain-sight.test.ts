@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { DrainSubject } from '#mesh/model/drain.ts'
 import { type ClusterName, parseClusterName, serviceKey } from '#mesh/model/id.ts'
-import type { CallLoad, GatewayLoad, Load } from '#mesh/model/load.ts'
+import type { CallLoad, GatewayLoad, Load, LoadWindow } from '#mesh/model/load.ts'
 import {
   type DrainScope,
   demandIn,
@@ -32,13 +32,20 @@ const atGateway = (counts: Partial<GatewayLoad>): GatewayLoad => ({
   ...{ address: '10.0.0.1:15443', service: books, issued: 0, active: 0, ...counts },
 })
 let seq = 0
-const heard = (cluster: ClusterName, load: Partial<Load> = {}, takenAt = since + 10_000): HeardLoad => ({
-  ...{ cluster, takenAt },
-  load: {
-    ...{ epoch: 'e', seq: ++seq, at: takenAt, windowMs: 10_000, adv: null, cfg: null, rows: [], gateways: [] },
-    ...{ proxies: { measured: 1, notMeasured: 0 }, routers: { measured: 1, notMeasured: 0 } },
-    ...{ latencies: [], shares: [], below: [], health: [], ...load },
-  },
+const measured = { proxies: { measured: 1, notMeasured: 0 }, routers: { measured: 1, notMeasured: 0 } }
+const heard = (cluster: ClusterName, window: Partial<LoadWindow> = {}, takenAt = since + 10_000): HeardLoad => {
+  const { proxies = measured.proxies, routers = measured.routers } = window
+  const none = { rows: [], gateways: [], windowMs: 10_000, epoch: 'e', proxies, routers }
+  return { cluster, takenAt, load: loadOf({ proxies, routers, window: { ...none, takenAt, ...window } }) }
+}
+const loadOf = (load: Partial<Load>): Load => ({
+  ...{ epoch: 'e', seq: ++seq, at: 0, adv: null, cfg: null, ...measured },
+  ...{ latencies: [], shares: [], below: [], health: [], ...load },
+})
+/** Told between two windows: the one before stands. */
+const between = (one: HeardLoad, load: Partial<Load> = {}): HeardLoad => ({
+  ...{ ...one, takenAt: one.takenAt + 1000 },
+  load: { ...one.load, seq: ++seq, ...load },
 })
 
 /** What is judged of these windows of each cluster, one after another. */
@@ -47,32 +54,49 @@ function judged(windows: Readonly<Record<string, readonly HeardLoad[]>>, of: Dra
   const loads = new Map<ClusterName, HeardLoad>()
   for (const list of Object.values(windows))
     for (const one of list) {
-      all.set(one.cluster, watched(all.get(one.cluster), one, of, { since, baseline: undefined }))
+      const seen = watched(all.get(one.cluster), one, of, { since, baseline: undefined })
+      if (seen) all.set(one.cluster, seen)
       loads.set(one.cluster, one)
     }
   const quiet = quietOf(all, loads, of, since + 20_000)
   return { failing: failingOf(all), quiet: quiet.is === 'proved' ? quiet.proof : `not yet: ${quiet.why}` }
 }
 
-const twice = (cluster: ClusterName, load: () => Partial<Load> = () => ({})): readonly HeardLoad[] => [
-  heard(cluster, load()),
-  heard(cluster, load(), since + 20_000),
+const twice = (cluster: ClusterName, window: () => Partial<LoadWindow> = () => ({})): readonly HeardLoad[] => [
+  heard(cluster, window()),
+  heard(cluster, window(), since + 20_000),
 ]
 
 describe('zero is proved', () => {
   const all = () => ({ home: twice(home), far: twice(far), near: twice(near) })
-  test('by 20 s of every caller and of the gateways', () => {
+  const waits = 'not yet: waits for 2 reports in a row without a call, of'
+  test('by two windows in a row of every caller and of the gateways, however short', () => {
     expect(judged(all()).quiet).toBe(
-      '0 calls and 0 open connections of 1 service from home, far and at its gateways in 20 s',
+      '0 calls and 0 open connections of 1 service from home, far and at its gateways in 2 reports of every proxy',
     )
-    expect(judged({ ...all(), home: [heard(home)] }).quiet).toBe('not yet: waits for 20 s without a call, of home')
+    expect(judged({ ...all(), home: [heard(home)] }).quiet).toBe(`${waits} home`)
+    const short = [3000, 6000].map((ms) => heard(home, { windowMs: 3000 }, since + ms))
+    expect(judged({ ...all(), home: short }).quiet).toMatch(/^0 calls/)
   })
 
-  test('not by windows that are over before every proxy may have reported', () => {
-    const short = (cluster: ClusterName, count: number) =>
-      Array.from({ length: count }, (_, n) => heard(cluster, { windowMs: 3000 }, since + 3000 * (n + 1)))
-    expect(judged({ ...all(), home: short(home, 6) }).quiet).toBe('not yet: waits for 20 s without a call, of home')
-    expect(judged({ ...all(), home: short(home, 7) }).quiet).toMatch(/^0 calls/)
+  const first = heard(home)
+  const second = heard(home, {}, since + 20_000)
+  test.each<[string, readonly HeardLoad[]]>([
+    ['what was told without a window', [first, between(first), between(first)]],
+    ['a relay that has told no window', [{ ...first, load: loadOf({}) }, { ...second, load: loadOf({}) }]],
+    ['windows of two processes', [first, heard(home, { epoch: 'f' }, since + 20_000)]],
+    ['windows with time between them that nobody counted', [first, heard(home, {}, since + 40_000)]],
+    [
+      'a window in which not all were measured',
+      [heard(home, { proxies: { measured: 1, notMeasured: 1 } }), between(first), second],
+    ],
+  ])('not by %s', (_, windows) => {
+    expect(judged({ ...all(), home: windows }).quiet).toBe(`${waits} home`)
+  })
+
+  test('not by gateways of which none is there: they may be on their way to a relay that has just begun', () => {
+    const none = { routers: { measured: 0, notMeasured: 0 } }
+    expect(judged({ ...all(), near: twice(near, () => none) }).quiet).toBe('not yet: gateways of near are not measured')
   })
 
   test.each<[string, Readonly<Record<string, readonly HeardLoad[]>>, string]>([
@@ -97,7 +121,7 @@ describe('zero is proved', () => {
     ],
     ['a window began before it was to be quiet', { home: [heard(home, {}, since), heard(home)] }, 'home'],
   ])('not while %s', (_, windows, who) => {
-    expect(judged({ ...all(), ...windows }).quiet).toBe(`not yet: waits for 20 s without a call, of ${who}`)
+    expect(judged({ ...all(), ...windows }).quiet).toBe(`${waits} ${who}`)
   })
 
   test('calls to others, and to what is not drained, are nobody’s business', () => {
@@ -125,7 +149,7 @@ describe('zero is proved', () => {
   test('callers that are not measured are named, and the gateways tell of them; who is not, cannot', () => {
     const blind = { proxies: { measured: 1, notMeasured: 1 } }
     expect(judged({ ...all(), far: twice(far, () => blind) }).quiet).toMatch(
-      /from home and at its gateways in 20 s; not measured: far, of which the gateways tell$/,
+      /from home and at its gateways in 2 reports of every proxy; not measured: far, of which the gateways tell$/,
     )
     expect(judged({ home: twice(home), near: twice(near) }).quiet).toMatch(/not measured: far/)
     expect(judged({ ...all(), near: [] }).quiet).toBe('not yet: the relay of near is not heard')
@@ -140,7 +164,11 @@ describe('zero is proved', () => {
 })
 
 describe('callers that fail', () => {
-  const calls = (errors: number, ok = 100 - errors) => heard(home, { rows: [row(far, { errors, ok, issued: 100 })] })
+  let at = since
+  const calls = (errors: number, ok = 100 - errors) => {
+    at += 10_000
+    return heard(home, { rows: [row(far, { errors, ok, issued: 100 })] }, at)
+  }
   test('two windows clearly worse than before it began are told; one is chance', () => {
     expect(judged({ home: [calls(1), calls(4)] }).failing).toBeUndefined()
     expect(judged({ home: [calls(1), calls(4), calls(1), calls(4)] }).failing).toBeUndefined()

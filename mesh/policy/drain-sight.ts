@@ -1,11 +1,11 @@
 import type { DrainSubject } from '#mesh/model/drain.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import type { CallLoad, Load } from '#mesh/model/load.ts'
+import type { CallLoad, Load, LoadWindow } from '#mesh/model/load.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 import type { Demand } from '#mesh/policy/check-drain.ts'
 import type { Quiet } from '#mesh/policy/plan-drain.ts'
 
-/** What one cluster's relay last told, and when the centre took it. */
+/** What one cluster's relay last told, and when the centre took that. */
 export type HeardLoad = { readonly cluster: ClusterName; readonly takenAt: number; readonly load: Load }
 
 /** Whom a drain concerns. */
@@ -17,13 +17,13 @@ export type DrainScope = {
   readonly callers: ReadonlyMap<ClusterName, 'gateways' | 'pods'>
 }
 
-/** What was seen window by window; `seen` names the last one that was looked at. */
+/** What was seen window by window. */
 export type Watched = {
-  readonly seen: string
-  /** Windows in a row in which nothing went there. */
+  /** The last one that was looked at: by what process of the relay, and when it was taken. */
+  readonly epoch: string
+  readonly takenAt: number
+  /** Windows in a row, none missing between them, in which nothing went there and nothing was open. */
   readonly quiet: number
-  /** How long these were together. */
-  readonly quietMs: number
   /** Windows in a row in which clearly more failed than before. */
   readonly failing: number
   /** Errors per call before the drain began. */
@@ -36,12 +36,13 @@ export type Watched = {
 export const drainBars = {
   /** A relay that was not heard for so long is away. */
   heardMs: 30_000,
-  windows: 2,
   /**
-   * So long the quiet windows have to be together. A relay may end one before every proxy has reported in it; while
-   * something drains each reports every 10 s at least, so after twice that nobody's calls are untold.
+   * Every proxy has reported in each of them, so in two it has reported twice: that nothing was open both times, and that
+   * nothing was begun between. One alone would say the first only.
    */
-  quietMs: 20_000,
+  windows: 2,
+  /** Between two windows that follow one another no more time is missing than a report may be on its way. */
+  gapMs: 10_000,
   /** So much more of the calls may fail than before. */
   errorRate: 0.02,
   /** Fewer calls in a window say nothing about a rate. */
@@ -50,26 +51,26 @@ export const drainBars = {
 
 /** What callers ask of a service, all clusters together; undefined where nobody measures. */
 export function demandIn(loads: readonly HeardLoad[], service: ServiceKey): Demand | undefined {
-  const measured = loads.filter(({ load }) => load.proxies.measured > 0)
+  const measured = loads.flatMap(({ load }) => (load.window && load.window.proxies.measured > 0 ? [load.window] : []))
   if (measured.length === 0) return undefined
   let requestsPerSecond = 0
   let connections = 0
-  for (const { load } of measured)
-    for (const row of load.rows) {
+  for (const { rows, windowMs } of measured)
+    for (const row of rows) {
       if (row.service !== service) continue
-      requestsPerSecond += (row.issued * 1000) / Math.max(1, load.windowMs)
+      requestsPerSecond += (row.issued * 1000) / windowMs
       connections += row.active
     }
   return { requestsPerSecond, connections }
 }
 
 /** Errors per call of one caller to these services, wherever they were served; undefined where it says too little. */
-export function errorRateOf(load: Load, services: ReadonlySet<ServiceKey>): number | undefined {
-  const { errors, calls } = outcomeOf(load, services)
+export function errorRateOf(window: LoadWindow, services: ReadonlySet<ServiceKey>): number | undefined {
+  const { errors, calls } = outcomeOf(window, services)
   return calls < drainBars.callsMin ? undefined : errors / calls
 }
 
-function outcomeOf({ rows }: Load, services: ReadonlySet<ServiceKey>): Pick<Watched, 'errors' | 'calls'> {
+function outcomeOf({ rows }: LoadWindow, services: ReadonlySet<ServiceKey>): Pick<Watched, 'errors' | 'calls'> {
   let [errors, calls] = [0, 0]
   for (const row of rows)
     if (services.has(row.service)) {
@@ -81,42 +82,45 @@ function outcomeOf({ rows }: Load, services: ReadonlySet<ServiceKey>): Pick<Watc
 
 /**
  * One more look at one cluster. A window counts once, and as quiet only where all of it lies after `since`, when nothing
- * was to go there any more (Unix ms, the centre's clock).
+ * was to go there any more (Unix ms, the centre's clock), and every proxy that can tell was measured in it. Undefined
+ * while there is no window.
  */
 export function watched(
   before: Watched | undefined,
-  { cluster, takenAt, load }: HeardLoad,
+  { cluster, load }: Omit<HeardLoad, 'takenAt'>,
   scope: DrainScope,
   { since, baseline }: { readonly since: number; readonly baseline: number | undefined },
-): Watched {
-  const seen = `${load.epoch} ${load.seq}`
-  if (before?.seen === seen) return before
+): Watched | undefined {
+  const { window } = load
+  if (!window || window.takenAt === before?.takenAt) return before
+  const { epoch, takenAt, windowMs } = window
   const first = before?.baseline ?? baseline
-  const { errors, calls } = outcomeOf(load, scope.services)
-  const rate = errorRateOf(load, scope.services)
+  const { errors, calls } = outcomeOf(window, scope.services)
+  const rate = errorRateOf(window, scope.services)
   const isFailing = rate !== undefined && first !== undefined && rate > first + drainBars.errorRate
-  const isQuiet = takenAt - load.windowMs >= since && leftIn(cluster, load, scope) === 0
+  const isWhole = cluster === scope.subject.cluster ? gatewaysAreMeasured(window) : callersAreMeasured(window)
+  const isQuiet = takenAt - windowMs >= since && isWhole && leftIn(cluster, window, scope) === 0
+  const follows = before?.epoch === epoch && takenAt - windowMs - before.takenAt <= drainBars.gapMs
   return {
-    ...{ seen, errors, calls },
-    quiet: isQuiet ? (before?.quiet ?? 0) + 1 : 0,
-    quietMs: isQuiet ? (before?.quietMs ?? 0) + load.windowMs : 0,
+    ...{ epoch, takenAt, errors, calls },
+    quiet: isQuiet ? (follows ? before.quiet : 0) + 1 : 0,
     failing: isFailing ? (before?.failing ?? 0) + 1 : rate === undefined ? (before?.failing ?? 0) : 0,
     baseline: first ?? rate,
   }
 }
 
 /** What one cluster still sends to the drained one, or lets in there: begun in the window, and open at its end. */
-export function leftIn(cluster: ClusterName, load: Load, { subject, services }: DrainScope): number {
+export function leftIn(cluster: ClusterName, window: LoadWindow, { subject, services }: DrainScope): number {
   const sum = (rows: readonly Pick<CallLoad, 'issued' | 'active'>[]): number =>
     rows.reduce((all, { issued, active }) => all + issued + active, 0)
   if (cluster === subject.cluster)
     return sum(
-      load.gateways.filter(
+      window.gateways.filter(
         ({ address, service }) => services.has(service) && (subject.kind !== 'gateway' || address === subject.gateway),
       ),
     )
-  const rows = load.rows.filter((row) => row.callee === subject.cluster && services.has(row.service))
-  return sum(rows) + (load.rest ? sum([load.rest]) : 0)
+  const rows = window.rows.filter((row) => row.callee === subject.cluster && services.has(row.service))
+  return sum(rows) + (window.rest ? sum([window.rest]) : 0)
 }
 
 /** The caller that fails clearly more often than before, if any: how. */
@@ -144,33 +148,29 @@ export function quietOf(
     const one = loads.get(cluster)
     return one && now - one.takenAt <= drainBars.heardMs ? one.load : undefined
   }
-  const isQuiet = (cluster: ClusterName): boolean => {
-    const { quiet, quietMs } = all.get(cluster) ?? { quiet: 0, quietMs: 0 }
-    return quiet >= drainBars.windows && quietMs >= drainBars.quietMs
-  }
+  const isQuiet = (cluster: ClusterName): boolean => (all.get(cluster)?.quiet ?? 0) >= drainBars.windows
   const own = heard(subject.cluster)
-  const gatewaysAreMeasured = own?.routers !== undefined && own.routers.notMeasured === 0
   // Of one gateway only itself can tell: callers do not know which one of its cluster they went through.
   const telling = subject.kind === 'gateway' ? [] : [...callers.keys()]
-  const silent = telling.filter((cluster) => !isMeasured(heard(cluster)))
+  const silent = telling.filter((cluster) => !callersAreMeasured(heard(cluster)))
   const direct = silent.filter((cluster) => callers.get(cluster) === 'pods')
   const usesGateways = [...callers.values()].includes('gateways')
   if (direct.length > 0)
     return notYet(`callers of ${someOf(direct)} dial its pods past any gateway, and are not measured`)
-  if (usesGateways && !gatewaysAreMeasured)
+  if (usesGateways && !gatewaysAreMeasured(own))
     return notYet(
       own ? `gateways of ${subject.cluster} are not measured` : `the relay of ${subject.cluster} is not heard`,
     )
   const busy = telling.filter((cluster) => !silent.includes(cluster) && !isQuiet(cluster))
   const busyOnes = usesGateways && !isQuiet(subject.cluster) ? [subject.cluster, ...busy] : busy
   if (busyOnes.length > 0)
-    return notYet(`waits for ${drainBars.quietMs / 1000} s without a call, of ${busyText(busyOnes)}`)
+    return notYet(`waits for ${drainBars.windows} reports in a row without a call, of ${busyText(busyOnes)}`)
   return { is: 'proved', proof: proofText() }
 
   function busyText(clusters: readonly ClusterName[]): string {
     const open = clusters.map((cluster) => {
-      const load = heard(cluster)
-      const left = load ? leftIn(cluster, load, scope) : 0
+      const window = heard(cluster)?.window
+      const left = window ? leftIn(cluster, window, scope) : 0
       return left > 0 ? `${cluster} (${left} left)` : cluster
     })
     return someOf(open)
@@ -181,11 +181,15 @@ export function quietOf(
     const gateways = subject.kind === 'gateway' ? ' through it' : usesGateways ? ' and at its gateways' : ''
     const by = measured.length > 0 ? ` from ${someOf(measured)}` : ''
     const unmeasured = silent.length > 0 ? `; not measured: ${someOf(silent)}, of which the gateways tell` : ''
-    return `0 calls and 0 open connections of ${services.size} service${services.size === 1 ? '' : 's'}${by}${gateways} in ${drainBars.quietMs / 1000} s${unmeasured}`
+    return `0 calls and 0 open connections of ${services.size} service${services.size === 1 ? '' : 's'}${by}${gateways} in ${drainBars.windows} reports of every proxy${unmeasured}`
   }
 }
 
 const notYet = (why: string): Quiet => ({ is: 'not-yet', why })
 
 /** All of its proxies tell what they send where. */
-const isMeasured = (load: Load | undefined): boolean => load !== undefined && load.proxies.notMeasured === 0
+const callersAreMeasured = (said: Pick<Load, 'proxies'> | undefined): boolean => said?.proxies.notMeasured === 0
+
+/** There are some: of none nothing is known, they may be on their way back to a relay that has just begun. */
+const gatewaysAreMeasured = (said: Pick<Load, 'routers'> | undefined): boolean =>
+  said?.routers !== undefined && said.routers.notMeasured === 0 && said.routers.measured > 0

@@ -4,13 +4,14 @@ import type { DrainKind, DrainState } from '#mesh/model/drain.ts'
 import { parseClusterName } from '#mesh/model/id.ts'
 import { type DrainSight, type DrainStanding, type DrainStep, nextDrainStep } from '#mesh/policy/plan-drain.ts'
 
-const fine: DrainSight = { behind: [], unheard: [], quiet: { is: 'not-yet', why: 'b (3 left)' } }
+const fine: DrainSight = { behind: [], unheard: [], silent: [], quiet: { is: 'not-yet', why: 'b (3 left)' } }
 const quiet: DrainSight = { ...fine, quiet: { is: 'proved', proof: '0 calls' } }
 const [b, c] = ['b', 'c'].map(parseClusterName)
 const ramping: DrainStanding = {
   ...{ kind: 'cluster', state: 'ramping', percent: 50, overMs: 50_000, graceMs: 60_000, stepAt: 0 },
 }
 const said = (step: DrainStep): string => (step.kind === 'wait' ? `wait: ${step.why}` : `${step.state} ${step.percent}`)
+const matching = (text: string | RegExp) => (typeof text === 'string' ? text : expect.stringMatching(text))
 const next = (change: Partial<DrainStanding>, at: number, sight: DrainSight = fine): string =>
   said(nextDrainStep({ ...ramping, ...change }, sight, at))
 
@@ -36,6 +37,23 @@ describe('what a drain does next', () => {
     })
   })
 
+  test('one that never told what it follows is waited for once, and named from then on', () => {
+    const silent = { ...fine, silent: c ? [c] : [] }
+    expect(next({ percent: 75 }, 29_999, silent)).toBe('wait: c has never told what it follows; it is waited for 30 s')
+    for (const [percent, at] of [[75, 30_000] as const, [50, 10_000] as const])
+      expect(nextDrainStep({ ...ramping, percent }, silent, at)).toMatchObject({
+        why: /without c, which has never told what it follows/,
+      })
+    const gateway = { kind: 'gateway', percent: 0, graceMs: 0 } as const
+    expect([next(gateway, 29_999, silent), next(gateway, 30_000, silent)]).toEqual([/^wait/, 'closing 0'].map(matching))
+    expect(nextDrainStep({ ...ramping, state: 'proving' }, { ...silent, quiet: quiet.quiet }, 0)).toMatchObject({
+      ...{ state: 'done', why: '0 calls; without c, which has never told what it follows' },
+    })
+    // It cannot be waited for until it has opened: it would never say so.
+    const back = (at: number) => next({ state: 'returning', percent: 0 }, at, silent)
+    expect([back(29_999), back(30_000)]).toEqual([/^wait: c has never/, 'returning 50'].map(matching))
+  })
+
   test('what is open has the grace period, its last 20 s with the gateways', () => {
     expect(next({ percent: 0 }, 39_999)).toMatch(/^wait/)
     expect(next({ percent: 0 }, 40_000)).toBe('closing 0')
@@ -47,6 +65,10 @@ describe('what a drain does next', () => {
   test('it is done when that is proved, never before', () => {
     expect(next({ state: 'proving', percent: 0 }, 1e9)).toBe('wait: b (3 left)')
     expect(next({ state: 'proving', percent: 0 }, 1, quiet)).toBe('done 0')
+    // Who is away may be on his way back, and tells himself then.
+    const unheard = { ...quiet, unheard: b ? [b] : [] }
+    expect(next({ state: 'proving', percent: 0 }, 29_999, unheard)).toMatch(/^wait: b is not heard/)
+    expect(next({ state: 'proving', percent: 0 }, 30_000, unheard)).toBe('done 0')
   })
 
   test('where callers fail its share stays', () => {
@@ -70,6 +92,7 @@ test('whatever is seen, the share only falls while it is led out, and only rises
   const sights = fc.record({
     behind: fc.constantFrom([], b ? [b] : []),
     unheard: fc.constantFrom([], c ? [c] : []),
+    silent: fc.constantFrom([], c ? [c] : []),
     quiet: fc.constantFrom(fine.quiet, quiet.quiet),
   })
   const moments = fc.array(fc.record({ after: fc.nat(40_000), sight: sights, undo: fc.nat(30).map((n) => n === 0) }), {

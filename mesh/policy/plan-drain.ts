@@ -17,8 +17,10 @@ export type DrainStanding = {
 export type DrainSight = {
   /** Relays that were heard of late and do not follow the last step yet. */
   readonly behind: readonly ClusterName[]
-  /** Relays that are not heard: nobody knows what their proxies do. */
+  /** Relays that are not heard any more: nobody knows what their proxies do. */
   readonly unheard: readonly ClusterName[]
+  /** Relays that have never told what they follow, nor what they measure: older ones, or none that ever ran. */
+  readonly silent: readonly ClusterName[]
   /** Set where callers fail clearly more often than before it began: how. */
   readonly failing?: string
   readonly quiet: Quiet
@@ -61,8 +63,7 @@ export function nextDrainStep(drain: DrainStanding, sight: DrainSight, now: numb
       if (now - stepAt < drainTimes.gatewayDrainMs) return { kind: 'wait', why: 'the gateways end what is still open' }
       return { kind: 'to', state: 'proving', percent, why: 'what was open had its time' }
     case 'proving':
-      if (sight.quiet.is === 'not-yet') return { kind: 'wait', why: sight.quiet.why }
-      return { kind: 'to', state: 'done', percent, why: sight.quiet.proof }
+      return afterProof(drain, sight, now)
     case 'returning':
       return nextReturn(drain, sight, now)
     case 'done':
@@ -80,43 +81,61 @@ function nextShare({ kind, percent, overMs, stepAt }: DrainStanding, sight: Drai
   const isFirst = percent === 100
   const dueIn = isFirst ? 0 : stepAt + overMs / steps.length - now
   if (dueIn > 0) return { kind: 'wait', why: 'the next step follows' }
-  const held = isFirst ? undefined : heldBy(sight, stepAt, now)
+  const held = isFirst ? undefined : heldBy(missing({ kind, percent }, sight), stepAt, now)
   if (held !== undefined) return { kind: 'wait', why: held }
-  return {
-    kind: 'to',
-    state: 'ramping',
-    percent: next,
-    why: withUnheard('callers are told', isFirst ? [] : sight.unheard),
-  }
+  const why = isFirst ? 'callers are told' : without('callers are told', sight)
+  return { kind: 'to', state: 'ramping', percent: next, why }
 }
 
-function afterRamp({ graceMs, stepAt }: DrainStanding, sight: DrainSight, now: number): DrainStep {
-  const held = heldBy(sight, stepAt, now)
+function afterRamp(drain: DrainStanding, sight: DrainSight, now: number): DrainStep {
+  const { graceMs, stepAt } = drain
+  const held = heldBy(missing(drain, sight), stepAt, now)
   if (held !== undefined) return { kind: 'wait', why: held }
   if (now - stepAt < Math.max(0, graceMs - drainTimes.gatewayDrainMs))
     return { kind: 'wait', why: 'nobody is sent there; what is still open has its time' }
-  const why = withUnheard('what is still open is ended', sight.unheard)
-  return { kind: 'to', state: 'closing', percent: 0, why }
+  return { kind: 'to', state: 'closing', percent: 0, why: without('what is still open is ended', sight) }
 }
 
+/** Of who is not heard the drained gateways tell, but he may be on his way back, and then tells himself. */
+function afterProof({ percent, stepAt }: DrainStanding, { quiet, ...sight }: DrainSight, now: number): DrainStep {
+  if (quiet.is === 'not-yet') return { kind: 'wait', why: quiet.why }
+  const held = heldBy({ ...sight, behind: [], silent: [] }, stepAt, now)
+  if (held !== undefined) return { kind: 'wait', why: held }
+  return { kind: 'to', state: 'done', percent, why: without(quiet.proof, sight) }
+}
+
+/** Who never told what it follows cannot be waited for until it does. */
 function nextReturn({ percent, stepAt }: DrainStanding, sight: DrainSight, now: number): DrainStep {
-  if (sight.behind.length > 0 || sight.unheard.length > 0)
-    if (percent === 0)
-      return { kind: 'wait', why: `${someOf([...sight.behind, ...sight.unheard])} has not opened its gateways yet` }
+  const { behind, unheard } = sight
+  const held = behind.length + unheard.length > 0 ? [...behind, ...unheard] : undefined
+  if (percent === 0 && held) return { kind: 'wait', why: `${someOf(held)} has not opened its gateways yet` }
+  const silent = percent === 0 ? heldBy(sight, stepAt, now) : undefined
+  if (silent !== undefined) return { kind: 'wait', why: silent }
   if (now - stepAt < drainTimes.returnMs) return { kind: 'wait', why: 'it comes back' }
   if (percent < 50) return { kind: 'to', state: 'returning', percent: 50, why: 'callers are told' }
   return { kind: 'to', state: 'undone', percent: 100, why: 'it has its whole share again' }
 }
 
 /** Why the next step is not made yet; undefined where nothing keeps it. */
-function heldBy({ behind, unheard }: DrainSight, stepAt: number, now: number): string | undefined {
+function heldBy({ behind, unheard, silent }: Missing, stepAt: number, now: number): string | undefined {
   if (behind.length > 0) return `${someOf(behind)} ${behind.length === 1 ? 'does' : 'do'} not follow the last step yet`
-  if (unheard.length > 0 && now - stepAt < drainTimes.unheardMs)
-    return `${someOf(unheard)} ${areOf(unheard)} not heard; it is waited for ${drainTimes.unheardMs / 1000} s`
-  return undefined
+  if (now - stepAt >= drainTimes.unheardMs) return undefined
+  const waited = `waited for ${drainTimes.unheardMs / 1000} s`
+  if (unheard.length > 0) return `${someOf(unheard)} ${areOf(unheard)} not heard; it is ${waited}`
+  return silent.length > 0 ? `${someOf(silent)} ${neverTold(silent)}; it is ${waited}` : undefined
 }
 
-const withUnheard = (text: string, unheard: readonly ClusterName[]): string =>
-  unheard.length === 0 ? text : `${text}; without ${someOf(unheard)}, which ${areOf(unheard)} not heard`
+type Missing = Pick<DrainSight, 'behind' | 'unheard' | 'silent'>
+
+/** Who never told anything is waited for after the first step alone: each further one would only last longer. */
+const missing = ({ kind, percent }: Pick<DrainStanding, 'kind' | 'percent'>, sight: DrainSight): Missing =>
+  percent === rampOf(kind)[0] ? sight : { ...sight, silent: [] }
+
+function without(text: string, { unheard, silent }: Pick<Missing, 'unheard' | 'silent'>): string {
+  const away = unheard.length > 0 ? `; without ${someOf(unheard)}, which ${areOf(unheard)} not heard` : ''
+  return `${text}${away}${silent.length > 0 ? `; without ${someOf(silent)}, which ${neverTold(silent)}` : ''}`
+}
 
 const areOf = (several: readonly unknown[]): string => (several.length === 1 ? 'is' : 'are')
+const neverTold = (several: readonly unknown[]): string =>
+  `${several.length === 1 ? 'has' : 'have'} never told what it follows`

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { parseClusterName, partsOf, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
-import type { Load, Quota } from '#mesh/model/load.ts'
+import type { Latency, Load, LoadWindow, Quota } from '#mesh/model/load.ts'
 import { type Shift, shiftServicesMax } from '#mesh/model/traffic.ts'
 import { named } from '#mesh/wire/named.ts'
 
@@ -61,26 +61,19 @@ const place = z.object({ epoch: z.string().max(64), rev: count })
 /** Looked at one by one at the centre: one that makes no sense must not void the others. */
 const judged = z.record(z.string(), z.unknown())
 
+const measured = z.object({ measured: count, notMeasured: count })
+const windowMs = z.number().int().min(0).max(3_600_000)
 const head = {
   epoch,
   seq: z.number().int().min(1),
   at: ms,
-  windowMs: z.number().int().min(0).max(3_600_000),
   adv: place.nullable(),
   cfg: place.extend({ hash }).nullable(),
-  proxies: z.object({ measured: count, notMeasured: count }),
-  routers: z.object({ measured: count, notMeasured: count }).exactOptional(),
+  proxies: measured,
+  routers: measured.exactOptional(),
 }
 const share = z.number().min(0).max(1)
 const tail = {
-  latencies: z
-    .array(
-      z.object({
-        service,
-        ...{ p50Ms: z.number().min(0), p90Ms: z.number().min(0), p99Ms: z.number().min(0), count },
-      }),
-    )
-    .max(loadLimits.latencies),
   shares: z
     .array(
       z.object({
@@ -96,15 +89,17 @@ const tail = {
 }
 
 /**
- * `PUT /v1/clusters/{id}/load`, relay → centre: what was measured since the last one that was taken. (epoch, seq) is the
- * idempotency key; the epoch is the relay's process. Rows that cannot be true are refused one by one, the rest counts.
- * Unknown fields are ignored.
+ * `PUT /v1/clusters/{id}/load`, relay → centre: what was measured since the last window that was taken, or with `windowMs`
+ * 0 and without rows what cannot wait for a window's end. (epoch, seq) is the idempotency key; the epoch is the relay's
+ * process. Rows that cannot be true are refused one by one, the rest counts. Unknown fields are ignored.
  */
 export const loadRequestSchema = z.object({
   ...head,
+  windowMs,
   rows: z.array(judged).max(loadLimits.rows),
   rest: judged.exactOptional(),
   gateways: z.array(judged).max(loadLimits.gateways),
+  latencies: z.array(judged).max(loadLimits.latencies),
   ...tail,
   /** Configs that all proxies of this relay acknowledged since, by hash, and when. */
   acked: z.array(z.object({ hash, at: ms })).max(loadLimits.acked),
@@ -147,11 +142,27 @@ export const gatewayLoadSchema = z.object({
   ...{ service, issued: calls, active: calls },
 })
 
-/** A report of which all was found to be possible, as the centre keeps it. */
-export const loadSchema: z.ZodType<Load> = z.object({
-  ...head,
+/** Longer than an hour nobody waits for an answer. */
+const tookMs = z.number().min(0).max(3_600_000)
+export const latencySchema: z.ZodType<Latency> = z
+  .object({ service, ...{ p50Ms: tookMs, p90Ms: tookMs, p99Ms: tookMs }, count: calls })
+  .refine(({ p50Ms, p90Ms, p99Ms }) => p50Ms <= p90Ms && p90Ms <= p99Ms, 'the smaller part took longer')
+
+const windowSchema: z.ZodType<LoadWindow> = z.object({
+  ...{ windowMs, takenAt: ms, epoch },
   rows: z.array(callLoadSchema),
   rest: countsSchema.exactOptional(),
   gateways: z.array(gatewayLoadSchema),
+  proxies: measured,
+  routers: measured.exactOptional(),
+})
+
+const latencies = z.array(latencySchema)
+
+/** A report of which all was found to be possible, as the centre keeps it. */
+export const loadSchema: z.ZodType<Load> = z.object({
+  ...head,
+  window: windowSchema.exactOptional(),
+  latencies,
   ...tail,
 })

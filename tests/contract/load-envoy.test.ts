@@ -1,8 +1,11 @@
 import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openLatencies } from '#gateway/latencies.ts'
+import { callTimesOf } from '#gateway/proxy/call-times.ts'
 import { type HostLoad, loadReports } from '#gateway/relay/load-reports.ts'
+import { countOf, latencyBoundsMs } from '#mesh/model/latency.ts'
 import { Problem } from '#mesh/model/problem.ts'
-import type { CaseText } from '#mesh/translate/testdata/case.ts'
+import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
 import { type Answers, callsTo, httpPort, type SharesRig, startSharesRig } from '#tests/support/shares-rig.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -56,6 +59,7 @@ const sources = ['b net-b r1 x', 'c net-c r1 x', 'd net-d r2 x']
 const services: Imports = {
   'shop/weighted': { ports: [`http ${httpPort} http`], sources, tiers: [{ b: 70, c: 30 }, { d: 1 }], policy: {} },
   'shop/moved': { ports: [`http ${httpPort} http`], sources, tiers: [{ b: 1 }, { c: 1 }], policy: {} },
+  'shop/timed': { ports: [`http ${httpPort} http`], sources, tiers: [{ b: 1 }, { c: 1 }], policy: {} },
   'shop/db': { ports: ['tcp 7000 tcp'], sources, tiers: [{ b: 1 }, { c: 1 }] },
 }
 
@@ -124,6 +128,45 @@ describe('a real Envoy tells what it sent where', () => {
     expect(of('db', 'b', 7000).issued).toBeGreaterThanOrEqual(3)
     for (const socket of sockets) socket.destroy()
     await eventually(20_000, 'no open stream', () => open() === 0)
+  })
+
+  test('how long calls took: each in its bucket, and told once', async () => {
+    let now = 0
+    const times = callTimesOf({ text: (_, path) => rig.admin(path) }, () => now)
+    const timed = async () => {
+      now += 30_000
+      return (await times.read()).find(({ cluster }) => cluster === nameOf('timed', httpPort))?.counts ?? []
+    }
+    const took: number[] = []
+    const seen = (_: string, sentAt: number) => void took.push(performance.now() - sentAt)
+    const quick = await callsTo(rig, 'timed', { calls: 100, atOnce: 4, seen })
+    const slow = await callsTo(rig, 'timed', { calls: 10, slow: true, seen })
+    expect([quick.faults, slow.faults]).toEqual([[], []])
+    const counts = await eventually(30_000, 'Envoy has counted all', async () => {
+      const found = await timed()
+      return countOf(found) >= 110 && found
+    })
+    // Of what was sent a second time, because the machine stood still, both tries count.
+    const over = (ms: number) => countOf(counts.filter((_, n) => (latencyBoundsMs[n] ?? 0) > ms))
+    expect(over(700)).toBeGreaterThanOrEqual(10)
+    // Envoy waited no longer than who called it; its own bins are so exact that a twentieth is lost.
+    for (const [n, bound] of latencyBoundsMs.entries())
+      expect(countOf(counts.slice(0, n + 1))).toBeGreaterThanOrEqual(took.filter((ms) => ms < bound * 0.95).length)
+    const view = caseOf({
+      cluster: 'a',
+      region: 'r1',
+      ...state('100 probe'),
+      proxy: { id: 'sidecar~127.0.0.1~web-1.shop~shop.svc.cluster.local', account: 'web', metadata: {} },
+    })
+    const latencies = openLatencies(() => view.view.config)
+    latencies.take([{ cluster: nameOf('timed', httpPort), counts }])
+    const [latency] = latencies.list()
+    const middle = took.toSorted((a, b) => a - b)[Math.ceil(took.length / 2) - 1] ?? 0
+    expect(latency).toMatchObject({ service: 'shop/timed', count: countOf(counts) })
+    expect(latency?.p50Ms).toBeLessThanOrEqual(latencyBoundsMs.find((bound) => bound * 0.95 > middle) ?? 0)
+    expect(latency?.p99Ms).toBeGreaterThan(700)
+    times.told()
+    expect(await timed()).toEqual([])
   })
 
   test('another interval is taken up on the open stream; a proxy that ends is gone', async () => {

@@ -73,13 +73,17 @@ describe('a drain of a cluster', () => {
   test('goes by steps that every relay hears, each of them in the audit log, and comes back in one call', async () => {
     const { id } = (await begin('east')).body
     const seen: unknown[] = []
-    for (const _ of [1, 2, 3, 4, 5]) {
+    for (const n of [1, 2, 3, 4, 5]) {
       await step()
       seen.push(...(await heard()))
+      centre.clock.now += n === 1 ? 29_999 : 1999
       await step()
-      expect((await read(id)).why).toMatch(/the next step follows|has its time/)
-      centre.clock.now += 2000
+      // Relays that have never told what they follow are waited for, once.
+      const why = n === 1 ? /^north, west have never told what it follows; it is waited for 30 s$/ : /the next|its time/
+      expect((await read(id)).why).toMatch(why)
+      centre.clock.now += 1
     }
+    expect((await read(id)).why).toContain('has its time')
     const item = { kind: 'cluster', cluster: 'east', phase: 'ramping' }
     expect(seen).toEqual([75, 50, 25, 10, 0].map((percent) => ({ ...item, percent })))
     centre.clock.now += 10_000
@@ -215,16 +219,17 @@ describe('with relays that measure', () => {
   async function told(
     name: string,
     rows: readonly object[],
-    more: { rev?: number; gateways?: readonly object[] } = {},
+    more: { rev?: number; gateways?: readonly object[]; windowMs?: number } = {},
   ) {
     const relay = relays.get(name)
     if (!relay) throw new Error(`there is no relay of ${name}`)
     await relay.pull()
     const adv = relay.held.get('adv/mesh1')
     const body = {
-      ...{ epoch: '0123456789abcdef', seq: ++seq, at: centre.clock.now, windowMs: 10_000, cfg: null, rows },
+      ...{ epoch: '0123456789abcdef', seq: ++seq, at: centre.clock.now, cfg: null, rows },
       ...{ proxies: { measured: 1, notMeasured: 0 }, routers: { measured: 1, notMeasured: 0 } },
       ...{ gateways: more.gateways ?? [], latencies: [], shares: [], below: [], health: [], acked: [] },
+      windowMs: more.windowMs ?? 10_000,
       adv: adv ? { epoch: adv.epoch, rev: more.rev ?? adv.rev } : null,
     }
     const path = `/v1/clusters/${relay.id}/load`
@@ -242,7 +247,7 @@ describe('with relays that measure', () => {
     for (let left = 20; (await step()) > 0 && left > 0; left--) await all()
   })
 
-  test('a step waits for the relay that does not follow, and the end for 20 s of silence everywhere', async () => {
+  test('a step waits for the relay that does not follow, and the end for two windows of silence everywhere', async () => {
     await all([calls('east', 50)])
     const { id } = (await begin('east', { overSeconds: 0, graceSeconds: 0 })).body
     await step()
@@ -260,8 +265,16 @@ describe('with relays that measure', () => {
     }
     for (let left = 30; left > 0 && (await read(id)).state !== 'proving'; left--) await go()
     await go([calls('east', 1)])
-    expect((await read(id)).why).toBe('waits for 20 s without a call, of east, north (1 left), west (1 left)')
-    for (const _ of [1, 2]) await go()
+    expect((await read(id)).why).toBe(
+      'waits for 2 reports in a row without a call, of east, north (1 left), west (1 left)',
+    )
+    for (const _ of [1, 2]) {
+      // What is told without a window proves nothing.
+      for (const name of ['west', 'north', 'east']) await told(name, [], { windowMs: 0 })
+      await stepDrains(centre.centre, memo)
+      expect((await read(id)).state).toBe('proving')
+      await go()
+    }
     expect(await read(id)).toMatchObject({
       state: 'done',
       proof: expect.stringMatching(/^0 calls .* from north, west/),

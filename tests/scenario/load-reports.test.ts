@@ -68,7 +68,7 @@ describe('what a relay measured', () => {
     expect(second).toMatchObject({ status: 200, body: { quotas: [], againMs: 10_000, time: centre.clock.now } })
     expect(second.body['rejected']).toBeUndefined()
     expect(await kept()).toMatchObject({
-      rows: [{ ...row, issued: 71 }],
+      window: { rows: [{ ...row, issued: 71 }], takenAt: centre.clock.now + 1 },
       proxies: { measured: 2, notMeasured: 1 },
       routers: { measured: 1 },
     })
@@ -80,12 +80,41 @@ describe('what a relay measured', () => {
     await put(west, first)
     const again = await put(west, { ...first, rows: [] })
     expect(again.status).toBe(200)
-    expect((await kept())?.rows).toEqual([row])
+    expect((await kept())?.window?.rows).toEqual([row])
     expect((await put(west, { ...first, seq: 1, rows: [] })).status).toBe(200)
-    expect((await kept())?.rows).toEqual([row])
+    expect((await kept())?.window?.rows).toEqual([row])
     // A relay that starts again counts anew.
     await put(west, { ...report(), epoch: 'f'.repeat(16), seq: 1, rows: [] })
-    expect((await kept())?.rows).toEqual([])
+    expect((await kept())?.window?.rows).toEqual([])
+  })
+
+  test('what is told without a window leaves the one before as it was, with its time', async () => {
+    await put(west, report())
+    const before = await kept()
+    expect(before?.window).toMatchObject({ rows: [row], windowMs: 10_000, takenAt: centre.clock.now })
+    centre.clock.now += 5000
+    const still = { measured: 0, notMeasured: 3 }
+    await put(west, report({ windowMs: 0, rows: [], proxies: still, below: [service] }))
+    expect(await kept()).toEqual({ ...before, seq, at: centre.clock.now, proxies: still, below: [service] })
+    // Nothing can be counted in no time.
+    const { body } = await put(west, report({ windowMs: 0 }))
+    expect(body['rejected']).toMatchObject({ count: 1, first: [{ reason: expect.stringContaining('of no window') }] })
+    expect((await kept())?.window).toEqual(before?.window)
+    const shown = async () => {
+      const { items } = (await centre.admin('GET', `/v1/traffic?service=${service}`)).body as { items: object[] }
+      return items.filter((one) => (one as { caller: string }).caller === 'west')
+    }
+    expect(await shown()).toMatchObject([{ requestsPerSecond: 7, at: expect.any(String) }])
+    centre.clock.now += 60_000
+    await put(west, report({ windowMs: 0, rows: [] }))
+    expect(await shown()).toMatchObject([{ requestsPerSecond: null, measured: null, active: null }])
+  })
+
+  test('a relay that has told no window yet has measured nothing, which is not none', async () => {
+    await put(north, report({ windowMs: 0, rows: [] }))
+    const { items } = (await centre.admin('GET', '/v1/traffic')).body as { items: { caller: string }[] }
+    const none = { measured: null, requestsPerSecond: null, errorsPerSecond: null, active: null, at: null }
+    expect(items.filter(({ caller }) => caller === 'north')).toMatchObject([{ intended: 1, ...none }])
   })
 
   test.each<[string, object, RegExp]>([
@@ -105,7 +134,7 @@ describe('what a relay measured', () => {
     expect(status).toBe(200)
     const { count, first } = body['rejected'] as { count: number; first: { key: string; reason: string }[] }
     expect([count, first[0]?.reason]).toEqual([1, expect.stringMatching(reason)])
-    expect((await kept())?.rows).toEqual([good])
+    expect((await kept())?.window?.rows).toEqual([good])
   })
 
   test('what is too large for any number does not void the report', async () => {
@@ -131,13 +160,43 @@ describe('what a relay measured', () => {
       }),
     )
     expect((body['rejected'] as { count: number }).count).toBe(5)
-    expect(await kept()).toMatchObject({ gateways: [], shares: [], below: [] })
+    expect(await kept()).toMatchObject({ window: { gateways: [] }, shares: [], below: [] })
+  })
+
+  const latency = { service, p50Ms: 3.4, p90Ms: 20, p99Ms: 810.5, count: 4000 }
+  test('how long calls took is shown beside what went where; of who does not tell it is not measured', async () => {
+    await put(west, report({ latencies: [latency] }))
+    const { items } = (await centre.admin('GET', `/v1/traffic?service=${service}`)).body as { items: object[] }
+    expect(items.filter((one) => (one as { caller: string }).caller === 'west')).toMatchObject([
+      { callee: 'east', p50Ms: 3.4, p90Ms: 20, p99Ms: 810.5 },
+    ])
+    await put(west, report())
+    const later = (await centre.admin('GET', `/v1/traffic?service=${service}`)).body as { items: object[] }
+    expect(later.items.filter((one) => (one as { caller: string }).caller === 'west')).toMatchObject([
+      { requestsPerSecond: 7, p50Ms: null, p99Ms: null },
+    ])
+  })
+
+  test.each<[string, object, RegExp]>([
+    ['less than no time', { p50Ms: -1 }, /^p50Ms: /],
+    ['longer than anybody waits', { p99Ms: 1e7 }, /^p99Ms: /],
+    ['the faster half slower than the rest', { p50Ms: 900 }, /the smaller part took longer/],
+    ['more calls than anybody makes', { count: 1e11 }, /^count is more than 10000000 a second/],
+    ['calls below nothing', { count: -1 }, /^count: /],
+    ['calls of a service of others', { service: 'shop/secret' }, /^the service is not offered/],
+    ['no name of a service', { service: 5 }, /^service: /],
+  ])('a latency of %s is refused by itself; the report counts', async (_, lie, reason) => {
+    const { status, body } = await put(west, report({ latencies: [{ ...latency, ...lie }] }))
+    const { count, first } = body['rejected'] as { count: number; first: { reason: string }[] }
+    expect([status, count, first[0]?.reason]).toEqual([200, 1, expect.stringMatching(reason)])
+    expect(await kept()).toMatchObject({ latencies: [], window: { rows: [row] } })
   })
 
   test('one cluster cannot speak for another, nor an operator for any', async () => {
+    const before = await kept('north')
     expect((await put(west, report(), north.id)).status).toBe(403)
     expect((await centre.admin('PUT', `/v1/clusters/${west.id}/load`, report())).status).toBe(403)
-    expect(await kept('north')).toBeUndefined()
+    expect(await kept('north')).toEqual(before)
   })
 
   test('after a burst one report a second is taken', async () => {

@@ -10,17 +10,17 @@ export function describeLoads(store: StoreUnderTest): void {
   test('the last load report of each cluster is kept; a shift is told once, and counted by its cluster', async () => {
     const mesh = parseMeshName(store.freshMesh())
     const [east, west] = ['east', 'west'].map(parseClusterName) as [ClusterName, ClusterName]
-    const none = { rows: [], gateways: [], latencies: [], shares: [], below: [], health: [] }
+    const proxies = { measured: 1, notMeasured: 0 }
+    const window = { windowMs: 10, takenAt: 4, epoch: 'a'.repeat(16), rows: [], gateways: [], proxies }
     const load: Load = {
       ...{
         epoch: 'a'.repeat(16),
         seq: 1,
         at: 5,
-        windowMs: 10,
         adv: null,
         cfg: { epoch: 'e', rev: 2, hash: 'f'.repeat(64) },
       },
-      ...{ proxies: { measured: 1, notMeasured: 0 }, ...none },
+      ...{ proxies, window, latencies: [], shares: [], below: [], health: [] },
     }
     await store.db.transact((tx) => saveLoad(tx, mesh, { cluster: west, takenAt: 1, load }))
     await store.db.transact((tx) => saveLoad(tx, mesh, { cluster: east, takenAt: 2, load }))
