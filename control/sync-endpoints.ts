@@ -242,7 +242,10 @@ async function noteSighting(tx: Tx, cluster: ClusterRow, now: number): Promise<v
 }
 
 const isFact = (kind: ReportItem['kind'] | undefined): boolean =>
-  kind === 'cluster' || kind === 'export' || kind === 'refuse'
+  kind !== undefined && facts.has(kind)
+
+/** Kinds that configs are compiled from. */
+const facts: ReadonlySet<ReportItem['kind']> = new Set(['cluster', 'export', 'refuse', 'policy', 'group', 'unread'])
 
 function scopeOf(changed: readonly string[], moved: boolean): Scope | undefined {
   if (moved) return 'all'
