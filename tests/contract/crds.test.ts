@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { load } from 'js-yaml'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { parseGroupSpec, parsePolicySpec } from '#mesh/policy/parse-policy.ts'
+import { root } from '#tests/support/parts.ts'
 
 /** As much of a structural schema as the two files use. */
 type Schema = {
@@ -72,7 +74,7 @@ function takes(schema: Schema, value: unknown): boolean {
 }
 
 function specSchema(file: string): Schema {
-  const crd = load(readFileSync(new URL(file, import.meta.url), 'utf8')) as {
+  const crd = parse(readFileSync(join(root, 'infra/crds', file), 'utf8')) as {
     spec: { versions: { schema: { openAPIV3Schema: { properties: { spec: Schema } } } }[] }
   }
   const schema = crd.spec.versions[0]?.schema.openAPIV3Schema.properties.spec
