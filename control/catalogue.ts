@@ -1,5 +1,5 @@
 import type { Centre } from '#control/centre.ts'
-import { datedExports, loadPolicySet, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { datedExports, loadAllNarrowings, loadPolicySet, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport, type Report } from '#control/parse-report.ts'
 import { type ClusterRow, loadMembers } from '#control/store/clusters.ts'
 import { loadLastCompiled } from '#control/store/compiled.ts'

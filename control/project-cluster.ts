@@ -1,5 +1,5 @@
 import { type Audience, audiencesOf, bodyFor, type Neighbourhood } from '#control/ep-streams.ts'
-import { loadPolicySet, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { loadAllNarrowings, loadPolicySet, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport } from '#control/parse-report.ts'
 import { loadAudiences, saveAudience } from '#control/store/audiences.ts'
 import { loadCluster, loadClusters, loadMembers } from '#control/store/clusters.ts'

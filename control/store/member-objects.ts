@@ -53,7 +53,15 @@ export async function appendMemberHistory(tx: Tx, row: MemberObjectHistoryRow): 
     .orderBy(desc(history.at))
     .offset(statesMax)
     .limit(1)
-  if (last) dropped(tx, history, await tx.delete(history).where(and(isTheirs, lte(history.at, last.at))).returning())
+  if (last)
+    dropped(
+      tx,
+      history,
+      await tx
+        .delete(history)
+        .where(and(isTheirs, lte(history.at, last.at)))
+        .returning(),
+    )
 }
 
 /** The number of the last state of an object; 0 = none is kept. */

@@ -83,8 +83,8 @@ const after = ({ at, seq, state }: { readonly at: number; readonly seq?: number;
   state !== undefined
     ? lt(policyHistory.at, at)
     : seq === undefined
-    ? lte(policyHistory.at, at)
-    : or(lt(policyHistory.at, at), and(eq(policyHistory.at, at), lt(policyHistory.seq, seq)))
+      ? lte(policyHistory.at, at)
+      : or(lt(policyHistory.at, at), and(eq(policyHistory.at, at), lt(policyHistory.seq, seq)))
 
 /** One state of an object. */
 export async function loadPolicyState(

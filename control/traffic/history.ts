@@ -33,7 +33,8 @@ export const isPolicyObject = (object: string): boolean => object.includes('/')
 
 /** A member's own object by its name in the history: `gtp/<cluster>/<namespace>/<name>`, `group/<cluster>/<name>`. */
 export function memberObjectIn(text: string): { readonly cluster: string; readonly object: string } | undefined {
-  const [, cluster, policy, origin, group] = /^(?:gtp\/([^/]+)\/([^/]+\/[^/]+)|group\/([^/]+)\/([^/]+))$/.exec(text) ?? []
+  const [, cluster, policy, origin, group] =
+    /^(?:gtp\/([^/]+)\/([^/]+\/[^/]+)|group\/([^/]+)\/([^/]+))$/.exec(text) ?? []
   if (cluster !== undefined) return { cluster, object: `gtp/${policy}` }
   return origin === undefined ? undefined : { cluster: origin, object: `group/${group}` }
 }

@@ -44,7 +44,9 @@ function saidIn(body: string): { readonly spec: unknown } | { readonly fault: st
 /** The parts of `gtp/<ns>/<name>` or `group/<name>`. */
 export function partsOfObject(
   object: string,
-): { readonly kind: 'policy'; readonly namespace: string; readonly name: string } | { readonly kind: 'group'; readonly name: string } {
+):
+  | { readonly kind: 'policy'; readonly namespace: string; readonly name: string }
+  | { readonly kind: 'group'; readonly name: string } {
   const [kind = '', first = '', second = ''] = object.split('/')
   return kind === 'gtp' ? { kind: 'policy', namespace: first, name: second } : { kind: 'group', name: first }
 }

@@ -16,7 +16,14 @@ import {
 import { writeGroup } from '#control/traffic/apply-group.ts'
 import { writePolicy } from '#control/traffic/apply-policy.ts'
 import { isPolicyObject, memberObjectIn } from '#control/traffic/history.ts'
-import { firstRevision, groupWarnings, isOperators, refuseUsed, storedSpec, type Wish } from '#control/traffic/next-fleet.ts'
+import {
+  firstRevision,
+  groupWarnings,
+  isOperators,
+  refuseUsed,
+  storedSpec,
+  type Wish,
+} from '#control/traffic/next-fleet.ts'
 import { type CentrePlan, noFacts, objectOf } from '#control/traffic/plan.ts'
 import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
 import { planOf } from '#mesh/foresee/plan.ts'

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Centre } from '#control/centre.ts'
 import { loadMemberObjects, type MemberObjectRow } from '#control/store/member-objects.ts'
-import { reasonsOf, noSource, type Standing, standingOf } from '#control/traffic/member-objects.ts'
+import { noSource, reasonsOf, type Standing, standingOf } from '#control/traffic/member-objects.ts'
 import { loadPolicySources } from '#control/traffic/policy-sources.ts'
 import { timeText } from '#functions/api/schemas.ts'
 

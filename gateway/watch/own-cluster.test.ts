@@ -219,7 +219,9 @@ metadata: {name: web, namespace: shop}
 spec: {services: {names: [web]}}`
   const rejected = (object: string) => ({ at: 'f.yaml:9', object, reason: 'spec.tirs: there is no such field' })
   const unread = {
-    rejected: ['GlobalTrafficPolicy shop/web', 'GlobalTrafficPolicy shop/odd', 'SamenessGroup prod', 'document 3'].map(rejected),
+    rejected: ['GlobalTrafficPolicy shop/web', 'GlobalTrafficPolicy shop/odd', 'SamenessGroup prod', 'document 3'].map(
+      rejected,
+    ),
     files: 1,
   }
   const found = ownClusterOf(parse(good), home, undefined, undefined, unread)

@@ -74,7 +74,13 @@ function importOf(market: Market, { home, wanted, visible, policy }: Sight): Imp
   const tierOf = tiers.tierOf ?? tiers.tiers.map((_, at) => at)
   const drains = drainsOf(wanted, sources)
   const service = {
-    ...{ key, host: hostOf(key), ports, sources, tiers: withCapacities(market, tiers.tiers, { policy, wanted, sources }) },
+    ...{
+      key,
+      host: hostOf(key),
+      ports,
+      sources,
+      tiers: withCapacities(market, tiers.tiers, { policy, wanted, sources }),
+    },
     settings: policy ? settingsOf(policy) : defaultSettings,
     ...(policy ? { policy: compiledPolicy(policy, tierOf) } : {}),
     ...(drains.length > 0 ? { drains } : {}),

@@ -30,7 +30,10 @@ test('whatever a member writes, no other config moves by a byte', () => {
 })
 
 test('policy sources: compiled one after the other as each alone, whoever comes and goes', () => {
-  const anyWide = fc.tuple(anyPolicies, fc.array(fc.option(fc.nat(3), { nil: undefined }), { minLength: 8, maxLength: 8 }))
+  const anyWide = fc.tuple(
+    anyPolicies,
+    fc.array(fc.option(fc.nat(3), { nil: undefined }), { minLength: 8, maxLength: 8 }),
+  )
   const sourced = anyWide.map(([policies, since]) =>
     policies.map((one, at): TrafficPolicy => {
       const meshWide = since[at]
@@ -42,7 +45,10 @@ test('policy sources: compiled one after the other as each alone, whoever comes 
       const compiler = newCompiler()
       for (const policies of steps) {
         const next = { ...given, groups, policies }
-        const texts = [...compiler.compile(next)].map(([cluster, config]) => [cluster, canonicalJson([...entriesOf(config)])])
+        const texts = [...compiler.compile(next)].map(([cluster, config]) => [
+          cluster,
+          canonicalJson([...entriesOf(config)]),
+        ])
         expect(new Map(texts as [ClusterName, string][])).toEqual(bytesOf(next))
       }
     }),
@@ -55,10 +61,15 @@ test('a capacity is of all callers: for a member’s own policy it is what that 
   const [a, b] = [name('a'), name('b')]
   const policy = (origin: 'api' | ClusterName, requestsPerSecond: number, more = {}): TrafficPolicy => ({
     ...{ namespace: 'bookinfo', name: 'x', revision: 1, origin, ...more },
-    spec: { services: { names: ['reviews'] }, tiers: [{ targets: [{ cluster: a, capacity: { requestsPerSecond } }, { cluster: b }] }] },
+    spec: {
+      services: { names: ['reviews'] },
+      tiers: [{ targets: [{ cluster: a, capacity: { requestsPerSecond } }, { cluster: b }] }],
+    },
   })
   const capacityAt = (cluster: string, policies: readonly TrafficPolicy[]) =>
-    compile({ ...given, policies }).get(name(cluster))?.imports.get(reviews)?.tiers[0]?.members[0]?.capacity
+    compile({ ...given, policies })
+      .get(name(cluster))
+      ?.imports.get(reviews)?.tiers[0]?.members[0]?.capacity
   const c = name('c')
   expect(capacityAt('c', [policy(c, 1)])).toBeUndefined()
   expect(capacityAt('c', [policy(c, 1), policy('api', 50)])).toEqual({ requestsPerSecond: 50 })

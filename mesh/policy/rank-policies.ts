@@ -43,7 +43,8 @@ export function rankedFor(
   policies: readonly TrafficPolicy[],
 ): readonly TrafficPolicy[] {
   const isOwn = ({ origin }: TrafficPolicy): boolean => origin === caller
-  const since = ({ origin, meshWide = 0 }: TrafficPolicy): number => (origin === 'api' || origin === caller ? 0 : meshWide)
+  const since = ({ origin, meshWide = 0 }: TrafficPolicy): number =>
+    origin === 'api' || origin === caller ? 0 : meshWide
   const isTheirs = ({ origin }: TrafficPolicy): boolean => origin !== 'api'
   const named = ({ namespace, name, origin }: TrafficPolicy): string => `${namespace}/${name} ${origin}`
   return policies

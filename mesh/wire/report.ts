@@ -78,7 +78,9 @@ export const refusalSchema = z.object({})
 export const objectLimits = { count: 100, bytes: 256 * 1024 } as const
 
 /** Those of a cluster's policies and groups that count: the first by key, as many as the bounds allow. */
-export function countedObjects<T extends { readonly key: string; readonly bytes: number }>(all: readonly T[]): readonly T[] {
+export function countedObjects<T extends { readonly key: string; readonly bytes: number }>(
+  all: readonly T[],
+): readonly T[] {
   let bytes = 0
   const inOrder = all.toSorted((a, b) => (a.key < b.key ? -1 : 1)).slice(0, objectLimits.count)
   const past = inOrder.findIndex((one) => {

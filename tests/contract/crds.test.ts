@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import fc from 'fast-check'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { parseGroupSpec, parsePolicySpec } from '#mesh/policy/parse-policy.ts'
@@ -156,6 +156,13 @@ test('field by field: one that is wrong is refused by both, one that is good tak
 })
 
 test('a group', () => {
-  for (const spec of [{}, { clusters: [] }, { clusters: ['a', 'b'] }, { clusters: ['A'] }, { clusters: 'a' }, { all: 1 }])
+  for (const spec of [
+    {},
+    { clusters: [] },
+    { clusters: ['a', 'b'] },
+    { clusters: ['A'] },
+    { clusters: 'a' },
+    { all: 1 },
+  ])
     expect([spec, takes(group, spec)]).toEqual([spec, isTaken(parseGroupSpec, spec)])
 })

@@ -91,7 +91,11 @@ describe('what cannot stand', () => {
 
   test('is not in force and says every reason; the last good stays, until the object goes or is mended', async () => {
     await says('west', { [key]: { spec: toSouth } })
-    const nowhere = { ...toSouth, tiers: [{ targets: [{ cluster: 'nowhere' }] }], retries: { attempts: 0, idempotent: true } }
+    const nowhere = {
+      ...toSouth,
+      tiers: [{ targets: [{ cluster: 'nowhere' }] }],
+      retries: { attempts: 0, idempotent: true },
+    }
     await says('west', { [key]: { spec: nowhere } })
     expect(await importAt('west')).toEqual({ tiers: 'south > east+north', policy: 'west/shop/reviews' })
     const { state, why } = await policyAt('west')
@@ -102,7 +106,9 @@ describe('what cannot stand', () => {
     expect(await policyAt('west')).toEqual({ state: 'LastGood', why: 'spec.tirs: there is no such field' })
     await says('west', { [key]: { fault: 'is malformed YAML' } })
     expect(await policyAt('west')).toEqual({ state: 'LastGood', why: 'is malformed YAML' })
-    await says('west', { [key]: { spec: { ...toSouth, unlisted: 'never', tiers: [{ targets: [{ region: 'eu-1' }] }] } } })
+    await says('west', {
+      [key]: { spec: { ...toSouth, unlisted: 'never', tiers: [{ targets: [{ region: 'eu-1' }] }] } },
+    })
     expect(await policyAt('west')).toMatchObject({ state: 'InForce' })
     await says('west', { [key]: null })
     expect((await policyAt('west')).state).toBe('404')
@@ -151,7 +157,9 @@ describe('what cannot stand', () => {
     await relayOf('east').sync({ 'export/shop/hidden': exported({ consumers: ['north'] }) })
     const tcp = [{ name: 'tcp', port: 9000, protocol: 'tcp', declared: true }]
     await relayOf('north').sync({ 'export/shop/hidden': exported({ ports: tcp, consumers: ['east'] }) })
-    await says('west', { [key]: { spec: { services: { names: ['hidden'] }, tiers: [{ targets: [{ cluster: 'east' }] }] } } })
+    await says('west', {
+      [key]: { spec: { services: { names: ['hidden'] }, tiers: [{ targets: [{ cluster: 'east' }] }] } },
+    })
     expect((await policyAt('west')).why).not.toMatch(/north/)
     await relayOf('east').sync({ 'export/shop/hidden': null })
     await relayOf('north').sync({ 'export/shop/hidden': null })
@@ -161,7 +169,12 @@ describe('what cannot stand', () => {
     const before = await revisions(['east', 'north', 'south', 'far'])
     const many = Array.from({ length: 400 }, (_, n): [string, unknown] => [
       `policy/shop/p${String(n).padStart(3, '0')}`,
-      { spec: { services: { names: ['reviews', 'ratings'].slice(n % 2) }, tiers: [{ targets: [{ cluster: 'nobody' }] }] } },
+      {
+        spec: {
+          services: { names: ['reviews', 'ratings'].slice(n % 2) },
+          tiers: [{ targets: [{ cluster: 'nobody' }] }],
+        },
+      },
     ])
     await says('west', Object.fromEntries(many) as Parameters<TestRelay['sync']>[0])
     const { body } = await centre.admin('GET', '/v1/global-traffic-policies?cluster=west&limit=500')
@@ -173,7 +186,9 @@ describe('what cannot stand', () => {
 })
 
 async function revisions(names: readonly string[]): Promise<unknown[]> {
-  return Promise.all(names.map(async (name) => (await centre.admin('GET', `/v1/cluster-configs/${name}`)).body['revision']))
+  return Promise.all(
+    names.map(async (name) => (await centre.admin('GET', `/v1/cluster-configs/${name}`)).body['revision']),
+  )
 }
 
 describe('policy sources', () => {
@@ -214,7 +229,9 @@ describe('policy sources', () => {
   test('what cannot stand for all governs its own callers', async () => {
     await centre.admin('PUT', '/v1/global-traffic-policies/shop/other', toSouth)
     await sources(['east'])
-    await says('east', { [key]: { spec: { ...toSouth, unlisted: 'never', tiers: [{ targets: [{ region: 'eu-1' }] }] } } })
+    await says('east', {
+      [key]: { spec: { ...toSouth, unlisted: 'never', tiers: [{ targets: [{ region: 'eu-1' }] }] } },
+    })
     expect((await policyAt('east')).state).toBe('OwnCallersOnly')
     expect((await importAt('east')).policy).toBe('east/shop/reviews')
     expect((await importAt('far')).policy).toBe('shop/other')
@@ -243,13 +260,21 @@ describe('policy sources', () => {
     const asked = await centre.call('PUT', '/v1/policy-sources', { bearer, body: { clusters: ['far'] } })
     expect(asked.status).toBe(403)
     const unknown = await sources(['nobody'])
-    expect([unknown.status, unknown.body['detail']]).toEqual([400, expect.stringContaining('is no cluster of this mesh')])
+    expect([unknown.status, unknown.body['detail']]).toEqual([
+      400,
+      expect.stringContaining('is no cluster of this mesh'),
+    ])
     expect((await sources(['far'], { 'if-match': '"999"' })).status).toBe(412)
     await sources(['far'])
     const { body } = await centre.admin('GET', '/v1/audit-events?limit=1')
-    expect(body['items']).toMatchObject([{ action: 'policy-sources.set', detail: { clusters: ['far'], reason: 'test' } }])
+    expect(body['items']).toMatchObject([
+      { action: 'policy-sources.set', detail: { clusters: ['far'], reason: 'test' } },
+    ])
     const history = await centre.admin('GET', '/v1/history?object=mesh/policy-sources')
-    expect((history.body['items'] as unknown[])[0]).toMatchObject({ kind: 'PolicySources', spec: { clusters: ['far'] } })
+    expect((history.body['items'] as unknown[])[0]).toMatchObject({
+      kind: 'PolicySources',
+      spec: { clusters: ['far'] },
+    })
   })
 
   async function listedGroup(cluster: string): Promise<{ state: string }> {
@@ -266,7 +291,12 @@ describe('time', () => {
     await centre.admin('PUT', '/v1/global-traffic-policies/shop/other', { ...toSouth, keepUntilPercent: 50 })
     await centre.settle()
     await says('west', { [key]: { spec: { ...toSouth, keepUntilPercent: 80 } } })
-    const wish = { kind: 'GlobalTrafficPolicy', namespace: 'shop', name: 'other', spec: { ...toSouth, keepUntilPercent: 60 } }
+    const wish = {
+      kind: 'GlobalTrafficPolicy',
+      namespace: 'shop',
+      name: 'other',
+      spec: { ...toSouth, keepUntilPercent: 60 },
+    }
     const plan = await centre.admin('POST', '/v1/plans', { objects: [wish] })
     expect(plan.status).toBe(200)
     await says('west', { [key]: { spec: { ...toSouth, keepUntilPercent: 90 } } })
