@@ -3,9 +3,9 @@ import { callCentre } from '#cli/call-centre.ts'
 import { age, cell, harmless, type Row } from '#cli/output.ts'
 import type { Tools } from '#cli/tools.ts'
 
-type Options = { readonly add: string[]; readonly remove: string[]; readonly reason?: string }
+type Options = { readonly add?: string[]; readonly remove?: string[]; readonly reason?: string }
 
-const gathered = (name: string, before: string[]): string[] => [...before, name]
+const gathered = (name: string, before: string[] = []): string[] => [...before, name]
 
 /** `policy-sources`: whose own policies count for everybody. */
 export function policySourcesCommand(program: Command, tools: Tools): void {
@@ -15,18 +15,15 @@ export function policySourcesCommand(program: Command, tools: Tools): void {
     .helpGroup('To change:')
     .option(
       '--add <cluster>',
-      'from now on its objects count for the callers of all; repeat it for several',
-      gathered,
-      [],
-    )
-    .option('--remove <cluster>', 'from now on they count for its own callers alone', gathered, [])
+      'from now on its objects count for the callers of all; repeat it for several', gathered)
+    .option('--remove <cluster>', 'from now on they count for its own callers alone', gathered)
     .option('--reason <text>', 'why; stands in the audit log and the history')
     .addHelpText(
       'after',
       '\nWho may write objects in such a cluster decides where everybody’s calls go, and by its groups who may call what:' +
         '\nonly admins name one. What operators write here goes before it.',
     )
-    .action(async ({ add, remove, reason }: Options) => {
+    .action(async ({ add = [], remove = [], reason }: Options) => {
       const to = tools.centre()
       const path = '/v1/policy-sources'
       const known = await callCentre(to, { method: 'GET', path })
@@ -48,5 +45,5 @@ function sourcesText(row: Row, now: number): string {
     clusters.length === 0
       ? 'no cluster: the policies of each govern its own callers alone'
       : `${clusters.join(', ')}: policies and groups there count for the whole mesh`
-  return harmless(`${text}${by}${why}\n`)
+  return `${harmless(`${text}${by}${why}`)}\n`
 }
