@@ -13,9 +13,7 @@ export function policySourcesCommand(program: Command, tools: Tools): void {
     .command('policy-sources')
     .description('shows or names the clusters whose own policies and groups count for the whole mesh')
     .helpGroup('To change:')
-    .option(
-      '--add <cluster>',
-      'from now on its objects count for the callers of all; repeat it for several', gathered)
+    .option('--add <cluster>', 'from now on its objects count for the callers of all; repeat it for several', gathered)
     .option('--remove <cluster>', 'from now on they count for its own callers alone', gathered)
     .option('--reason <text>', 'why; stands in the audit log and the history')
     .addHelpText(

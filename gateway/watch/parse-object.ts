@@ -93,7 +93,7 @@ function unused(id: string, group: string, kind: string, apiVersion: string): Pa
 }
 
 function reasonsOf(error: unknown): string {
-  if (error instanceof Problem && error.violations.length > 0)
+  if (error instanceof Problem && error.violations.length > 1)
     return firstOf(error.violations.map(({ path, reason }) => `${path}: ${reason}`))
   if (!(error instanceof z.ZodError)) return error instanceof Error ? error.message : String(error)
   return firstOf(error.issues.map((i) => `${i.path.map(String).join('.') || 'object'}: ${i.message}`))
