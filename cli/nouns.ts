@@ -57,12 +57,27 @@ const conditions: Column = [
       : '–',
 ]
 
-const policyNameColumn: Column = ['POLICY', (row) => `${cell(row['namespace'])}/${cell(row['name'])}`]
+/** As it can be asked for: of a member with the cluster before it. */
+const policyNameColumn: Column = [
+  'POLICY',
+  (row) => `${fromMember(row) ? `${cell(row['origin'])}/` : ''}${cell(row['namespace'])}/${cell(row['name'])}`,
+]
+const fromMember = ({ origin }: Row): boolean => origin !== undefined && origin !== 'api'
+/** Whose it is, and where it is not in force as it was written, how it stands. */
+const originColumn: Column = ['FROM', (row) => (fromMember(row) ? cell(row['origin']) : 'the centre')]
+const standingColumn: Column = [
+  'STATE',
+  (row) => {
+    const [first] = Array.isArray(row['conditions']) ? row['conditions'] : []
+    return first === undefined ? 'InForce' : cell((first as Row)['reason'])
+  },
+]
 const specOf = (row: Row): Row => (row['spec'] ?? {}) as Row
 /** What a policy selects: `reviews`, `app=shop`, `namespace shop`, `all`. */
 const selectsColumn: Column = [
   'SERVICES',
   (row) => {
+    if (row['spec'] === null) return '–'
     const { namespace, names, labels } = (specOf(row)['services'] ?? {}) as Row
     const wanted = Object.entries((labels ?? {}) as Row).map(([label, value]) => `${label}=${cell(value)}`)
     const parts = [...(Array.isArray(names) ? [names.map(cell).join(',')] : []), ...wanted]
@@ -75,7 +90,7 @@ const tiersColumn: Column = [
   'TIERS',
   (row) => {
     const tiers = specOf(row)['tiers']
-    if (!Array.isArray(tiers)) return 'default'
+    if (!Array.isArray(tiers)) return row['spec'] === null ? '–' : 'default'
     const target = ({ cluster, region, group, weight }: Row): string =>
       [cell(cluster ?? region ?? group), ...(weight === undefined ? [] : [cell(weight)])].join(' ')
     return tiers.map(({ targets }: Row) => (Array.isArray(targets) ? targets.map(target).join(', ') : '')).join(' > ')
@@ -132,15 +147,20 @@ export const nouns: readonly Noun[] = [
     name: 'global-traffic-policies',
     path: '/v1/global-traffic-policies',
     short: ['global-traffic-policy', 'gtp', 'policies', 'policy'],
-    filters: [],
-    columns: [policyNameColumn, selectsColumn, tiersColumn, field('REVISION'), since('AGE', 'updatedAt'), conditions],
+    filters: ['cluster'],
+    columns: [
+      ...[policyNameColumn, originColumn, selectsColumn, tiersColumn, field('REVISION'), since('AGE', 'updatedAt')],
+      standingColumn,
+    ],
   },
   {
     name: 'sameness-groups',
     path: '/v1/sameness-groups',
     short: ['sameness-group', 'sg', 'groups', 'group'],
     filters: [],
-    columns: [field('NAME'), field('CLUSTERS'), field('REVISION'), since('AGE', 'updatedAt')],
+    columns: [
+      ...[field('NAME'), originColumn, field('CLUSTERS'), field('REVISION'), since('AGE', 'updatedAt'), standingColumn],
+    ],
   },
   {
     name: 'traffic',

@@ -9,6 +9,7 @@ import { foreseeCommands } from '#cli/commands/foresee.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { historyCommands } from '#cli/commands/history.ts'
 import { keyCommands } from '#cli/commands/key.ts'
+import { policySourcesCommand } from '#cli/commands/policy-sources.ts'
 import { sandboxCommands } from '#cli/commands/sandbox.ts'
 import { statusCommand } from '#cli/commands/status.ts'
 import { trustCommands } from '#cli/commands/trust.ts'
@@ -74,6 +75,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   keyCommands(program, tools)
   applyCommands(program, tools)
   drainCommands(program, tools)
+  policySourcesCommand(program, tools)
   foreseeCommands(program, tools)
   trustCommands(program, tools)
   contextCommands(program, tools)

@@ -1,11 +1,10 @@
 import type { Centre } from '#control/centre.ts'
-import { datedExports, groupFrom, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { datedExports, loadAllNarrowings, loadPolicySet, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport, type Report } from '#control/parse-report.ts'
 import { type ClusterRow, loadMembers } from '#control/store/clusters.ts'
 import { loadLastCompiled } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import type { ServiceExportRow } from '#control/store/exports.ts'
-import { loadGroups } from '#control/store/policies.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition, ImportedService } from '#mesh/model/cluster-config.ts'
@@ -68,7 +67,7 @@ export function openCatalogue(centre: Centre): Catalogue {
       }),
     narrowings: async () => {
       const rows = await db.read((tx) => loadAllNarrowings(tx, mesh))
-      const groups = groupsOf((await db.read((tx) => loadGroups(tx, mesh))).map(groupFrom))
+      const groups = groupsOf((await db.read((tx) => loadPolicySet(tx, mesh))).groups)
       return { rows, narrowings: rows.map(narrowingFrom), groups }
     },
   }

@@ -7,13 +7,16 @@ import { loadOpenDrains } from '#control/store/drains.ts'
 import { loadExportAges } from '#control/store/export-ages.ts'
 import { loadNarrowings, type ServiceExportRow } from '#control/store/exports.ts'
 import { loadForeignDomains } from '#control/store/foreign-domains.ts'
+import { loadMemberObjects } from '#control/store/member-objects.ts'
 import { loadGroups, loadPolicies, type SamenessGroupRow, type TrafficPolicyRow } from '#control/store/policies.ts'
 import { loadPolicySeq } from '#control/store/policy-history.ts'
 import { loadRevocations, type RevocationRow } from '#control/store/revocations.ts'
 import { loadLive, loadStreams } from '#control/store/streams.ts'
+import { memberSetOf, nothingSaid, type SaidObjects, saidObjects } from '#control/traffic/member-objects.ts'
+import { loadPolicySources } from '#control/traffic/policy-sources.ts'
 import { parseDrainSubject } from '#mesh/model/drain.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
-import type { ExportNarrowing, Fleet, Member, ServiceDrain } from '#mesh/model/fleet.ts'
+import type { ExportNarrowing, Fleet, IdleObject, Member, ServiceDrain } from '#mesh/model/fleet.ts'
 import {
   type MeshName,
   parseClusterId,
@@ -31,7 +34,10 @@ import { reportStream, type StreamName } from '#mesh/wire/stream.ts'
 type Reported = Pick<Member, 'exports' | 'refused' | 'setAside'>
 
 /** Reports as parsed before, by stream: a report whose head has not moved is not read again. */
-export type ReportMemo = Map<string, { readonly position: string; readonly reported: Reported }>
+export type ReportMemo = Map<
+  string,
+  { readonly position: string; readonly reported: Reported; readonly said: SaidObjects }
+>
 
 /**
  * Everything that config is compiled from. Members, reports, narrowings and roots are read one after the other, so they
@@ -43,8 +49,12 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     (await loadStreams(tx, mesh, ['rep'])).map((row) => [row.stream, `${row.epoch} ${row.head}`]),
   )
   for (const stream of memo.keys()) if (!positions.has(stream)) memo.delete(stream)
+  const { idle, ...policySet } = await loadPolicySet(tx, mesh)
   const full: Member[] = []
-  for (const row of members) full.push(await memberFrom(tx, row, positions, memo))
+  for (const row of members) {
+    const told = idle.get(row.name)
+    full.push({ ...(await memberFrom(tx, row, positions, memo)), ...(told ? { idle: told } : {}) })
+  }
   return {
     mesh,
     roots: await loadTrustedRoots(tx, mesh),
@@ -52,7 +62,7 @@ export async function loadFleet(tx: Tx, mesh: MeshName, memo: ReportMemo): Promi
     narrowings: (await loadAllNarrowings(tx, mesh)).map(narrowingFrom),
     ...(await foreignFrom(tx, mesh)),
     ...cutsFrom(await loadRevocations(tx, mesh)),
-    ...(await loadPolicySet(tx, mesh)),
+    ...policySet,
     ...(await loadServiceDrains(tx, mesh)),
   }
 }
@@ -71,13 +81,19 @@ export async function loadNumberedFleet(
 }
 
 /**
- * Policies and groups as the compiler takes them. One that this version cannot read (an older centre after a newer one)
+ * Policies and groups as the compiler takes them, those of members among them, and what members are to be told of theirs
+ * that are not in force. One that this version cannot read (an older centre after a newer one)
  * is left out: it must not end publishing for all.
  */
-export async function loadPolicySet(tx: Tx, mesh: MeshName): Promise<Pick<Fleet, 'policies' | 'groups'>> {
-  const policies = (await loadPolicies(tx, mesh)).flatMap((row) => policyFrom(row) ?? [])
-  const groups = (await loadGroups(tx, mesh)).map(groupFrom)
+export async function loadPolicySet(
+  tx: Tx,
+  mesh: MeshName,
+): Promise<Pick<Fleet, 'policies' | 'groups'> & { readonly idle: ReadonlyMap<string, readonly IdleObject[]> }> {
+  const theirs = memberSetOf(await loadMemberObjects(tx, mesh), await loadPolicySources(tx, mesh))
+  const policies = [...(await loadPolicies(tx, mesh)).flatMap((row) => policyFrom(row) ?? []), ...theirs.policies]
+  const groups = [...(await loadGroups(tx, mesh)).map(groupFrom), ...theirs.groups]
   return {
+    idle: theirs.idle,
     ...(policies.length > 0 ? { policies } : {}),
     ...(groups.length > 0 ? { groups } : {}),
   }
@@ -140,8 +156,8 @@ async function memberFrom(
   const stream = reportStream(row.name)
   const position = positions.get(stream)
   const known = memo.get(stream)
-  const reported = known && known.position === position ? known.reported : await loadReported(tx, row, stream)
-  if (position !== undefined) memo.set(stream, { position, reported })
+  const { reported, said } = known && known.position === position ? known : await loadReported(tx, row, stream)
+  if (position !== undefined) memo.set(stream, { position, reported, said })
   return {
     id: parseClusterId(row.id),
     name: parseClusterName(row.name),
@@ -155,11 +171,20 @@ async function memberFrom(
   }
 }
 
-async function loadReported(tx: Tx, row: ClusterRow, stream: StreamName): Promise<Reported> {
+async function loadReported(
+  tx: Tx,
+  row: ClusterRow,
+  stream: StreamName,
+): Promise<{ readonly reported: Reported; readonly said: SaidObjects }> {
   const items = await loadLive(tx, { mesh: row.mesh, stream })
   const { exports, refused, setAside } = parseReport(items)
-  return { exports: await datedExports(tx, row, exports), refused, ...(setAside.length > 0 ? { setAside } : {}) }
+  const dated = { exports: await datedExports(tx, row, exports), refused }
+  return { reported: { ...dated, ...(setAside.length > 0 ? { setAside } : {}) }, said: saidObjects(items) }
 }
+
+/** What the members of a fleet that was just loaded say of their own policies and groups. */
+export const saidIn = (memo: ReportMemo, cluster: string): SaidObjects =>
+  memo.get(reportStream(parseClusterName(cluster)))?.said ?? nothingSaid
 
 /**
  * Exports as old as the centre knows them. Their age decides who wins where two clusters disagree, so what a cluster says

@@ -1,10 +1,9 @@
 import { type Audience, audiencesOf, bodyFor, type Neighbourhood } from '#control/ep-streams.ts'
-import { groupFrom, loadAllNarrowings, narrowingFrom } from '#control/load-fleet.ts'
+import { loadAllNarrowings, loadPolicySet, narrowingFrom } from '#control/load-fleet.ts'
 import { parseReport } from '#control/parse-report.ts'
 import { loadAudiences, saveAudience } from '#control/store/audiences.ts'
 import { loadCluster, loadClusters, loadMembers } from '#control/store/clusters.ts'
 import type { Database, Tx } from '#control/store/database.ts'
-import { loadGroups } from '#control/store/policies.ts'
 import type { ClusterRow } from '#control/store/schema/cluster.ts'
 import { lockStream, toWrite, type Write, writeItems } from '#control/store/stream-writes.ts'
 import { hasOthers, type ItemRow, loadItems, loadLive, loadPlaced, loadStreams } from '#control/store/streams.ts'
@@ -130,7 +129,7 @@ async function loadReported(tx: Tx, { mesh, name }: ClusterRow, scope: Scope): P
 async function loadNeighbourhood(tx: Tx, mesh: MeshName, cluster: ClusterRow): Promise<Neighbourhood> {
   const narrowings = (await loadAllNarrowings(tx, mesh)).map(narrowingFrom)
   const members = (await loadMembers(tx, mesh)).map(parseMember)
-  const groups = groupsOf((await loadGroups(tx, mesh)).map(groupFrom))
+  const groups = groupsOf((await loadPolicySet(tx, mesh)).groups)
   return { source: parseMember(cluster), members, narrowings, groups }
 }
 

@@ -9,6 +9,7 @@ import { deleteOutbox, loadOutbox, type OutboxRow } from '#control/store/outbox.
 import { appendWhole } from '#control/store/stream-writes.ts'
 import { loadStreams } from '#control/store/streams.ts'
 import { changeOf, type StreamChange } from '#control/stream-change.ts'
+import { type JudgeMemo, judgeMembers, type MemberChange } from '#control/traffic/judge-members.ts'
 import { writeTrustStream } from '#control/trust/bundle.ts'
 import { type WrittenConfig, writeConfig } from '#control/write-config.ts'
 import { type Compiler, newCompiler } from '#mesh/compile/compiler.ts'
@@ -23,6 +24,7 @@ import { cfgStream } from '#mesh/wire/stream.ts'
 export type PublishMemo = {
   readonly reports: ReportMemo
   readonly compiler: Compiler
+  readonly judged: JudgeMemo
   /** The fleet that was compiled last. */
   fleet?: Fleet
   /** What this process wrote last for each cluster. */
@@ -30,7 +32,7 @@ export type PublishMemo = {
   neighbourhood: string
 }
 export const newPublishMemo = (): PublishMemo => ({
-  ...{ reports: new Map(), compiler: newCompiler(), written: new Map(), neighbourhood: '' },
+  ...{ reports: new Map(), compiler: newCompiler(), judged: {}, written: new Map(), neighbourhood: '' },
 })
 
 /** How one round went: how many configs moved, and whether more work lies in the outbox. */
@@ -52,10 +54,8 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const asked = await centre.db.read((tx) => loadOutbox(tx, centre.mesh))
   if (asked.length === 0 && !always) return { published: 0, more: false }
   if (!(await lead(centre, memo))) return { published: 0, more: false }
-  const { fleet: loaded, policies } = await centre.db.read((tx) => loadNumberedFleet(tx, centre.mesh, memo.reports))
-  const fleet = retained(loaded, memo.fleet)
-  memo.fleet = fleet
-  const why = reasonOf(asked)
+  const { fleet, policies, theirs } = await settledFleet(centre, memo)
+  const why = reasonOf(asked, theirs)
   // First away, then there: whoever is shut out loses the summary before anybody is told of a new road.
   await project(centre, fleet, { memo, always })
   const published = await writeConfigs(centre, fleet, { memo, why: { ...why, policies }, always })
@@ -70,6 +70,22 @@ export async function publish(centre: Centre, memo: PublishMemo, always: boolean
   const oldest = asked[0]
   if (oldest) centre.measures.published(centre.now() - oldest.at)
   return { published, more: asked.length === 500 }
+}
+
+/** The fleet, after members' own policies were looked at: what of them changed by that is in it. */
+async function settledFleet(
+  centre: Centre,
+  memo: PublishMemo,
+): Promise<{ readonly fleet: Fleet; readonly policies: number; readonly theirs: readonly MemberChange[] }> {
+  const load = async () => {
+    const loaded = await centre.db.read((tx) => loadNumberedFleet(tx, centre.mesh, memo.reports))
+    memo.fleet = retained(loaded.fleet, memo.fleet)
+    return { fleet: memo.fleet, policies: loaded.policies }
+  }
+  const before = await load()
+  const write = <T>(work: (tx: Tx) => Promise<T>): Promise<T> => asLeader(centre, work)
+  const theirs = await judgeMembers(centre, { ...before, reports: memo.reports, memo: memo.judged, write })
+  return theirs ? { ...(await load()), theirs } : { ...before, theirs: [] }
 }
 
 const leaseOf = (centre: Centre) => ({ mesh: centre.mesh, name: 'publish' })
@@ -102,8 +118,11 @@ type Why = { readonly cause: string; readonly author: string }
 type Reason = Why & { readonly policies: number }
 
 /** Rows of `sync` carry a cause alone: the cluster that reported is in it. */
-function reasonOf(asked: readonly OutboxRow[]): Why {
-  const bodies = asked.map((row) => JSON.parse(row.body) as { readonly cause?: string; readonly author?: string })
+function reasonOf(asked: readonly OutboxRow[], theirs: readonly MemberChange[]): Why {
+  const bodies = [
+    ...theirs.map(({ cluster, cause }) => ({ cause, author: `cluster:${cluster}` })),
+    ...asked.map((row) => JSON.parse(row.body) as { readonly cause?: string; readonly author?: string }),
+  ]
   const causes = [...new Set(bodies.map((body) => body.cause ?? 'a change'))]
   const authors = [
     ...new Set(bodies.map((body) => body.author ?? (body.cause ?? '').replace(/^report of /, 'cluster:'))),

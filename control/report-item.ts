@@ -6,11 +6,13 @@ import {
   clusterFactsSchema,
   exportSchema,
   gatewaySummarySchema,
+  objectSaidSchema,
   parseReportKey,
   type ReportItem,
   refusalSchema,
   reportLimits,
   serviceSummarySchema,
+  unreadSchema,
 } from '#mesh/wire/report.ts'
 import { trustReportSchema } from '#mesh/wire/trust-report.ts'
 
@@ -29,6 +31,9 @@ const schemas = {
   summary: serviceSummarySchema,
   refuse: refusalSchema,
   trust: trustReportSchema,
+  policy: objectSaidSchema,
+  group: objectSaidSchema,
+  unread: unreadSchema,
 } as const
 
 /**

@@ -241,8 +241,10 @@ async function noteSighting(tx: Tx, cluster: ClusterRow, now: number): Promise<v
   if (now - (cluster.lastSeenAt ?? 0) >= sightingMsMin) await saveSighting(tx, cluster, now)
 }
 
-const isFact = (kind: ReportItem['kind'] | undefined): boolean =>
-  kind === 'cluster' || kind === 'export' || kind === 'refuse'
+const isFact = (kind: ReportItem['kind'] | undefined): boolean => kind !== undefined && facts.has(kind)
+
+/** Kinds that configs are compiled from. */
+const facts: ReadonlySet<ReportItem['kind']> = new Set(['cluster', 'export', 'refuse', 'policy', 'group', 'unread'])
 
 function scopeOf(changed: readonly string[], moved: boolean): Scope | undefined {
   if (moved) return 'all'

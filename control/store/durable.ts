@@ -11,7 +11,15 @@ import { meshes } from '#control/store/schema/mesh.ts'
 import { operatorKeys } from '#control/store/schema/operator-key.ts'
 import { reportedFacts } from '#control/store/schema/reported-fact.ts'
 import { serviceExports } from '#control/store/schema/service-export.ts'
-import { drains, meshMarks, policyHistory, samenessGroups, trafficPolicies } from '#control/store/schema/traffic.ts'
+import {
+  drains,
+  memberObjectHistory,
+  memberObjects,
+  meshMarks,
+  policyHistory,
+  samenessGroups,
+  trafficPolicies,
+} from '#control/store/schema/traffic.ts'
 import { bundleLinks, foreignDomains, revocations, rotations, trustHeads } from '#control/store/schema/trust.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -44,6 +52,8 @@ export const durableTables = {
   traffic_policies: trafficPolicies,
   sameness_groups: samenessGroups,
   policy_history: policyHistory,
+  member_objects: memberObjects,
+  member_object_history: memberObjectHistory,
   drains,
   mesh_marks: meshMarks,
   audit,

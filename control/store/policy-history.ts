@@ -65,7 +65,11 @@ export const loadPolicyHistory = (
 export const loadPolicyTimeline = (
   tx: Tx,
   mesh: MeshName,
-  page: { readonly last: { readonly at: number; readonly seq?: number } | undefined; readonly limit: number },
+  page: {
+    /** `state`: of a member's object, of which those of a moment stand after all of these. */
+    readonly last: { readonly at: number; readonly seq?: number; readonly state?: unknown } | undefined
+    readonly limit: number
+  },
 ): Promise<PolicyHistoryRow[]> =>
   tx
     .select()
@@ -75,10 +79,12 @@ export const loadPolicyTimeline = (
     .limit(page.limit)
 
 /** Without a number: that moment and before. */
-const after = ({ at, seq }: { readonly at: number; readonly seq?: number }) =>
-  seq === undefined
-    ? lte(policyHistory.at, at)
-    : or(lt(policyHistory.at, at), and(eq(policyHistory.at, at), lt(policyHistory.seq, seq)))
+const after = ({ at, seq, state }: { readonly at: number; readonly seq?: number; readonly state?: unknown }) =>
+  state !== undefined
+    ? lt(policyHistory.at, at)
+    : seq === undefined
+      ? lte(policyHistory.at, at)
+      : or(lt(policyHistory.at, at), and(eq(policyHistory.at, at), lt(policyHistory.seq, seq)))
 
 /** One state of an object. */
 export async function loadPolicyState(

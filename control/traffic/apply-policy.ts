@@ -113,9 +113,12 @@ async function checked(tx: Tx, centre: Centre, wanted: TrafficPolicy, fleet: Fle
   const others = rows.filter((row) => row.namespace !== wanted.namespace || row.name !== wanted.name)
   if (others.length >= policiesMax)
     throw new Problem('conflict', `mesh "${centre.mesh}" has ${others.length} policies, which is the most: remove some`)
-  const groups = (await loadGroups(tx, centre.mesh)).map(groupFrom)
+  // Of policy sources as they were a moment ago: what they write gives way to what is written here.
+  const theirs = (fleet.groups ?? []).filter(({ from }) => from)
+  const groups = [...(await loadGroups(tx, centre.mesh)).map(groupFrom), ...theirs]
   const read = others.flatMap((row) => policyFrom(row) ?? [])
-  return checkPolicy(wanted, policyFactsOf({ ...fleet, groups }, read))
+  const members = (fleet.policies ?? []).filter(({ origin }) => origin !== 'api')
+  return checkPolicy(wanted, policyFactsOf({ ...fleet, groups }, [...read, ...members]))
 }
 
 /** A checked change of a policy as it is stored; '' = it goes. */

@@ -50,7 +50,7 @@ async function nextPolicies(
 ): Promise<Next> {
   const { namespace, name } = change
   checkObjectName({ namespace, name })
-  const others = (fleet.policies ?? []).filter((one) => one.namespace !== namespace || one.name !== name)
+  const others = (fleet.policies ?? []).filter((one) => !isOperators(one, change))
   const row = await loadPolicy(tx, fleet.mesh, change)
   if (change.spec === undefined)
     return { fleet: { ...fleet, policies: others }, isChange: row !== undefined, warnings: [] }
@@ -66,7 +66,7 @@ async function nextPolicies(
 async function nextGroups(tx: Tx, fleet: Fleet, change: Wish & { readonly kind: 'SamenessGroup' }): Promise<Next> {
   const { name } = change
   checkObjectName({ name })
-  const others = (fleet.groups ?? []).filter((group) => group.name !== name)
+  const others = (fleet.groups ?? []).filter((group) => group.from || group.name !== name)
   const row = await loadGroup(tx, fleet.mesh, name)
   if (change.spec === undefined) {
     if (row) refuseUsed(name, fleet.policies ?? [])
@@ -79,6 +79,12 @@ async function nextGroups(tx: Tx, fleet: Fleet, change: Wish & { readonly kind: 
   const revision = row ? row.revision + 1 : await firstRevision(tx, fleet.mesh, historyName.group(name))
   return { fleet: { ...fleet, groups: [...others, { name, clusters, revision }] }, isChange: true, warnings }
 }
+
+/** True for the operators' own policy of that name: members may have others. */
+export const isOperators = (
+  { origin, namespace, name }: TrafficPolicy,
+  named: { readonly namespace: string; readonly name: string },
+): boolean => origin === 'api' && namespace === named.namespace && name === named.name
 
 /** Of one that is made: made anew it goes on where the one of its name ended, as a revision means one state for ever. */
 export async function firstRevision(tx: Tx, mesh: MeshName, object: string): Promise<number> {
@@ -130,7 +136,9 @@ export function groupWarnings(
   ]
 }
 
+/** Of the operators: a member's own policy keeps nobody from taking a group away. */
 const usersOf = (group: string, policies: readonly TrafficPolicy[]): readonly string[] =>
   policies
+    .filter(({ origin }) => origin === 'api')
     .filter(({ spec }) => spec.tiers?.some((tier) => tier.targets.some((one) => 'group' in one && one.group === group)))
     .map(policyName)

@@ -15,8 +15,15 @@ import {
 } from '#control/store/policy-history.ts'
 import { writeGroup } from '#control/traffic/apply-group.ts'
 import { writePolicy } from '#control/traffic/apply-policy.ts'
-import { isPolicyObject } from '#control/traffic/history.ts'
-import { firstRevision, groupWarnings, refuseUsed, storedSpec, type Wish } from '#control/traffic/next-fleet.ts'
+import { isPolicyObject, memberObjectIn } from '#control/traffic/history.ts'
+import {
+  firstRevision,
+  groupWarnings,
+  isOperators,
+  refuseUsed,
+  storedSpec,
+  type Wish,
+} from '#control/traffic/next-fleet.ts'
 import { type CentrePlan, noFacts, objectOf } from '#control/traffic/plan.ts'
 import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
 import { planOf } from '#mesh/foresee/plan.ts'
@@ -165,6 +172,7 @@ async function statesAt(
 ): Promise<ReadonlyMap<string, string>> {
   const { object, revision } = to
   if (isPolicyObject(object)) {
+    if (!isOperatorsObject(object)) throw notOurs(object)
     const state = await loadPolicyState(tx, mesh, object, revision)
     if (!state) throw new Problem('not-found', `${object} has no revision ${revision} (any more)`)
     return new Map([[object, state.spec]])
@@ -174,9 +182,20 @@ async function statesAt(
   const seq = config.policies
   if (seq === null || !(await isKept(tx, mesh, seq, now() - historyKeptMs)))
     throw new Problem('not-found', `the policies that ${textOf(to)} was compiled from are not kept (any more)`)
-  const then = await loadPoliciesAt(tx, mesh, seq)
+  const then = (await loadPoliciesAt(tx, mesh, seq)).filter((row) => isOperatorsObject(row.object))
   return new Map([...known.map((one) => [one, ''] as const), ...then.map((row) => [row.object, row.spec] as const)])
 }
+
+/** A policy or a group of the operators: whose word counts is trust, and what members write is theirs. */
+const isOperatorsObject = (object: string): boolean => /^(gtp\/[^/]+\/[^/]+|group\/[^/]+)$/.test(object)
+
+const notOurs = (object: string): Problem =>
+  new Problem(
+    'conflict',
+    memberObjectIn(object)
+      ? `${object} is among the objects of cluster ${memberObjectIn(object)?.cluster}: write there what it said then`
+      : `${object} says whose word counts, which never goes back by itself: isthmus policy-sources --add, --remove`,
+  )
 
 /** Nothing that was in force then is forgotten: what followed it is no older than what is kept for certain. */
 async function isKept(tx: Tx, mesh: MeshName, seq: number, since: number): Promise<boolean> {
@@ -190,14 +209,14 @@ async function withDone(tx: Tx, fleet: Fleet, wish: Wish): Promise<Fleet> {
   const { mesh } = fleet
   if (wish.kind === 'SamenessGroup') {
     const { name, spec } = wish
-    const others = (fleet.groups ?? []).filter((group) => group.name !== name)
+    const others = (fleet.groups ?? []).filter((group) => group.from || group.name !== name)
     if (spec === undefined) return { ...fleet, groups: others }
     const old = await loadGroup(tx, mesh, name)
     const revision = old ? old.revision + 1 : await firstRevision(tx, mesh, historyName.group(name))
     return { ...fleet, groups: [...others, { name, clusters: parseGroupSpec(spec).clusters, revision }] }
   }
   const { namespace, name, spec } = wish
-  const others = (fleet.policies ?? []).filter((one) => one.namespace !== namespace || one.name !== name)
+  const others = (fleet.policies ?? []).filter((one) => !isOperators(one, wish))
   if (spec === undefined) return { ...fleet, policies: others }
   const old = await loadPolicy(tx, mesh, wish)
   const revision = old ? old.revision + 1 : await firstRevision(tx, mesh, historyName.policy(wish))
@@ -217,7 +236,7 @@ function checked(after: Fleet, wishes: readonly Wish[]): readonly string[] {
       else warnings.push(...groupWarnings({ name, ...parseGroupSpec(wish.spec) }, members, policies).map(said(wish)))
       continue
     }
-    const isIt = (one: TrafficPolicy) => one.namespace === wish.namespace && one.name === wish.name
+    const isIt = (one: TrafficPolicy) => isOperators(one, wish)
     const policy = policies.find(isIt)
     if (!policy) continue
     const others = policies.filter((one) => !isIt(one))

@@ -23,6 +23,7 @@ import { meshRoutes } from '#functions/api/routes/meshes.ts'
 import { metricsRoutes } from '#functions/api/routes/metrics.ts'
 import { operatorKeyRoutes } from '#functions/api/routes/operator-keys.ts'
 import { planRoutes } from '#functions/api/routes/plans.ts'
+import { policySourceRoutes } from '#functions/api/routes/policy-sources.ts'
 import { pullRoutes } from '#functions/api/routes/pull.ts'
 import { rehearsalRoutes } from '#functions/api/routes/rehearsals.ts'
 import { revocationRoutes } from '#functions/api/routes/revocations.ts'
@@ -99,6 +100,7 @@ export function openApi(door: Door): Api {
   samenessGroupRoutes(api, door)
   drainRoutes(api, door)
   freezeRoutes(api, door)
+  policySourceRoutes(api, door)
   explanationRoutes(api, door)
   planRoutes(api, door, catalogue)
   rehearsalRoutes(api, door, catalogue)

@@ -4,6 +4,7 @@ import { boundCertificates, pruneCertificates } from '#control/store/certificate
 import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
+import { pruneMemberHistory } from '#control/store/member-objects.ts'
 import { historyKeptMs, prunePolicyHistory } from '#control/store/policy-history.ts'
 import { pruneShifts } from '#control/store/shift-events.ts'
 import { batch, inBatches, sweep } from '#control/store/sweep.ts'
@@ -55,6 +56,7 @@ export async function sweepCentre(centre: Centre, max: KeptMax = keptMax): Promi
     centre.db.transact((tx) => pruneCertificates(tx, centre.mesh, now - keptMs.certificatesEnded, batch)),
   )
   await inBatches(() => centre.db.transact((tx) => prunePolicyHistory(tx, centre.mesh, now - keptMs.compiled, batch)))
+  await inBatches(() => centre.db.transact((tx) => pruneMemberHistory(tx, centre.mesh, now - keptMs.compiled, batch)))
   await centre.db.transact((tx) => pruneShifts(tx, centre.mesh, now - keptMs.shifts))
   const log = { now, before: now - keptMs.issuances, max: keptMax.issuances, limit: batch }
   await inBatches(() => centre.db.transact((tx) => pruneIssuances(tx, centre.mesh, log)))

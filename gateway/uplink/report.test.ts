@@ -11,10 +11,12 @@ import {
   clusterFactsSchema,
   exportSchema,
   gatewaySummarySchema,
+  objectSaidSchema,
   parseReportKey,
   refusalSchema,
   reportLimits,
   serviceSummarySchema,
+  unreadSchema,
 } from '#mesh/wire/report.ts'
 import { trustReportSchema } from '#mesh/wire/trust-report.ts'
 
@@ -387,6 +389,9 @@ describe('whatever the cluster', () => {
       summary: serviceSummarySchema,
       refuse: refusalSchema,
       trust: trustReportSchema,
+      policy: objectSaidSchema,
+      group: objectSaidSchema,
+      unread: unreadSchema,
     }
     for (const [key, value] of given.items) {
       const kind = parseReportKey(key)?.kind
@@ -397,4 +402,25 @@ describe('whatever the cluster', () => {
     expect(told(given)).toEqual(['TooManyIdentities service shop/web', 'TooManyEndpoints service shop/web'])
     expect(given.items.get('summary/shop/web')).toMatchObject({ counts: [{ ready: 5000, zone: '' }] })
   })
+})
+
+test('own policies and groups: what they say or why they cannot be read; the first hundred by name', () => {
+  const policy = (name: string) => ({ kind: 'GlobalTrafficPolicy' as const, namespace: 'shop', name })
+  const few = clusterOf([], {
+    trafficObjects: [
+      { ...policy('reviews'), spec: { services: {} } },
+      { ...policy('odd'), fault: 'spec.tirs: there is no such field' },
+      { kind: 'SamenessGroup', name: 'prod', spec: { clusters: ['a'] } },
+    ],
+    unreadFiles: 2,
+  })
+  const { items } = report(few)
+  expect(items.get('policy/shop/reviews')).toEqual({ spec: { services: {} } })
+  expect(items.get('policy/shop/odd')).toEqual({ fault: 'spec.tirs: there is no such field' })
+  expect(items.get('group/prod')).toEqual({ spec: { clusters: ['a'] } })
+  expect(items.get('unread')).toEqual({ files: 2 })
+  const many = Array.from({ length: 101 }, (_, n) => ({ ...policy(`p${100 + n}`), spec: { services: {} } }))
+  const cut = report(clusterOf([], { trafficObjects: many }))
+  expect([...cut.items.keys()].filter((key) => key.startsWith('policy/'))).toHaveLength(100)
+  expect([cut.items.has('policy/shop/p200'), told(cut)]).toEqual([false, ['TooManyPolicies cluster']])
 })

@@ -1,4 +1,4 @@
-import type { Json } from '#mesh/model/canonical.ts'
+import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
 import type { ClusterConfig, Condition } from '#mesh/model/cluster-config.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import { clusterSetHostOf } from '#mesh/model/host.ts'
@@ -7,8 +7,8 @@ import { podNamesMax, podNamesOf } from '#mesh/model/pod-name.ts'
 import type { Service } from '#mesh/model/service.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 import type { FlatEndpoint, PortCount, ServiceSummary } from '#mesh/model/summary.ts'
-import type { Home, OwnCluster, OwnExport } from '#mesh/model/view.ts'
-import { exportSchema, reportKeys } from '#mesh/wire/report.ts'
+import type { Home, OwnCluster, OwnExport, OwnPolicyObject } from '#mesh/model/view.ts'
+import { countedObjects, exportSchema, objectLimits, reportKeys } from '#mesh/wire/report.ts'
 import { meshSyncText } from '#mesh/wire/version.ts'
 
 type Item = { readonly [field: string]: Json | undefined }
@@ -55,8 +55,37 @@ export function reportOf(facts: ReportFacts): Report {
   }
   conditions.push(...ownPodsOnly(facts))
   for (const key of [...own.refused].toSorted(compare)) items.set(reportKeys.refuse(key), {})
+  const objects = own.trafficObjects ?? []
+  const counted = countedObjects(objects.map((one) => ({ key: keyOf(one), ...saidOf(one) })))
+  for (const { key, said } of counted) items.set(key, said)
+  if (counted.length < objects.length) conditions.push(tooManyObjects(objects.length, counted.length))
+  if (own.unreadFiles) items.set(reportKeys.unread, { files: own.unreadFiles })
   return { items, conditions }
 }
+
+const keyOf = (object: OwnPolicyObject): string =>
+  object.kind === 'SamenessGroup' ? reportKeys.group(object.name) : reportKeys.policy(object)
+
+/** The same object says the same item, which is hashed once. */
+const saidItems = new WeakMap<OwnPolicyObject, { readonly said: Item; readonly bytes: number }>()
+
+function saidOf(object: OwnPolicyObject): { readonly said: Item; readonly bytes: number } {
+  const known = saidItems.get(object)
+  if (known) return known
+  const said = 'fault' in object ? { fault: object.fault } : { spec: object.spec as Json }
+  const made = { said, bytes: Buffer.byteLength(canonicalJson(said)) }
+  saidItems.set(object, made)
+  return made
+}
+
+const tooManyObjects = (all: number, counted: number): Condition => ({
+  type: 'TooManyPolicies',
+  reason: 'Bound',
+  message:
+    `of ${all} policies and groups among its objects the first ${counted} by name count (at most ${objectLimits.count}, ` +
+    `${objectLimits.bytes / 1024} KiB together): remove some, or have them written at the centre`,
+  object: 'cluster',
+})
 
 /** What is said of one exported service. */
 type Part = { readonly exported: Item; readonly summary: Item; readonly conditions: readonly Condition[] }

@@ -82,7 +82,9 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
     if (state.files === seen.files && isDeepStrictEqual(state.faults, seen.faults)) return
     seen = state
     merged = mergeFiles(state.files, merged)
-    const nextOwn = ownClusterOf(merged.objects, home, own, merged.replaced)
+    const files = [...state.files.values()].filter(({ isUnread }) => isUnread).length
+    const unread = { rejected: merged.rejected, files: files + state.faults.length }
+    const nextOwn = ownClusterOf(merged.objects, home, own, merged.replaced, unread)
     const nextRejected = boundedRejections([...state.faults, ...merged.rejected])
     if (nextOwn === own && isDeepStrictEqual(nextRejected, rejected)) return
     tellLog(nextRejected)

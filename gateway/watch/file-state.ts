@@ -8,6 +8,8 @@ export type FileState = {
   /** Last good objects that the file neither holds in a usable form nor clearly gave up. */
   readonly stale: readonly PlacedObject[]
   readonly rejected: readonly RejectedObject[]
+  /** Set until it was read clearly for the first time: nobody knows what it holds. */
+  readonly isUnread?: true
 }
 
 /**
@@ -36,7 +38,8 @@ export function nextFileState(before: FileState | undefined, parsed: ParsedFile)
       object: placed.id,
       reason: `its file cannot be read whole (${parsed.rejected[0]?.reason ?? 'unknown'}): it stays as it was`,
     }))
-  const next = { live, stale, rejected: [...said, ...unsaid] }
+  const isUnread = parsed.isUnclear && (before === undefined || before.isUnread === true)
+  const next = { live, stale, rejected: [...said, ...unsaid], ...(isUnread ? { isUnread: true as const } : {}) }
   return before && isDeepStrictEqual(before, next) ? before : next
 }
 

@@ -3,7 +3,9 @@ import { z } from 'zod'
 import { type GatewayService, parseGatewayService } from '#gateway/watch/gateway-service.ts'
 import { type NetworkName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode, PeerAuthentication, Pod } from '#mesh/model/pod.ts'
+import { Problem } from '#mesh/model/problem.ts'
 import { labelsMax, protocolOf, type ServicePort } from '#mesh/model/service.ts'
+import { checkObjectName, parseGroupSpec, parsePolicySpec } from '#mesh/policy/parse-policy.ts'
 import { trustDomainFault } from '#mesh/trust/spiffe-id.ts'
 
 export type SliceEndpoint = {
@@ -49,6 +51,13 @@ export type KubeObject =
     }
   | { readonly kind: 'ServiceImport'; readonly key: ServiceKey; readonly accept: boolean }
   | { readonly kind: 'PeerAuthentication'; readonly policy: PeerAuthentication }
+  | {
+      readonly kind: 'GlobalTrafficPolicy'
+      readonly namespace: string
+      readonly name: string
+      readonly spec: Readonly<Record<string, unknown>>
+    }
+  | { readonly kind: 'SamenessGroup'; readonly name: string; readonly spec: Readonly<Record<string, unknown>> }
 
 const text = z.string().max(4096)
 const texts = z.record(z.string().max(512), text).nullish()
@@ -281,4 +290,25 @@ export function parsePeerAuthentication(metadata: Metadata, raw: unknown): KubeO
 function modeOf(said: z.infer<typeof mode> | null | undefined): MutualTlsMode | undefined {
   const value = said?.mode
   return value === undefined || value === null || value === 'UNSET' ? undefined : value
+}
+
+/** By the same rules as the centre's API: a field that is not known is refused. Throws `invalid`. */
+export function parseTrafficPolicy({ namespace, name }: Metadata, raw: unknown): KubeObject {
+  checkObjectName({ namespace, name })
+  return { kind: 'GlobalTrafficPolicy', namespace, name, spec: { ...parsePolicySpec(specOf(raw)) } }
+}
+
+/** As `parseTrafficPolicy`. */
+export function parseSamenessGroup({ name }: Metadata, raw: unknown): KubeObject {
+  checkObjectName({ name })
+  return { kind: 'SamenessGroup', name, spec: { ...parseGroupSpec(specOf(raw)) } }
+}
+
+/** What Kubernetes itself puts beside the spec is no business of ours; what is misplaced there is. */
+function specOf(raw: unknown): unknown {
+  const { spec, apiVersion: _1, kind: _2, metadata: _3, status: _4, ...others } = raw as Record<string, unknown>
+  const violations = Object.keys(others).map((path) => ({ path, reason: 'there is no such field: is it one of spec?' }))
+  const [first] = violations
+  if (first) throw new Problem('invalid', `${first.path}: ${first.reason}`, { violations })
+  return spec
 }

@@ -210,3 +210,27 @@ status: {loadBalancer: {${status}}}`
     expect(after.gateways).toBe(before.gateways)
   })
 })
+
+test('policies that were never read are there, with why; files that were never read are counted', () => {
+  const good = `
+apiVersion: isthmus.dev/v1alpha1
+kind: GlobalTrafficPolicy
+metadata: {name: web, namespace: shop}
+spec: {services: {names: [web]}}`
+  const rejected = (object: string) => ({ at: 'f.yaml:9', object, reason: 'spec.tirs: there is no such field' })
+  const unread = {
+    rejected: ['GlobalTrafficPolicy shop/web', 'GlobalTrafficPolicy shop/odd', 'SamenessGroup prod', 'document 3'].map(
+      rejected,
+    ),
+    files: 1,
+  }
+  const found = ownClusterOf(parse(good), home, undefined, undefined, unread)
+  expect(found.unreadFiles).toBe(1)
+  expect(found.trafficObjects).toEqual([
+    { kind: 'GlobalTrafficPolicy', namespace: 'shop', name: 'odd', fault: 'spec.tirs: there is no such field' },
+    { kind: 'GlobalTrafficPolicy', namespace: 'shop', name: 'web', spec: { services: { names: ['web'] } } },
+    { kind: 'SamenessGroup', name: 'prod', fault: 'spec.tirs: there is no such field' },
+  ])
+  expect(ownClusterOf(parse(good), home, found, [], unread)).toBe(found)
+  expect(ownClusterOf(parse(good), home, found, []).unreadFiles).toBe(0)
+})

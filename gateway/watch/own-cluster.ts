@@ -7,7 +7,7 @@ import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { NetworkName, ServiceKey } from '#mesh/model/id.ts'
 import type { PeerAuthentication } from '#mesh/model/pod.ts'
 import type { Service } from '#mesh/model/service.ts'
-import type { OwnCluster, OwnExport } from '#mesh/model/view.ts'
+import type { OwnCluster, OwnExport, OwnPolicyObject, RejectedObject } from '#mesh/model/view.ts'
 
 export const emptyCluster: OwnCluster = {
   services: new Map(),
@@ -17,7 +17,13 @@ export const emptyCluster: OwnCluster = {
   refused: new Set(),
   peerAuthentications: [],
   gateways: [],
+  trafficObjects: [],
+  unreadFiles: 0,
 }
+
+/** Objects that are there and were never read in a usable form; and files of which it is not known what they hold. */
+export type Unread = { readonly rejected: readonly RejectedObject[]; readonly files: number }
+const nothingUnread: Unread = { rejected: [], files: 0 }
 
 /**
  * The own cluster as one value, from all its objects in order of their ids. Equal objects give an equal value whatever
@@ -32,13 +38,15 @@ export function ownClusterOf(
   home: HomePlace,
   before = emptyCluster,
   replaced?: readonly Replaced[],
+  unread = nothingUnread,
 ): OwnCluster {
   const known = sortedAt.get(before)
-  const moved = known && replaced && withSlices(known, replaced)
+  const isKnown = unread.files === (before.unreadFiles ?? 0)
+  const moved = known && replaced && isKnown ? withSlices(known, replaced) : undefined
   const sorted = moved?.sorted ?? sortByKind(objects)
   const next = moved
     ? { ...before, endpoints: endpointsAgain(sorted, home, before.endpoints, moved.services) }
-    : wholeOf(sorted, home, before)
+    : wholeOf(sorted, home, { before, unread })
   const parts = Object.keys(next) as (keyof OwnCluster)[]
   // Of the empty one, which all share, nothing is remembered.
   const isSame = before !== emptyCluster && parts.every((part) => next[part] === before[part])
@@ -47,7 +55,11 @@ export function ownClusterOf(
   return result
 }
 
-function wholeOf(sorted: Sorted, home: HomePlace, before: OwnCluster): OwnCluster {
+function wholeOf(
+  sorted: Sorted,
+  home: HomePlace,
+  { before, unread }: { readonly before: OwnCluster; readonly unread: Unread },
+): OwnCluster {
   return {
     services: sharedMap(sorted.services, before.services),
     endpoints: allEndpoints(sorted, home, before.endpoints, sortedAt.get(before)?.pods),
@@ -59,6 +71,8 @@ function wholeOf(sorted: Sorted, home: HomePlace, before: OwnCluster): OwnCluste
     refused: isDeepStrictEqual(sorted.refused, before.refused) ? before.refused : sorted.refused,
     peerAuthentications: sharedList(sorted.policies, before.peerAuthentications),
     gateways: sharedList(gatewaysOf(sorted, home), before.gateways ?? []),
+    trafficObjects: sharedList(trafficObjectsOf(sorted, unread), before.trafficObjects ?? []),
+    unreadFiles: unread.files,
   }
 }
 
@@ -90,6 +104,7 @@ type Sorted = {
   readonly policies: PeerAuthentication[]
   readonly namespaceNetworks: Map<string, NetworkName>
   readonly gateways: GatewayService[]
+  readonly trafficObjects: OwnPolicyObject[]
 }
 
 function sortByKind(objects: readonly PlacedObject[]): Sorted {
@@ -102,6 +117,7 @@ function sortByKind(objects: readonly PlacedObject[]): Sorted {
     policies: [],
     namespaceNetworks: new Map(),
     gateways: [],
+    trafficObjects: [],
   }
   for (const { object, at } of objects) sortIn(sorted, object, at)
   return sorted
@@ -135,6 +151,10 @@ function sortIn(sorted: Sorted, object: PlacedObject['object'], at: string): voi
     case 'Namespace':
       if (object.network) sorted.namespaceNetworks.set(object.name, object.network)
       return
+    case 'GlobalTrafficPolicy':
+    case 'SamenessGroup':
+      sorted.trafficObjects.push(object)
+      return
     case 'ServiceAccount':
       return // pods name their accounts; the object itself adds nothing yet
   }
@@ -145,6 +165,25 @@ function gatewaysOf(sorted: Sorted, home: HomePlace): readonly OwnGateway[] {
   const all = sorted.gateways.filter(({ network }) => network === home.network).flatMap(({ gateways }) => gateways)
   const byPlace = new Map(all.map((one) => [`${one.address}:${one.port}`, one]))
   return [...byPlace].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
+}
+
+/** Those that can be read, and by name those that cannot: that an object is wrong is another thing than that it is gone. */
+function trafficObjectsOf({ trafficObjects }: Sorted, { rejected }: Unread): readonly OwnPolicyObject[] {
+  const idOf = (one: OwnPolicyObject): string =>
+    one.kind === 'SamenessGroup' ? `${one.kind} ${one.name}` : `${one.kind} ${one.namespace}/${one.name}`
+  const all = new Map(trafficObjects.map((one) => [idOf(one), one]))
+  for (const { object, reason } of rejected) {
+    const unreadable = all.has(object) ? undefined : unreadableOf(object, reason.slice(0, 500))
+    if (unreadable) all.set(object, unreadable)
+  }
+  return [...all].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
+}
+
+function unreadableOf(id: string, fault: string): OwnPolicyObject | undefined {
+  const [, namespace, name = ''] = /^GlobalTrafficPolicy ([^/ ]+)\/([^/ ]+)$/.exec(id) ?? []
+  if (namespace !== undefined) return { kind: 'GlobalTrafficPolicy', namespace, name, fault }
+  const [, group] = /^SamenessGroup ([^/ ]+)$/.exec(id) ?? []
+  return group === undefined ? undefined : { kind: 'SamenessGroup', name: group, fault }
 }
 
 /** What each list of endpoints was made from: a service whose objects are the very same ones has the very same list. */

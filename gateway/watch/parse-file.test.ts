@@ -248,3 +248,34 @@ describe('what an object says', () => {
     })
   })
 })
+
+describe('policies and groups', () => {
+  const policy = (spec: string, more = ''): string =>
+    `apiVersion: isthmus.dev/v1alpha1\nkind: GlobalTrafficPolicy\nmetadata: {name: x, namespace: shop}\nspec: ${spec}\n${more}`
+
+  test('by the rules of the API: every unknown field is named with its path', () => {
+    const spec = { services: { names: ['web'] }, tiers: [{ targets: [{ cluster: 'a', weight: 2 }] }] }
+    expect(objectOf(policy(JSON.stringify(spec)))).toEqual({
+      kind: 'GlobalTrafficPolicy',
+      namespace: 'shop',
+      name: 'x',
+      spec,
+    })
+    expect(set(policy('{services: {}, tirs: [], retries: {tries: 1}}'))).toEqual([
+      'f.yaml:1 GlobalTrafficPolicy shop/x: spec.retries.tries: there is no such field; spec.tirs: there is no such field',
+    ])
+    expect(set(policy('{services: {}}', 'tiers: []\n'))[0]).toMatch(/tiers: there is no such field: is it one of spec/)
+    expect(set(policy('{services: {}}').replace('v1alpha1', 'v1'))[0]).toMatch(
+      /apiVersion isthmus.dev\/v1 is not known/,
+    )
+    expect(set(policy('{services: {}}').replace('name: x', 'name: x.y'))[0]).toMatch(/metadata.name/)
+  })
+
+  test('a group lies in no namespace', () => {
+    const text =
+      'apiVersion: isthmus.dev/v1alpha1\nkind: SamenessGroup\nmetadata: {name: prod}\nspec: {clusters: [b, a, b]}\n'
+    expect(used(text)).toEqual(['SamenessGroup prod f.yaml:1'])
+    expect(objectOf(text)).toEqual({ kind: 'SamenessGroup', name: 'prod', spec: { clusters: ['a', 'b'] } })
+    expect(set(text.replace('clusters', 'members'))[0]).toMatch(/^f.yaml:1 SamenessGroup prod: /)
+  })
+})

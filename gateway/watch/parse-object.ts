@@ -7,11 +7,14 @@ import {
   parseNamespace,
   parsePeerAuthentication,
   parsePod,
+  parseSamenessGroup,
   parseService,
   parseServiceAccount,
   parseServiceExport,
   parseServiceImport,
+  parseTrafficPolicy,
 } from '#gateway/watch/kube-object.ts'
+import { Problem } from '#mesh/model/problem.ts'
 
 /** What one YAML object turned out to be. `id` (`Service bookinfo/reviews`) is absent where it cannot be told. */
 export type ParsedObject =
@@ -35,6 +38,8 @@ const used: Readonly<Record<string, Kind>> = {
   'discovery.k8s.io/EndpointSlice': { versions: ['v1'], parse: parseEndpointSlice },
   'multicluster.x-k8s.io/ServiceExport': { versions: ['v1alpha1', 'v1beta1', 'v1'], parse: parseServiceExport },
   'multicluster.x-k8s.io/ServiceImport': { versions: ['v1alpha1', 'v1beta1', 'v1'], parse: parseServiceImport },
+  'isthmus.dev/GlobalTrafficPolicy': { versions: ['v1alpha1'], parse: parseTrafficPolicy },
+  'isthmus.dev/SamenessGroup': { versions: ['v1alpha1'], clusterWide: true, parse: parseSamenessGroup },
   'security.istio.io/PeerAuthentication': { versions: ['v1beta1', 'v1'], parse: parsePeerAuthentication },
 }
 
@@ -88,8 +93,14 @@ function unused(id: string, group: string, kind: string, apiVersion: string): Pa
 }
 
 function reasonsOf(error: unknown): string {
+  if (error instanceof Problem && error.violations.length > 1)
+    return firstOf(error.violations.map(({ path, reason }) => `${path}: ${reason}`))
   if (!(error instanceof z.ZodError)) return error instanceof Error ? error.message : String(error)
-  const reasons = error.issues.slice(0, 3).map((i) => `${i.path.map(String).join('.') || 'object'}: ${i.message}`)
-  const more = error.issues.length - reasons.length
+  return firstOf(error.issues.map((i) => `${i.path.map(String).join('.') || 'object'}: ${i.message}`))
+}
+
+function firstOf(all: readonly string[]): string {
+  const reasons = all.slice(0, 3)
+  const more = all.length - reasons.length
   return reasons.join('; ') + (more > 0 ? `; ${more} more` : '')
 }

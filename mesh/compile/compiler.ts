@@ -8,10 +8,11 @@ import type {
   ImportedService,
   TrustFacts,
 } from '#mesh/model/cluster-config.ts'
-import type { Fleet, Member, SetAside } from '#mesh/model/fleet.ts'
+import type { Fleet, IdleObject, Member, SetAside } from '#mesh/model/fleet.ts'
 import type { ClusterName, NetworkName, ServiceKey } from '#mesh/model/id.ts'
 import { patchedMap } from '#mesh/model/patched-map.ts'
 import type { TrafficPolicy } from '#mesh/model/traffic-policy.ts'
+import { settledGroups, settledPolicies } from '#mesh/policy/settle-sources.ts'
 
 /** What one compile did anew; what it found as it left it is not in here. */
 export type Work = {
@@ -36,7 +37,11 @@ type State = {
   readonly parts: ReadonlyMap<ServiceKey, ServicePart>
   readonly configs: ReadonlyMap<ClusterName, ClusterConfig>
   readonly shared: Shared
+  readonly told: Told
 }
+
+/** What single members are told of their own policies and groups. */
+type Told = ReadonlyMap<ClusterName, readonly Condition[]>
 
 /** Parts of the facts of trust that all configs carry. */
 type Shared = { readonly roots: readonly string[]; readonly members: TrustFacts['members'] }
@@ -50,24 +55,50 @@ export function newCompiler(): Compiler {
   let last: State | undefined
   let work: Work = { services: 0, imports: 0, configs: 0 }
   return {
-    compile: (fleet) => {
+    compile: (given) => {
       const before = last
+      const { fleet, told } = settled(given)
       const market = marketOf(fleet, before?.market)
       const { parts, compiled } = partsOf(market, before)
       const shared = sharedOf(market, before?.shared)
       const networks = Map.groupBy(market.members.values(), (m) => m.network)
-      const context = { market, parts, shared, networks, moved: movedKeys(parts, before?.parts) }
+      const context = { market, parts, shared, networks, told, moved: movedKeys(parts, before?.parts) }
       const configs = new Map<ClusterName, ClusterConfig>()
       for (const member of market.members.values()) configs.set(member.name, configOf(member, context, before))
       const imports = new Set(compiled.flatMap((part) => [...part.imports.values()]))
       const moved = [...configs].filter(([cluster, config]) => before?.configs.get(cluster) !== config)
       work = { services: compiled.length, imports: imports.size, configs: moved.length }
-      last = { fleet, market, parts, configs, shared }
+      last = { fleet, market, parts, configs, shared, told }
       return configs
     },
     work: () => work,
   }
 }
+
+/** The fleet with its policies as they count, and who is to hear that his own does not. */
+function settled(fleet: Fleet): { readonly fleet: Fleet; readonly told: Told } {
+  const policies = settledPolicies(fleet.policies)
+  const groups = settledGroups(fleet.groups)
+  const told = [
+    ...policies.overruled.map(({ one, by }) => overruled(one.origin, `policy ${one.namespace}/${one.name}`, by)),
+    ...groups.overruled.map(({ one, by }) => overruled(one.from?.cluster, `group ${one.name}`, by)),
+  ]
+  const byCluster = Map.groupBy(told, ([cluster]) => cluster as ClusterName)
+  return {
+    fleet: policies.overruled.length === 0 ? fleet : { ...fleet, policies: policies.items },
+    told: new Map([...byCluster].map(([cluster, all]) => [cluster, all.map(([, condition]) => condition)])),
+  }
+}
+
+const overruled = (cluster: string | undefined, object: string, by: string): [string | undefined, Condition] => [
+  cluster,
+  {
+    type: 'PolicyOverruled',
+    reason: 'NameTaken',
+    message: `it does not count for other clusters: ${by} has its name; give it another one, or have that one removed`,
+    object,
+  },
+]
 
 /** The parts of all services, in order, and those of them that had to be compiled. */
 function partsOf(
@@ -143,6 +174,7 @@ type Context = {
   /** Services of which a part came, went, or is another than before. */
   readonly moved: readonly ServiceKey[]
   readonly shared: Shared
+  readonly told: Told
   readonly networks: ReadonlyMap<NetworkName, readonly Member[]>
 }
 
@@ -162,6 +194,7 @@ function configOf(member: Member, context: Context, before: State | undefined): 
     old.trust === trust &&
     (old.networkShared ?? false) === isShared &&
     oldMember !== undefined &&
+    sameTold(context.told.get(member.name), before?.told.get(member.name)) &&
     (oldMember === member || (samePlace(oldMember, member) && sameWishes(oldMember, member)))
   if (before && old && isSame) {
     const patched = patchedConfig(old, member, { before: before.parts, now: context.parts, moved: context.moved })
@@ -203,13 +236,17 @@ function patchedConfig(
 
 function wholeConfig(
   member: Member,
-  { market, parts }: Context,
+  { market, parts, told }: Context,
   { trust, isShared }: { readonly trust: TrustFacts; readonly isShared: boolean },
 ): ClusterConfig {
   const { name, network, region } = member
   const imports = new Map<ServiceKey, ImportedService>()
   const exports = new Map<ServiceKey, ExportedService>()
-  const conditions: Condition[] = (member.setAside ?? []).map(setAside)
+  const conditions: Condition[] = [
+    ...(member.setAside ?? []).map(setAside),
+    ...(member.idle ?? []).map(idle),
+    ...(told.get(name) ?? []),
+  ]
   for (const [key, part] of parts) {
     const imported = member.refused.has(key) ? undefined : part.imports.get(name)
     if (imported) imports.set(key, imported.service)
@@ -229,7 +266,18 @@ function wholeConfig(
 const sameWishes = (a: Member, b: Member): boolean =>
   a.refused.size === b.refused.size &&
   a.refused.isSubsetOf(b.refused) &&
-  sameSetAside(a.setAside ?? [], b.setAside ?? [])
+  sameSetAside(a.setAside ?? [], b.setAside ?? []) &&
+  sameIdle(a.idle ?? [], b.idle ?? [])
+
+const sameIdle = (a: readonly IdleObject[], b: readonly IdleObject[]): boolean =>
+  a.length === b.length &&
+  a.every((one, at) => {
+    const other = b[at]
+    return one.object === other?.object && one.instead === other.instead && sameItems(one.reasons, other.reasons)
+  })
+
+const sameTold = (a: readonly Condition[] = [], b: readonly Condition[] = []): boolean =>
+  a.length === b.length && a.every((one, at) => one.object === b[at]?.object && one.message === b[at]?.message)
 
 const sameSetAside = (a: readonly SetAside[], b: readonly SetAside[]): boolean =>
   a.length === b.length && a.every((one, at) => one.key === b[at]?.key && one.reason === b[at]?.reason)
@@ -277,4 +325,11 @@ const setAside = ({ key, reason }: SetAside): Condition => ({
     `the item "${key}" of this cluster's report is not understood and counts as never said (${reason}): ` +
     'upgrade the older of relay and centre',
   object: key.includes('/') ? `service ${key.slice(key.indexOf('/') + 1)}` : 'cluster',
+})
+
+const idle = ({ object, reasons, instead }: IdleObject): Condition => ({
+  type: 'PolicyNotInForce',
+  reason: 'Refused',
+  message: `it is not in force as it is written: ${reasons.join('; ')}; ${instead}`,
+  object,
 })

@@ -1,14 +1,15 @@
 import { mayUse } from '#mesh/compile/consumers.ts'
 import { byText, type Market, type Offer } from '#mesh/compile/offer.ts'
 import { settlePorts } from '#mesh/compile/ports.ts'
-import type { Condition, ImportedService, Source, SourceDrain } from '#mesh/model/cluster-config.ts'
+import type { Condition, ImportedService, Source, SourceDrain, Tier, TierMember } from '#mesh/model/cluster-config.ts'
 import type { Member, ServiceDrain } from '#mesh/model/fleet.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { policyName, type TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 import { defaultSettings, defaultTiers } from '#mesh/policy/default-tiers.ts'
+import { isMeshWide } from '#mesh/policy/rank-policies.ts'
 import { compiledPolicy, settingsOf } from '#mesh/policy/settings-of-policy.ts'
-import { type PolicyTiers, policyTiers } from '#mesh/policy/tiers-of-policy.ts'
+import { type PolicyTiers, policyTiers, seatOf } from '#mesh/policy/tiers-of-policy.ts'
 
 /** The offers of one service that `home` may call and could verify; its own among them. Oldest first. */
 export const visibleOffers = (home: Member, offers: readonly Offer[]): readonly Offer[] =>
@@ -23,6 +24,8 @@ export type Wanted = {
   readonly offers: readonly Offer[]
   readonly drains: readonly ServiceDrain[]
   readonly policyOf: (home: ClusterName) => TrafficPolicy | undefined
+  /** The one of the mesh, for those who have none of their own. */
+  readonly meshPolicy: TrafficPolicy | undefined
 }
 
 /**
@@ -41,7 +44,7 @@ export function importsOf(market: Market, wanted: Wanted): ReadonlyMap<ClusterNa
     const policy = wanted.policyOf(home.name)
     const isExporter = visible.some((offer) => offer.member.name === home.name)
     const names = visible.map((offer) => offer.member.name).join(',')
-    const origin = policy && policy.origin !== 'api' ? policy.origin : ''
+    const origin = policy === wanted.meshPolicy ? '' : home.name
     const sight = `${isExporter ? home.name : ''} ${origin} ${names} ${home.region}`
     if (!seen.has(sight)) seen.set(sight, importOf(market, { home, visible, policy, wanted }))
     const found = seen.get(sight)
@@ -71,12 +74,38 @@ function importOf(market: Market, { home, wanted, visible, policy }: Sight): Imp
   const tierOf = tiers.tierOf ?? tiers.tiers.map((_, at) => at)
   const drains = drainsOf(wanted, sources)
   const service = {
-    ...{ key, host: hostOf(key), ports, sources, tiers: tiers.tiers },
+    ...{
+      key,
+      host: hostOf(key),
+      ports,
+      sources,
+      tiers: withCapacities(market, tiers.tiers, { policy, wanted, sources }),
+    },
     settings: policy ? settingsOf(policy) : defaultSettings,
     ...(policy ? { policy: compiledPolicy(policy, tierOf) } : {}),
     ...(drains.length > 0 ? { drains } : {}),
   }
   return { service, conditions: policy ? aboutPolicy(key, policy, { asked, sources }) : [] }
+}
+
+/**
+ * What a cluster can take is of all callers together, so a policy for the callers of one cluster neither says nor lifts it:
+ * there it is what the policy of the mesh says.
+ */
+function withCapacities(
+  { groups }: Market,
+  tiers: readonly Tier[],
+  { policy, wanted, sources }: Pick<Sight, 'policy' | 'wanted'> & { readonly sources: readonly Source[] },
+): readonly Tier[] {
+  if (!policy || isMeshWide(policy)) return tiers
+  const written = wanted.meshPolicy?.spec.tiers ?? []
+  return tiers.map(({ members }) => ({
+    members: members.map(({ cluster, weight }): TierMember => {
+      const place = sources.find((source) => source.cluster === cluster)
+      const capacity = place && seatOf(place, written, groups)?.target.capacity
+      return capacity ? { cluster, weight, capacity } : { cluster, weight }
+    }),
+  }))
 }
 
 /** What a fleet that moved under a policy has made of it; what it is written against is checked when it is written. */

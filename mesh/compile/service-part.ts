@@ -10,7 +10,7 @@ import type { Fleet, ServiceDrain } from '#mesh/model/fleet.ts'
 import { hostOf } from '#mesh/model/host.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { TrafficPolicy } from '#mesh/model/traffic-policy.ts'
-import { policyFor, selects } from '#mesh/policy/rank-policies.ts'
+import { isMeshWide, policyFor, selects } from '#mesh/policy/rank-policies.ts'
 
 /** A service as its exporter's gateway and pods serve it, and what that cluster should be told about it. */
 export type Export = { readonly service: ExportedService; readonly conditions: readonly Condition[] }
@@ -41,7 +41,8 @@ export function servicePart(
 ): ServicePart {
   const offers = market.services.get(key) ?? []
   const policies = policiesFor(market.fleet, key, offers)
-  const imports = importsOf(market, { key, offers, drains, policyOf: (home) => policies.get(home) ?? policies.get('') })
+  const policyOf = (home: ClusterName) => policies.get(home) ?? policies.get('')
+  const imports = importsOf(market, { key, offers, drains, policyOf, meshPolicy: policies.get('') })
   const conflictsOf = conflictsFrom(market)
   const exports = offers.map((offer): [ClusterName, Export] => {
     const conditions = [...offer.conditions, ...unconfinedOf(market, offer), ...conflictsOf(offer.member.name, key)]
@@ -60,16 +61,22 @@ const namesGroup = ({ spec }: TrafficPolicy): boolean =>
 
 /** The policy in force by the caller's cluster, where that has policies of its own; '' = all others. */
 function policiesFor(
-  { policies = [] }: Fleet,
+  { policies: all = [] }: Fleet,
   key: ServiceKey,
   offers: readonly Offer[],
 ): ReadonlyMap<ClusterName | '', TrafficPolicy | undefined> {
-  const origins = new Set(policies.flatMap(({ origin }) => (origin === 'api' ? [] : [origin])))
   const labels = labelsOf(offers)
+  // Each member may have a hundred: they are looked at once for a service, and not once for each of them.
+  const policies = all.filter((policy) => selects(policy, key, labels))
+  const origins = new Set(policies.flatMap(({ origin }) => (origin === 'api' ? [] : [origin])))
   const found = new Map<ClusterName | '', TrafficPolicy | undefined>([
     ['', policyFor(key, labels, undefined, policies)],
   ])
-  for (const origin of origins) found.set(origin, policyFor(key, labels, origin, policies))
+  const [mesh, own] = [policies.filter(isMeshWide), Map.groupBy(policies, ({ origin }) => origin)]
+  for (const origin of origins) {
+    const theirs = (own.get(origin) ?? []).filter((policy) => !isMeshWide(policy))
+    found.set(origin, policyFor(key, labels, origin, [...mesh, ...theirs]))
+  }
   return found
 }
 

@@ -5,6 +5,15 @@ import type { SamenessGroup, TrafficPolicy } from '#mesh/model/traffic-policy.ts
 /** An item of a report that could not be used: its key, and why. */
 export type SetAside = { readonly key: string; readonly reason: string }
 
+/** A policy or group among a member's own objects that is not in force as it was written: the member is told. */
+export type IdleObject = {
+  /** `policy bookinfo/reviews` */
+  readonly object: string
+  readonly reasons: readonly string[]
+  /** What counts in its place. */
+  readonly instead: string
+}
+
 /** A member as the compiler sees it. */
 export type Member = {
   readonly id: ClusterId
@@ -23,6 +32,8 @@ export type Member = {
   readonly refused: ReadonlySet<ServiceKey>
   /** What it reported and the centre does not understand: it is told. */
   readonly setAside?: readonly SetAside[]
+  /** Its policies and groups that are not in force as they were written: it is told. */
+  readonly idle?: readonly IdleObject[]
 }
 
 /** The operator's narrowing of an export: it can narrow, never widen. `cluster` absent = every exporter's. */

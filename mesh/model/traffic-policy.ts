@@ -68,6 +68,11 @@ export type TrafficPolicy = {
   readonly revision: number
   /** Where it was written: at the centre, or among the objects of a member, whose own callers alone it governs then. */
   readonly origin: 'api' | ClusterName
+  /**
+   * Of a member whose word counts for all callers (a policy source): Unix ms since when this one does. The operator's own
+   * count so in any case.
+   */
+  readonly meshWide?: number
   readonly spec: TrafficPolicySpec
 }
 
@@ -76,8 +81,10 @@ export type SamenessGroup = {
   readonly name: string
   readonly clusters: readonly ClusterName[]
   readonly revision: number
+  /** The policy source among whose objects it was written, and since when it is; absent = at the centre. */
+  readonly from?: { readonly cluster: ClusterName; readonly since: number }
 }
 
-/** How messages name a policy: `bookinfo/reviews`. */
-export const policyName = ({ namespace, name }: Pick<TrafficPolicy, 'namespace' | 'name'>): string =>
-  `${namespace}/${name}`
+/** How messages name a policy: `bookinfo/reviews`, and where a member wrote it `virginia-1/bookinfo/reviews`. */
+export const policyName = ({ origin, namespace, name }: Pick<TrafficPolicy, 'origin' | 'namespace' | 'name'>): string =>
+  `${origin === 'api' ? '' : `${origin}/`}${namespace}/${name}`

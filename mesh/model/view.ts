@@ -18,6 +18,13 @@ export type OwnExport = {
   readonly origin: string
 }
 
+/** A GlobalTrafficPolicy or SamenessGroup among the own cluster's objects: what it says, or why it cannot be read. */
+export type OwnPolicyObject = (
+  | { readonly kind: 'GlobalTrafficPolicy'; readonly namespace: string; readonly name: string }
+  | { readonly kind: 'SamenessGroup'; readonly name: string }
+) &
+  ({ readonly spec: Readonly<Record<string, unknown>> } | { readonly fault: string })
+
 /** The own cluster's objects, as watched: one consistent value, replaced as a whole; unchanged parts keep their identity. */
 export type OwnCluster = {
   readonly services: ReadonlyMap<ServiceKey, Service>
@@ -29,6 +36,10 @@ export type OwnCluster = {
   readonly peerAuthentications: readonly PeerAuthentication[]
   /** The east-west gateways that its Services name, sorted; absent = none. */
   readonly gateways?: readonly Pick<Gateway, 'address' | 'port'>[]
+  /** Its own policies for calls and the groups that they name, in order; absent = none. */
+  readonly trafficObjects?: readonly OwnPolicyObject[]
+  /** How many of its files were never read clearly: what is missing may be in one. Absent = none. */
+  readonly unreadFiles?: number
 }
 
 /** An object that could not be used, set aside while the rest goes on. */

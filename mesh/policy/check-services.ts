@@ -6,7 +6,7 @@ import type { PolicyTier, TrafficPolicy, TrafficPolicySpec } from '#mesh/model/t
 import type { PolicyCheck } from '#mesh/policy/check-policy.ts'
 import { missingOf } from '#mesh/policy/check-ties.ts'
 import type { PolicyFacts, ServiceFacts } from '#mesh/policy/policy-facts.ts'
-import { policyFor, rankedFor, selects } from '#mesh/policy/rank-policies.ts'
+import { isMeshWide, policyFor, rankedFor, selects } from '#mesh/policy/rank-policies.ts'
 import { type Groups, preferenceOf, seatOf } from '#mesh/policy/tiers-of-policy.ts'
 
 /** What may be wrong between a policy and a service. */
@@ -52,8 +52,9 @@ type Order = Pick<TrafficPolicySpec, 'tiers' | 'unlisted'>
 /** The order that callers of a service have under a policy that says a part of it: the rest is a less specific one's. */
 function ruledBy(policy: TrafficPolicy, { key, labels }: ServiceFacts, others: readonly TrafficPolicy[]): Order {
   if (policy.spec.tiers && policy.spec.unlisted) return policy.spec
-  const ranked = rankedFor(key, labels, undefined, [policy, ...others])
-  const inForce = policyFor(key, labels, undefined, ranked.slice(ranked.indexOf(policy)))
+  const caller = policy.origin === 'api' || isMeshWide(policy) ? undefined : policy.origin
+  const ranked = rankedFor(key, labels, caller, [policy, ...others])
+  const inForce = policyFor(key, labels, caller, ranked.slice(ranked.indexOf(policy)))
   return inForce?.spec ?? policy.spec
 }
 

@@ -3,19 +3,20 @@ import { someOf } from '#mesh/model/some-of.ts'
 import { policyName, type Selector, type TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 import type { PolicyCheck } from '#mesh/policy/check-policy.ts'
 import type { PolicyFacts } from '#mesh/policy/policy-facts.ts'
-import { moreSpecific, selects, specificityOf } from '#mesh/policy/rank-policies.ts'
+import { isMeshWide, moreSpecific, selects, specificityOf } from '#mesh/policy/rank-policies.ts'
 
 /**
  * Two policies that are equally specific and select one service: neither governs it, so the second is refused. Selectors
  * by label that could meet in a service of the future are a warning.
  */
 export function checkTies(policy: TrafficPolicy, { others, services }: PolicyFacts): PolicyCheck {
-  const equals = others.filter(
+  const alike = others.filter(
     (other) =>
-      other.origin === policy.origin &&
       moreSpecific(specificityOf(other.spec.services), specificityOf(policy.spec.services)) === 0 &&
       mayMeet(policy, other),
   )
+  const equals = alike.filter((other) => other.origin === policy.origin || givesWay(policy, other))
+  const overruled = alike.filter((other) => policy.origin === 'api' && givesWay(other, policy))
   const found = equals.map((other) => ({ other, shared: sharedBy(policy, other, services) }))
   const mend = 'make one of them more specific (names, labels, a namespace), or merge them'
   return {
@@ -26,13 +27,23 @@ export function checkTies(policy: TrafficPolicy, { others, services }: PolicyFac
         const reason = `selects ${what} exactly as policy ${policyName(other)} does, and neither would govern: ${mend}`
         return { path: 'spec.services', reason }
       }),
-    warnings: found
-      .filter(({ other, shared }) => shared.length === 0 && !isCertain(policy, other))
-      .map(
-        ({ other }) => `policy ${policyName(other)} selects as exactly by other labels: a service with both would tie`,
+    warnings: [
+      ...found
+        .filter(({ other, shared }) => shared.length === 0 && !isCertain(policy, other))
+        .map(
+          ({ other }) =>
+            `policy ${policyName(other)} selects as exactly by other labels: a service with both would tie`,
+        ),
+      ...overruled.map(
+        (other) => `policy ${policyName(other)} of a policy source selects as exactly: where both do, this one governs`,
       ),
+    ],
   }
 }
+
+/** A policy source is no match for the operator; nor for another source, which is older in force than what is checked. */
+const givesWay = (policy: TrafficPolicy, other: TrafficPolicy): boolean =>
+  policy.origin !== 'api' && policy.meshWide !== undefined && policy.origin !== other.origin && isMeshWide(other)
 
 const sharedBy = (a: TrafficPolicy, b: TrafficPolicy, services: PolicyFacts['services']): readonly ServiceKey[] =>
   services.filter(({ key, labels }) => selects(a, key, labels) && selects(b, key, labels)).map(({ key }) => key)

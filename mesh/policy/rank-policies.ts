@@ -28,10 +28,13 @@ export const specificityOf = ({ names, labels, namespace }: Selector): Specifici
 /** Below zero where `a` comes first. */
 export const moreSpecific = (a: Specificity, b: Specificity): number => b[0] - a[0] || b[1] - a[1] || b[2] - a[2]
 
+/** True where a policy counts for the callers of every cluster. */
+export const isMeshWide = ({ origin, meshWide }: TrafficPolicy): boolean => origin === 'api' || meshWide !== undefined
+
 /**
- * The policies for a service, the one that governs first: those of the callers' own cluster before the operator's, names
- * before labels (more of them first) before a namespace before the whole mesh. Of equals, which are refused where they
- * are written, the first by namespace and name.
+ * The policies for a service, the one that governs first: those of the callers' own cluster before those of the mesh,
+ * names before labels (more of them first) before a namespace before the whole mesh. Of equals, which are refused where
+ * they are written, the operator's goes before a policy source's, then the oldest, then the first by namespace and name.
  */
 export function rankedFor(
   key: ServiceKey,
@@ -39,14 +42,19 @@ export function rankedFor(
   caller: ClusterName | undefined,
   policies: readonly TrafficPolicy[],
 ): readonly TrafficPolicy[] {
-  const origin = (policy: TrafficPolicy): number => (policy.origin === 'api' ? 1 : 0)
-  const named = ({ namespace, name }: TrafficPolicy): string => `${namespace}/${name}`
+  const isOwn = ({ origin }: TrafficPolicy): boolean => origin === caller
+  const since = ({ origin, meshWide = 0 }: TrafficPolicy): number =>
+    origin === 'api' || origin === caller ? 0 : meshWide
+  const isTheirs = ({ origin }: TrafficPolicy): boolean => origin !== 'api'
+  const named = ({ namespace, name, origin }: TrafficPolicy): string => `${namespace}/${name} ${origin}`
   return policies
-    .filter((policy) => (policy.origin === 'api' || policy.origin === caller) && selects(policy, key, labels))
+    .filter((policy) => (isOwn(policy) || isMeshWide(policy)) && selects(policy, key, labels))
     .toSorted(
       (a, b) =>
-        origin(a) - origin(b) ||
+        Number(isOwn(b)) - Number(isOwn(a)) ||
         moreSpecific(specificityOf(a.spec.services), specificityOf(b.spec.services)) ||
+        Number(isTheirs(a)) - Number(isTheirs(b)) ||
+        since(a) - since(b) ||
         (named(a) < named(b) ? -1 : 1),
     )
 }

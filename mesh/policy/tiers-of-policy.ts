@@ -8,6 +8,7 @@ import type {
   TrafficPolicySpec,
 } from '#mesh/model/traffic-policy.ts'
 import { defaultTiers, type Place } from '#mesh/policy/default-tiers.ts'
+import { settledGroups } from '#mesh/policy/settle-sources.ts'
 
 /** Tiers as they are compiled, and for each the tier of the policy (0-based) that it is a part of. */
 export type PolicyTiers = { readonly tiers: readonly Tier[]; readonly tierOf: readonly number[] }
@@ -16,7 +17,7 @@ export type PolicyTiers = { readonly tiers: readonly Tier[]; readonly tierOf: re
 export type Groups = ReadonlyMap<string, ReadonlySet<ClusterName>>
 
 export const groupsOf = (groups: readonly SamenessGroup[] = []): Groups =>
-  new Map(groups.map(({ name, clusters }) => [name, new Set(clusters)]))
+  new Map(settledGroups(groups).items.map(({ name, clusters }) => [name, new Set(clusters)]))
 
 /**
  * The tiers of a policy for callers at `home`: each of `sources` that the policy names is in exactly one of them, in the

@@ -74,6 +74,37 @@ export const gatewaySummarySchema = z.object({
 /** `refuse/<ns>/<svc>`: this cluster does not import that service. */
 export const refusalSchema = z.object({})
 
+/** Bounds of the policies and groups of one cluster that the centre looks at: past them they are not in force. */
+export const objectLimits = { count: 100, bytes: 256 * 1024 } as const
+
+/** Those of a cluster's policies and groups that count: the first by key, as many as the bounds allow. */
+export function countedObjects<T extends { readonly key: string; readonly bytes: number }>(
+  all: readonly T[],
+): readonly T[] {
+  let bytes = 0
+  const inOrder = all.toSorted((a, b) => (a.key < b.key ? -1 : 1)).slice(0, objectLimits.count)
+  const past = inOrder.findIndex((one) => {
+    bytes += one.bytes
+    return bytes > objectLimits.bytes
+  })
+  return past < 0 ? inOrder : inOrder.slice(0, past)
+}
+
+/** JSON's `__proto__` is a field like any other: what is made of the spec is told, not silently left out. */
+const specSaid = z.custom<Readonly<Record<string, unknown>>>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  { error: 'is not an object' },
+)
+/**
+ * `policy/<ns>/<name>` and `group/<name>`: the spec of an object as the cluster holds it, or why it cannot be read: then it
+ * is there, and what was in force of it stays.
+ */
+export const objectSaidSchema = z.union([z.object({ spec: specSaid }), z.object({ fault: z.string().max(1000) })])
+export type ObjectSaid = z.infer<typeof objectSaidSchema>
+
+/** `unread`: files that were never read clearly since the relay started, so an object that is missing may be in one. */
+export const unreadSchema = z.object({ files: z.number().int().min(1).max(1_000_000) })
+
 export const reportKeys = {
   cluster: 'cluster',
   gateways: 'gateways',
@@ -82,11 +113,14 @@ export const reportKeys = {
   refuse: (service: string) => `refuse/${service}`,
   /** Of `trustReportSchema`. */
   trust: 'trust',
+  policy: ({ namespace, name }: { readonly namespace: string; readonly name: string }) => `policy/${namespace}/${name}`,
+  group: (name: string) => `group/${name}`,
+  unread: 'unread',
 } as const
 
 export type ReportItem = {
   readonly key: string
-  readonly kind: 'cluster' | 'gateways' | 'export' | 'summary' | 'refuse' | 'trust'
+  readonly kind: 'cluster' | 'gateways' | 'export' | 'summary' | 'refuse' | 'trust' | 'policy' | 'group' | 'unread'
   readonly service?: ServiceKey
 }
 
@@ -95,7 +129,13 @@ export type ReportItem = {
  * names of a service are DNS labels, by the same rule as everywhere.
  */
 export function parseReportKey(key: string): ReportItem | undefined {
-  if (key === 'cluster' || key === 'gateways' || key === 'trust') return { key, kind: key }
+  if (key === 'cluster' || key === 'gateways' || key === 'trust' || key === 'unread') return { key, kind: key }
+  const object = /^(?:(policy)\/([^/]+)\/|(group)\/)([^/]+)$/.exec(key)
+  if (object) {
+    const [, policy, of, , called] = object
+    const isNamed = [...(of === undefined ? [] : [of]), called ?? ''].every((text) => labelFault(text) === undefined)
+    return isNamed ? { key, kind: policy ? 'policy' : 'group' } : undefined
+  }
   const [, kind, namespace, name] = /^(export|summary|refuse)\/([^/]+)\/([^/]+)$/.exec(key) ?? []
   if (namespace === undefined || name === undefined || labelFault(namespace) || labelFault(name)) return undefined
   return { key, kind: kind as 'export' | 'summary' | 'refuse', service: serviceKey(namespace, name) }

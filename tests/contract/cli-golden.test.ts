@@ -227,6 +227,10 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
   ],
   freeze: () => [words('freeze --help'), ['freeze'], ['freeze', '--reason', 'a day of quiet'], ['status']],
   unfreeze: () => [words('unfreeze --help'), ['unfreeze'], ['unfreeze']],
+  'policy-sources': () =>
+    ['--help', '', '--add oslo-1 --reason calm', '--add nobody', '--remove oslo-1'].map((one) =>
+      words(`policy-sources ${one}`.trim()),
+    ),
   delete: () => [
     words('delete --help'),
     ['delete', '-f', file('good.yaml'), '--dry-run'],

@@ -58,6 +58,62 @@ export const policyHistory = pgTable(
 )
 export type PolicyHistoryRow = typeof policyHistory.$inferSelect
 
+/**
+ * Policies and groups among the objects of members, by the name that the history has for them within their cluster:
+ * `gtp/<ns>/<name>` or `group/<name>`. One row for each that its cluster says is there, in force or not.
+ */
+export const memberObjects = pgTable(
+  'member_objects',
+  {
+    mesh: varchar('mesh', { length: 63 }).notNull(),
+    cluster: varchar('cluster', { length: 63 }).notNull(),
+    object: varchar('object', { length: 200 }).notNull(),
+    id: varchar('id', { length: 36 }).notNull(),
+    /** Canonical JSON of the last that was accepted, which stays until the next is; empty = none ever was. */
+    spec: text('spec').notNull(),
+    /** How far that reaches: `own` callers, or the `mesh` where its cluster is a policy source. */
+    reach: varchar('reach', { length: 8 }).$type<'own' | 'mesh'>().notNull(),
+    /** Of the last that was accepted; 0 = none ever was. */
+    revision: bigint('revision', { mode: 'number' }).notNull(),
+    /** Hash of what the cluster says, as it was looked at last. */
+    said: varchar('said', { length: 64 }).notNull(),
+    /** What that was when it was accepted last. */
+    accepted: varchar('accepted', { length: 64 }).notNull(),
+    /** Canonical JSON: why that is not in force, or reaches less far than it might; empty list = it is. */
+    reasons: text('reasons').notNull(),
+    /** Since when it reaches that far: of two policy sources the older object stands. */
+    createdAt: bigint('created_at', { mode: 'number' }).notNull(),
+    /** When the last that was accepted was. */
+    updatedAt: bigint('updated_at', { mode: 'number' }).notNull(),
+  },
+  (t) => [primaryKey({ name: 'member_objects_key', columns: [t.mesh, t.cluster, t.object] })],
+)
+export type MemberObjectRow = typeof memberObjects.$inferSelect
+
+/**
+ * The states that these were in. Apart from the history of what operators write: no member moves the number by which plans
+ * and rollbacks go. As many of a cluster are kept as it may have objects, some times over.
+ */
+export const memberObjectHistory = pgTable(
+  'member_object_history',
+  {
+    mesh: varchar('mesh', { length: 63 }).notNull(),
+    cluster: varchar('cluster', { length: 63 }).notNull(),
+    object: varchar('object', { length: 200 }).notNull(),
+    revision: bigint('revision', { mode: 'number' }).notNull(),
+    /** Canonical JSON; empty = it is gone. */
+    spec: text('spec').notNull(),
+    reason: text('reason').notNull(),
+    at: bigint('at', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'member_object_history_key', columns: [t.mesh, t.cluster, t.object, t.revision] }),
+    index('member_object_history_at').on(t.mesh, t.at),
+    index('member_object_history_cluster').on(t.mesh, t.cluster, t.at),
+  ],
+)
+export type MemberObjectHistoryRow = typeof memberObjectHistory.$inferSelect
+
 /** What is led out of traffic: `slot` is `open:<kind>:<subject>` while it is, so that two never lead one thing. */
 export const drains = pgTable(
   'drains',
@@ -89,14 +145,15 @@ export const drains = pgTable(
 export type DrainRow = typeof drains.$inferSelect
 
 /**
- * Single facts of a mesh: `freeze` while no health moves traffic, and `policies`, the last number of the policy history.
+ * Single facts of a mesh: `freeze` while no health moves traffic, `policy-sources`, the clusters whose policies count for
+ * all, and `policies`, the last number of the policy history.
  * Every writer of a policy locks that row first: the order of policies is the order of its numbers.
  */
 export const meshMarks = pgTable(
   'mesh_marks',
   {
     mesh: varchar('mesh', { length: 63 }).notNull(),
-    name: varchar('name', { length: 16 }).$type<'freeze' | 'policies' | 'lost'>().notNull(),
+    name: varchar('name', { length: 16 }).$type<'freeze' | 'policies' | 'lost' | 'policy-sources'>().notNull(),
     value: text('value').notNull(),
     by: varchar('by', { length: 200 }).notNull(),
     reason: text('reason').notNull(),

@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { type HistoryEntry, loadHistory, placeOf } from '#control/traffic/history.ts'
+import { type HistoryEntry, loadHistory, memberObjectText, placeOf } from '#control/traffic/history.ts'
+import { sourcesObject } from '#control/traffic/name-sources.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
@@ -9,8 +10,12 @@ import { Problem } from '#mesh/model/problem.ts'
 const entrySchema = z
   .object({
     ...objectFields,
-    kind: z.enum(['ClusterConfig', 'GlobalTrafficPolicy', 'SamenessGroup']),
-    object: z.string().openapi({ description: 'a cluster, gtp/<namespace>/<name>, or group/<name>' }),
+    kind: z.enum(['ClusterConfig', 'GlobalTrafficPolicy', 'SamenessGroup', 'PolicySources']),
+    object: z.string().openapi({
+      description:
+        'a cluster, gtp/<namespace>/<name>, or group/<name>; of a member’s own objects gtp/<cluster>/<namespace>/<name>, ' +
+        'group/<cluster>/<name>; mesh/policy-sources',
+    }),
     at: z.string().openapi({ format: 'date-time' }),
     author: z.string(),
     cause: z
@@ -28,8 +33,9 @@ const entrySchema = z
 export const historyObjectSchema = z
   .string()
   .max(200)
-  .regex(/^([a-z0-9-]+|gtp\/[a-z0-9-]+\/[a-z0-9-]+|group\/[a-z0-9-]+)$/, {
-    error: 'is no cluster, no gtp/<namespace>/<name> and no group/<name>',
+  .regex(/^([a-z0-9-]+|gtp(\/[a-z0-9-]+){2,3}|group(\/[a-z0-9-]+){1,2}|mesh\/policy-sources)$/, {
+    error:
+      'is no cluster, no gtp/<namespace>/<name> and no group/<name> (of a member: gtp/<cluster>/<namespace>/<name>, …)',
   })
 
 const querySchema = pageQuerySchema.extend({
@@ -81,12 +87,16 @@ function entryFrom(entry: HistoryEntry): z.infer<typeof entrySchema> {
       ...shared,
     }
   }
-  const { object, by, reason, spec } = entry.row
+  const isTheirs = entry.kind === 'member'
+  const object = isTheirs ? memberObjectText(entry.row) : entry.row.object
+  const by = isTheirs ? `cluster:${entry.row.cluster}` : entry.row.by
+  const { reason, spec } = entry.row
   const isGroup = object.startsWith('group/')
+  const kind = object === sourcesObject ? 'PolicySources' : isGroup ? 'SamenessGroup' : 'GlobalTrafficPolicy'
   const said = spec === '' ? null : (JSON.parse(spec) as Record<string, unknown> | string[])
   return {
     ...{ id: `${object}@${row.revision}`, name: object.split('/').at(-1) ?? '', object, author: by, ...shared },
-    kind: isGroup ? 'SamenessGroup' : 'GlobalTrafficPolicy',
+    ...{ kind },
     cause: reason,
     spec: Array.isArray(said) ? { clusters: said } : said,
   }

@@ -2,12 +2,14 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { requireRole } from '#control/caller.ts'
 import { loadGroup, loadGroups, type SamenessGroupRow } from '#control/store/policies.ts'
 import { applyGroup, rehearseGroup, removeGroup } from '#control/traffic/apply-group.ts'
+import { partsOfObject } from '#control/traffic/member-objects.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
 import { dryRunSchema, rehearsal, rehearsalSchema } from '#functions/api/rehearsal.ts'
 import { etagOf, expectedPlan, expectedRevision, hasRevision } from '#functions/api/revision.ts'
 import { body, json, listOf, objectFields, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
+import { originSchema, readTheirs, sharedFields, specIn, type TheirObject } from '#functions/api/theirs.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 const specSchema = z.record(z.string(), z.unknown()).openapi('SamenessGroupSpec', {
@@ -17,7 +19,8 @@ const groupSchema = z
   .object({
     ...objectFields,
     updatedAt: z.string().openapi({ format: 'date-time' }),
-    clusters: z.array(z.string()),
+    origin: originSchema,
+    clusters: z.array(z.string()).openapi({ description: 'in force' }),
     warnings: z.array(z.string()).optional().openapi({ description: 'after a change: what its author should know' }),
   })
   .openapi('SamenessGroup')
@@ -36,15 +39,18 @@ export function samenessGroupRoutes(api: Api, door: Door): void {
       ...shared,
       method: 'get',
       path: `/v1/${list}`,
-      summary: 'All groups, by name',
+      summary: 'All groups, by name: the operators’ and those among the objects of members',
       middleware: [forRole(door, 'viewer')] as const,
       request: { query: pageQuerySchema },
       responses: { 200: json(listOf(groupSchema, 'SamenessGroup'), 'One page'), ...problems },
     }),
     async (c) => {
       const page = pageFrom(c.req.valid('query'), list)
-      const rows = (await centre.db.read((tx) => loadGroups(tx, centre.mesh))).filter(({ name }) => name > page.after)
-      return c.json(pageOf(rows, page, list, { key: ({ name }) => name, item: (row) => shown(row) }), 200)
+      const own = await centre.db.read((tx) => loadGroups(tx, centre.mesh))
+      const theirs = (await readTheirs(centre)).flatMap(shownTheirs)
+      const all = [...own.map((row) => ({ key: row.name, item: shown(row) })), ...theirs]
+      const rows = all.filter(({ key }) => key > page.after).toSorted((a, b) => (a.key < b.key ? -1 : 1))
+      return c.json(pageOf(rows, page, list, { key: ({ key }) => key, item: ({ item }) => item }), 200)
     },
   )
   api.openapi(
@@ -118,12 +124,21 @@ export function samenessGroupRoutes(api: Api, door: Door): void {
   )
 }
 
+function shownTheirs({ row, isSource }: TheirObject): { key: string; item: z.infer<typeof groupSchema> }[] {
+  const parts = partsOfObject(row.object)
+  if (parts.kind !== 'group') return []
+  const clusters = isSource ? ((specIn(row)?.['clusters'] ?? []) as string[]) : []
+  const item = { ...sharedFields(row, isSource), name: parts.name, clusters }
+  return [{ key: `${parts.name}\u0001${row.cluster}`, item }]
+}
+
 const shown = (row: SamenessGroupRow): z.infer<typeof groupSchema> => ({
   id: row.id,
   name: row.name,
   revision: row.revision,
   createdAt: timeText(row.createdAt),
   updatedAt: timeText(row.updatedAt),
+  origin: 'api',
   conditions: [],
   clusters: JSON.parse(row.clusters) as string[],
 })

@@ -3,12 +3,14 @@ import { requireRole } from '#control/caller.ts'
 import { policyFrom } from '#control/load-fleet.ts'
 import { loadPolicies, loadPolicy, type TrafficPolicyRow } from '#control/store/policies.ts'
 import { applyPolicy, rehearsePolicy, removePolicy } from '#control/traffic/apply-policy.ts'
+import { partsOfObject } from '#control/traffic/member-objects.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
 import { dryRunSchema, rehearsal, rehearsalSchema } from '#functions/api/rehearsal.ts'
 import { etagOf, expectedPlan, expectedRevision, hasRevision } from '#functions/api/revision.ts'
 import { body, json, listOf, objectFields, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
+import { originSchema, readTheirs, sharedFields, specIn, type TheirObject } from '#functions/api/theirs.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 const spec = z
@@ -20,7 +22,8 @@ const policySchema = z
     ...objectFields,
     namespace: z.string(),
     updatedAt: z.string().openapi({ format: 'date-time' }),
-    spec,
+    origin: originSchema,
+    spec: spec.nullable().openapi({ description: 'in force; null = a member’s of which nothing is: see conditions' }),
     warnings: z.array(z.string()).optional().openapi({ description: 'after a change: what its author should know' }),
   })
   .openapi('GlobalTrafficPolicy')
@@ -39,17 +42,39 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
       ...shared,
       method: 'get',
       path: `/v1/${list}`,
-      summary: 'All policies, by namespace and name',
+      summary: 'All policies, by namespace and name: the operators’ and those among the objects of members',
       middleware: [forRole(door, 'viewer')] as const,
-      request: { query: pageQuerySchema },
+      request: { query: pageQuerySchema.extend({ cluster: z.string().max(63).optional() }) },
       responses: { 200: json(listOf(policySchema, 'GlobalTrafficPolicy'), 'One page'), ...problems },
     }),
     async (c) => {
       const page = pageFrom(c.req.valid('query'), list)
-      const rows = (await centre.db.read((tx) => loadPolicies(tx, centre.mesh))).filter(
-        (row) => keyOf(row) > page.after,
-      )
-      return c.json(pageOf(rows, page, list, { key: keyOf, item: (row) => shown(row) }), 200)
+      const { cluster } = c.req.valid('query')
+      const own = cluster === undefined ? await centre.db.read((tx) => loadPolicies(tx, centre.mesh)) : []
+      const theirs = (await readTheirs(centre)).filter((one) => cluster === undefined || one.row.cluster === cluster)
+      const all = [...own.map((row) => ({ key: keyOf(row), item: shown(row) })), ...theirs.flatMap(shownTheirs)]
+      const rows = all.filter(({ key }) => key > page.after).toSorted((a, b) => (a.key < b.key ? -1 : 1))
+      return c.json(pageOf(rows, page, list, { key: ({ key }) => key, item: ({ item }) => item }), 200)
+    },
+  )
+  api.openapi(
+    createRoute({
+      ...shared,
+      path: `/v1/${list}/{cluster}/{namespace}/{name}`,
+      method: 'get',
+      summary: 'One among the objects of a member: it is written there',
+      middleware: [forRole(door, 'viewer')] as const,
+      request: { params: params.extend({ cluster: z.string() }) },
+      responses: { 200: json(policySchema, 'The policy'), ...problems },
+    }),
+    async (c) => {
+      const { cluster, namespace, name } = c.req.valid('param')
+      const found = (await readTheirs(centre))
+        .filter(({ row }) => row.cluster === cluster && row.object === `gtp/${namespace}/${name}`)
+        .flatMap(shownTheirs)[0]
+      if (!found)
+        throw new Problem('not-found', `there is no traffic policy ${cluster}/${namespace}/${name}: see /v1/${list}`)
+      return c.json(found.item, 200)
     },
   )
   api.openapi(
@@ -126,6 +151,14 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
 /** Sorts as the rows come: by namespace, then name. */
 const keyOf = ({ namespace, name }: TrafficPolicyRow): string => `${namespace}\u0001${name}`
 
+function shownTheirs({ row, isSource }: TheirObject): { key: string; item: z.infer<typeof policySchema> }[] {
+  const parts = partsOfObject(row.object)
+  if (parts.kind !== 'policy') return []
+  const { namespace, name } = parts
+  const item = { ...sharedFields(row, isSource), name, namespace, spec: specIn(row) }
+  return [{ key: `${namespace}\u0001${name}\u0001${row.cluster}`, item }]
+}
+
 const shown = (row: TrafficPolicyRow): z.infer<typeof policySchema> => ({
   id: row.id,
   name: row.name,
@@ -133,6 +166,7 @@ const shown = (row: TrafficPolicyRow): z.infer<typeof policySchema> => ({
   revision: row.revision,
   createdAt: timeText(row.createdAt),
   updatedAt: timeText(row.updatedAt),
+  origin: 'api',
   conditions: policyFrom(row) ? [] : [unreadable],
   spec: JSON.parse(row.spec) as Record<string, unknown>,
 })
