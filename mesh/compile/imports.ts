@@ -73,7 +73,7 @@ function importOf(market: Market, { home, wanted, visible, policy }: Sight): Imp
   const service = {
     ...{ key, host: hostOf(key), ports, sources, tiers: tiers.tiers },
     settings: policy ? settingsOf(policy) : defaultSettings,
-    ...(policy ? { policy: compiledPolicy(policy, tierOf) } : {}),
+    ...(policy ? { policy: compiledPolicy(policy, { tierOf, ports }) } : {}),
     ...(drains.length > 0 ? { drains } : {}),
   }
   return { service, conditions: policy ? aboutPolicy(key, policy, { asked, sources }) : [] }
