@@ -18,6 +18,14 @@ test.each([
     ['traffic.return', { ...shift, ...five, evidence: { ready: { ready: 1, total: 2 } }, failedMeanwhile: null }],
     's/1, s/2, s/3 and 57 more: a → b, c; 1 of 2 pods ready; failed meanwhile: not measured',
   ],
+  [
+    'a service’s probe, as it was answered',
+    [
+      'traffic.shift',
+      { ...shift, evidence: { service: { probe: 'GET /healthz', said: '503', failed: 3, of: 3, forMs: 6000 } } },
+    ],
+    'shop/web: a → b, c; probe GET /healthz: 503, 3 of 3; failed meanwhile: 4',
+  ],
   ['a step of a drain', ['drain.step', { id: 'x', percent: 50, why: 'callers are told' }], '50 %: callers are told'],
   ['anything else as it is', ['cluster.join', { generation: 1 }], '{"generation":1}'],
   ['a shift of another version as it is', ['traffic.shift', { kind: 'shift' }], '{"kind":"shift"}'],

@@ -26,13 +26,15 @@ function namesOf(names: unknown, count?: unknown): string {
 }
 
 function evidenceOf(evidence: unknown): string[] {
-  const { probe, ready, ejected, advice } = (evidence ?? {}) as Readonly<Record<string, unknown>>
+  const { probe, service, ready, ejected, advice } = (evidence ?? {}) as Readonly<Record<string, unknown>>
   const asked = probe as Row | undefined
+  const one = service as Row | undefined
   const pods = ready as Row | undefined
   return [
     ...(asked
       ? [`${cell(asked['failed'])} of ${cell(asked['of'])} gateways did not answer (${cell(asked['last'])})`]
       : []),
+    ...(one ? [`probe ${cell(one['probe'])}: ${cell(one['said'])}, ${cell(one['failed'])} of ${cell(one['of'])}`] : []),
     ...(pods ? [`${cell(pods['ready'])} of ${cell(pods['total'])} pods ready`] : []),
     ...(ejected === undefined ? [] : [`${cell(ejected)} ejected`]),
     ...(advice === undefined ? [] : [`because of: ${cell(advice)}`]),

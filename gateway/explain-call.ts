@@ -58,10 +58,11 @@ export function explainCall(parts: ExplainParts, { namespace, pod, ...call }: As
 function seenHere(parts: ExplainParts, namespace: string, pod: string): RelaySeen {
   const { keeper, traffic } = parts
   const { fault } = keeper.facts()
-  const { isolated, clusters } = traffic.status()
+  const { isolated, clusters, services } = traffic.status()
   return {
     isolated,
     clusters: new Map(clusters.map((one): [ClusterName, JudgedCluster] => [one.cluster, judgedOf(one)])),
+    services,
     wrong: parts.wrong(),
     conditions: parts.conditions(),
     refusals: parts.refusals().map(({ local, ...one }) => ({ ...one, envoyCluster: local })),

@@ -46,6 +46,11 @@ export type Observed = {
     readonly belowFirstTier: number
     /** By result: a closed set. */
     readonly probes: readonly { readonly cluster: string; readonly results: Readonly<Record<string, number>> }[]
+    /** Of single services. */
+    readonly serviceProbes: readonly { readonly cluster: string; readonly results: Readonly<Record<string, number>> }[]
+    readonly servicesOut: readonly { readonly cluster: string; readonly services: number }[]
+    /** Services whose probes are not made, because all together would be too many. */
+    readonly probesLeftOut: number
     readonly clusters: readonly { readonly cluster: string; readonly percent: number; readonly gatewaysDown: number }[]
     readonly shifts: readonly { readonly cluster: string; readonly kind: string; readonly count: number }[]
   }
@@ -93,7 +98,10 @@ export const nothingYet: Observed = {
   gatewayNames: {},
   expiry: {},
   trust: { bundleSeq: 0, bundleFaults: {}, oldLeaves: 0, refusedHandshakes: {} },
-  traffic: { isolated: false, frozen: false, belowFirstTier: 0, probes: [], clusters: [], shifts: [] },
+  traffic: {
+    ...{ isolated: false, frozen: false, belowFirstTier: 0, probes: [], clusters: [], shifts: [] },
+    ...{ serviceProbes: [], servicesOut: [], probesLeftOut: 0 },
+  },
   load: { proxies: { measured: 0, notMeasured: 0 }, shares: [], leftOut: 0, latencies: [] },
 }
 
@@ -149,6 +157,10 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     below: gauge('isthmus_relay_services_below_first_tier', 'Services of which calls are served below the first tier.'),
     admitted: gauge('isthmus_relay_cluster_admitted_percent', 'Of its share that a cluster is given.', ['cluster']),
     gatewaysDown: gauge('isthmus_relay_gateways_down', 'Gateways of another cluster that do not answer.', ['cluster']),
+    servicesOut: gauge('isthmus_relay_services_out', 'Services that are out in a cluster because their probe fails.', [
+      'cluster',
+    ]),
+    probesLeftOut: gauge('isthmus_relay_service_probes_left_out', 'Services whose probes would be too many to make.'),
     loadProxies: gauge('isthmus_relay_load_proxies', 'Proxies that call, by whether they report their load.', [
       'measured',
     ]),
@@ -180,6 +192,9 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
       'cause',
     ]),
     probes: counter('isthmus_relay_probes_total', 'Probes of gateways of other clusters.', ['cluster', 'result']),
+    serviceProbes: counter('isthmus_relay_service_probes_total', 'Probes of services in other clusters.', [
+      ...['cluster', 'result'],
+    ]),
     shifts: counter('isthmus_relay_shifts_total', 'Moves of callers to and from clusters.', ['cluster', 'kind']),
     issued: counter('isthmus_relay_certificates_issued_total', 'Workload certificates issued.'),
   }
@@ -246,6 +261,11 @@ export function relayMetrics(observe: () => Observed): RelayMetrics {
     }
     for (const { cluster, results } of now.probes)
       for (const [result, count] of Object.entries(results)) rising.probes.inc({ cluster, result }, count)
+    for (const { cluster, results } of now.serviceProbes)
+      for (const [result, count] of Object.entries(results)) rising.serviceProbes.inc({ cluster, result }, count)
+    plain.servicesOut.reset()
+    for (const { cluster, services } of now.servicesOut) plain.servicesOut.set({ cluster }, services)
+    plain.probesLeftOut.set(now.probesLeftOut)
     for (const { cluster, kind, count } of now.shifts) rising.shifts.inc({ cluster, kind }, count)
   }
 }

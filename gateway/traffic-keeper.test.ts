@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { openTrafficKeeper, type TrafficKeeper } from '#gateway/traffic-keeper.ts'
 import { trafficSight } from '#gateway/traffic-sight.ts'
@@ -9,10 +10,10 @@ import { type ClusterName, parseClusterName, serviceKey } from '#mesh/model/id.t
 import type { View } from '#mesh/model/view.ts'
 import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
 import { type Holder, makeRoot } from '#tests/support/authorities.ts'
-import { leafOf, type ProbedGateway, startGateway } from '#tests/support/probed-gateway.ts'
+import { leafOf, type ProbedGateway, podOf, startGateway } from '#tests/support/probed-gateway.ts'
 import { eventually } from '#tests/support/until.ts'
 
-const times = { everyMs: 20, timeoutMs: 500, lookMs: 5 }
+const times = { everyMs: 20, timeoutMs: 10_000, lookMs: 5, probesPerSecondMax: 1000 }
 const [b, c] = ['b', 'c'].map(parseClusterName) as [ClusterName, ClusterName]
 const reviews = serviceKey('shop', 'reviews')
 
@@ -24,13 +25,19 @@ let view: View
 let keeper: TrafficKeeper
 let changes: number
 let heardMsAgo: number | undefined
+/** How `reviews` answers its probe in each cluster. */
+let status = { b: 200, c: 200 }
 /** The clock is so much ahead, ms. */
 let later = 0
 
 beforeAll(async () => {
   root = await makeRoot()
   leaf = await leafOf(root)
-  gateways = [await startGateway(root, 'b'), await startGateway(root, 'c')]
+  const behind = async (cluster: 'b' | 'c') => ({
+    own: await podOf(root, cluster, 'reviews'),
+    answer: (socket: TLSSocket) => socket.once('data', () => socket.end(`HTTP/1.1 ${status[cluster]} x\r\n\r\n`)),
+  })
+  gateways = [await startGateway(root, 'b', await behind('b')), await startGateway(root, 'c', await behind('c'))]
 })
 afterAll(() => {
   for (const one of gateways) one.kill()
@@ -39,6 +46,7 @@ beforeEach(() => {
   stateDir = mkdtempSync(join(tmpdir(), 'traffic-keeper-'))
   heardMsAgo = 0
   later = 0
+  status = { b: 200, c: 200 }
 })
 afterEach(async () => {
   keeper.stop()
@@ -178,7 +186,9 @@ test('a relay that ends goes on from there: out until the gateway is well anew, 
   // Killed: it had no time to save anything.
   writeFileSync(file(), kept)
   start({ policy })
-  expect([phaseOf(b), own(), given(b)?.percent]).toEqual(['returned', at, 0])
+  expect([phaseOf(b), given(b)?.percent]).toEqual(['returned', 0])
+  // On a busy machine what was saved may be a moment, and so a step, after what was said.
+  expect([at, at + 10]).toContain(own())
   const percents = [at]
   await eventually(30_000, 'it is back', () => {
     if (phaseOf(b) === 'in') return true
@@ -321,4 +331,102 @@ test('a first tier without a ready pod is an event with its counts, and so is it
   later = 30_000
   await eventually(30_000, 'another event', () => told().length > 1)
   expect(told()[1]).toEqual({ kind: 'return', from: ['c'], to: ['b'], evidence: { ready: { ready: 1, total: 2 } } })
+})
+
+const healthz = { kind: 'http', port: 80, path: '/healthz', everyMs: 20 } as const
+const ofReviews = (cluster: ClusterName) => keeper.traffic()?.services.get(reviews)?.get(cluster)
+const asksOf = (cluster: ClusterName) =>
+  Object.values(keeper.health().services.counts().get(cluster) ?? {}).reduce((sum, n) => sum + n, 0)
+const serviceProbed = async (times = 2) => {
+  const before = [asksOf(b), asksOf(c)] as const
+  await eventually(30_000, 'more probes', () => asksOf(b) >= before[0] + times && asksOf(c) >= before[1] + times)
+}
+
+test('a service whose probe fails is left there and nowhere else, with evidence; a restart keeps that; it returns step by step', async () => {
+  const policy = { holdSeconds: 0.1, rampSeconds: 1, probe: healthz }
+  start({ policy })
+  await serviceProbed()
+  expect([keeper.traffic(), changes]).toEqual([undefined, 0])
+  status.b = 503
+  await eventually(30_000, 'it is out', () => ofReviews(b)?.percent === 0)
+  expect([ofReviews(b)?.why, given(b), phaseOf(b)]).toEqual(['probe', undefined, 'in'])
+  const [shift] = keeper.shifts().shifts
+  expect(shift).toMatchObject({
+    ...{ kind: 'shift', cluster: 'b', services: [reviews], servicesCount: 1, from: ['b'], to: ['c'] },
+    evidence: { service: { probe: 'GET /healthz', said: '503' } },
+  })
+  const sight = trafficSight(keeper, () => view)
+  expect(sight.status()).toMatchObject({
+    services: [
+      { service: reviews, cluster: 'b', probe: 'GET /healthz', phase: 'out', percent: 0, backInSeconds: null },
+    ],
+    below: [{ service: reviews, servedBy: ['c'], firstTier: ['b'], percent: 0, why: 'probe', backInSeconds: null }],
+  })
+  expect(sight.conditions()).toMatchObject([
+    {
+      ...{ type: 'ServedBelowFirstTier', reason: 'Out', object: `service ${reviews}` },
+      message: expect.stringMatching(/^in cluster b: probe GET \/healthz: 503, (\d+) of \1 for \d+ s; it is out there/),
+    },
+  ])
+  expect(sight.observed()).toMatchObject({
+    servicesOut: [
+      { cluster: 'b', services: 1 },
+      { cluster: 'c', services: 0 },
+    ],
+  })
+  keeper.stop()
+  start({ policy })
+  expect(ofReviews(b)).toEqual({ cluster: 'b', percent: 0, why: 'probe' })
+  await serviceProbed(3)
+  expect(ofReviews(b)?.percent).toBe(0)
+  status.b = 200
+  const percents: number[] = []
+  await eventually(30_000, 'it is back', () => {
+    percents.push(ofReviews(b)?.percent ?? 100)
+    return keeper.traffic() === undefined
+  })
+  expect(percents).toEqual(percents.toSorted((x, y) => x - y))
+  expect(keeper.shifts().shifts.map(({ kind }) => kind)).toEqual(['shift', 'return', 'ramp-done'])
+})
+
+test('a probe that fails everywhere, or that is not allowed, moves nobody, and a condition says so', async () => {
+  start({ policy: { probe: healthz } })
+  await serviceProbed()
+  status = { b: 404, c: 404 }
+  const sight = trafficSight(keeper, () => view)
+  const types = () => sight.conditions().map(({ type }) => type)
+  await eventually(30_000, 'a condition', () => types().includes('ServiceProbeFails'))
+  expect([keeper.traffic(), keeper.shifts().shifts]).toEqual([undefined, []])
+  status = { b: 200, c: 403 }
+  await eventually(30_000, 'another', () => types().join() === 'ServiceProbeUnsure')
+  expect(sight.conditions()[0]?.message).toContain('in cluster c its probe GET /healthz says nothing about it: 403')
+  expect([keeper.traffic(), keeper.shifts().shifts]).toEqual([undefined, []])
+})
+
+test('a probe that is taken out of the policy takes its verdict with it', async () => {
+  start({ policy: { probe: healthz } })
+  await serviceProbed()
+  status.b = 503
+  await eventually(30_000, 'it is out', () => ofReviews(b)?.percent === 0)
+  view = { ...viewWith({ policy: {} }), ...(keeper.traffic() ? { traffic: keeper.traffic() } : {}) } as View
+  keeper.look()
+  await eventually(30_000, 'nothing moves any more', () => keeper.traffic() === undefined)
+  expect(keeper.shifts().shifts.map(({ kind }) => kind)).toEqual(['shift', 'ramp-done'])
+  expect(readFileSync(file(), 'utf8')).toContain('"services":[]')
+})
+
+test('a gateway that dies is its cluster’s death, and no service’s; a service without a ready pod is not asked', async () => {
+  start({ policy: { probe: healthz } })
+  await serviceProbed()
+  gateways[0].kill()
+  await isOut(b)
+  expect(keeper.shifts().shifts.map(({ evidence }) => Object.keys(evidence))).toEqual([['probe']])
+  await gateways[0].revive()
+  keeper.stop()
+  start({ policy: { probe: healthz } })
+  ready(0)
+  const before = asksOf(b)
+  status.b = 503
+  await eventually(30_000, 'c is asked', () => asksOf(c) >= 5)
+  expect([asksOf(b), ofReviews(b)]).toEqual([before, undefined])
 })

@@ -21,7 +21,8 @@ import {
   type Move,
   percentOf,
 } from '#mesh/policy/judge-health.ts'
-import { keptHealth, restoredHealth } from '#mesh/policy/kept-health.ts'
+import { type ServiceMove, serviceEvidence, serviceSaw } from '#mesh/policy/judge-services.ts'
+import { keptHealth, keptServices, restoredHealth, restoredServices } from '#mesh/policy/kept-health.ts'
 import { parseAdvice } from '#mesh/wire/advice.ts'
 
 export type TrafficKeeperParts = {
@@ -60,7 +61,7 @@ export type TrafficKeeper = {
   /** What the centre was not told yet. */
   shifts(): { readonly epoch: string; readonly shifts: readonly Shift[] }
   taken(epoch: string, seq: number): void
-  health(): Pick<Health, 'judged' | 'wrong' | 'counts'> & {
+  health(): Pick<Health, 'judged' | 'services' | 'wrong' | 'counts'> & {
     readonly advice: Advice
     readonly unread: readonly string[]
     readonly log: Pick<ShiftLog, 'recent' | 'counts'>
@@ -88,6 +89,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
   const health = openHealth({
     ...{ view, leaf: parts.leaf, beacons: parts.beacons, hearsay, now },
     begin: restoredHealth(kept.clusters, now(), wall() - kept.savedAt),
+    beginServices: restoredServices(kept.services, now(), wall() - kept.savedAt),
     ...(parts.times ? { times: parts.times } : {}),
     onJudged,
   })
@@ -122,7 +124,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
       if (shifts.untold().length !== before) save(health.judged())
     },
     health: () => ({
-      ...{ judged: health.judged, wrong: health.wrong, counts: health.counts },
+      ...{ judged: health.judged, services: health.services, wrong: health.wrong, counts: health.counts },
       ...{ ...heard, log: shifts, now: now() },
     }),
     stop: () => {
@@ -140,7 +142,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     }
   }
 
-  function onJudged(judged: Judged, moves: readonly Move[]): void {
+  function onJudged(judged: Judged, moves: readonly (Move | ServiceMove)[]): void {
     const before = traffic
     renewed()
     for (const move of moves) note(move, before)
@@ -150,14 +152,17 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     if (moves.length > 0) parts.onShifts?.()
   }
 
-  function note(move: Move, before: Traffic | undefined): void {
+  function note(move: Move | ServiceMove, before: Traffic | undefined): void {
     const { kind, cluster, evidence } = move
     const failed = parts.failedIn?.(cluster, evidence?.forMs ?? 0) ?? null
     const shift = shiftOf(move, { view: view(), before, after: traffic, at: wall(), failedMeanwhile: failed })
     shifts.add(shift)
     const facts = { kind, cluster, evidence, services: shift.servicesCount, to: shift.to }
-    if (kind === 'shift' || kind === 'frozen-shift') log.warn(facts, says[kind])
-    else log.info(facts, says[kind])
+    const saw = 'service' in move && evidence ? serviceSaw(serviceEvidence(move.probe, evidence)) : undefined
+    const about = 'service' in move ? { ...facts, service: move.service, saw } : facts
+    const text = 'service' in move ? saysOfService[kind] : says[kind]
+    if (kind === 'shift' || kind === 'frozen-shift') log.warn(about, text)
+    else log.info(about, text)
   }
 
   function noteEmptied(shift: Omit<Shift, 'seq'>): void {
@@ -183,6 +188,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     const judged = health.judged()
     const next = trafficOf({
       ...{ home: home.cluster, config, gateways: summaries.gateways, judged, now: now() },
+      services: health.services.judged(),
       ...{ advice: heard.advice, lost: lostNow(judged), caps, peaks: peaks.look(view()) },
     })
     return sameParts(traffic, next)
@@ -201,14 +207,26 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     const all = [...judged.clusters].filter(([, { phase, flaps }]) => phase !== 'in' || flaps > 0)
     const percents = (name: ClusterName, state: ClusterState): readonly number[] =>
       (ways.get(name) ?? [defaultFailback]).map((way) => percentOf(state, way, now()))
-    return JSON.stringify(all.map(([name, state]) => [name, state.phase, state.flaps, percents(name, state)]))
+    const clusters = all.map(([name, state]) => [name, state.phase, state.flaps, percents(name, state)])
+    return JSON.stringify([clusters, keptServices(health.services.judged(), now()).map(servicePhases)])
+  }
+
+  function servicePhases({ service, probe, clusters }: ReturnType<typeof keptServices>[number]): unknown {
+    const way = view().config?.imports.get(service)?.policy ?? defaultFailback
+    const states = health.services.judged().get(service)?.judged.clusters
+    const percentIn = (cluster: ClusterName): number => {
+      const state = states?.get(cluster)
+      return state ? percentOf(state, way, now()) : 100
+    }
+    return [service, probe, clusters.map(({ cluster, phase, flaps }) => [cluster, phase, flaps, percentIn(cluster)])]
   }
 
   function save(judged: Judged): void {
     saved = standingOf(judged)
     const clusters = keptHealth(judged, now())
+    const services = keptServices(health.services.judged(), now())
     const untold = shifts.untold()
-    saveHealth(path, { savedAt: wall(), clusters, epoch: kept.epoch, seq: shifts.seq(), untold }, warn)
+    saveHealth(path, { savedAt: wall(), clusters, services, epoch: kept.epoch, seq: shifts.seq(), untold }, warn)
   }
 }
 
@@ -217,6 +235,13 @@ const says = {
   'frozen-shift': 'a cluster’s gateways do not answer; callers stay because traffic is frozen',
   return: 'callers return to a cluster by and by',
   'ramp-done': 'a cluster has its whole share again',
+} as const
+
+const saysOfService = {
+  shift: 'callers of a service are moved away from a cluster in which its probe fails',
+  'frozen-shift': 'a probe of a service fails in a cluster; callers stay because traffic is frozen',
+  return: 'callers of a service return to a cluster by and by',
+  'ramp-done': 'a cluster has its whole share of a service again',
 } as const
 
 function capsAfter(before: Caps, list: readonly Cap[]): Caps {

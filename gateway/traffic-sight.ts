@@ -1,4 +1,5 @@
 import type { Observed } from '#gateway/metrics.ts'
+import { outByProbe, type ProbedSight, probedSights, serviceConditions, serviceEndsIn } from '#gateway/service-sight.ts'
 import type { TrafficKeeper } from '#gateway/traffic-keeper.ts'
 import type { Condition, ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
@@ -43,6 +44,8 @@ export type TrafficStatus = {
     /** Dead, and in all the same. */
     readonly keptBecause: 'frozen' | 'capped' | null
   }[]
+  /** Those of which their probes say more than that all is well. */
+  readonly services: readonly ProbedSight[]
   readonly below: readonly Below[]
   readonly shifts: readonly Shift[]
 }
@@ -61,7 +64,7 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
   return { status, conditions, observed, below: () => below().map(({ service }) => service) }
 
   function status(): TrafficStatus {
-    const { judged, advice, now, log } = keeper.health()
+    const { judged, services, advice, now, log } = keeper.health()
     const { isolated, capped, withheld, gateways, clusters } = judged()
     const down = [...gateways.values()].filter((one) => one.down)
     return {
@@ -76,25 +79,28 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
           backInSeconds: backIn(state, now),
           keptBecause: withheld.has(cluster) ? 'frozen' : capped.has(cluster) ? 'capped' : null,
         })),
+      services: probedSights(services, view(), now).slice(0, belowMax),
       below: below().slice(0, belowMax),
       shifts: log.recent(),
     }
   }
 
   function below(): readonly Below[] {
-    const { judged, now } = keeper.health()
+    const { judged, services, now } = keeper.health()
     const { clusters } = judged()
     const { config, summaries, own, traffic } = view()
     const from = [config, summaries, own, traffic]
     if (!last?.from.every((one, at) => one === from[at])) last = { from, below: belowNow(view()) }
     return last.below.map((one) => {
-      const { policy } = config?.imports.get(one.service) ?? {}
+      const imported = config?.imports.get(one.service)
       const ends = one.firstTier.map((cluster) => {
         const state = clusters.get(cluster)
-        return state ? backInMs(state, policy ?? defaultFailback, now) : 0
+        return state ? backInMs(state, imported?.policy ?? defaultFailback, now) : 0
       })
-      const isKnown = one.why !== 'readiness' && one.why !== 'drain' && !ends.includes(undefined)
-      return { ...one, backInSeconds: isKnown ? seconds(Math.max(0, ...ends.map((end) => end ?? 0))) : null }
+      const probed = serviceEndsIn(services, imported, { clusters: one.firstTier, now })
+      const isKnown = one.why !== 'readiness' && one.why !== 'drain' && !ends.includes(undefined) && probed !== null
+      const end = Math.max(probed ?? 0, ...ends.map((ms) => seconds(ms ?? 0)))
+      return { ...one, backInSeconds: isKnown ? end : null }
     })
   }
 
@@ -106,7 +112,7 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
   }
 
   function conditions(): readonly Condition[] {
-    const { judged, advice, unread, wrong, now } = keeper.health()
+    const { judged, services, advice, unread, wrong, now } = keeper.health()
     const { isolated, clusters, capped } = judged()
     const home = `cluster ${view().home.cluster}`
     const all = below()
@@ -117,6 +123,10 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
         state.phase === 'in' ? [] : [outSaid(cluster, state, { now, below: failbacksOf(all, cluster) })],
       ),
       ...[...capped].map(cappedSaid),
+      ...serviceConditions(probedSights(services, view(), now), {
+        leftOut: services.leftOut(),
+        isBelow: (service) => all.some((one) => one.service === service),
+      }),
       ...wrong()
         .slice(0, wrongMax)
         .map(({ cluster, address, detail }) => ({
@@ -130,12 +140,15 @@ export function trafficSight(keeper: Pick<TrafficKeeper, 'health'>, view: () => 
   }
 
   function observed(): Observed['traffic'] {
-    const { judged, advice, counts, log, now } = keeper.health()
+    const { judged, services, advice, counts, log, now } = keeper.health()
     const { isolated, clusters, gateways } = judged()
     const down = [...gateways.values()].filter((one) => one.down)
     return {
       ...{ isolated, frozen: advice.frozen !== undefined, belowFirstTier: below().length },
       probes: [...counts()].map(([cluster, results]) => ({ cluster, results })),
+      serviceProbes: [...services.counts()].map(([cluster, results]) => ({ cluster, results })),
+      servicesOut: outByProbe(services),
+      probesLeftOut: services.leftOut().length,
       clusters: [...clusters].map(([cluster, state]) => ({
         ...{ cluster, percent: percentOf(state, defaultFailback, now) },
         gatewaysDown: down.filter((one) => one.cluster === cluster).length,

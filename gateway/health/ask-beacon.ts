@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import type { Probed } from '#gateway/health/probe-gateway.ts'
+import type { Probed } from '#gateway/health/ask-over-tls.ts'
 
 /** An address outside of the mesh that takes connections while this cluster has a network: host and port. */
 export type Beacon = { readonly host: string; readonly port: number }

@@ -1,8 +1,10 @@
 import { isIP } from 'node:net'
 import { askBeacon, type Beacon } from '#gateway/health/ask-beacon.ts'
-import { type Probed, probeGateway } from '#gateway/health/probe-gateway.ts'
+import type { Probed } from '#gateway/health/ask-over-tls.ts'
+import { probeGateway } from '#gateway/health/probe-gateway.ts'
 import type { ProbeLeaf } from '#gateway/health/probe-leaf.ts'
 import { type Asked, openProber } from '#gateway/health/prober.ts'
+import { openServiceHealth, type ServiceHealth } from '#gateway/health/service-health.ts'
 import { addressKey } from '#mesh/model/address.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Gateway } from '#mesh/model/gateway.ts'
@@ -20,6 +22,7 @@ import {
   judge,
   type Move,
 } from '#mesh/policy/judge-health.ts'
+import { type JudgedServices, noServices, type ServiceMove } from '#mesh/policy/judge-services.ts'
 
 /** What a relay hears beside its own probes. */
 export type Hearsay = Pick<Facts, 'centreHeardMsAgo' | 'frozen' | 'lost' | 'drained'>
@@ -31,11 +34,17 @@ export type HealthParts = {
   readonly hearsay: () => Hearsay
   /** As it was when this relay last ran. */
   readonly begin: Judged
+  readonly beginServices?: JudgedServices
   /** Called after each judgement, with what moves callers; also where only counts are others. */
-  readonly onJudged: (judged: Judged, moves: readonly Move[]) => void
+  readonly onJudged: (judged: Judged, moves: readonly (Move | ServiceMove)[]) => void
   /** Monotonic ms. */
   readonly now?: () => number
-  readonly times?: { readonly everyMs?: number; readonly timeoutMs?: number; readonly lookMs?: number }
+  readonly times?: {
+    readonly everyMs?: number
+    readonly timeoutMs?: number
+    readonly lookMs?: number
+    readonly probesPerSecondMax?: number
+  }
 }
 
 /** One gateway that answers wrongly, and how. */
@@ -43,6 +52,7 @@ export type WrongAnswer = { readonly cluster: ClusterName; readonly address: str
 
 export type Health = {
   judged(): Judged
+  services: Pick<ServiceHealth, 'judged' | 'unsure' | 'leftOut' | 'counts'>
   /** Config, summaries or hearsay are others. */
   look(): void
   wrong(): readonly WrongAnswer[]
@@ -72,11 +82,16 @@ export function openHealth(parts: HealthParts): Health {
   const byId = new Map<string, Place>()
   const beacons = new Map(parts.beacons.map((beacon) => [`beacon ${beacon.host}:${beacon.port}`, false]))
   const prober = openProber({ everyMs, onResult: (id, probed) => heard(id, probed) })
+  const services = openServiceHealth({
+    ...{ view, leaf, gatewaysOf, judged: () => judged, begin: parts.beginServices ?? noServices },
+    times: { ...parts.times, everyMs, timeoutMs },
+  })
   const timer = setInterval(tick, lookMs).unref()
   prober.want(everything())
 
   return {
     judged: () => judged,
+    services,
     look: () => {
       isDue = true
     },
@@ -85,6 +100,7 @@ export function openHealth(parts: HealthParts): Health {
     stop: () => {
       clearInterval(timer)
       prober.stop()
+      services.stop()
     },
   }
 
@@ -106,10 +122,11 @@ export function openHealth(parts: HealthParts): Health {
   /** Holds and ramps go on without any news. */
   function tick(): void {
     const at = now()
-    if (probes.length === 0 && !isDue && at - judgedAt < 1000) return
+    if (probes.length === 0 && !services.hasNews() && !isDue && at - judgedAt < 1000) return
     const imported = placesNow()
+    const said = hearsay()
     const facts: Facts = {
-      ...{ ...hearsay(), probes, imported, failbacks: failbacksNow() },
+      ...{ ...said, probes, imported, failbacks: failbacksNow() },
       beacons: [...beacons.values()],
     }
     probes = []
@@ -117,7 +134,7 @@ export function openHealth(parts: HealthParts): Health {
     judgedAt = at
     const next = judge(judged, facts, at)
     judged = next.judged
-    parts.onJudged(judged, next.moves)
+    parts.onJudged(judged, [...next.moves, ...services.look(said, at)])
   }
 
   function placesNow(): Facts['imported'] {

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import type { Probed } from '#gateway/health/probe-gateway.ts'
+import type { Probed } from '#gateway/health/ask-over-tls.ts'
 import { type Asked, openProber, type Prober } from '#gateway/health/prober.ts'
 import { eventually } from '#tests/support/until.ts'
 

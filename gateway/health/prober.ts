@@ -1,7 +1,12 @@
-import type { Probed } from '#gateway/health/probe-gateway.ts'
+import type { Probed } from '#gateway/health/ask-over-tls.ts'
 
 /** Something that is asked again and again; `id` says that it is the same as before. */
-export type Asked = { readonly id: string; readonly ask: () => Promise<Probed | undefined> }
+export type Asked = {
+  readonly id: string
+  /** The prober's own where absent. */
+  readonly everyMs?: number
+  readonly ask: () => Promise<Probed | undefined>
+}
 
 export type ProberParts = {
   readonly everyMs: number
@@ -42,7 +47,7 @@ export function openProber(parts: ProberParts): Prober {
       for (const [id, asked] of wanted) {
         const one = known.get(id)
         if (one) one.asked = asked
-        else known.set(id, { asked, dueAt: performance.now() + random() * everyMs, busy: false })
+        else known.set(id, { asked, dueAt: performance.now() + random() * (asked.everyMs ?? everyMs), busy: false })
       }
     },
     stop: () => {
@@ -60,7 +65,7 @@ export function openProber(parts: ProberParts): Prober {
     for (const [id, one] of due.toSorted(([, a], [, b]) => a.dueAt - b.dueAt)) {
       if (inFlight >= inFlightMax) return
       // Sparing: what waited for its turn is not asked twice in a hurry.
-      one.dueAt = now + everyMs * (0.9 + random() * 0.2)
+      one.dueAt = now + (one.asked.everyMs ?? everyMs) * (0.9 + random() * 0.2)
       one.busy = true
       inFlight += 1
       const begun = life

@@ -82,7 +82,7 @@ function importOf(market: Market, { home, wanted, visible, policy }: Sight): Imp
       tiers: withCapacities(market, tiers.tiers, { policy, wanted, sources }),
     },
     settings: policy ? settingsOf(policy) : defaultSettings,
-    ...(policy ? { policy: compiledPolicy(policy, tierOf) } : {}),
+    ...(policy ? { policy: compiledPolicy(policy, { tierOf, ports }) } : {}),
     ...(drains.length > 0 ? { drains } : {}),
   }
   return { service, conditions: policy ? aboutPolicy(key, policy, { asked, sources }) : [] }

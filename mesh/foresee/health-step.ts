@@ -1,9 +1,10 @@
 import { aboutCluster, bad, badOf, type Fault, good, nobodyTrusted, type Path, unsure } from '#mesh/foresee/path.ts'
-import type { JudgedCluster } from '#mesh/foresee/seen.ts'
+import type { JudgedCluster, JudgedProbe } from '#mesh/foresee/seen.ts'
 import type { Step } from '#mesh/model/explanation.ts'
 import type { ClusterName } from '#mesh/model/id.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 import type { Admitted } from '#mesh/model/traffic.ts'
+import { serviceSaw } from '#mesh/policy/judge-services.ts'
 
 /** Whether the clusters that such calls are meant for get them: verdicts, drains, limits, and pods that are ready. */
 export function healthStep(path: Path): Step {
@@ -47,6 +48,8 @@ function faultOf(path: Path, cluster: ClusterName): Fault | undefined {
   const isOwn = cluster === seen.view.home.cluster
   const judged = isOwn ? undefined : seen.relay?.clusters.get(cluster)
   if (judged?.keptBecause) return kept(path, cluster, judged)
+  const probed = isOwn ? undefined : seen.relay?.services.find((one) => one.service === key && one.cluster === cluster)
+  if (probed?.keptBecause) return keptProbe(path, probed)
   const { traffic } = seen.view
   const said = traffic?.services.get(key)?.get(cluster) ?? (isOwn ? undefined : traffic?.clusters.get(cluster))
   const drain = isOwn ? undefined : imported.drains?.find((one) => one.cluster === cluster)
@@ -56,22 +59,32 @@ function faultOf(path: Path, cluster: ClusterName): Fault | undefined {
       fix: `isthmus undrain service ${cluster}/${key}`,
       at: aboutCluster(cluster),
     }
-  if (said && (said.percent < 100 || said.cap !== undefined)) return admission(path, said, judged)
+  if (said && (said.percent < 100 || said.cap !== undefined)) return admission(path, said, { judged, probed })
   return notReady(path, cluster)
 }
 
-function admission({ imported, seen }: Path, said: Admitted, judged: JudgedCluster | undefined): Fault {
+type Verdicts = { readonly judged: JudgedCluster | undefined; readonly probed: JudgedProbe | undefined }
+
+function admission({ imported, seen }: Path, said: Admitted, { judged, probed }: Verdicts): Fault {
   const { cluster, percent, why, cap } = said
   const at = aboutCluster(cluster)
   const share = percent === 0 ? 'nothing' : `${percent} % of its share`
-  const back = judged?.backInSeconds
-  const then = back === undefined || back === null ? '' : `; all of it is back in ${back} s if it stays well`
+  const backIn = (back: number | null | undefined): string =>
+    back === undefined || back === null ? '' : `; all of it is back in ${back} s if it stays well`
+  const then = backIn(judged?.backInSeconds)
   const look = `look at the gateways of ${cluster} and at the network on the way: isthmus gateways --cluster ${cluster}`
   const texts: Record<Admitted['why'], Fault> = {
     dead: { saw: `${cluster} is out and gets ${share}: ${probeText(judged)}${then}`, fix: look, at },
     returning: {
       saw: `${cluster} comes back and gets ${share}${then}`,
       fix: `wait: a cluster that returns gets its calls by and by (failback of ${imported.policy?.name ?? 'the default'})`,
+      at,
+    },
+    probe: {
+      saw:
+        `${cluster} ${percent === 0 ? 'is out' : 'comes back'} for ${imported.key} and gets ${share}: ` +
+        `${serviceText(probed)}${backIn(probed?.backInSeconds)}`,
+      fix: lookAtService(imported, cluster),
       at,
     },
     drain: { saw: `${cluster} is drained and gets ${share}`, fix: `isthmus undrain cluster ${cluster}`, at },
@@ -104,6 +117,29 @@ function kept({ seen }: Path, cluster: ClusterName, judged: JudgedCluster): Faul
     at: aboutCluster(cluster),
   }
 }
+
+function keptProbe({ imported, seen }: Path, probed: JudgedProbe): Fault {
+  const { cluster, keptBecause } = probed
+  const why = {
+    frozen: `nothing moves by itself: frozen${seen.frozen ? ` by ${seen.frozen.by}: ${seen.frozen.reason}` : ''}`,
+    capped: 'as many of its clusters as may be are out already',
+    all: 'it fails in every cluster that is asked',
+  }[keptBecause ?? 'all']
+  return {
+    saw: `${imported.key} fails in ${cluster} (${serviceText(probed)}), and its callers stay because ${why}`,
+    fix: keptBecause === 'frozen' ? 'isthmus unfreeze' : lookAtService(imported, cluster),
+    at: aboutCluster(cluster),
+  }
+}
+
+const serviceText = (probed: JudgedProbe | undefined): string => {
+  const { evidence } = probed ?? {}
+  return evidence ? `${serviceSaw(evidence)} for ${Math.round(evidence.forMs / 1000)} s` : 'its probe failed'
+}
+
+const lookAtService = ({ key, policy }: Path['imported'], cluster: ClusterName): string =>
+  `look at ${key} in ${cluster} (isthmus endpoints --service ${key} --cluster ${cluster}), and at what ` +
+  `the probe of ${policy?.name ?? 'its policy'} asks`
 
 const probeText = (judged: JudgedCluster | undefined): string => {
   const { evidence } = judged ?? {}

@@ -1,11 +1,11 @@
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { Answers } from '#mesh/model/explanation.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
-import type { ClusterName } from '#mesh/model/id.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { Pod } from '#mesh/model/pod.ts'
 import type { Proxy as MeshProxy } from '#mesh/model/proxy.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
-import type { Freeze } from '#mesh/model/traffic.ts'
+import type { Freeze, ServiceEvidence } from '#mesh/model/traffic.ts'
 import type { View } from '#mesh/model/view.ts'
 import type { Phase, ProbeEvidence } from '#mesh/policy/judge-health.ts'
 
@@ -32,6 +32,8 @@ export type Seen = {
 export type RelaySeen = {
   readonly isolated: boolean
   readonly clusters: ReadonlyMap<ClusterName, JudgedCluster>
+  /** Services of which their probes say more than that all is well. */
+  readonly services: readonly JudgedProbe[]
   /** Gateways that answer as somebody else. */
   readonly wrong: readonly { readonly cluster: ClusterName; readonly address: string; readonly detail: string }[]
   /** What its status says. */
@@ -52,6 +54,15 @@ export type JudgedCluster = {
   readonly evidence?: ProbeEvidence
   readonly backInSeconds: number | null
   readonly keptBecause?: 'frozen' | 'capped'
+}
+
+/** How a probe judges one service in one cluster: `keptBecause` = it fails, and callers stay all the same. */
+export type JudgedProbe = {
+  readonly service: ServiceKey
+  readonly cluster: ClusterName
+  readonly evidence: ServiceEvidence | null
+  readonly backInSeconds: number | null
+  readonly keptBecause: 'frozen' | 'capped' | 'all' | null
 }
 
 export type SeenRefusal = {

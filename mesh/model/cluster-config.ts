@@ -1,6 +1,6 @@
 import type { ClusterName, MeshName, NetworkName, ServiceKey, TrustDomain } from '#mesh/model/id.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
-import type { Capacity, OnExporterLost } from '#mesh/model/traffic-policy.ts'
+import type { Capacity, OnExporterLost, ProbeKind } from '#mesh/model/traffic-policy.ts'
 
 /** One cluster that offers an imported service, as seen from the cluster this config is for. */
 export type Source = {
@@ -34,6 +34,14 @@ export type TrafficSettings = {
   readonly connectTimeoutMs: number
 }
 
+/** How a relay asks the exporters of a service whether it is well there; `path` of `http` alone. */
+export type CompiledProbe = {
+  readonly kind: ProbeKind
+  readonly port: number
+  readonly path?: string
+  readonly everyMs: number
+}
+
 /** What a policy says beyond tiers and settings; absent fields are as without a policy. */
 export type CompiledPolicy = {
   /** `<ns>/<name>@<revision>` of the one that governs. */
@@ -48,6 +56,7 @@ export type CompiledPolicy = {
   readonly baseEjectionMs?: number
   readonly maxEjectionMs?: number
   readonly connectionMaxMs?: number
+  readonly probe?: CompiledProbe
   /** A tier that loses pods it had gives away what they carried. */
   readonly spillByReadiness: true
   /** For each of the tiers the tier of the policy (0-based): `prefer` splits one into several. */

@@ -41,6 +41,20 @@ export type PolicyTier = {
  */
 export type OnExporterLost = 'keep' | 'demote' | 'drop'
 
+export type ProbeKind = 'http' | 'grpc' | 'tcp'
+
+/** How relays ask each exporter of a service, through its gateway, whether the service is well there. */
+export type ServiceProbe = {
+  /** `http`: GET is answered with 2xx or 3xx. `grpc`: grpc.health.v1 says SERVING. `tcp`: a connection stays open. */
+  readonly kind: ProbeKind
+  /** Of the service; absent = its first one that speaks so. */
+  readonly port?: number
+  /** Of `http`; absent = `/`. */
+  readonly path?: string
+  /** Absent = 3. */
+  readonly everySeconds?: number
+}
+
 /** A field that is absent comes from the next less specific policy, and in the end from `defaultSettings`. */
 export type TrafficPolicySpec = {
   readonly services: Selector
@@ -53,6 +67,8 @@ export type TrafficPolicySpec = {
   readonly retries?: { readonly attempts?: number; readonly idempotent?: boolean; readonly perTrySeconds?: number }
   readonly timeouts?: { readonly connectSeconds?: number; readonly requestSeconds?: number }
   readonly ejection?: { readonly afterFailures?: number; readonly baseSeconds?: number; readonly maxSeconds?: number }
+  /** Absent = none: gateways and the readiness of pods say how exporters are. */
+  readonly probe?: ServiceProbe
   /** Absent = keep. */
   readonly onExporterLost?: OnExporterLost
   /** How long a cluster that returns is held back (60), and over how long its share then rises (300). */

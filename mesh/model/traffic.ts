@@ -5,7 +5,7 @@ export type Admitted = {
   readonly cluster: ClusterName
   /** 0..100 of its nominal share. */
   readonly percent: number
-  readonly why: 'dead' | 'returning' | 'drain' | 'lost' | 'quota'
+  readonly why: 'dead' | 'returning' | 'drain' | 'probe' | 'lost' | 'quota'
   /** 0..1: the most of this cluster's calls that it may be given. */
   readonly cap?: number
 }
@@ -57,11 +57,27 @@ export type Advice = {
 
 export const noAdvice: Advice = { drains: [], lost: [] }
 
-export type ProbeResult = 'ok' | 'refused' | 'timeout' | 'reset' | 'trust'
+/**
+ * What a probe came to. `trust`: a gateway answered, and not as one. Of services alone: `answer`, which says that the
+ * service is not well, and `unsure`, of which nothing follows (a policy there does not let relays ask).
+ */
+export const probeResults = ['ok', 'refused', 'timeout', 'reset', 'trust', 'answer', 'unsure'] as const
+export type ProbeResult = (typeof probeResults)[number]
+
+/** How many of the last probes of one service in one cluster failed, and for how long. */
+export type ServiceEvidence = {
+  readonly probe: string
+  readonly said: string
+  readonly failed: number
+  readonly of: number
+  readonly forMs: number
+}
 
 /** What a relay saw when it moved its callers away from a cluster or back. */
 export type Evidence = {
   readonly probe?: { readonly failed: number; readonly of: number; readonly last: ProbeResult; readonly forMs: number }
+  /** One service of that cluster: `probe` and what it `said`, as `GET /healthz` and `503`. */
+  readonly service?: ServiceEvidence
   readonly ready?: { readonly ready: number; readonly total: number }
   readonly ejected?: number
   readonly advice?: 'drain' | 'lost' | 'freeze'

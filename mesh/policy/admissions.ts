@@ -4,7 +4,8 @@ import type { ClusterConfig, ImportedService } from '#mesh/model/cluster-config.
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { GatewaySummary } from '#mesh/model/summary.ts'
 import type { Admitted, Advice, Traffic } from '#mesh/model/traffic.ts'
-import { defaultFailback, type Failback, type Judged, percentOf } from '#mesh/policy/judge-health.ts'
+import { type ClusterState, defaultFailback, type Failback, type Judged, percentOf } from '#mesh/policy/judge-health.ts'
+import type { JudgedServices } from '#mesh/policy/judge-services.ts'
 
 /** The most of a service's calls that a cluster may be given, 0..1. */
 export type Caps = ReadonlyMap<ServiceKey, ReadonlyMap<ClusterName, number>>
@@ -15,6 +16,8 @@ export type AdmissionFacts = {
   /** By cluster. */
   readonly gateways: ReadonlyMap<string, GatewaySummary>
   readonly judged: Judged
+  /** Absent = no service is probed. */
+  readonly services?: JudgedServices
   /** Monotonic ms, as the judgement's. */
   readonly now: number
   readonly advice: Advice
@@ -120,20 +123,28 @@ function ofCluster(cluster: ClusterName, failback: Failback, { home, judged, adv
   const state = judged.clusters.get(cluster)
   if (cluster === home) return []
   return [
-    ...(state && state.phase !== 'in'
-      ? [{ percent: percentOf(state, failback, now), why: state.phase === 'returned' ? 'returning' : 'dead' } as const]
-      : []),
+    ...reasonOf(state, { failback, now, why: state?.phase === 'returned' ? 'returning' : 'dead' }),
     ...advice.drains
       .filter((drain) => drain.kind === 'cluster' && drain.cluster === cluster)
       .map(({ percent }) => ({ percent, why: 'drain' }) as const),
   ]
 }
 
-function ofService(cluster: ClusterName, { policy, drains }: ImportedService, facts: AdmissionFacts): Reason[] {
+/** What a verdict leaves. */
+function reasonOf(
+  state: ClusterState | undefined,
+  { failback, now, why }: { readonly failback: Failback; readonly now: number; readonly why: Reason['why'] },
+): Reason[] {
+  return state && state.phase !== 'in' ? [{ percent: percentOf(state, failback, now), why }] : []
+}
+
+function ofService(cluster: ClusterName, { key, policy, drains }: ImportedService, facts: AdmissionFacts): Reason[] {
   if (cluster === facts.home) return []
+  const probed = facts.services?.get(key)?.judged.clusters.get(cluster)
   const isGivenUp = policy !== undefined && policy.onExporterLost !== 'keep' && facts.lost.has(cluster)
   return [
     ...ofCluster(cluster, policy ?? defaultFailback, facts),
+    ...reasonOf(probed, { failback: policy ?? defaultFailback, now: facts.now, why: 'probe' }),
     ...(drains ?? [])
       .filter((drain) => drain.cluster === cluster)
       .map(({ percent }) => ({ percent, why: 'drain' }) as const),

@@ -5,7 +5,7 @@ import type { PolicyTier, TrafficPolicy, TrafficPolicySpec } from '#mesh/model/t
 import { checkPolicy } from '#mesh/policy/check-policy.ts'
 import { policyFactsOf } from '#mesh/policy/policy-facts.ts'
 import { policyFor } from '#mesh/policy/rank-policies.ts'
-import { settingsOf } from '#mesh/policy/settings-of-policy.ts'
+import { compiledPolicy, settingsOf } from '#mesh/policy/settings-of-policy.ts'
 
 const stream = offer(ratings, { ports: [port(5432, 'tcp')], sticky: true, labels: { app: 'ratings', tier: 'data' } })
 const web = offer(reviews, { labels: { app: 'reviews' } })
@@ -77,6 +77,21 @@ describe('refused, each with its reason', () => {
       'spec.retries: service bookinfo/ratings: carries streams',
     ],
     ['a time for requests of streams', forRatings({ timeouts: { requestSeconds: 1 } }), 'spec.timeouts.requestSeconds'],
+    [
+      'a probe of a port that nobody offers',
+      forReviews([both], { probe: { kind: 'tcp', port: 9 } }),
+      'spec.probe.port: service bookinfo/reviews: port 9 is not offered: it offers ',
+    ],
+    [
+      'an http probe of a stream',
+      forRatings({ probe: { kind: 'http', port: 5432 } }),
+      'spec.probe.port: service bookinfo/ratings: port 5432 is a stream, which no http probe can ask',
+    ],
+    [
+      'a grpc probe where all ports are streams',
+      forRatings({ probe: { kind: 'grpc' } }),
+      'spec.probe: service bookinfo/ratings: carries streams on all its ports',
+    ],
     [
       'an ejection longer than the longest',
       forReviews([both], { ejection: { baseSeconds: 9, maxSeconds: 3 } }),
@@ -164,6 +179,32 @@ describe('a default is not refused for the services that it does not suit', () =
   test('a service that nobody exports yet is a warning', () => {
     const early = check(policy({ services: { names: ['details'] }, tiers: [both] }))
     expect(early).toEqual({ violations: [], warnings: [expect.stringContaining('bookinfo/details (yet)')] })
+  })
+})
+
+describe('probes', () => {
+  const compiled = (one: TrafficPolicy, ports: Parameters<typeof compiledPolicy>[1]['ports']) =>
+    compiledPolicy(one, { tierOf: [0], ports })
+  const all = (probe: NonNullable<TrafficPolicySpec['probe']>) => policy({ services: {}, probe })
+  const ports = [port(25, 'tcp'), port(70, 'grpc'), port(80, 'http')]
+  test('are compiled with their port and defaults; without a probe there is no such field', () => {
+    expect(compiled(all({ kind: 'http' }), ports).probe).toEqual({ kind: 'http', port: 80, path: '/', everyMs: 3000 })
+    expect(compiled(all({ kind: 'grpc', everySeconds: 10 }), ports).probe).toEqual({
+      ...{ kind: 'grpc', port: 70, everyMs: 10_000 },
+    })
+    expect(compiled(all({ kind: 'tcp' }), ports).probe?.port).toBe(25)
+    expect(compiled(all({ kind: 'tcp', port: 80 }), ports).probe?.port).toBe(80)
+    expect('probe' in compiled(policy({ services: {} }), ports)).toBe(false)
+  })
+  test('a default for many is none for those that it does not suit: a warning, and not compiled', () => {
+    const { violations, warnings } = check(all({ kind: 'http', path: '/healthz' }))
+    expect([violations, warnings]).toEqual([[], [expect.stringContaining('spec.probe: service bookinfo/ratings')]])
+    expect('probe' in compiled(all({ kind: 'http' }), [port(5432, 'tcp')])).toBe(false)
+  })
+  test('a probe is one thing: a more specific policy’s is not filled from a less specific one', () => {
+    const named = policy({ services: { names: ['reviews'] }, probe: { kind: 'tcp' } }, 'named')
+    const merged = policyFor(reviews, {}, undefined, [named, all({ kind: 'http', path: '/healthz' })])
+    expect(merged?.spec.probe).toEqual({ kind: 'tcp' })
   })
 })
 

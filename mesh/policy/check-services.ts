@@ -6,6 +6,7 @@ import type { PolicyTier, TrafficPolicy, TrafficPolicySpec } from '#mesh/model/t
 import type { PolicyCheck } from '#mesh/policy/check-policy.ts'
 import { missingOf } from '#mesh/policy/check-ties.ts'
 import type { PolicyFacts, ServiceFacts } from '#mesh/policy/policy-facts.ts'
+import { probedPort } from '#mesh/policy/probe-port.ts'
 import { isMeshWide, policyFor, rankedFor, selects } from '#mesh/policy/rank-policies.ts'
 import { type Groups, preferenceOf, seatOf } from '#mesh/policy/tiers-of-policy.ts'
 
@@ -64,6 +65,7 @@ function faultsOf(policy: TrafficPolicy, service: ServiceFacts, { groups, others
     ...tiers.flatMap((tier, at) => tierFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups }))),
     ...failover(policy, service, { groups, others }),
     ...streamFaults(policy, service),
+    ...probeFaults(policy, service),
   ]
   const sticky = tiers.flatMap((tier, at) =>
     stickyFaults(tier, `spec.tiers[${at}]`, seatedIn(at, { tiers, service, groups })),
@@ -145,4 +147,16 @@ function streamFaults({ spec }: TrafficPolicy, { ports }: ServiceFacts): Violati
   const reason =
     'carries streams on all its ports, where this setting of HTTP means nothing: take it out, or set appProtocol'
   return asked.map((part) => ({ path: `spec.${part}`, reason }))
+}
+
+function probeFaults({ spec: { probe } }: TrafficPolicy, { ports }: ServiceFacts): Violation[] {
+  if (!probe || probedPort(probe, ports)) return []
+  const numbers = [...new Set(ports.map(({ port }) => port))].toSorted((a, b) => a - b)
+  if (probe.port !== undefined && !numbers.includes(probe.port)) {
+    const reason = `port ${probe.port} is not offered: it offers ${someOf(numbers.map(String))}`
+    return [{ path: 'spec.probe.port', reason }]
+  }
+  const what = probe.port === undefined ? 'carries streams on all its ports' : `port ${probe.port} is a stream`
+  const reason = `${what}, which no ${probe.kind} probe can ask: say kind: tcp, or set appProtocol`
+  return [{ path: probe.port === undefined ? 'spec.probe' : 'spec.probe.port', reason }]
 }

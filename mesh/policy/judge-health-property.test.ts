@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
-import { type ClusterName, parseClusterName } from '#mesh/model/id.ts'
+import type { CompiledProbe } from '#mesh/model/cluster-config.ts'
+import { type ClusterName, parseClusterName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
+import type { ProbeResult } from '#mesh/model/traffic.ts'
 import {
   evacuatedMax,
   type Facts,
@@ -11,7 +13,14 @@ import {
   nothingJudged,
   percentOf,
 } from '#mesh/policy/judge-health.ts'
-import { keptHealth, restoredHealth } from '#mesh/policy/kept-health.ts'
+import {
+  type AskedService,
+  type JudgedServices,
+  judgeServices,
+  noServices,
+  type ServiceMove,
+} from '#mesh/policy/judge-services.ts'
+import { keptHealth, keptServices, restoredHealth, restoredServices } from '#mesh/policy/kept-health.ts'
 import { type Candidate, spread } from '#mesh/policy/spread.ts'
 
 /** Printed with a failure; `ISTHMUS_SEED` gives the same histories again. */
@@ -288,5 +297,197 @@ test('a cluster that dies and comes back is out once for each hold at most, and 
         )
     })
     expect(shiftedAt.length).toBeLessThan(40)
+  })
+})
+
+const shop = ['books', 'cart', 'pay'].map((name) => serviceKey('shop', name))
+
+/** Some services in some clusters, their probes, and what happens to them. */
+class Shop {
+  readonly random: () => number
+  readonly failback: Failback
+  readonly imported: ReadonlyMap<ServiceKey, readonly ClusterName[]>
+  probe: CompiledProbe = { kind: 'http', port: 80, path: '/', everyMs: 3000 }
+  judged: JudgedServices = noServices
+  /** By service and cluster. */
+  readonly answers = new Map<string, ProbeResult>()
+  readonly last = new Map<string, readonly ProbeResult[]>()
+  readonly askedAt = new Map<string, number>()
+  away = new Set<ClusterName>()
+  aside = new Set<ClusterName>()
+  frozen = false
+  now = 0
+
+  constructor(number: number) {
+    // The same histories each time, unless others are asked for.
+    this.random = randomOf(Number(process.env['ISTHMUS_SEED'] ?? 1) + number * 104_729)
+    // Without hold and ramp who is held has all of his share: that he fails again then is no shift of its own.
+    this.failback = failbacks[Math.floor(this.random() * 2)] ?? { holdSeconds: 60, rampSeconds: 300 }
+    this.imported = new Map(
+      shop.map((service) => [service, names.slice(0, 1 + Math.floor(8 * this.random() ** 2))] as const),
+    )
+  }
+
+  chance = (part: number): boolean => this.random() < part
+  some = (part: number): Set<ClusterName> => new Set(names.filter(() => this.chance(part)))
+
+  asked(): ReadonlyMap<ServiceKey, AskedService> {
+    const { probe, failback } = this
+    return new Map(
+      [...this.imported].map(([service, exporters]) => {
+        const away = new Set(exporters.filter((name) => this.away.has(name)))
+        const aside = new Set(exporters.filter((name) => this.aside.has(name) && !away.has(name)))
+        return [service, { probe, failback, exporters, away, aside }]
+      }),
+    )
+  }
+
+  percent(service: ServiceKey, name: ClusterName, judged = this.judged, now = this.now): number {
+    const state = judged.get(service)?.judged.clusters.get(name)
+    return state ? percentOf(state, this.failback, now) : 100
+  }
+
+  percents = (): number[] =>
+    [...this.imported].flatMap(([service, exporters]) => exporters.map((name) => this.percent(service, name)))
+
+  round(check: (moves: readonly ServiceMove[], before: JudgedServices) => void): void {
+    this.now += 3000
+    const probes = [...this.imported].flatMap(([service, exporters]) =>
+      exporters
+        .filter((cluster) => !this.away.has(cluster) && !this.aside.has(cluster))
+        .map((cluster) => {
+          const id = `${service} ${cluster}`
+          const result = this.answers.get(id) ?? 'ok'
+          this.askedAt.set(id, this.now)
+          this.last.set(id, [result, ...(this.last.get(id) ?? []).slice(0, 4)])
+          return { service, cluster, result, said: '503' }
+        }),
+    )
+    const before = this.judged
+    const { judged, moves } = judgeServices(before, { probes, asked: this.asked(), frozen: this.frozen }, this.now)
+    this.judged = judged
+    check(moves, before)
+  }
+
+  restart(): void {
+    const kept = keptServices(this.judged, this.now)
+    this.now = Math.floor(this.random() * 1e6)
+    this.judged = restoredServices(kept, this.now, this.random() * 3_600_000)
+    this.last.clear()
+    this.askedAt.clear()
+  }
+
+  /** What any verdict must be, whatever happened. */
+  check = (moves: readonly ServiceMove[], before: JudgedServices): void => {
+    for (const { kind, service, cluster } of moves) {
+      if (kind !== 'shift') continue
+      must(!this.frozen, 'nothing moves while frozen')
+      const exporters = this.imported.get(service) ?? []
+      must(!this.away.has(cluster) && !this.aside.has(cluster), 'who is not judged does not go out')
+      const last = this.last.get(`${service} ${cluster}`) ?? []
+      must(last.length > 2 && last.slice(0, 3).every((one) => one !== 'ok' && one !== 'unsure'), 'three failures')
+      const counted = exporters.filter((name) => !this.aside.has(name))
+      const isOut = (name: ClusterName) =>
+        this.away.has(name) ||
+        ['out', 'holding'].includes(this.judged.get(service)?.judged.clusters.get(name)?.phase ?? '')
+      must(counted.filter(isOut).length <= evacuatedMax(counted.length), 'no more are out than may be')
+      const fails = (name: ClusterName) =>
+        !['ok', 'unsure', undefined].includes(this.last.get(`${service} ${name}`)?.[0])
+      const judgedNames = counted.filter((name) => !this.away.has(name))
+      // Who was well when he was last asked bears witness though he is led away now.
+      must(judgedNames.length === 1 || !exporters.every(fails), 'not where it fails everywhere')
+    }
+    for (const [service, exporters] of this.imported) {
+      const was = before.get(service)?.judged.at ?? this.now
+      for (const name of exporters) {
+        const [had, has] = [this.percent(service, name, before, was), this.percent(service, name)]
+        const said = moves.find((one) => one.service === service && one.cluster === name)
+        if (has < had) must(said?.kind === 'shift', 'no step back but by a shift')
+        if (has > had) must(!this.frozen, 'no ramp goes on while frozen')
+        if (has > had) must(this.last.get(`${service} ${name}`)?.[0] === 'ok', 'no step towards one that fails')
+        if (has > had)
+          must(this.now - (this.askedAt.get(`${service} ${name}`) ?? 0) <= 6000, 'nor one not asked of late')
+      }
+    }
+    if (this.chance(0.2)) this.checkSpread()
+  }
+
+  checkSpread(): void {
+    for (const [service, exporters] of this.imported) {
+      const all = exporters.map((cluster): Candidate => {
+        const percent = this.away.has(cluster) ? 0 : this.percent(service, cluster)
+        return { cluster, weight: 1, pods: 2, ready: 2, percent }
+      })
+      const [first = []] = spread([all], { factor: 140, spillByReadiness: true }).priorities
+      must(Math.abs(first.reduce((sum, { share }) => sum + share, 0) - 1) < 1e-6, 'all calls go somewhere')
+    }
+  }
+}
+
+function shops(count: number, run: (world: Shop) => void): void {
+  for (let number = 0; number < count * part; number += 1) {
+    const world = new Shop(number)
+    try {
+      run(world)
+    } catch (fault) {
+      const at = `shop ${number}, ${world.now} ms`
+      throw new Error(`${at}: ${(fault as Error).message}`, { cause: fault })
+    }
+  }
+}
+
+const results = ['ok', 'answer', 'timeout', 'reset', 'unsure'] as const
+
+test('services: no more out than may be, by three failures of their own, none where all fail, no call lost', () => {
+  let shifted = 0
+  shops(4000, (world) => {
+    const rounds = 3 + Math.floor(world.random() * 15)
+    for (let round = 0; round < rounds; round += 1) {
+      const flips = world.chance(0.3) ? 0.3 : 0
+      for (const [service, exporters] of world.imported)
+        for (const name of exporters)
+          if (world.random() < flips)
+            world.answers.set(`${service} ${name}`, results[Math.floor(world.random() ** 2 * 5)] ?? 'ok')
+      if (world.chance(0.1)) world.frozen = !world.frozen
+      if (world.chance(0.1)) world.away = world.some(0.2)
+      if (world.chance(0.1)) world.aside = world.some(0.2)
+      if (world.chance(0.05)) {
+        const before = world.percents()
+        world.restart()
+        must(JSON.stringify(world.percents()) === JSON.stringify(before), 'a restart moves nothing')
+      }
+      world.round((moves, before) => {
+        shifted += moves.filter(({ kind }) => kind === 'shift').length
+        world.check(moves, before)
+      })
+      if (world.chance(0.1)) {
+        world.now += Math.floor(world.random() * 400_000)
+        world.round(world.check)
+      }
+      if (world.chance(0.02)) {
+        world.probe = { ...world.probe, path: `/${round}` }
+        world.last.clear()
+        world.round(() => undefined)
+        must(
+          world.percents().every((percent) => percent === 100),
+          'a new question has no verdict',
+        )
+      }
+    }
+  })
+  expect(shifted).toBeGreaterThan(0)
+})
+
+test('services: where a probe fails everywhere nothing moves, nor when that ends; nor where all of them say nothing', () => {
+  shops(1000, (world) => {
+    const bad = world.chance(0.3) ? 'unsure' : 'answer'
+    // One that is asked in one cluster alone has its gateway for a witness.
+    const many = [...world.imported].filter(([, exporters]) => bad === 'unsure' || exporters.length > 1)
+    const still = (moves: readonly ServiceMove[]) => must(moves.length === 0, `nothing moves, but ${moves[0]?.kind}`)
+    world.round(still)
+    for (const [service, exporters] of many) for (const name of exporters) world.answers.set(`${service} ${name}`, bad)
+    for (let round = 0; round < 6; round += 1) world.round(still)
+    world.answers.clear()
+    for (let round = 0; round < 3; round += 1) world.round(still)
   })
 })

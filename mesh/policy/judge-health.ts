@@ -22,8 +22,11 @@ export const healthTimes = {
 export const phases = ['in', 'out', 'holding', 'returned'] as const
 export type Phase = (typeof phases)[number]
 
-/** What the verdict on a cluster stands on: how many of its gateways fail, how, and for how long. */
-export type ProbeEvidence = NonNullable<Evidence['probe']>
+/**
+ * What the verdict on a cluster stands on: how many of its gateways fail, how, and for how long. Of one of its services
+ * also what the last failure `said`, and how many there were `inRow`.
+ */
+export type ProbeEvidence = NonNullable<Evidence['probe']> & { readonly said?: string; readonly inRow?: number }
 
 export type ClusterState = {
   readonly phase: Phase
@@ -54,6 +57,8 @@ export type GatewayState = {
   readonly witnessed: number
   readonly down: boolean
   readonly last?: ProbeResult
+  /** Of a service: what the last failure said. */
+  readonly said?: string
   readonly goodAt?: number
   readonly failingSince?: number
 }
@@ -86,6 +91,7 @@ export type Facts = {
     readonly cluster: ClusterName
     readonly address: string
     readonly result: ProbeResult
+    readonly said?: string
   }[]
   /** The other clusters that something is imported from, and the addresses of their gateways. */
   readonly imported: ReadonlyMap<ClusterName, readonly string[]>
@@ -100,6 +106,10 @@ export type Facts = {
   readonly drained: ReadonlySet<ClusterName>
   /** The different ways in which services let a cluster come back; the default one where absent. */
   readonly failbacks?: ReadonlyMap<ClusterName, readonly Failback[]>
+  /** How often each is asked; `healthTimes.everyMs` where absent. */
+  readonly everyMs?: number
+  /** Clusters beside the judged ones that are out for another reason: they take of the room for those that may go out. */
+  readonly away?: number
 }
 
 /** A verdict that moves callers, or would. */
@@ -147,15 +157,17 @@ export function judge(
   const judgedNames = [...facts.imported.keys()].filter(
     (name) => !facts.drained.has(name) && (facts.imported.get(name)?.length ?? 0) > 0,
   )
-  const gateways = gatewaysAfter(before, facts, { alone: judgedNames.length < 2, now })
-  const isolated = isIsolated(gateways, facts, { alone: judgedNames.length < 2, now })
+  const { away = 0, everyMs = healthTimes.everyMs } = facts
+  const round = { alone: judgedNames.length < 2, now, everyMs }
+  const gateways = gatewaysAfter(before, facts, round)
+  const isolated = isIsolated(gateways, facts, round)
   const paused = facts.frozen || isolated
   const states = new Map<ClusterName, ClusterState>()
   const moves: Move[] = []
   for (const [name, addresses] of facts.imported) {
     const state = before.clusters.get(name) ?? { phase: 'in', since: now, flaps: 0 }
     const seen = seenOf(name, addresses, gateways, now)
-    const waits = paused || isDoubtful(name, addresses, gateways, now)
+    const waits = paused || isDoubtful(name, addresses, gateways, round)
     const next = returning(pausedFor(state, waits ? now - before.at : 0), { name, seen, facts, now, paused, waits })
     states.set(name, next.state)
     moves.push(...next.moves)
@@ -176,7 +188,7 @@ export function judge(
   const capped = new Set<ClusterName>()
   const withheld = new Set<ClusterName>()
   const outNow = judgedNames.filter((name) => isEvacuated(states.get(name))).length
-  let room = evacuatedMax(judgedNames.length) - outNow
+  let room = evacuatedMax(judgedNames.length + away) - outNow - away
   for (const { cluster, state } of dead) {
     const evidence = seenOf(cluster, facts.imported.get(cluster) ?? [], gateways, now).evidence
     const of = evidence ? { evidence } : {}
@@ -230,6 +242,7 @@ export function lostActing(judged: Judged, facts: Facts): ReadonlySet<ClusterNam
 const isEvacuated = (state: ClusterState | undefined): boolean => state?.phase === 'out' || state?.phase === 'holding'
 const mayGoOut = ({ phase }: ClusterState): boolean => phase === 'in' || phase === 'returned'
 const isGood = (result: ProbeResult): boolean => result === 'ok' || result === 'trust'
+const isBad = (result: ProbeResult): boolean => !isGood(result) && result !== 'unsure'
 
 const holdMsOf = ({ flaps }: ClusterState, holdSeconds: number): number =>
   Math.min(holdSeconds * 1000 * 2 ** flaps, Math.max(healthTimes.holdMsMax, holdSeconds * 1000))
@@ -251,11 +264,13 @@ function seenOf(
   if (!isMost(down.length)) return { dead: false, failing: false }
   const failing = isMost(down.filter(({ fails }) => fails >= healthTimes.failures).length)
   const since = Math.min(...down.map(({ failingSince = now }) => failingSince))
-  const last = down.find((one) => one.last !== undefined && !isGood(one.last))?.last ?? 'timeout'
+  const bad = down.find((one) => one.last !== undefined && !isGood(one.last))
+  const said = bad?.said === undefined ? {} : { said: bad.said, inRow: bad.fails }
+  const forMs = Math.round(now - since)
   return {
     dead: true,
     failing,
-    evidence: { failed: down.length, of: addresses.length, last, forMs: Math.round(now - since) },
+    evidence: { failed: down.length, of: addresses.length, last: bad?.last ?? 'timeout', forMs, ...said },
   }
 }
 
@@ -264,11 +279,11 @@ function isDoubtful(
   cluster: ClusterName,
   addresses: readonly string[],
   gateways: ReadonlyMap<string, GatewayState>,
-  now: number,
+  round: Round,
 ): boolean {
   const well = addresses.filter((address) => {
     const state = gateways.get(gatewayId(cluster, address))
-    return state !== undefined && answers(state, now) && !state.down
+    return state !== undefined && answers(state, round) && !state.down
   })
   return (addresses.length - well.length) * 3 >= addresses.length * 2
 }
@@ -331,7 +346,7 @@ function outOf(state: ClusterState, evidence: ProbeEvidence | undefined, now: nu
   return { ...kept, phase: 'out', since: now, flaps, ...(evidence ? { evidence } : {}) }
 }
 
-type Round = { readonly alone: boolean; readonly now: number }
+type Round = { readonly alone: boolean; readonly now: number; readonly everyMs: number }
 
 /** The counts after what came in. Good answers first: within one look nobody knows which came before which. */
 function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<string, GatewayState> {
@@ -345,7 +360,7 @@ function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<
     }
   }
   const { now } = round
-  const [good, bad] = [facts.probes.filter((p) => isGood(p.result)), facts.probes.filter((p) => !isGood(p.result))]
+  const [good, bad] = [facts.probes.filter((p) => isGood(p.result)), facts.probes.filter((p) => isBad(p.result))]
   for (const { cluster, address, result } of good) {
     const id = gatewayId(cluster, address)
     const state = gateways.get(id)
@@ -354,7 +369,14 @@ function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<
     const down = state.down && goods < healthTimes.goods
     gateways.set(id, { cluster, address, fails: 0, goods, witnessed: 0, down, last: result, goodAt: now })
   }
-  for (const { cluster, address, result } of bad) {
+  // Of what says nothing nothing follows, and no row goes on over it.
+  for (const { cluster, address, result } of facts.probes.filter((p) => p.result === 'unsure')) {
+    const id = gatewayId(cluster, address)
+    const state = gateways.get(id)
+    if (!state) continue
+    gateways.set(id, { cluster, address, fails: 0, goods: 0, witnessed: 0, down: state.down, last: result })
+  }
+  for (const { cluster, address, result, said } of bad) {
     const id = gatewayId(cluster, address)
     const state = gateways.get(id)
     if (!state) continue
@@ -362,7 +384,8 @@ function gatewaysAfter(before: Judged, facts: Facts, round: Round): ReadonlyMap<
     const down = state.down || witnessed >= healthTimes.failures
     const failingSince = state.failingSince ?? now
     const fails = state.fails + 1
-    gateways.set(id, { cluster, address, fails, goods: 0, witnessed, down, last: result, failingSince })
+    const told = said === undefined ? {} : { said }
+    gateways.set(id, { cluster, address, fails, goods: 0, witnessed, down, last: result, failingSince, ...told })
   }
   return gateways
 }
@@ -373,22 +396,23 @@ const downUnknown = { fails: 0, goods: 0, witnessed: healthTimes.failures, down:
 /** Somebody else answered lately. With one other cluster alone the centre and the beacons are asked too. */
 function hasWitness(
   gateways: ReadonlyMap<string, GatewayState>,
-  { id, facts, alone, now }: Round & { readonly id: string; readonly facts: Facts },
+  { id, facts, ...round }: Round & { readonly id: string; readonly facts: Facts },
 ): boolean {
-  if (alone && someoneElseAnswers(facts)) return true
-  for (const [other, state] of gateways) if (other !== id && answers(state, now)) return true
+  if (round.alone && someoneElseAnswers(facts)) return true
+  for (const [other, state] of gateways) if (other !== id && answers(state, round)) return true
   return false
 }
 
-const answers = ({ fails, goodAt }: GatewayState, now: number): boolean =>
-  fails === 0 && goodAt !== undefined && now - goodAt <= 2 * healthTimes.everyMs
+const answers = ({ fails, goodAt }: GatewayState, { now, everyMs }: Pick<Round, 'now' | 'everyMs'>): boolean =>
+  fails === 0 && goodAt !== undefined && now - goodAt <= 2 * everyMs
 
 const someoneElseAnswers = ({ centreHeardMsAgo, beacons }: Facts): boolean =>
   (centreHeardMsAgo !== undefined && centreHeardMsAgo <= healthTimes.centreMs) || beacons.includes(true)
 
 /** Every gateway was asked, and none answers. */
-function isIsolated(gateways: ReadonlyMap<string, GatewayState>, facts: Facts, { alone, now }: Round): boolean {
-  if (gateways.size === 0 || (alone && someoneElseAnswers(facts))) return false
-  for (const state of gateways.values()) if (state.last === undefined || answers(state, now)) return false
+function isIsolated(gateways: ReadonlyMap<string, GatewayState>, facts: Facts, round: Round): boolean {
+  if (gateways.size === 0 || (round.alone && someoneElseAnswers(facts))) return false
+  for (const state of gateways.values())
+    if (state.last === undefined || state.last === 'unsure' || answers(state, round)) return false
   return true
 }

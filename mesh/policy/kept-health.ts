@@ -1,4 +1,4 @@
-import type { ClusterName } from '#mesh/model/id.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import {
   type ClusterState,
   type Judged,
@@ -6,6 +6,7 @@ import {
   type Phase,
   type ProbeEvidence,
 } from '#mesh/policy/judge-health.ts'
+import type { JudgedService, JudgedServices } from '#mesh/policy/judge-services.ts'
 
 /** One cluster's state as it outlives its relay: how long ago, not when, because monotonic clocks begin anew. */
 export type KeptCluster = {
@@ -56,6 +57,27 @@ export function restoredHealth(kept: readonly KeptCluster[], now: number, downMs
   ])
   return { ...nothingJudged(now), clusters: new Map(clusters) }
 }
+
+/** The same of one service, with the question that its verdicts answer. */
+export type KeptService = {
+  readonly service: ServiceKey
+  readonly probe: string
+  readonly name: string
+  readonly clusters: readonly KeptCluster[]
+}
+
+export const keptServices = (services: JudgedServices, now: number): readonly KeptService[] =>
+  [...services]
+    .map(([service, { probe, name, judged }]) => ({ service, probe, name, clusters: keptHealth(judged, now) }))
+    .filter(({ clusters }) => clusters.length > 0)
+
+export const restoredServices = (kept: readonly KeptService[], now: number, downMs: number): JudgedServices =>
+  new Map(
+    kept.map(({ service, probe, name, clusters }): [ServiceKey, JudgedService] => [
+      service,
+      { probe, name, judged: restoredHealth(clusters, now, downMs) },
+    ]),
+  )
 
 function defined(ms: { [name: string]: number | undefined }): { readonly [name: string]: number } {
   return Object.fromEntries(Object.entries(ms).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))

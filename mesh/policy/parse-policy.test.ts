@@ -36,3 +36,21 @@ test('of many violations all are counted', () => {
   const targets = Array.from({ length: 64 }, () => ({ cluster: 'Not A Label', weight: 0 }))
   expect(() => parsePolicySpec({ services: {}, tiers: [{ targets }, { targets }] })).toThrow('(and 255 more)')
 })
+
+test('a probe: every reason at once, each by its path', () => {
+  const probed = (probe: unknown): string[] => said({ services: {}, probe })
+  expect(probed({ kind: 'http', path: '/healthz?full=1', port: 9080, everySeconds: 10 })).toEqual([])
+  expect([probed({ kind: 'tcp' }), probed({ kind: 'grpc', port: 1 })]).toEqual([[], []])
+  const paths = probed({ kind: 'smtp', port: 0, path: 'x', everySeconds: 0.5, pathh: '/' }).map(
+    (one) => one.split(':')[0],
+  )
+  expect(paths.toSorted()).toEqual(
+    ['everySeconds', 'kind', 'path', 'pathh', 'port'].map((field) => `spec.probe.${field}`),
+  )
+  for (const path of ['', 'healthz', '/a b', '/a#b', '/ä', `/${'x'.repeat(1024)}`, '/a\r\nx: y'])
+    expect(probed({ kind: 'http', path })[0]).toContain('spec.probe.path: is no path')
+  expect(probed({ kind: 'grpc', path: '/x' })).toEqual([
+    'spec.probe.path: is of http probes only, and this one is grpc',
+  ])
+  expect(probed({ kind: 'tcp', everySeconds: 301 })).toHaveLength(1)
+})

@@ -85,6 +85,28 @@ const selector = z.strictObject(selectorFields, {
   error: ({ input }) => (input === undefined ? whichServices : undefined),
 })
 
+/** Source: RFC 9110 §4.1: what may stand in the target of a request, without a fragment. */
+const pathPattern = /^\/[!"$-~]{0,1023}$/
+const probe = z
+  .strictObject({
+    kind: z.enum(['http', 'grpc', 'tcp']),
+    port: whole(1, 65_535).exactOptional(),
+    path: z
+      .string()
+      .regex(pathPattern, 'is no path: it begins with / and has no space, no # and nothing but ASCII')
+      .exactOptional(),
+    everySeconds: seconds(1, 300).exactOptional(),
+  })
+  // Said beside whatever else is wrong, and not only where nothing is.
+  .superRefine((said, context) => {
+    if (said.kind === 'http' || said.path === undefined) return
+    context.addIssue({
+      code: 'custom',
+      path: ['path'],
+      message: `is of http probes only, and this one is ${said.kind}`,
+    })
+  })
+
 const specSchema = z.strictObject({
   services: selector,
   tiers: z
@@ -114,6 +136,7 @@ const specSchema = z.strictObject({
       maxSeconds: seconds(0.001, 86_400).exactOptional(),
     })
     .exactOptional(),
+  probe: probe.exactOptional(),
   onExporterLost: z.enum(['keep', 'demote', 'drop']).exactOptional(),
   failback: z
     .strictObject({ holdSeconds: seconds(0, 86_400).exactOptional(), rampSeconds: seconds(0, 86_400).exactOptional() })

@@ -1,6 +1,8 @@
-import type { CompiledPolicy, TrafficSettings } from '#mesh/model/cluster-config.ts'
+import type { CompiledPolicy, CompiledProbe, TrafficSettings } from '#mesh/model/cluster-config.ts'
+import type { ServicePort } from '#mesh/model/service.ts'
 import { policyName, type TrafficPolicy } from '#mesh/model/traffic-policy.ts'
 import { defaultSettings } from '#mesh/policy/default-tiers.ts'
+import { probedPort, probeEverySeconds } from '#mesh/policy/probe-port.ts'
 
 /** What a policy asks for where it says nothing about a return. */
 export const defaultFailback = { holdSeconds: 60, rampSeconds: 300 } as const
@@ -21,8 +23,11 @@ export function settingsOf({ spec }: Pick<TrafficPolicy, 'spec'>): TrafficSettin
   }
 }
 
-/** What a policy says beyond tiers and settings. */
-export function compiledPolicy(policy: TrafficPolicy, tierOf: readonly number[]): CompiledPolicy {
+/** What a policy says beyond tiers and settings, for a service with these ports. */
+export function compiledPolicy(
+  policy: TrafficPolicy,
+  { tierOf, ports }: { readonly tierOf: readonly number[]; readonly ports: readonly ServicePort[] },
+): CompiledPolicy {
   const { retries, timeouts, ejection, failback, connections, onExporterLost } = policy.spec
   const asked = {
     perTryMs: msOf(retries?.perTrySeconds),
@@ -30,6 +35,7 @@ export function compiledPolicy(policy: TrafficPolicy, tierOf: readonly number[])
     baseEjectionMs: msOf(ejection?.baseSeconds),
     maxEjectionMs: msOf(ejection?.maxSeconds),
     connectionMaxMs: msOf(connections?.maxSeconds),
+    probe: compiledProbe(policy, ports),
   }
   return {
     name: `${policyName(policy)}@${policy.revision}`,
@@ -40,6 +46,20 @@ export function compiledPolicy(policy: TrafficPolicy, tierOf: readonly number[])
     ...withoutAbsent(asked),
     spillByReadiness: true,
     tierOf,
+  }
+}
+
+/** Absent where the service has no port that it could ask: what is a default for many may not suit each. */
+function compiledProbe(
+  { spec: { probe } }: Pick<TrafficPolicy, 'spec'>,
+  ports: readonly ServicePort[],
+): CompiledProbe | undefined {
+  const port = probe && probedPort(probe, ports)
+  if (!probe || !port) return undefined
+  const path = probe.kind === 'http' ? { path: probe.path ?? '/' } : {}
+  return {
+    ...{ kind: probe.kind, port: port.port, ...path },
+    everyMs: Math.round((probe.everySeconds ?? probeEverySeconds) * 1000),
   }
 }
 

@@ -41,6 +41,7 @@ test('what a policy says travels whole, and without one nothing is said', () => 
     ...{ name: 'bookinfo/reviews@3', holdSeconds: 60, rampSeconds: 300, onExporterLost: 'keep', idempotent: true },
     ...{ perTryMs: 500, requestMs: 2000, baseEjectionMs: 5000, maxEjectionMs: 60_000, connectionMaxMs: 600_000 },
     ...{ spillByReadiness: true, tierOf: [0, 0, 1] },
+    probe: { kind: 'http', port: 9080, path: '/healthz', everyMs: 3000 },
   }
   const drains = [{ cluster: name('a'), percent: 50 }]
   const tiers = [{ members: [{ cluster: name('a'), weight: 7, capacity: { requestsPerSecond: 0.5, connections: 9 } }] }]
@@ -48,6 +49,13 @@ test('what a policy says travels whole, and without one nothing is said', () => 
   const sent = JSON.parse(JSON.stringify([...entriesOf({ ...config, imports })]))
   expect(parseClusterConfig(new Map(sent))).toEqual({ ...config, imports })
   expect(JSON.stringify([...entriesOf(config)])).not.toMatch(/policy|drains|capacity/)
+  // One that only a newer centre knows how to make is not made, and refuses nothing.
+  const newer = new Map<string, unknown>(
+    JSON.parse(JSON.stringify(sent).replaceAll('"kind":"http"', '"kind":"smtp"')) as [string, unknown][],
+  )
+  const read = [...parseClusterConfig(newer).imports.values()].map(({ policy: one }) => one)
+  const { probe: _, ...others } = policy
+  expect(read).toEqual(read.map(() => others))
 })
 
 test('the hash moves with the content and with nothing else', () => {

@@ -3,6 +3,7 @@ import { canonicalJson, type Json, sha256Hex } from '#mesh/model/canonical.ts'
 import type {
   ClusterConfig,
   CompiledPolicy,
+  CompiledProbe,
   Condition,
   ExportedService,
   ImportedService,
@@ -191,13 +192,19 @@ const tierBody = ({ members }: Tier) => ({
 
 const policyBody = (policy: CompiledPolicy): ConfigEntry => {
   const { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf, idempotent } = policy
-  const { perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs } = policy
+  const { perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs, probe } = policy
   const always = { name, holdSeconds, rampSeconds, onExporterLost, spillByReadiness, tierOf }
   return {
     ...always,
     ...said({ idempotent, perTryMs, requestMs, baseEjectionMs, maxEjectionMs, connectionMaxMs }),
+    ...(probe === undefined ? {} : { probe: probeBody(probe) }),
   }
 }
+
+const probeBody = ({ kind, port, path, everyMs }: CompiledProbe): ConfigEntry => ({
+  ...{ kind, port, everyMs },
+  ...said({ path }),
+})
 
 /** Without what is absent. */
 const said = (fields: ConfigEntry): ConfigEntry =>
@@ -277,8 +284,14 @@ const tierMemberSchema = z.object({
 })
 
 const ms = z.number().int().min(1).max(86_400_000)
+const probeSchema = z.object({
+  kind: z.enum(['http', 'grpc', 'tcp']),
+  port: z.number().int().min(1).max(65_535),
+  path: z.string().startsWith('/').max(2048).exactOptional(),
+  everyMs: z.number().int().min(1000).max(3_600_000),
+})
 /** Read tolerantly where a newer centre may say more; what carries traffic in any case are tiers and settings. */
-const policySchema = z.object({
+const policyFields = z.object({
   name: z.string().max(200),
   holdSeconds: z.number().min(0).max(86_400),
   rampSeconds: z.number().min(0).max(86_400),
@@ -289,8 +302,15 @@ const policySchema = z.object({
   baseEjectionMs: ms.exactOptional(),
   maxEjectionMs: ms.exactOptional(),
   connectionMaxMs: z.number().int().min(1).max(604_800_000).exactOptional(),
+  probe: z.unknown().exactOptional(),
   spillByReadiness: z.literal(true),
   tierOf: z.array(z.number().int().min(0).max(127)).max(128),
+})
+
+/** A probe of a kind that only a newer centre knows is not made here, and is no reason to refuse the config. */
+const policySchema = policyFields.transform(({ probe, ...policy }) => {
+  const { data } = probeSchema.safeParse(probe)
+  return data ? { ...policy, probe: data } : policy
 })
 
 const importSchema = z

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { parseClusterName, partsOf, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import type { Latency, Load, LoadWindow, Quota } from '#mesh/model/load.ts'
-import { type Shift, shiftServicesMax } from '#mesh/model/traffic.ts'
+import { probeResults, type Shift, shiftServicesMax } from '#mesh/model/traffic.ts'
 import { named } from '#mesh/wire/named.ts'
 
 /** Bounds of one report; its body has at most `bodyBytesMax.report` bytes all the same. */
@@ -13,7 +13,7 @@ export const loadLimits = {
 const count = z.number().int().min(0)
 const ms = z.number().int().min(0).max(8.64e15)
 /** `<ns>/<svc>` */
-const service = z
+export const serviceSchema = z
   .string()
   .max(127)
   .transform((text, context): ServiceKey => {
@@ -25,6 +25,7 @@ const service = z
       return z.NEVER
     }
   })
+const service = serviceSchema
 const cluster = named(parseClusterName)
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
 const epoch = z.string().regex(/^[0-9a-f]{16}$/)
@@ -32,11 +33,20 @@ const epoch = z.string().regex(/^[0-9a-f]{16}$/)
 const probe = z.object({
   failed: count,
   of: count,
-  last: z.enum(['ok', 'refused', 'timeout', 'reset', 'trust']),
+  last: z.enum(probeResults),
   forMs: z.number().min(0),
 })
 const evidence = z.object({
   probe: probe.exactOptional(),
+  service: z
+    .object({
+      probe: z.string().max(1100),
+      said: z.string().max(300),
+      failed: count,
+      of: count,
+      forMs: z.number().min(0),
+    })
+    .exactOptional(),
   ready: z.object({ ready: count, total: count }).exactOptional(),
   ejected: count.exactOptional(),
   advice: z.enum(['drain', 'lost', 'freeze']).exactOptional(),

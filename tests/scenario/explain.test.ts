@@ -26,13 +26,16 @@ beforeAll(async () => {
         region: 'eu-1',
         offers: {
           ...{ 'shop/cart': {}, 'shop/refused': {}, 'shop/policed': {}, 'shop/tiered': {}, 'shop/led': {} },
-          ...{ 'shop/denied': {}, 'shop/db': { more: tcp } },
+          ...{ 'shop/denied': {}, 'shop/probed': {}, 'shop/db': { more: tcp } },
           'shop/bare': { more: { serviceAccounts: [] } },
           'shop/secret': { more: { consumers: ['rome'] } },
           ...{ 'shop/narrow': {}, 'shop/asleep': { pods: '0/3' }, 'shop/empty': { pods: '0/0' } },
         },
       },
-      rome: { region: 'eu-2', offers: { 'shop/cart': {}, 'shop/asleep': {}, 'shop/led': {}, 'shop/drained': {} } },
+      rome: {
+        region: 'eu-2',
+        offers: { 'shop/cart': {}, 'shop/asleep': {}, 'shop/led': {}, 'shop/drained': {}, 'shop/probed': {} },
+      },
       nice: { region: 'eu-2', offers: { 'shop/drained': {} } },
       bern: { region: 'eu-3', gateways: [], offers: { 'shop/gateless': {} } },
       kiel: { region: 'eu-3', gateways: [{ address: '10.0.7.2', state: 'down' }], offers: { 'shop/shut': {} } },
@@ -73,6 +76,10 @@ beforeAll(async () => {
   await mesh.hear()
   await policy('policed', ['nice', 'rome'])
   await policy('tiered', ['nice', 'oslo'])
+  await put('/v1/global-traffic-policies/shop/probed', {
+    services: { names: ['probed'] },
+    probe: { kind: 'http', path: '/healthz' },
+  })
   await put('/v1/drains', { kind: 'service', subject: 'oslo/shop/led', overSeconds: 10, graceSeconds: 30 })
   await put('/v1/drains', { kind: 'cluster', subject: 'nice', overSeconds: 10, graceSeconds: 30 })
   await stepDrains(centre.centre, newDrainMemo())
@@ -215,6 +222,22 @@ const rows: Readonly<Record<string, Row>> = {
     ...{
       saw: /oslo is out and gets nothing: 1 of its 1 gateways did not answer \(refused\)/,
       fix: /isthmus gateways --cluster oslo/,
+    },
+  },
+  'a service that is out in a cluster by its probe': {
+    ...{ asked: { host: 'probed' }, at: 'health', by: 'relay' },
+    sees: { failing: { service: 'shop/probed', said: '503', clusters: ['oslo'] } },
+    ...{
+      saw: /oslo is out for shop\/probed and gets nothing: probe GET \/healthz: 503, 3 of 3 for 6 s/,
+      fix: /look at shop\/probed in oslo .*the probe of shop\/probed@1 asks/,
+    },
+  },
+  'a service whose probe fails everywhere': {
+    ...{ asked: { host: 'probed' }, at: 'health', by: 'relay' },
+    sees: { failing: { service: 'shop/probed', said: '404', clusters: ['oslo', 'rome'] } },
+    ...{
+      saw: /fails in oslo \(probe GET \/healthz: 404, 5 of 5 .*callers stay because it fails in every cluster/,
+      fix: /look at shop\/probed in oslo/,
     },
   },
   'a relay that is cut off': {

@@ -184,7 +184,7 @@ function relayOf({ clock }: TestCentre): Readonly<Record<string, (asked: URL) =>
 /** Nobody is judged; the proxy of productpage-1 is connected, and a few of its calls failed. */
 const explaining = (view: View, now: number): ExplainParts => ({
   keeper: { view: () => view, facts: () => ({ revision: 41, unread: [] }), said: () => view.summaries.gateways },
-  traffic: { status: () => ({ isolated: false, frozen: null, clusters: [], below: [], shifts: [] }) },
+  traffic: { status: () => ({ isolated: false, frozen: null, clusters: [], services: [], below: [], shifts: [] }) },
   ...{ wrong: () => [], conditions: () => [], refusals: () => [] },
   clients: () => [{ proxy: productpage, types: {} }],
   lastWindow: () => ({ rows: [{ ...reviewsCalls, callee: parseClusterName('oslo-1') }], windowMs: 10_000 }),

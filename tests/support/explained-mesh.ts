@@ -1,4 +1,5 @@
 import { type ExplainParts, explainCall } from '#gateway/explain-call.ts'
+import { probedServices } from '#gateway/health/probed-services.ts'
 import { openRefusals } from '#gateway/refusals.ts'
 import type { ConnectedProxy } from '#gateway/relay/node.ts'
 import type { TypeStatus } from '#gateway/relay/type-status.ts'
@@ -14,6 +15,7 @@ import type { TrustBundle } from '#mesh/model/trust-bundle.ts'
 import type { View } from '#mesh/model/view.ts'
 import { trafficOf } from '#mesh/policy/admissions.ts'
 import { type Facts, type Judged, judge, nothingJudged } from '#mesh/policy/judge-health.ts'
+import { type JudgedServices, judgeServices, noServices } from '#mesh/policy/judge-services.ts'
 import { type CaseText, caseOf } from '#mesh/translate/testdata/case.ts'
 import { parseAdvice } from '#mesh/wire/advice.ts'
 import { parseExplanation } from '#mesh/wire/explanation.ts'
@@ -58,6 +60,8 @@ export type Views = {
 export type RelaySees = {
   /** Clusters whose gateways do not answer, for three probes and more. */
   readonly dead?: readonly string[]
+  /** A service whose probe is answered so in these clusters, four times and more; the others answer it well. */
+  readonly failing?: { readonly service: string; readonly said: string; readonly clusters: readonly string[] }
   readonly wrong?: { readonly cluster: string; readonly detail: string }
   readonly conditions?: readonly Condition[]
   readonly refusal?: { readonly cause: string; readonly service: string }
@@ -177,15 +181,26 @@ function partsOf(real: Streams, { start, bundle, sees, now }: Here): ExplainPart
   keeper.received(heard)
   const { advice, unread } = parseAdvice(heard.get(adviceStream('mesh1'))?.items ?? new Map())
   const judged = judgedWith(keeper.view(), sees.dead ?? [], advice.frozen !== undefined)
+  const probed = servicesWith(keeper.view(), sees.failing, advice.frozen !== undefined)
   const { config, summaries, home } = keeper.view()
   const traffic = trafficOf({
     ...{ home: home.cluster, config, gateways: summaries.gateways, judged, now: judged.at, advice },
-    ...{ lost: new Set<ClusterName>(), caps: new Map(), peaks: new Map() },
+    ...{ lost: new Set<ClusterName>(), caps: new Map(), peaks: new Map(), services: probed },
   })
   keeper.traffic(traffic)
   const log = { recent: () => [], counts: () => [] }
+  const services = { judged: () => probed, unsure: () => [], leftOut: () => [], counts: () => new Map() }
   const health = () => ({
-    ...{ judged: () => judged, wrong: () => wrong, counts: () => new Map(), advice, unread, log, now: judged.at },
+    ...{
+      services,
+      judged: () => judged,
+      wrong: () => wrong,
+      counts: () => new Map(),
+      advice,
+      unread,
+      log,
+      now: judged.at,
+    },
   })
   const wrong = sees.wrong ? [{ ...sees.wrong, cluster: parseClusterName(sees.wrong.cluster), address: 'there' }] : []
   const refusals = openRefusals()
@@ -219,6 +234,28 @@ function judgedWith(view: View, dead: readonly string[], frozen: boolean): Judge
     ...{ imported, centreHeardMsAgo: 100, beacons: [], frozen, lost: new Set(), drained: new Set() },
   }
   return [0, 1, 2, 3, 4].reduce((judged, round) => judge(judged, facts, 3000 * (round + 1)).judged, nothingJudged(0))
+}
+
+/** The same of services. */
+function servicesWith(view: View, failing: RelaySees['failing'], frozen: boolean): JudgedServices {
+  const found = probedServices(view).services
+  const none = new Set<ClusterName>()
+  const asked = new Map(
+    found.map(({ key, probe, failback, exporters }) => [
+      key,
+      { probe, failback, exporters: exporters.map(({ cluster }) => cluster), aside: none, away: none },
+    ]),
+  )
+  const probes = found.flatMap(({ key, exporters }) =>
+    exporters.map(({ cluster }) => {
+      const isBad = failing?.service === key && failing.clusters.includes(cluster)
+      return { service: key, cluster, result: isBad ? 'answer' : 'ok', said: isBad ? failing.said : '' } as const
+    }),
+  )
+  return [0, 1, 2, 3, 4].reduce(
+    (judged, round) => judgeServices(judged, { probes, asked, frozen }, 3000 * (round + 1)).judged,
+    noServices,
+  )
 }
 
 const nodeOf = ({ metadata = {} }: RelaySees): ConnectedProxy => ({

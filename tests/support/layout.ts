@@ -43,7 +43,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
       uplink: [],
       relay: ['grpc'],
       identity: ['grpc'],
-      health: [],
+      health: ['grpc'],
       resolve: [],
       status: [],
       lead: [],

@@ -78,6 +78,9 @@ function specs({ clusters, regions, groups }: Names) {
     retries: maybe(fc.record({ attempts: fc.integer({ min: 0, max: 10 }), idempotent: maybe(fc.boolean()) })),
     timeouts: maybe(fc.record({ connectSeconds: fc.constantFrom(0.2, 1, 5), requestSeconds: maybe(weight) })),
     ejection: maybe(fc.record({ afterFailures: maybe(weight), baseSeconds: maybe(fc.constantFrom(1, 30)) })),
+    probe: maybe(
+      fc.constantFrom({ kind: 'tcp' }, { kind: 'http', path: '/healthz' }, { kind: 'http', everySeconds: 10 }),
+    ),
     onExporterLost: maybe(fc.constantFrom('keep', 'demote', 'drop')),
     failback: maybe(fc.record({ holdSeconds: maybe(fc.integer({ min: 0, max: 600 })) })),
   })
