@@ -45,7 +45,12 @@ test('what was counted since it was told, until it is told; of an Envoy that beg
 test('the 64 with most calls; lines of another form or of other buckets are none', async () => {
   const { read } = reader()
   const many = Array.from({ length: 100 }, (_, n) => lineOf(`outbound|${n}||x`, at({ 1: n })))
-  const odd = ['', 'x', `cluster.${web};.upstream_rq_time: B1(0,5)`, `cluster.${web};.upstream_rq_time: No recorded values`]
+  const odd = [
+    '',
+    'x',
+    `cluster.${web};.upstream_rq_time: B1(0,5)`,
+    `cluster.${web};.upstream_rq_time: No recorded values`,
+  ]
   const found = await read([...odd, ...many])
   expect([found.length, found[0]?.counts[0], found.at(-1)?.counts[0]]).toEqual([64, 99, 36])
 })

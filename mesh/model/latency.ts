@@ -11,7 +11,8 @@ export const latencyBoundsMs: readonly number[] = [
 export type Buckets = readonly number[]
 
 /** What both counted. Percentiles of two cannot be brought together, their buckets can. */
-export const addedBuckets = (a: Buckets, b: Buckets): Buckets => latencyBoundsMs.map((_, n) => (a[n] ?? 0) + (b[n] ?? 0))
+export const addedBuckets = (a: Buckets, b: Buckets): Buckets =>
+  latencyBoundsMs.map((_, n) => (a[n] ?? 0) + (b[n] ?? 0))
 
 export const countOf = (buckets: Buckets): number => buckets.reduce((sum, count) => sum + count, 0)
 

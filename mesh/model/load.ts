@@ -104,11 +104,11 @@ export type Load = {
  */
 export type LoadReport = Omit<Load, 'window'> &
   Counted & {
-  /** Configs that all of its proxies acknowledged, by hash, and when (Unix ms). */
-  readonly acked: readonly { readonly hash: string; readonly at: number }[]
-  /** `seq` of a shift counts within this epoch, which outlives the relay's process. Oldest first. */
-  readonly shifts?: { readonly epoch: string; readonly list: readonly Shift[] }
-}
+    /** Configs that all of its proxies acknowledged, by hash, and when (Unix ms). */
+    readonly acked: readonly { readonly hash: string; readonly at: number }[]
+    /** `seq` of a shift counts within this epoch, which outlives the relay's process. Oldest first. */
+    readonly shifts?: { readonly epoch: string; readonly list: readonly Shift[] }
+  }
 
 /** A member of a tier with a capacity, and how much of it this caller may ask for. */
 export type Quota = {

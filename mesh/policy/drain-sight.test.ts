@@ -83,7 +83,13 @@ describe('zero is proved', () => {
   const second = heard(home, {}, since + 20_000)
   test.each<[string, readonly HeardLoad[]]>([
     ['what was told without a window', [first, between(first), between(first)]],
-    ['a relay that has told no window', [{ ...first, load: loadOf({}) }, { ...second, load: loadOf({}) }]],
+    [
+      'a relay that has told no window',
+      [
+        { ...first, load: loadOf({}) },
+        { ...second, load: loadOf({}) },
+      ],
+    ],
     ['windows of two processes', [first, heard(home, { epoch: 'f' }, since + 20_000)]],
     ['windows with time between them that nobody counted', [first, heard(home, {}, since + 40_000)]],
     [
