@@ -9,8 +9,8 @@ import { addressKey } from '#mesh/model/address.ts'
 import { measuredWindow } from '#mesh/model/load.ts'
 
 /**
- * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, and what was measured
- * of late.
+ * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, what was measured of
+ * late, and whom relays take for dead or let back by and by.
  */
 export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): Promise<ForecastFacts> {
   const reports = await catalogue.reports()
@@ -39,6 +39,9 @@ export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): P
         ]),
       ),
       drained: new Map(drains.flatMap((one) => (one.kind === 'cluster' ? [[one.cluster, one.percent]] : []))),
+      judged: new Map(
+        fresh.map(([caller, { load }]) => [caller, new Map(load.health.map((one) => [one.cluster, one.percent]))]),
+      ),
     },
     demands: demandsOf(windows),
   }
