@@ -216,7 +216,7 @@ test('a rehearsal says what each service would do without a cluster, and refuses
 
 test('every object of a plan that would be refused is named, with its place; what stands so already is said to be so', async () => {
   const nobody = { tiers: [{ targets: [{ cluster: 'atlantis' }] }] }
-  const wishes = [policy(nobody, 'svc-0'), policy({}, 'svc-1'), policy({ retries: { attempts: 99 } }, 'svc-2')]
+  const wishes = [policy(nobody, 'svc-0'), policy({}, 'svc-9'), policy({ retries: { attempts: 99 } }, 'svc-2')]
   const { status, body } = await askPlan(wishes)
   const violations = body['violations'] as { path: string }[]
   expect([status, body['detail']]).toEqual([
@@ -224,9 +224,9 @@ test('every object of a plan that would be refused is named, with its place; wha
     expect.stringMatching(/^policy shop\/svc-0: .*; 1 more of 3 objects are refused too$/),
   ])
   expect(new Set(violations.map(({ path }) => path.split('.')[0]))).toEqual(new Set(['objects[0]', 'objects[2]']))
-  expect((await put(policy({}, 'svc-1'))).body['unchanged']).toBeUndefined()
-  expect((await put(policy({}, 'svc-1'))).body['unchanged']).toBe(true)
-  await put(policy(undefined, 'svc-1'))
+  expect((await put(policy({}, 'svc-9'))).body['unchanged']).toBeUndefined()
+  expect((await put(policy({}, 'svc-9'))).body['unchanged']).toBe(true)
+  await put(policy(undefined, 'svc-9'))
 })
 
 test('an object that a plan names twice is refused; requests that may be repeated are warned of, planned and applied', async () => {
