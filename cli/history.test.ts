@@ -41,7 +41,7 @@ test('what has no history by its form is refused with what was probably meant', 
 /** A centre that knows nothing by these words. */
 const without = (detail: string): Centre =>
   ({
-    ...{ url: new URL('https://centre.test:7400'), relays: {} },
+    ...{ url: 'https://centre.test:7400', relays: {} },
     send: async () => ({ status: 404, text: JSON.stringify({ detail }) }),
   }) as unknown as Centre
 

@@ -21,7 +21,7 @@ const two = fileOf('two.yaml', `${policy('a')}---\n${policy('b')}`)
 
 const answers = (status: number, body: unknown): Centre =>
   ({
-    ...{ url: new URL('https://centre.test:7400'), relays: {} },
+    ...{ url: 'https://centre.test:7400', relays: {} },
     send: async () => ({ status, text: JSON.stringify(body) }),
   }) as unknown as Centre
 

@@ -4,7 +4,7 @@ import { servedConfigs } from '#cli/served.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 test('what a relay serves now is no answer to what stood once', async () => {
-  const centre: Centre = { url: new URL('https://centre.test:7400'), relays: { oslo: 'http://127.0.0.1:1' } }
+  const centre: Centre = { url: 'https://centre.test:7400', relays: { oslo: 'http://127.0.0.1:1' } }
   const away = new Problem('unavailable', 'the centre does not answer: nothing listens there')
   for (const asked of [{ at: '2026-03-01T14:03:00.999Z' }, { revision: '4' }, { history: true }])
     await expect(servedConfigs(centre, { name: 'oslo', ...asked }, away)).rejects.toMatchObject({

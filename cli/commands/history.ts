@@ -62,7 +62,9 @@ export function historyCommands(program: Command, tools: Tools): void {
         const shown = await planRollback(centre, to)
         if (output !== 'table') return raw(shown)
         const then = `${self} rollback ${shellWord(said)} --plan ${shown.hash}`
-        return print(shown.steps.length === 0 ? allAsThen : `${objectsText(shown)}${planText(shown, { command: then, paint })}`)
+        return print(
+          shown.steps.length === 0 ? allAsThen : `${objectsText(shown)}${planText(shown, { command: then, paint })}`,
+        )
       }
       const done = await rollBack(centre, to, { reason, plan })
       if (output !== 'table') return raw(done)
