@@ -6,7 +6,7 @@ import { knownLoads } from '#control/traffic/known-loads.ts'
 import { demandsOf } from '#mesh/foresee/demand.ts'
 import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
 import { addressKey } from '#mesh/model/address.ts'
-import { measuredWindow } from '#mesh/model/load.ts'
+import { loadFreshMs, measuredWindow } from '#mesh/model/load.ts'
 
 /**
  * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, what was measured of
@@ -22,6 +22,7 @@ export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): P
     const window = measuredWindow(load, centre.now())
     return window ? [[cluster, window] as const] : []
   })
+  const fresh = [...loads].filter(([, { takenAt }]) => centre.now() - takenAt <= loadFreshMs)
   const shut = new Set(
     drains.flatMap((one) => (one.kind === 'gateway' && one.percent === 0 ? [`${one.cluster} ${one.gateway}`] : [])),
   )
