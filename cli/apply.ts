@@ -2,6 +2,7 @@ import { isMap, isNode, isSeq, LineCounter, parseAllDocuments } from 'yaml'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed, refusal } from '#cli/failure.ts'
+import { bare, kinds, pathOf } from '#cli/object-path.ts'
 import { stepsOf } from '#cli/plan.ts'
 import { readBounded } from '#cli/read-bounded.ts'
 import { fileFault } from '#mesh/model/file-fault.ts'
@@ -28,11 +29,16 @@ const invalid = (why: string, on: string, mend: string, cause?: unknown) =>
   refusal({ kind: 'invalid', why, on, mend, cause })
 
 /**
- * The objects of a YAML or JSON file (`-` = standard input), those of a List one by one, in the order in which they are
+ * The objects of YAML or JSON files (`-` = standard input), those of a List one by one, in the order in which they are
  * to be written or deleted: as they stand there, but groups before what may name them, or after it. Throws `invalid` with
  * file and line.
  */
-export function readObjects(path: string, { isDelete = false } = {}): FileObject[] {
+export function readObjects(paths: readonly string[], { isDelete = false } = {}): FileObject[] {
+  const isFirst = ({ kind }: FileObject): boolean => (kind === 'SamenessGroup') !== isDelete
+  return paths.flatMap(objectsIn).toSorted((a, b) => Number(isFirst(b)) - Number(isFirst(a)))
+}
+
+function objectsIn(path: string): FileObject[] {
   const bytes = readInput(path)
   if (bytes.length > fileBytesMax)
     throw invalid(`it has more than ${fileBytesMax} bytes, which is the most that is taken`, path, 'split the file')
@@ -69,8 +75,7 @@ export function readObjects(path: string, { isDelete = false } = {}): FileObject
         )
       })
     : []
-  const isFirst = ({ kind }: FileObject): boolean => (kind === 'SamenessGroup') !== isDelete
-  if (objects.length > 0) return objects.toSorted((a, b) => Number(isFirst(b)) - Number(isFirst(a)))
+  if (objects.length > 0) return objects
   throw invalid('it holds no object', path, `name a file with objects of ${kinds}: -f <file>`)
 }
 
@@ -89,35 +94,14 @@ function objectOf(object: Readonly<Record<string, unknown>>, at: string): FileOb
   if (typeof kind !== 'string') throw invalid('kind is missing', at, `add kind: one of ${kinds}`)
   if (typeof metadata['name'] !== 'string') throw invalid('metadata.name is missing', at, 'add metadata: { name: … }')
   const spec = (object['spec'] ?? {}) as Readonly<Record<string, unknown>>
+  if (typeof spec !== 'object' || Array.isArray(spec))
+    throw invalid('spec is no mapping', at, 'write its fields below spec: isthmus apply --help')
   const list = (metadata['annotations'] as Readonly<Record<string, unknown>> | undefined)?.[consumersAnnotation]
   const consumers = typeof list === 'string' ? { consumers: list.split(',').map((one) => one.trim()) } : {}
   return {
     ...{ at, apiVersion: apiVersion === undefined ? undefined : String(apiVersion), kind, spec },
     ...{ namespace: String(metadata['namespace'] ?? 'default'), name: metadata['name'], ...consumers },
   }
-}
-
-/** Groups whose objects are ours; of another group the same kind is another thing (Cluster API has a Cluster too). */
-const groups = ['isthmus.dev', 'multicluster.x-k8s.io']
-
-export const kinds = 'Cluster, ServiceExport, GlobalTrafficPolicy and SamenessGroup'
-/** Kinds whose objects lie in no namespace. */
-const bare = ['Cluster', 'SamenessGroup']
-
-/** Where an object of a kind lives in the API. Only kinds that the API can change. */
-function pathOf({ at, apiVersion, kind, namespace, name, spec }: FileObject): string {
-  const part = encodeURIComponent
-  const isOurs = apiVersion === undefined || groups.includes(apiVersion.split('/')[0] ?? '')
-  const of = typeof spec['cluster'] === 'string' ? `?cluster=${part(spec['cluster'])}` : ''
-  if (isOurs && kind === 'Cluster') return `/v1/clusters/${part(name)}`
-  if (isOurs && kind === 'ServiceExport') return `/v1/service-exports/${part(namespace)}/${part(name)}${of}`
-  if (isOurs && kind === 'GlobalTrafficPolicy') return `/v1/global-traffic-policies/${part(namespace)}/${part(name)}`
-  if (isOurs && kind === 'SamenessGroup') return `/v1/sameness-groups/${part(name)}`
-  throw invalid(
-    `the centre keeps no ${kind}${isOurs ? '' : ` of ${apiVersion}`}, only ${kinds}`,
-    at,
-    'put it among the manifests of its own cluster',
-  )
 }
 
 /** What is sent there. */
@@ -146,7 +130,14 @@ export async function apply(centre: Centre, objects: readonly FileObject[], way:
     const path = pathOf(object)
     const put = { method: 'PUT', path: rehearsing(path, dryRun), body: bodyOf(object) }
     const answer = await callCentre(centre, { ...put, ...planned(steps?.[at]) })
-    const done = answer.status === 201 ? 'created' : object.kind === 'Cluster' ? 'exists, unchanged' : 'configured'
+    const done =
+      answer.status === 201
+        ? 'created'
+        : object.kind === 'Cluster'
+          ? 'exists, unchanged'
+          : isAsBefore(answer.body)
+            ? 'unchanged'
+            : 'configured'
     return dryRun ? `${done} (dry run)${rehearsed(answer.body)}` : `${done}${warned(answer.body)}`
   })
 }
@@ -180,6 +171,8 @@ const planned = (hash: string | undefined) => (hash === undefined ? {} : { heade
 
 const rehearsing = (path: string, dryRun: boolean): string =>
   dryRun ? `${path}${path.includes('?') ? '&' : '?'}dryRun=true` : path
+
+const isAsBefore = (body: unknown): boolean => (body as { unchanged?: unknown } | undefined)?.unchanged === true
 
 /** What the author of a change should know. */
 function warned(body: unknown): string {
@@ -230,6 +223,7 @@ function withPlace({ kind, message, violations, extra, cause }: Problem, on: str
 }
 
 function mendOf({ kind }: Problem, object: FileObject): string | undefined {
+  if (kind === 'conflict' && object.kind === 'SamenessGroup') return 'isthmus get global-traffic-policies'
   if (kind === 'invalid') return 'correct the file, then repeat the command'
   if (kind !== 'not-found') return undefined
   return object.kind === 'Cluster' ? 'isthmus get clusters' : 'isthmus get service-exports'

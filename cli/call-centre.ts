@@ -42,8 +42,12 @@ export async function ask(centre: Centre, call: Call): Promise<Answer> {
   return { ...answer, body: parse(answer.text) }
 }
 
-/** Every object of a list, page after page. */
-export async function listAll(centre: Centre, path: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+/** Every object of a list, page after page; the first `most` of it. */
+export async function listAll(
+  centre: Centre,
+  path: string,
+  most = 100_000,
+): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const all: Readonly<Record<string, unknown>>[] = []
   let cursor: string | undefined
   do {
@@ -53,8 +57,8 @@ export async function listAll(centre: Centre, path: string): Promise<readonly Re
     const page = body as { items?: Readonly<Record<string, unknown>>[]; nextCursor?: string }
     all.push(...(page.items ?? []))
     cursor = page.nextCursor
-  } while (cursor !== undefined && all.length < 100_000)
-  return all
+  } while (cursor !== undefined && all.length < most)
+  return all.slice(0, most)
 }
 
 function parse(text: string): unknown {

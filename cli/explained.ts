@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { askRelays } from '#cli/ask-relays.ts'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
@@ -31,7 +32,7 @@ export function parseAsked(caller: string, target: string): AskedCall {
       ...{ kind: 'invalid', why: 'this is not <cluster>/<namespace>/<pod>', on: caller },
       mend: 'name a pod that calls; those with a proxy: isthmus proxies',
     })
-  const [, host, port] = /^(\[[^\]]{1,60}\]|[^:]{1,253})(?::(\d{1,5}))?$/.exec(target) ?? []
+  const [, host, port] = /^(\[[^\]]{1,60}\]|[^:]{1,253})(?::(\d{1,5}))?$/.exec(addressIn(target)) ?? []
   if (host === undefined || (port !== undefined && !(Number(port) > 0 && Number(port) < 65_536)))
     throw refusal({
       ...{ kind: 'invalid', why: 'this is not <host>[:<port>]', on: target },
@@ -42,6 +43,14 @@ export function parseAsked(caller: string, target: string): AskedCall {
     host: host.replace(/^\[|\]$/g, ''),
     ...(port === undefined ? {} : { port: Number(port) }),
   }
+}
+
+/** An URL stands for its host and port, and an address of IPv6 needs no brackets. */
+function addressIn(target: string): string {
+  const [, scheme, place = ''] = /^(https?|grpc|tcp):\/\/([^/?#]*)/i.exec(target) ?? []
+  if (scheme === undefined) return isIP(target) === 6 ? `[${target}]` : target
+  const isBare = !/:\d+$/.test(place) && /^http/i.test(scheme)
+  return isBare ? `${place}:${scheme.toLowerCase() === 'https' ? 443 : 80}` : place
 }
 
 /** Asks centre and relay at once. Throws the centre's problem where neither can say anything. */
@@ -105,7 +114,9 @@ export function explainedText(explained: Explained, paint: Paint): string {
     landsText(known),
     firstText(failingIn(explained)),
     differText(explained),
-    answersText(known.find(({ answers }) => answers)?.answers, steps),
+    known.some(({ service }) => service !== undefined)
+      ? answersText(known.find(({ answers }) => answers)?.answers, steps)
+      : '',
     silentText('the centre', explained.centre),
     silentText('the relay', explained.relay),
   ].join('')

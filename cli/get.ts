@@ -4,6 +4,7 @@ import type { Centre } from '#cli/context.ts'
 import { refusal } from '#cli/failure.ts'
 import type { Noun } from '#cli/nouns.ts'
 import type { Row } from '#cli/output.ts'
+import { self } from '#mesh/model/failure-text.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** What `isthmus get` is asked for. */
@@ -15,6 +16,8 @@ export type Asked = {
   readonly revision?: string
   /** RFC 3339. */
   readonly at?: string
+  /** `at` as it was typed. */
+  readonly saidAt?: string
   readonly history?: boolean
 }
 
@@ -44,6 +47,12 @@ export function checkAsked(noun: Noun, { name, cluster, service, revision, at, h
   ]
   const [option, second] = which
   if (option === undefined) return
+  if (revision !== undefined && !/^[1-9]\d{0,8}$/.test(revision))
+    throw odd(
+      '--revision',
+      `${revision} is no number from 1 on`,
+      `isthmus get ${noun.name} ${name ?? '<cluster>'} --history`,
+    )
   const [flag = ''] = option.split(' ')
   if (noun.name !== 'cluster-configs')
     throw odd(flag, 'is for cluster-configs', `isthmus get cluster-configs <cluster> ${flag}`)
@@ -81,9 +90,12 @@ async function readAtCentre(centre: Centre, noun: Noun, asked: Asked): Promise<R
   const bare = service !== undefined && !service.includes('/')
   const query = queryOf({ cluster, service: bare ? undefined : service, revision, at })
   if (name === undefined) {
-    const rows = await listAll(centre, `${noun.path}${query}`)
+    const { most } = noun
+    const rows = await listAll(centre, `${noun.path}${most === undefined ? query : `?limit=${pageMax}`}`, most)
     const wanted = bare ? rows.filter((row) => row['name'] === service) : rows
-    return { rows: noun.complete ? await noun.complete(wanted, centre) : wanted, single: false }
+    const below = () =>
+      most !== undefined && rows.length >= most ? `The newest ${most}; older ones are left out.\n` : ''
+    return { rows: noun.complete ? await noun.complete(wanted, centre) : wanted, single: false, below }
   }
   if (noun.single === 'by-list') {
     const rows = (await listAll(centre, noun.path)).filter((row) => row['id'] === name || row['name'] === name)
@@ -96,28 +108,35 @@ async function readAtCentre(centre: Centre, noun: Noun, asked: Asked): Promise<R
   return { rows: noun.complete ? await noun.complete(rows, centre) : rows, single: true }
 }
 
+/** As many as a page of the API takes. */
+const pageMax = 500
+
 /** What is said where a list is empty: why, where the asker may have meant another one. */
 export const noneOf = (noun: Noun, { cluster, service }: Asked): string => {
   const which = [
     service === undefined ? '' : ` of service ${service}`,
     cluster === undefined ? '' : ` of cluster ${cluster}`,
   ]
-  const all = service === undefined ? 'isthmus get clusters' : 'isthmus get services'
-  return which.join('') === '' ? 'There are none.\n' : `There are no ${noun.name}${which.join('')}; see: ${all}\n`
+  const all = service === undefined ? 'get clusters' : 'get services'
+  return which.join('') === ''
+    ? 'There are none.\n'
+    : `There ${noun.name === 'traffic' ? 'is' : 'are'} no ${noun.name}${which.join('')}; see: ${self} ${all}\n`
 }
 
 /** The centre's words without its paths, and the command that shows what there is. */
-function notThere(noun: Noun, { name = '', revision, at }: Asked, cause: Problem): Problem {
+function notThere(noun: Noun, { name = '', revision, at, saidAt }: Asked, cause: Problem): Problem {
   const said = cause.message.replace(/: see \/v1\/\S*$/, '').replace('/v1/', '')
   // A name of another form than its noun has is no route of the API.
-  const why = said.startsWith('there is no GET ') ? `there is no ${name} among the ${noun.name}` : said
+  const theirs = said.startsWith('there is no GET ') ? `there is no ${name} among the ${noun.name}` : said
+  const why = at === undefined || saidAt === undefined ? theirs : theirs.replace(at, saidAt)
   const service = name.split('/').slice(-2).join('/')
   const seen =
     revision !== undefined || at !== undefined
       ? `${noun.name} ${name} --history`
       : `${noun.name}${noun.filters.includes('service') && name.includes('/') ? ` --service ${service}` : ''}`
   const on = String(cause.extra['on'] ?? `${noun.name} ${name}`)
-  return refusal({ kind: 'not-found', why, on, mend: `isthmus get ${seen}`, cause })
+  const mend = why.startsWith('there is no cluster') ? 'isthmus get clusters' : `isthmus get ${seen}`
+  return refusal({ kind: 'not-found', why, on, mend, cause })
 }
 
 function queryOf(filters: Readonly<Record<string, string | undefined>>): string {

@@ -24,6 +24,8 @@ export type Noun = {
   readonly complete?: (rows: readonly Row[], centre: Centre) => Promise<readonly Row[]>
   /** `by-list` where the API gives single ones no address: they are looked up in the list. */
   readonly single?: 'by-list'
+  /** So many of the newest a list shows. */
+  readonly most?: number
   /** Reads them from elsewhere than the API. */
   readonly read?: (centre: Centre, asked: Asked) => Promise<Read>
   /** Reads them from the relays, for when the centre is away. */
@@ -265,6 +267,7 @@ export const nouns: readonly Noun[] = [
     short: ['events', 'event', 'audit'],
     filters: [],
     single: 'by-list',
+    most: 1000,
     columns: [since('AGE', 'at'), field('CALLER'), field('ACTION'), field('OBJECT'), ['DETAIL', eventText]],
   },
   {

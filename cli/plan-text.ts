@@ -4,8 +4,11 @@ import { type Paint, plain } from '#cli/paint.ts'
 import type { Share, ShownPlan } from '#cli/plan.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 
-/** A plan for a person; `then` is the command that does it. */
-export function planText(plan: ShownPlan, then: string, paint: Paint = plain): string {
+/** `command`: does the plan; `isDelete`: which takes objects away. */
+export type PlanSaid = { readonly command: string; readonly isDelete?: boolean; readonly paint?: Paint }
+
+/** A plan for a person. */
+export function planText(plan: ShownPlan, { command, isDelete = false, paint = plain }: PlanSaid): string {
   const { steps, clusters, changes, shares, warnings } = plan
   const told = steps.flatMap((step) => step.warnings.map((text) => `${step.object}: ${text}`))
   const foreseen = warnings.map(({ kind, service, callers, message }) => {
@@ -13,7 +16,8 @@ export function planText(plan: ShownPlan, then: string, paint: Paint = plain): s
     return `${kind}: service ${service}${who}: ${message}`
   })
   const all = [...told, ...foreseen]
-  const unchanged = steps.filter((step) => step.unchanged).map(({ object }) => `${object} stands so already\n`)
+  const already = isDelete ? 'is not there' : 'stands so already'
+  const unchanged = steps.filter((step) => step.unchanged).map(({ object }) => `${object} ${already}\n`)
   const count = (n: number, one: string): string => `${n} ${n === 1 ? one : `${one}s`}`
   const head =
     changes.length === 0
@@ -25,7 +29,7 @@ export function planText(plan: ShownPlan, then: string, paint: Paint = plain): s
     changesText(changesOf(changes), paint),
     ...(shares.length === 0 ? [] : [`\n${table([shareHead, ...shares.map(shareRow)], paint)}`]),
     ...(all.length === 0 ? [] : [`\nWarnings\n${all.map((text) => `  ${harmless(text)}\n`).join('')}`]),
-    steps.every((step) => step.unchanged) ? '' : `\nNothing was changed. To do exactly this: ${then}\n`,
+    steps.every((step) => step.unchanged) ? '' : `\nNothing was changed. To do exactly this: ${command}\n`,
   ].join('')
 }
 

@@ -2,7 +2,9 @@ import type { FileObject } from '#cli/apply.ts'
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { refusal } from '#cli/failure.ts'
+import { pathOf } from '#cli/object-path.ts'
 import type { Json } from '#mesh/model/canonical.ts'
+import { Problem } from '#mesh/model/problem.ts'
 import { shellWord } from '#mesh/model/shell-word.ts'
 
 /** A plan as the centre gives it. */
@@ -42,7 +44,9 @@ const plannedKinds = ['GlobalTrafficPolicy', 'SamenessGroup']
 
 /** What the objects of a file would do if they were applied, or deleted. Throws what that would. */
 export async function planOf(centre: Centre, objects: readonly FileObject[], isDelete: boolean): Promise<ShownPlan> {
-  const wishes = objects.map(({ at, kind, namespace, name, spec }) => {
+  const wishes = objects.map((object) => {
+    const { at, kind, namespace, name, spec } = object
+    pathOf(object)
     if (plannedKinds.includes(kind)) return { kind, namespace, name, ...(isDelete ? {} : { spec }) }
     throw refusal({
       ...{ kind: 'invalid', on: at, why: `a plan is made of ${plannedKinds.join(' and ')}, not of ${kind}` },
@@ -50,7 +54,34 @@ export async function planOf(centre: Centre, objects: readonly FileObject[], isD
     })
   })
   const body = isDelete ? { remove: wishes } : { objects: wishes }
-  return (await callCentre(centre, { method: 'POST', path: '/v1/plans', body })).body as ShownPlan
+  try {
+    return (await callCentre(centre, { method: 'POST', path: '/v1/plans', body })).body as ShownPlan
+  } catch (error) {
+    throw error instanceof Problem ? inFile(error, objects) : error
+  }
+}
+
+/** A refusal of the centre, which counts objects, in the words of who wrote the file. */
+function inFile(problem: Problem, objects: readonly FileObject[]): Problem {
+  const { kind, violations } = problem
+  if (kind !== 'invalid' && kind !== 'conflict') return problem
+  const placed = violations.map(({ path, reason }) => {
+    const [, at, field = ''] = /^(?:objects|remove)[.[](\d+)\]?\.?(.*)$/.exec(path) ?? []
+    const object = at === undefined ? undefined : objects[Number(at)]
+    return { object, path: object ? `${object.at} ${field}`.trim() : path, reason }
+  })
+  const first = placed.find(({ object }) => object !== undefined)?.object ?? objects[0]
+  return refusal({
+    kind,
+    why: problem.message.replace(/^(?:objects|remove)\b\S*: /, ''),
+    on: placed.some(({ object }) => object !== undefined) ? (first?.at ?? '-') : String(problem.extra['on'] ?? '-'),
+    mend:
+      kind === 'invalid'
+        ? 'correct the file, then repeat the command'
+        : 'take it out of those policies first: isthmus get global-traffic-policies',
+    violations: placed.map(({ path, reason }) => ({ path, reason })),
+    cause: problem,
+  })
 }
 
 /**
@@ -67,7 +98,11 @@ export async function stepsOf(
   throw refusal({
     kind: 'stale',
     why: 'this is not the plan any more: the fleet has moved on, or the file is another one; nothing was changed',
-    on: `plan ${hash.slice(0, 12)}`,
-    mend: 'isthmus plan -f <file>, and look at it again',
+    on: hash === '' ? 'a plan without a hash' : `plan ${hash.slice(0, 12)}`,
+    mend: `isthmus plan ${isDelete ? '--delete ' : ''}${filesOf(objects)}, and look at it again`,
   })
 }
+
+/** As they were said: places without their lines. */
+const filesOf = (objects: readonly FileObject[]): string =>
+  [...new Set(objects.map(({ at }) => at.replace(/:\d+$/, '')))].map((file) => `-f ${shellWord(file)}`).join(' ')

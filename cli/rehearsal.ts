@@ -1,9 +1,11 @@
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
+import { refusal } from '#cli/failure.ts'
 import { harmless, table } from '#cli/output.ts'
 import { type Paint, plain } from '#cli/paint.ts'
 import type { Share } from '#cli/plan.ts'
 import { sharesText } from '#cli/plan-text.ts'
+import { Problem } from '#mesh/model/problem.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 
 const verdicts = ['lost', 'degraded', 'moves', 'unchanged'] as const
@@ -34,7 +36,19 @@ export type ShownRehearsal = {
 }
 
 export async function rehearse(centre: Centre, lose: readonly string[]): Promise<ShownRehearsal> {
-  return (await callCentre(centre, { method: 'POST', path: '/v1/rehearsals', body: { lose } })).body as ShownRehearsal
+  try {
+    return (await callCentre(centre, { method: 'POST', path: '/v1/rehearsals', body: { lose } })).body as ShownRehearsal
+  } catch (error) {
+    if (!(error instanceof Problem) || error.kind !== 'invalid') throw error
+    throw refusal({
+      ...{ kind: 'invalid', why: error.message.replace(/^lose\S*: /, ''), on: `--lose ${lose.join(' ')}` },
+      ...{ mend: 'isthmus get clusters, and isthmus gateways', cause: error },
+      violations: error.violations.map(({ path, reason }) => ({
+        path: lose[Number(/\d+/.exec(path)?.[0])] ?? path,
+        reason,
+      })),
+    })
+  }
 }
 
 /** A rehearsal for a person: what is lost, what each service then does, and whose capacity would not do. */

@@ -1,6 +1,7 @@
 import { callCentre } from '#cli/call-centre.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed, refusal } from '#cli/failure.ts'
+import { historyObject } from '#cli/history-object.ts'
 import { harmless } from '#cli/output.ts'
 import type { ShownPlan } from '#cli/plan.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -10,8 +11,15 @@ export type Moment = { readonly object: string; readonly revision: number }
 
 /** `virginia-1@42`, `gtp/bookinfo/reviews@2`. Throws `invalid`. */
 export function momentIn(said: string): Moment {
-  const [, object, revision] = /^([a-z0-9/-]{1,200})@([1-9]\d{0,8})$/.exec(said) ?? []
-  if (object !== undefined) return { object, revision: Number(revision) }
+  const [, object, revision] = /^([^@]{1,200})@([1-9]\d{0,8})$/.exec(said) ?? []
+  if (object !== undefined)
+    return {
+      object: historyObject(object, {
+        on: `isthmus rollback ${said}`,
+        mend: (near) => `isthmus rollback ${near}@${revision}`,
+      }),
+      revision: Number(revision),
+    }
   throw refusal({
     ...{ kind: 'invalid', why: `"${said}" names no revision`, on: 'isthmus rollback' },
     mend: 'isthmus history lists them: isthmus rollback virginia-1@42, or gtp/bookinfo/reviews@2',
@@ -46,12 +54,15 @@ async function ask(
     if (!(error instanceof Problem) || error.extra['away'] === true) throw error
     const { kind, message, violations } = error
     const mends: Readonly<Record<string, string>> = {
-      'not-found': `isthmus history ${object}`,
+      'not-found': message.startsWith('there is no cluster') ? 'isthmus get clusters' : `isthmus history ${object}`,
       stale: `isthmus rollback ${object}@${revision} --plan`,
-      invalid: `isthmus history ${object}, and take those back one by one that can stand`,
+      invalid: message.startsWith('If-Plan')
+        ? `isthmus rollback ${object}@${revision} --plan`
+        : `isthmus history ${object}, and take those back one by one that can stand`,
     }
     const mend = mends[kind]
-    throw placed(new Problem(kind, message, { violations, cause: error }), {
+    const said = message.startsWith('If-Plan') ? 'what --plan is given is not the hash of a plan' : message
+    throw placed(new Problem(kind, said, { violations, cause: error }), {
       on: `${object}@${revision}`,
       ...(mend === undefined ? {} : { mend }),
     })

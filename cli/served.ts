@@ -41,8 +41,8 @@ function wanted(row: Row, { name, cluster, service }: Asked): boolean {
 
 /** The configs that the relays serve by: one, whole, where a name is given. Throws `why` where no relay can say. */
 export async function servedConfigs(centre: Centre, asked: Asked, why: Problem): Promise<Read> {
-  const { name, revision, history } = asked
-  if (revision !== undefined || history) throw historyless(why)
+  const { name, revision, at, history } = asked
+  if (revision !== undefined || at !== undefined || history) throw historyless(why)
   const relays = Object.entries(centre.relays).filter(([cluster]) => name === undefined || cluster === name)
   const from = { ...centre, relays: Object.fromEntries(relays) }
   const [answers, statuses] = await Promise.all([askRelays(from, '/config'), askRelays(from)])

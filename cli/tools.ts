@@ -25,6 +25,10 @@ export type Shape = { readonly output: Format; readonly watch?: boolean }
 
 export const outputOption = (): Option =>
   new Option('-o, --output <format>', 'table, json or yaml').choices(['table', 'json', 'yaml']).default('table')
+export const fileOption = (): Option =>
+  new Option('-f, --file <file>', 'YAML or JSON, any number of objects; - reads standard input; may be said again')
+    .argParser((file: string, before: readonly string[] = []) => [...before, file])
+    .makeOptionMandatory()
 export const watchOption = (): Option => new Option('-w, --watch', 'goes on, and prints what changes')
 
 /** As a file keeps it: good from wherever it is read. */

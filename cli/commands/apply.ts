@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander'
-import { apply, kinds, type Outcome, readObjects, remove } from '#cli/apply.ts'
-import type { Tools } from '#cli/tools.ts'
+import { apply, type Outcome, readObjects, remove } from '#cli/apply.ts'
+import { kinds } from '#cli/object-path.ts'
+import { fileOption, type Tools } from '#cli/tools.ts'
 
-type FileOptions = { readonly file: string; readonly dryRun?: boolean; readonly plan?: string }
+type FileOptions = { readonly file: readonly string[]; readonly dryRun?: boolean; readonly plan?: string }
 
 /** `apply -f` and `delete -f`: objects of files. */
 export function applyCommands(program: Command, tools: Tools): void {
@@ -16,7 +17,7 @@ export function applyCommands(program: Command, tools: Tools): void {
       .description(description)
       .helpGroup('To change:')
       .addHelpText('after', `\nKinds: ${kinds}.`)
-      .requiredOption('-f, --file <file>', 'YAML or JSON, any number of objects; - reads standard input')
+      .addOption(fileOption())
       .addOption(
         new Option('--dry-run', 'says what would change and what would be refused, changes nothing').conflicts('plan'),
       )

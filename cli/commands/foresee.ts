@@ -4,11 +4,11 @@ import { type Format, render } from '#cli/output.ts'
 import { planOf } from '#cli/plan.ts'
 import { planText } from '#cli/plan-text.ts'
 import { rehearsalText, rehearse } from '#cli/rehearsal.ts'
-import { outputOption, type Tools } from '#cli/tools.ts'
+import { fileOption, outputOption, type Tools } from '#cli/tools.ts'
 import { self } from '#mesh/model/failure-text.ts'
 import { shellWord } from '#mesh/model/shell-word.ts'
 
-type PlanOptions = { readonly file: string; readonly delete?: boolean; readonly output: Format }
+type PlanOptions = { readonly file: readonly string[]; readonly delete?: boolean; readonly output: Format }
 
 type RehearseOptions = { readonly lose: readonly string[]; readonly output: Format }
 
@@ -18,14 +18,15 @@ export function foreseeCommands(program: Command, tools: Tools): void {
     .command('plan')
     .description('what policies and groups of a file would do: configs, shares of traffic, warnings')
     .helpGroup('To foresee:')
-    .requiredOption('-f, --file <file>', 'YAML or JSON, any number of objects; - reads standard input')
+    .addOption(fileOption())
     .option('--delete', 'what it would do to delete them')
     .addOption(outputOption())
     .action(async ({ file, delete: isDelete = false, output }: PlanOptions) => {
       const { io, paint, print } = tools
       const plan = await planOf(tools.centre(), readObjects(file, { isDelete }), isDelete)
-      const then = `${self} ${isDelete ? 'delete' : 'apply'} -f ${shellWord(file)} --plan ${plan.hash}`
-      if (output === 'table') return print(planText(plan, then, paint))
+      const files = file.map((one) => `-f ${shellWord(one)}`).join(' ')
+      const command = `${self} ${isDelete ? 'delete' : 'apply'} ${files} --plan ${plan.hash}`
+      if (output === 'table') return print(planText(plan, { command, isDelete, paint }))
       print(render({ rows: [plan], columns: [], single: true }, output, io.now()))
     })
   program
@@ -45,7 +46,10 @@ export function foreseeCommands(program: Command, tools: Tools): void {
     )
     .action(async ({ lose, output }: RehearseOptions) => {
       const { io, paint, print } = tools
-      const seen = await rehearse(tools.centre(), lose)
+      const seen = await rehearse(
+        tools.centre(),
+        lose.flatMap((words) => words.split(',').filter((one) => one !== '')),
+      )
       if (seen.worst === 'lost') tools.exitWith(1)
       if (output === 'table') return print(rehearsalText(seen, paint))
       print(render({ rows: [seen], columns: [], single: true }, output, io.now()))

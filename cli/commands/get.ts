@@ -91,7 +91,8 @@ async function shown(tools: Tools, noun: Noun, said: GetOptions & { name: string
   const { output } = said
   checkAsked(noun, said)
   const on = `isthmus get ${noun.name} ${said.name ?? ''}`.trim()
-  const at = said.at === undefined ? {} : { at: new Date(momentFrom(said.at, { now: io.now(), on })).toISOString() }
+  const moment = said.at === undefined ? undefined : momentFrom(said.at, { now: io.now(), on })
+  const at = moment === undefined ? {} : { at: new Date(moment).toISOString(), saidAt: said.at ?? '' }
   const asked = { ...said, ...at }
   const to = tools.centre()
   let told = false

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { changesBetween, changesText } from '#cli/changes.ts'
-import { historyColumns, readHistory, readRevision } from '#cli/history.ts'
+import { comparedIn, historyColumns, readHistory, readRevision } from '#cli/history.ts'
 import { type Format, harmless, render } from '#cli/output.ts'
 import { planText } from '#cli/plan-text.ts'
 import { momentIn, objectsText, planRollback, rollBack } from '#cli/rollback.ts'
@@ -29,10 +29,11 @@ export function historyCommands(program: Command, tools: Tools): void {
     .description('what differs between two revisions')
     .helpGroup('To see:')
     .argument('<name>', objectHelp)
-    .argument('<from>', 'the number of the earlier revision')
+    .argument('[from]', 'the number of the earlier revision; or all as history names them: virginia-1@41')
     .argument('[to]', 'of the later one; the newest where absent')
     .addOption(outputOption())
-    .action(async (object: string, from: string, to: string | undefined, { output }: { output: Format }) => {
+    .action(async (...[name, said, last, { output }]: DiffArguments) => {
+      const { object, from, to } = comparedIn(name, said, last)
       const { io, paint, print } = tools
       const centre = tools.centre()
       const now = io.now()
@@ -61,7 +62,9 @@ export function historyCommands(program: Command, tools: Tools): void {
         const shown = await planRollback(centre, to)
         if (output !== 'table') return raw(shown)
         const then = `${self} rollback ${shellWord(said)} --plan ${shown.hash}`
-        return print(shown.steps.length === 0 ? allAsThen : `${objectsText(shown)}${planText(shown, then, paint)}`)
+        return print(
+          shown.steps.length === 0 ? allAsThen : `${objectsText(shown)}${planText(shown, { command: then, paint })}`,
+        )
       }
       const done = await rollBack(centre, to, { reason, plan })
       if (output !== 'table') return raw(done)
@@ -69,6 +72,8 @@ export function historyCommands(program: Command, tools: Tools): void {
       print(done.objects.length === 0 ? allAsThen : lines.map((line) => `${harmless(line)}\n`).join(''))
     })
 }
+
+type DiffArguments = readonly [string, string | undefined, string | undefined, { readonly output: Format }]
 
 type RollbackOptions = { readonly plan?: string | true; readonly reason?: string; readonly output: Format }
 

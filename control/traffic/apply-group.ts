@@ -52,7 +52,7 @@ export async function applyGroup(
     checkExpected(name, old?.revision ?? 0, change.expected)
     const members = (await loadMembers(tx, centre.mesh)).map((row) => row.name)
     const warnings = groupWarnings({ name, clusters: wanted }, members, await readPolicies(tx, centre.mesh))
-    if (old?.clusters === clusters) return { row: old, created: false, warnings }
+    if (old?.clusters === clusters) return { row: old, created: false, unchanged: true as const, warnings }
     checkPlanned(wishOf(change), planned, policies)
     return { row: await writeGroup(centre, tx, caller, { ...change, clusters }), created: !old, warnings }
   })

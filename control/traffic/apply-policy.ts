@@ -30,7 +30,13 @@ export type PolicyChange = PolicyName & {
 }
 
 /** What became of a change; `warnings` are for its author and stop nothing. */
-export type Applied<Row> = { readonly row: Row; readonly created: boolean; readonly warnings: readonly string[] }
+export type Applied<Row> = {
+  readonly row: Row
+  readonly created: boolean
+  /** It stood so already. */
+  readonly unchanged?: true
+  readonly warnings: readonly string[]
+}
 
 /** As many as a mesh takes: each is looked at for every service. */
 const policiesMax = 1000
@@ -56,7 +62,7 @@ export async function applyPolicy(
     const old = await loadPolicy(tx, centre.mesh, change)
     checkExpected(change, old?.revision ?? 0, change.expected)
     const check = await checked(tx, centre, wanted, fleet)
-    if (old?.spec === spec) return { row: old, created: false, warnings: standing(check) }
+    if (old?.spec === spec) return { row: old, created: false, unchanged: true as const, warnings: standing(check) }
     checkPlanned(wishOf(change), planned, policies)
     refuse(wanted, check)
     const row = await writePolicy(centre, tx, caller, { ...change, spec })

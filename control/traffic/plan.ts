@@ -6,7 +6,7 @@ import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
 import { type Plan, planOf, type Step } from '#mesh/foresee/plan.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Fleet } from '#mesh/model/fleet.ts'
-import { Problem } from '#mesh/model/problem.ts'
+import { Problem, type Violation } from '#mesh/model/problem.ts'
 
 /** As many objects as one plan takes. */
 export const wishesMax = 100
@@ -44,15 +44,40 @@ async function stepsOf(tx: Tx, centre: Centre, wishes: readonly Wish[]) {
   const { fleet, policies } = await loadNumberedFleet(tx, centre.mesh, new Map())
   const nexts: Awaited<ReturnType<typeof nextFleet>>[] = []
   const steps: Step[] = []
+  const refused: Problem[] = []
   let last: Fleet = fleet
-  for (const wish of wishes) {
-    const next = await nextFleet(tx, last, wish)
+  for (const [at, wish] of wishes.entries()) {
+    const next = await nextFleet(tx, last, wish).catch((error: unknown) => {
+      if (!(error instanceof Problem)) throw error
+      refused.push(placed(error, wish, placeOf(wishes, at)))
+    })
+    if (!next) continue
     const done = nexts.filter(({ isChange }) => isChange).length
     steps.push({ wish: wishJson(wish), policies: policies + done, after: next.fleet })
     nexts.push(next)
     last = next.fleet
   }
-  return { fleet, steps, nexts }
+  const [first, ...more] = refused
+  if (!first) return { fleet, steps, nexts }
+  const violations = refused.flatMap((one) => one.violations)
+  const others = more.length > 0 ? `; ${more.length} more of ${wishes.length} objects are refused too` : ''
+  throw new Problem(first.kind, `${first.message}${others}`, { violations, cause: first })
+}
+
+/** Where a request to plan holds it: what is taken away stands last, in a list of its own. */
+function placeOf(wishes: readonly Wish[], at: number): string {
+  const written = wishes.filter(({ spec }) => spec !== undefined).length
+  return wishes[at]?.spec === undefined ? `remove[${at - written}]` : `objects[${at}]`
+}
+
+/** The same problem, with the object that it is about and its place. */
+function placed(problem: Problem, wish: Wish, place: string): Problem {
+  const { kind, message, cause } = problem
+  const object = objectOf(wish)
+  const said = message.startsWith(object) ? message : `${object}: ${message}`
+  const found = problem.violations.length > 0 ? problem.violations : [{ path: '', reason: message }]
+  const violations = found.map(({ path, reason }): Violation => ({ path: path ? `${place}.${path}` : place, reason }))
+  return new Problem(kind, said, { violations, cause })
 }
 
 /** Enough for a hash, which is over config alone. */
@@ -92,7 +117,7 @@ const wishJson = (wish: Wish): Json => {
 function refuseTwice(wishes: readonly Wish[]): void {
   const names = wishes.map(objectOf)
   const violations = names.flatMap((name, at) =>
-    names.indexOf(name) < at ? [{ path: `objects[${at}]`, reason: `${name} is named before already` }] : [],
+    names.indexOf(name) < at ? [{ path: placeOf(wishes, at), reason: `${name} is named before already` }] : [],
   )
   const [first] = violations
   if (first) throw new Problem('invalid', `${first.path}: ${first.reason}: say each object once`, { violations })

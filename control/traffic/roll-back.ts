@@ -1,6 +1,7 @@
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
 import { loadNumberedFleet } from '#control/load-fleet.ts'
+import { loadClusterByName } from '#control/store/clusters.ts'
 import { loadCompiledHead } from '#control/store/compiled.ts'
 import type { Tx } from '#control/store/database.ts'
 import { loadGroup, loadGroups, loadPolicies, loadPolicy } from '#control/store/policies.ts'
@@ -53,7 +54,7 @@ export async function planRollBack(
   const ahead = await foresee(centre, to)
   const plan = planOf(ahead.fleet, [stepOf(ahead, to)], await facts())
   const steps = ahead.wishes.map((wish, at) => ({
-    ...{ object: `${objectOf(wish)}${wish.spec === undefined ? ' (goes)' : ''}`, hash: plan.hash, unchanged: false },
+    ...{ object: shownOf(wish), hash: plan.hash, unchanged: false },
     warnings: at === 0 ? ahead.warnings : [],
   }))
   return { ...plan, steps }
@@ -77,7 +78,7 @@ export async function rollBack(
   }: { readonly to: Moment; readonly reason?: string | undefined; readonly plan?: string | undefined },
 ): Promise<RolledBack> {
   const ahead = await foresee(centre, to)
-  const objects = ahead.wishes.map(objectOf)
+  const objects = ahead.wishes.map(shownOf)
   if (objects.length === 0) return { objects, warnings: ahead.warnings }
   if (plan !== undefined && planOf(ahead.fleet, [stepOf(ahead, to)], noFacts).hash !== plan) throw movedOn(to)
   const cause = `rollback to ${textOf(to)}`
@@ -91,6 +92,9 @@ export async function rollBack(
   centre.bus.announce({ kind: 'outbox' })
   return { objects, warnings: ahead.warnings }
 }
+
+/** With a word where it is taken away. */
+const shownOf = (wish: Wish): string => `${objectOf(wish)}${wish.spec === undefined ? ' (goes)' : ''}`
 
 async function write(centre: Centre, tx: Tx, caller: Caller, wish: Wish, reason: string): Promise<void> {
   const { spec } = wish
@@ -178,6 +182,8 @@ async function statesAt(
     return new Map([[object, state.spec]])
   }
   const config = await loadCompiledHead(tx, mesh, object, revision)
+  if (!config && !(await loadClusterByName(tx, mesh, object)))
+    throw new Problem('not-found', `there is no cluster "${object}"; see: isthmus clusters`)
   if (!config) throw new Problem('not-found', `cluster "${object}" has no revision ${revision} (any more)`)
   const seq = config.policies
   if (seq === null || !(await isKept(tx, mesh, seq, now() - historyKeptMs)))

@@ -6,11 +6,11 @@ import { knownLoads } from '#control/traffic/known-loads.ts'
 import { demandsOf } from '#mesh/foresee/demand.ts'
 import type { ForecastFacts } from '#mesh/foresee/forecast.ts'
 import { addressKey } from '#mesh/model/address.ts'
-import { measuredWindow } from '#mesh/model/load.ts'
+import { loadFreshMs, measuredWindow } from '#mesh/model/load.ts'
 
 /**
- * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, and what was measured
- * of late.
+ * What plans and rehearsals know beside config: pods and gateways as clusters report them, drains, what was measured of
+ * late, and whom relays take for dead or let back by and by.
  */
 export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): Promise<ForecastFacts> {
   const reports = await catalogue.reports()
@@ -22,6 +22,7 @@ export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): P
     const window = measuredWindow(load, centre.now())
     return window ? [[cluster, window] as const] : []
   })
+  const fresh = [...loads].filter(([, { takenAt }]) => centre.now() - takenAt <= loadFreshMs)
   const shut = new Set(
     drains.flatMap((one) => (one.kind === 'gateway' && one.percent === 0 ? [`${one.cluster} ${one.gateway}`] : [])),
   )
@@ -39,6 +40,9 @@ export async function loadForecastFacts(centre: Centre, catalogue: Catalogue): P
         ]),
       ),
       drained: new Map(drains.flatMap((one) => (one.kind === 'cluster' ? [[one.cluster, one.percent]] : []))),
+      judged: new Map(
+        fresh.map(([caller, { load }]) => [caller, new Map(load.health.map((one) => [one.cluster, one.percent]))]),
+      ),
     },
     demands: demandsOf(windows),
   }

@@ -67,11 +67,11 @@ type Named = { readonly meant: Meant; readonly memo: Memo }
 /** The first steps, to the first that fails; `called` is there where none did. */
 function offeredSteps(
   seen: Seen,
-  { port }: AskedCall,
+  { port, caller }: AskedCall,
   { meant, memo }: Named,
 ): { readonly steps: readonly Step[]; readonly called?: Callable } {
   const named = callablesOf(seen.view, memo).filter(({ names }) => names.includes(meant.name))
-  const offered: Offered = { seen, meant, named, port, ...offersAtCentre(seen, meant.key) }
+  const offered: Offered = { seen, meant, named, port, namespace: caller.namespace, ...offersAtCentre(seen, meant.key) }
   const steps: Step[] = []
   for (const step of [nameStep, exportStep, consumerStep]) {
     steps.push(step(offered))

@@ -46,7 +46,8 @@ function newOutlooks(facts: { readonly sight: Sight; readonly lost: Lost }) {
     known.set(imported, bySight)
     const isOwn = imported.sources.some(({ cluster }) => cluster === caller.cluster)
     const isNear = imported.sources.some(({ network }) => network === caller.network)
-    const seen = `${isOwn ? caller.cluster : ''} ${isNear ? caller.network : ''}`
+    const judged = facts.sight.judged?.get(caller.cluster)
+    const seen = `${isOwn ? caller.cluster : ''} ${isNear ? caller.network : ''} ${judged ? [...judged].join() : ''}`
     const outlook = bySight.get(seen) ?? outlookOf(caller, imported, facts)
     bySight.set(seen, outlook)
     return outlook

@@ -1,3 +1,4 @@
+import { cannotFailOver } from '#mesh/foresee/order.ts'
 import { aboutCluster, bad, badOf, type Fault, good, nobodyTrusted, type Path, unsure } from '#mesh/foresee/path.ts'
 import type { JudgedCluster, JudgedProbe } from '#mesh/foresee/seen.ts'
 import type { Step } from '#mesh/model/explanation.ts'
@@ -14,7 +15,8 @@ export function healthStep(path: Path): Step {
   if (seen.relay?.isolated && others.length > 0) return isolated(path)
   const faults = live.flatMap((cluster) => faultOf(path, cluster) ?? [])
   const [one, ...more] = faults
-  if (one) return badOf('health', [one, ...more])
+  const single = cannotFailOver(seen, path.imported.key)
+  if (one) return badOf('health', [single ? { ...one, fix: `${one.fix}; ${single}` } : one, ...more])
   const unheard = live.filter((cluster) => path.offers.has(cluster) && path.offers.get(cluster)?.ready === undefined)
   if (unheard.length > 0)
     return unsure(

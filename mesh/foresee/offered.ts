@@ -16,6 +16,8 @@ export type Offered = {
   /** All that the name means here, one for each port. */
   readonly named: readonly Callable[]
   readonly port: number | undefined
+  /** Of the caller. */
+  readonly namespace: string
   /** The centre's: everybody's offers of it, the oldest first. */
   readonly offers?: readonly Offer[]
 }
@@ -24,7 +26,7 @@ export const offersAtCentre = ({ fleet }: Seen, key: ServiceKey): Pick<Offered, 
   fleet ? { offers: marketOf(fleet).services.get(key) ?? [] } : {}
 
 /** Whether the name means a service that somebody knows, and a part of it that may be named. */
-export function nameStep({ seen, meant, named, offers }: Offered): Step {
+export function nameStep({ seen, meant, named, offers, namespace }: Offered): Step {
   const { key, name, cluster, hostname } = meant
   const { view } = seen
   const imported = view.config?.imports.get(key)
@@ -36,6 +38,18 @@ export function nameStep({ seen, meant, named, offers }: Offered): Step {
     return bad('name', {
       saw: `nobody knows a service ${key}; there is ${someOf(near)}`,
       fix: `call ${first.name}.${first.namespace}, or look for it: isthmus services`,
+      at: aboutService(key),
+    })
+  const own = partsOf(key).namespace
+  if (
+    !isKnown &&
+    offers !== undefined &&
+    own !== namespace &&
+    ![...knownTo(seen)].some((one) => partsOf(one).namespace === own)
+  )
+    return bad('name', {
+      saw: `${name} would be service ${key}, and nobody knows a service of namespace ${own}`,
+      fix: 'look for it: isthmus services; calls to hosts outside of the mesh are not followed here',
       at: aboutService(key),
     })
   const source = imported?.sources.find((one) => one.cluster === cluster)

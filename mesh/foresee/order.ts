@@ -1,5 +1,6 @@
 import { aboutService, bad, good, type Path } from '#mesh/foresee/path.ts'
 import type { Step } from '#mesh/model/explanation.ts'
+import type { ServiceKey } from '#mesh/model/id.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 import { policyName, type TierTarget } from '#mesh/model/traffic-policy.ts'
 
@@ -11,13 +12,19 @@ export function policyStep({ imported, seen }: Path): Step {
     ({ type, object }) => type === 'PolicyNamesNobody' && object === aboutService(key),
   )
   const [named = ''] = policy.name.split('@')
-  if (!nobody) return good('policy', `${policy.name} governs it`)
+  const single = cannotFailOver(seen, key)
+  if (!nobody) return good('policy', `${policy.name} governs it${single ? `; ${single}` : ''}`)
   return bad('policy', {
     saw: `${policy.name} governs it and names none of the clusters that offer it here, so the default order stands`,
     fix: `add one of them to a tier, or say unlisted: last: isthmus get gtp ${named}`,
     at: `policy ${named}`,
   })
 }
+
+/** That its policy names one cluster alone; undefined where it does not. */
+export const cannotFailOver = ({ view }: Path['seen'], key: ServiceKey): string | undefined =>
+  view.config?.conditions.find(({ type, object }) => type === 'PolicyCannotFailOver' && object === aboutService(key))
+    ?.message
 
 /** In which order clusters are tried, and whether the first tier of the policy has anybody. */
 export function tierStep({ imported, road, seen }: Path): Step {

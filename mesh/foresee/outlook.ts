@@ -20,6 +20,8 @@ export type Caller = Pick<ClusterConfig, 'cluster' | 'network' | 'region'>
 export type Sight = Summaries & {
   /** Clusters that are being drained, with the percent of their nominal share that they still get. */
   readonly drained?: ReadonlyMap<ClusterName, number>
+  /** By caller: other clusters as its relay judges them now, with the percent of their share that it gives them; 0 = dead. */
+  readonly judged?: ReadonlyMap<ClusterName, ReadonlyMap<ClusterName, number>>
 }
 
 /** Where the calls of one service would go. */
@@ -110,13 +112,14 @@ function offerOf(
     .get(cluster)
     ?.get(imported.key)
     ?.counts.filter((one) => one.port === port)
+  const judged = sight.judged?.get(caller.cluster)?.get(cluster)
   const sum = (part: 'ready' | 'total'): number => (counts ?? []).reduce((all, one) => all + one[part], 0)
   const counted = {
     ready: counts ? sum('ready') : undefined,
     total: sum('total'),
-    percent: sight.drained?.get(cluster) ?? 100,
+    percent: Math.min(sight.drained?.get(cluster) ?? 100, judged ?? 100),
   }
-  const isLost = lost.clusters.has(cluster)
+  const isLost = lost.clusters.has(cluster) || judged === 0
   if (cluster === caller.cluster) return { ...counted, isLost }
   if (source.network === caller.network && counts) return { ...counted, isLost }
   const gateways = sight.gateways.get(cluster)?.gateways ?? []

@@ -34,10 +34,15 @@ function lose(
   {
     ready = {},
     demands = new Map(),
-  }: { readonly ready?: Readonly<Record<string, number>>; readonly demands?: Demands } = {},
+    judged = new Map(),
+  }: {
+    readonly ready?: Readonly<Record<string, number>>
+    readonly demands?: Demands
+    readonly judged?: ReadonlyMap<ClusterName, ReadonlyMap<ClusterName, number>>
+  } = {},
 ) {
   const configs: Configs = compile(fleet)
-  const sight = sightOf(fleet, (cluster) => ready[cluster] ?? 4)
+  const sight = { ...sightOf(fleet, (cluster) => ready[cluster] ?? 4), judged }
   return rehearse(configs, { sight, demands }, parseLost(words, { configs, gateways: sight.gateways }))
 }
 
@@ -47,6 +52,30 @@ function seenBy(caller: ClusterName, seen: ReturnType<typeof rehearse>): string 
   if (!row) return 'unchanged'
   return [`${row.verdict}:`, ...row.after.map(({ cluster, share }) => `${cluster} ${share * 100}`)].join(' ')
 }
+
+test('whom a relay takes for dead, or lets back by and by, gets no more of its callers than that', () => {
+  const pair = withPolicy({
+    tiers: [
+      {
+        targets: [
+          { cluster: b, weight: 70 },
+          { cluster: c, weight: 30 },
+        ],
+      },
+    ],
+  })
+  const dead = new Map([[a, new Map([[c, 0]])]])
+  // Others do not share its view: only callers of that relay would have nobody.
+  const seen = lose(pair, [b], { judged: dead })
+  expect([seenBy(a, seen), seenBy(d, seen), seen.worst]).toEqual(['lost:', 'moves: cluster-2 100', 'lost'])
+  const row = (of: typeof seen) => of.services.find(({ callers }) => callers.includes(a))?.before
+  expect(row(seen)).toEqual([{ cluster: b, share: 1 }])
+  const returning = row(lose(pair, [b], { judged: new Map([[a, new Map([[c, 50]])]]) }))
+  expect(returning).toEqual([
+    { cluster: b, share: 0.85 },
+    { cluster: c, share: 0.15 },
+  ])
+})
 
 describe('what a loss would do', () => {
   const split = withPolicy({

@@ -107,6 +107,14 @@ type Row = {
 
 /** The config of a moment before it held the service. */
 const withoutCart = (real: Streams): Streams => edited(real, 'cfg/paris', (items) => items.delete('import/shop/cart'))
+const single = (real: Streams): Streams =>
+  edited(real, 'cfg/paris', (items) => {
+    const condition = {
+      ...{ type: 'PolicyCannotFailOver', reason: 'OneTarget', object: 'service shop/tiered' },
+      message: 'of the clusters that offer it here policy shop/tiered names oslo alone, so without it calls fail',
+    }
+    items.set('conditions', { conditions: [condition] })
+  })
 const garbled = (real: Streams): Streams =>
   edited(real, 'cfg/paris', (items) => items.set('import/shop/cart', { of: 'a later version' }))
 const frozen = (real: Streams): Streams =>
@@ -141,6 +149,22 @@ const rows: Readonly<Record<string, Row>> = {
   'a name with a slip of the pen': {
     ...{ asked: { host: 'crat.shop' }, at: 'name', by: 'centre' },
     ...{ saw: /nobody knows a service shop\/crat; there is shop\/cart/, fix: /call cart.shop/ },
+  },
+  'a host outside of the mesh': {
+    ...{ asked: { host: 'Example.Com', port: 443 }, at: 'name', by: 'centre' },
+    ...{ saw: /nobody knows a service of namespace com/, fix: /hosts outside of the mesh are not followed here/ },
+  },
+  'an address of nobody': {
+    ...{ asked: { host: '192.0.2.7', port: 9080 }, at: 'name', by: 'relay' },
+    ...{ saw: /192.0.2.7 is the address of no Service/, fix: /<service>.<namespace>/ },
+  },
+  'a cluster that is chosen by name and does not offer it': {
+    ...{ asked: { host: 'bern.cart.shop.svc.clusterset.local' }, at: 'export', by: 'centre' },
+    ...{ saw: /export shop\/cart, and bern does not/, fix: /call cart.shop, or export it in bern/ },
+  },
+  'a pod that is named, of a service that has none with names': {
+    ...{ asked: { host: 'cart-0.oslo.cart.shop.svc.clusterset.local' }, at: 'name', by: 'centre' },
+    ...{ saw: /no pod cart-0 of shop\/cart may be called by a name/, fix: /headless/ },
   },
   'a cluster that may not be chosen by name': {
     ...{ asked: { host: 'oslo.cart.shop.svc.clusterset.local' }, at: 'name', by: 'centre' },
@@ -334,6 +358,14 @@ describe('of each cause the step that fails first is named, with what mends it',
     expect(first?.saw).toMatch(saw)
     expect(first?.fix).toMatch(fix)
     expect(first?.at).toBeTruthy()
+  })
+})
+
+test('a policy that cannot fail over by now is said to be one, before anything fails', async () => {
+  const { both } = await mesh.explain({ host: 'tiered' }, { streams: single })
+  expect(both.find(({ step }) => step === 'policy')).toMatchObject({
+    ok: true,
+    saw: expect.stringContaining('shop/tiered@1 governs it; of the clusters that offer it here'),
   })
 })
 

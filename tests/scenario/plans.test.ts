@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadLive } from '#control/store/streams.ts'
+import { newDrainMemo } from '#control/traffic/drain-sight.ts'
 import type { Wish } from '#control/traffic/next-fleet.ts'
+import { stepDrains } from '#control/traffic/step-drains.ts'
 import { canonicalJson, type Json } from '#mesh/model/canonical.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
 import { type Answer, openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
@@ -115,7 +117,13 @@ const split = (east: number, more: object = {}) =>
 test('what a plan of random policies says is what applying them does, byte for byte in what relays are given', async () => {
   const names = { clusters, regions: ['eu-1', 'eu-2'], groups: ['a', 'b'], services }
   const seen = { applied: 0, refused: 0, changes: 0 }
+  // Drains and a freeze in force change nothing of that: the drained service is in the configs that are compared.
+  const ask = { kind: 'service', subject: 'east/shop/svc-3', overSeconds: 10, graceSeconds: 30 }
+  expect((await centre.admin('POST', '/v1/drains', ask)).status).toBeLessThan(300)
+  await stepDrains(centre.centre, newDrainMemo())
+  expect((await centre.admin('PUT', '/v1/freeze', { reason: 'a release' })).status).toBeLessThan(300)
   let before = await delivered()
+  expect(textOf(before).filter((line) => line.includes('"drains":[{"cluster":"east"'))).not.toEqual([])
   for (const wishes of fc.sample(randomWishes(names, 18), { seed: 6, numRuns: 3 })) {
     const { good, plan } = await planned(wishes, () => seen.refused++)
     for (const [at, wish] of good.entries()) {
@@ -133,6 +141,7 @@ test('what a plan of random policies says is what applying them does, byte for b
     seen.changes += plan.changes.length
   }
   expect([seen.applied > 15, seen.refused > 0, seen.changes > 60], JSON.stringify(seen)).toEqual([true, true, true])
+  expect((await centre.admin('DELETE', '/v1/freeze')).status).toBeLessThan(300)
 })
 
 /** A plan of those wishes that are not refused; one that is refused by a plan is refused for the same reason when applied. */
@@ -203,6 +212,21 @@ test('a rehearsal says what each service would do without a cluster, and refuses
   for (const odd of [{}, { objects: [] }, { objects: [{ kind: 'Cluster', name: 'east', spec: {} }] }, { remove: [{}] }])
     expect((await centre.admin('POST', '/v1/plans', odd)).status).toBe(400)
   await put(policy(undefined))
+})
+
+test('every object of a plan that would be refused is named, with its place; what stands so already is said to be so', async () => {
+  const nobody = { tiers: [{ targets: [{ cluster: 'atlantis' }] }] }
+  const wishes = [policy(nobody, 'svc-0'), policy({}, 'svc-9'), policy({ retries: { attempts: 99 } }, 'svc-2')]
+  const { status, body } = await askPlan(wishes)
+  const violations = body['violations'] as { path: string }[]
+  expect([status, body['detail']]).toEqual([
+    400,
+    expect.stringMatching(/^policy shop\/svc-0: .*; 1 more of 3 objects are refused too$/),
+  ])
+  expect(new Set(violations.map(({ path }) => path.split('.')[0]))).toEqual(new Set(['objects[0]', 'objects[2]']))
+  expect((await put(policy({}, 'svc-9'))).body['unchanged']).toBeUndefined()
+  expect((await put(policy({}, 'svc-9'))).body['unchanged']).toBe(true)
+  await put(policy(undefined, 'svc-9'))
 })
 
 test('an object that a plan names twice is refused; requests that may be repeated are warned of, planned and applied', async () => {

@@ -195,7 +195,7 @@ describe('the way back', () => {
     const done = await back('west', revision)
     expect([done.status, done.body['objects']]).toEqual([
       200,
-      ['group prod', 'policy shop/reviews', 'policy shop/other'],
+      ['group prod', 'policy shop/reviews', 'policy shop/other (goes)'],
     ])
     expect(await tiersAtWest()).toBe(tiers)
     const now = (await centre.admin('GET', path)).body

@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { loadClusters } from '#control/store/clusters.ts'
+import { loadClusterByName, loadClusters } from '#control/store/clusters.ts'
 import {
   type CompiledRow,
   loadCompiled,
@@ -92,7 +92,12 @@ export function clusterConfigRoutes(api: Api, door: Door): void {
       const { cluster } = c.req.valid('param')
       const which = c.req.valid('query')
       const row = await centre.db.read((tx) => loadWhich(tx, centre.mesh, cluster, which))
-      if (!row) throw notKept(cluster, which)
+      if (!row) {
+        const known = await centre.db.read((tx) => loadClusterByName(tx, centre.mesh, cluster))
+        throw known
+          ? notKept(cluster, which)
+          : new Problem('not-found', `there is no cluster "${cluster}": see /v1/clusters`)
+      }
       const etag = etagOf(row.revision)
       if (hasRevision(c.req.header('if-none-match'), etag)) return c.body(null, 304, { etag })
       return c.json({ ...headFrom(row), entries: JSON.parse(row.body) as Record<string, unknown> }, 200, { etag })

@@ -12,16 +12,17 @@ const named = {
   namespace: z.string().max(63).optional().openapi({ description: 'of a policy; absent = default' }),
   name: z.string().max(63),
 }
+const tooMany = `a plan is of at most ${wishesMax} objects: make several of them`
 const requestSchema = z
   .strictObject({
     objects: z
       .array(z.strictObject({ ...named, spec: z.record(z.string(), z.unknown()) }))
-      .max(wishesMax)
+      .max(wishesMax, tooMany)
       .optional()
       .openapi({ description: 'to be written, in this order' }),
     remove: z
       .array(z.strictObject(named))
-      .max(wishesMax)
+      .max(wishesMax, tooMany)
       .optional()
       .openapi({ description: 'to be taken away, after that' }),
   })

@@ -21,6 +21,7 @@ const groupSchema = z
     updatedAt: z.string().openapi({ format: 'date-time' }),
     origin: originSchema,
     clusters: z.array(z.string()).openapi({ description: 'in force' }),
+    unchanged: z.literal(true).optional().openapi({ description: 'after a change: it stood so already' }),
     warnings: z.array(z.string()).optional().openapi({ description: 'after a change: what its author should know' }),
   })
   .openapi('SamenessGroup')
@@ -90,14 +91,15 @@ export function samenessGroupRoutes(api: Api, door: Door): void {
         const change = { ...c.req.valid('param'), spec: c.req.valid('json') }
         return c.json(rehearsal(await rehearseGroup(centre, change)), known ? 200 : 201)
       }
-      const { row, created, warnings } = await applyGroup(centre, requireRole(c.get('caller'), 'operator'), {
+      const { row, created, unchanged, warnings } = await applyGroup(centre, requireRole(c.get('caller'), 'operator'), {
         ...c.req.valid('param'),
         spec: c.req.valid('json'),
         expected: expectedRevision(c.req.header('if-match')),
         plan: expectedPlan(c.req.header('if-plan')),
         reason: c.req.valid('query').reason,
       })
-      return c.json({ ...shown(row), warnings: [...warnings] }, created ? 201 : 200, { etag: etagOf(row.revision) })
+      const told = { ...(unchanged ? { unchanged } : {}), warnings: [...warnings] }
+      return c.json({ ...shown(row), ...told }, created ? 201 : 200, { etag: etagOf(row.revision) })
     },
   )
   api.openapi(

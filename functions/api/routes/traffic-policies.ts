@@ -24,6 +24,7 @@ const policySchema = z
     updatedAt: z.string().openapi({ format: 'date-time' }),
     origin: originSchema,
     spec: spec.nullable().openapi({ description: 'in force; null = a member’s of which nothing is: see conditions' }),
+    unchanged: z.literal(true).optional().openapi({ description: 'after a change: it stood so already' }),
     warnings: z.array(z.string()).optional().openapi({ description: 'after a change: what its author should know' }),
   })
   .openapi('GlobalTrafficPolicy')
@@ -114,14 +115,19 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
         const change = { ...c.req.valid('param'), spec: c.req.valid('json') }
         return c.json(rehearsal(await rehearsePolicy(centre, change)), known ? 200 : 201)
       }
-      const { row, created, warnings } = await applyPolicy(centre, requireRole(c.get('caller'), 'operator'), {
-        ...c.req.valid('param'),
-        spec: c.req.valid('json'),
-        expected: expectedRevision(c.req.header('if-match')),
-        plan: expectedPlan(c.req.header('if-plan')),
-        reason: c.req.valid('query').reason,
-      })
-      return c.json({ ...shown(row), warnings: [...warnings] }, created ? 201 : 200, { etag: etagOf(row.revision) })
+      const { row, created, unchanged, warnings } = await applyPolicy(
+        centre,
+        requireRole(c.get('caller'), 'operator'),
+        {
+          ...c.req.valid('param'),
+          spec: c.req.valid('json'),
+          expected: expectedRevision(c.req.header('if-match')),
+          plan: expectedPlan(c.req.header('if-plan')),
+          reason: c.req.valid('query').reason,
+        },
+      )
+      const told = { ...(unchanged ? { unchanged } : {}), warnings: [...warnings] }
+      return c.json({ ...shown(row), ...told }, created ? 201 : 200, { etag: etagOf(row.revision) })
     },
   )
   api.openapi(
