@@ -5,6 +5,7 @@ import type { Cap } from '#gateway/traffic-keeper.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import type { CallLoad, Quota } from '#mesh/model/load.ts'
+import { type Demand, demandIn } from '#mesh/policy/demand.ts'
 import { capSchema, quotaSchema } from '#mesh/wire/load.ts'
 
 /**
@@ -22,8 +23,6 @@ export type LoadCaps = {
 const stepMax = 0.1
 /** Demand is smoothed: over so long a change counts for two thirds. */
 const smoothMs = 10_000
-
-type Demand = { readonly perSecond: number; readonly active: number }
 
 const keptSchema = z.object({ version: z.literal(1), quotas: z.array(quotaSchema), caps: z.array(capSchema) })
 
@@ -48,7 +47,7 @@ export function openLoadCaps(parts: {
       const services = new Set(standing.map(({ service }) => service))
       for (const service of demands.keys()) if (!services.has(service)) demands.delete(service)
       for (const service of services)
-        demands.set(service, smoothed(demands.get(service), demandOf(rows, service, windowMs), windowMs))
+        demands.set(service, smoothed(demands.get(service), demandIn({ rows, windowMs }, service), windowMs))
       caps = standing.flatMap((quota) => {
         const before = caps.find((cap) => cap.service === quota.service && cap.cluster === quota.cluster)?.cap ?? 1
         const cap = stepped(before, targetOf(quota, demands.get(quota.service)))
@@ -74,24 +73,22 @@ const hasCapacity = (config: ClusterConfig | undefined, { service, cluster }: Qu
     .get(service)
     ?.tiers.some(({ members }) => members.some((one) => one.cluster === cluster && one.capacity !== undefined)) ?? false
 
-function demandOf(rows: readonly CallLoad[], service: ServiceKey, windowMs: number): Demand {
-  const of = rows.filter((row) => row.service === service)
-  const sum = (count: (row: CallLoad) => number): number => of.reduce((all, row) => all + count(row), 0)
-  return { perSecond: (sum((row) => row.issued) * 1000) / windowMs, active: sum((row) => row.active) }
-}
-
 function smoothed(before: Demand | undefined, now: Demand, windowMs: number): Demand {
   if (!before) return now
   const part = 1 - Math.exp(-windowMs / smoothMs)
   const mix = (a: number, b: number): number => a + (b - a) * part
-  return { perSecond: mix(before.perSecond, now.perSecond), active: mix(before.active, now.active) }
+  return {
+    requestsPerSecond: mix(before.requestsPerSecond, now.requestsPerSecond),
+    connections: mix(before.connections, now.connections),
+  }
 }
 
 /** The least of what the quota allows; everything where nobody calls. */
 function targetOf(quota: Quota, demand: Demand | undefined): number {
   const part = (allowed: number | undefined, wanted: number): number =>
     allowed === undefined || wanted <= allowed ? 1 : allowed / wanted
-  return Math.min(part(quota.requestsPerSecond, demand?.perSecond ?? 0), part(quota.connections, demand?.active ?? 0))
+  const { requestsPerSecond, connections } = demand ?? { requestsPerSecond: 0, connections: 0 }
+  return Math.min(part(quota.requestsPerSecond, requestsPerSecond), part(quota.connections, connections))
 }
 
 const stepped = (before: number, target: number): number =>

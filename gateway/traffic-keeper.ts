@@ -97,7 +97,7 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
     traffic: () => traffic,
     advice: (items) => {
       const before = heard.advice.frozen
-      heard = parseAdvice(items)
+      heard = parseAdvice(items, heard.advice)
       const { frozen } = heard.advice
       if (frozen && !before) log.warn({ ...frozen }, 'nothing moves by itself: traffic is frozen')
       else if (before && !frozen) log.info({}, 'traffic is not frozen any more')

@@ -1,6 +1,6 @@
-import { and, desc, eq, like, lt } from 'drizzle-orm'
+import { and, desc, eq, inArray, like, lt } from 'drizzle-orm'
 import type { Tx } from '#control/store/database.ts'
-import { kept } from '#control/store/kept.ts'
+import { dropped, kept } from '#control/store/kept.ts'
 import { type DrainRow, drains } from '#control/store/schema/traffic.ts'
 import type { MeshName } from '#mesh/model/id.ts'
 
@@ -47,4 +47,18 @@ export async function updateDrain(
   const isThis = and(eq(drains.mesh, row.mesh), eq(drains.id, row.id), eq(drains.revision, row.revision))
   const set = { ...change, revision: row.revision + 1 }
   return kept(tx, drains, await tx.update(drains).set(set).where(isThis).returning())
+}
+
+/** Forgets drains that were undone before `before` (Unix ms), at most `limit` of them; gives back how many. */
+export async function pruneDrains(tx: Tx, mesh: MeshName, before: number, limit: number): Promise<number> {
+  const isOver = and(eq(drains.mesh, mesh), eq(drains.state, 'undone'), lt(drains.stepAt, before))
+  const rows = await tx.select({ id: drains.id }).from(drains).where(isOver).orderBy(drains.id).limit(limit)
+  if (rows.length === 0) return 0
+  const ids = rows.map(({ id }) => id)
+  const gone = await tx
+    .delete(drains)
+    .where(and(eq(drains.mesh, mesh), inArray(drains.id, ids)))
+    .returning()
+  dropped(tx, drains, gone)
+  return gone.length
 }

@@ -25,7 +25,14 @@ import { adviceKeys } from '#mesh/wire/advice.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
 
 /** What a stepper remembers of a drain in its state between rounds, only to judge sooner: losing it costs nothing but time. */
-export type DrainMemo = Map<string, { readonly scope: DrainScope; watched: ReadonlyMap<ClusterName, Watched> }>
+export type DrainMemo = Map<string, Remembered>
+type Remembered = {
+  readonly scope: DrainScope
+  watched: ReadonlyMap<ClusterName, Watched>
+  /** When a step was held, because it would have left somebody without anybody, and whom. */
+  held?: { readonly at: number; readonly why: string }
+}
+export const drainMemoKey = ({ id, state }: Pick<DrainRow, 'id' | 'state'>): string => `${id} ${state}`
 export const newDrainMemo = (): DrainMemo => new Map()
 
 /** Whom the drain of a subject concerns, as configs are now. */
@@ -58,8 +65,8 @@ export async function sightOf(centre: Centre, row: DrainRow, memo: DrainMemo): P
   const now = centre.now()
   const subject = subjectOf(row)
   return centre.db.read(async (tx) => {
-    const key = `${row.id} ${row.state}`
-    const known = memo.get(key) ?? {
+    const key = drainMemoKey(row)
+    const known: Remembered = memo.get(key) ?? {
       scope: scopeOf(subject, compile(await loadFleet(tx, centre.mesh, new Map()))),
       watched: new Map<ClusterName, Watched>(),
     }

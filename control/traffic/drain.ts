@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type Caller, callerText } from '#control/caller.ts'
 import { askPublish, audited, type Centre } from '#control/centre.ts'
 import { loadFleet } from '#control/load-fleet.ts'
@@ -11,14 +12,15 @@ import { lockAdvice, subjectOf, writeAdvice } from '#control/traffic/advice.ts'
 import { baselineOf, scopeOf } from '#control/traffic/drain-sight.ts'
 import { knownLoads } from '#control/traffic/known-loads.ts'
 import { loadSummaries } from '#control/traffic/load-summaries.ts'
+import { forecastFacts } from '#control/traffic/sight.ts'
 import { compile } from '#mesh/compile/compile.ts'
+import { checkDrain, type DrainCheck, type DrainFacts } from '#mesh/foresee/check-drain.ts'
 import { addressKey } from '#mesh/model/address.ts'
 import { canonicalJson } from '#mesh/model/canonical.ts'
 import { type DrainKind, type DrainSubject, drainSubjectText, parseDrainSubject } from '#mesh/model/drain.ts'
 import { parseClusterName } from '#mesh/model/id.ts'
 import { Problem, type Violation } from '#mesh/model/problem.ts'
-import { checkDrain, type DrainFacts } from '#mesh/policy/check-drain.ts'
-import { demandIn, drainBars, type HeardLoad } from '#mesh/policy/drain-sight.ts'
+import { drainBars, type HeardLoad } from '#mesh/policy/drain-sight.ts'
 import type { StreamDelta } from '#mesh/wire/pull.ts'
 
 export type DrainWish = {
@@ -54,19 +56,10 @@ export async function startDrain(centre: Centre, caller: Caller, wish: DrainWish
   const { id, delta } = await centre.db.transact(async (tx) => {
     await lockAdvice(centre, tx)
     const { id } = await once(centre, tx, { caller, action: 'drain.start', nonce, request }, async () => {
-      const cluster = await loadClusterByName(tx, centre.mesh, subject.cluster)
-      if (cluster?.state !== 'joined') throw noMember(subject.cluster)
-      const open = await loadOpenDrains(tx, centre.mesh)
       const baseline = canonicalJson(baselineOf(facts.loads, scopeOf(subject, facts.configs)))
       const row = { ...rowOf(centre, caller, wish, subject), baseline }
-      const same = open.find(({ slot }) => slot === row.slot)
-      if (same) throw drainedAlready(same)
-      const check = checkDrain(subject, { ...facts, others: open.map(subjectOf) })
-      const { refusals, shortages } = check
-      warnings = check.warnings
-      if (refusals.length > 0) throw refused(subject, refusals, 'give its callers somewhere else to go first')
-      if (shortages.length > 0 && !wish.force)
-        throw refused(subject, shortages, 'raise capacity there, or say --force with a reason')
+      const { shortages, ...passed } = await passes(centre, tx, { subject, facts, force: wish.force })
+      warnings = passed.warnings
       await insertDrain(tx, row)
       const forced = shortages.map(({ path, reason }) => `${path}: ${reason}`)
       const detail = {
@@ -81,6 +74,43 @@ export async function startDrain(centre: Centre, caller: Caller, wish: DrainWish
   })
   tell(centre, delta)
   return { row: await knownDrain(centre, id), warnings }
+}
+
+/** What the start of such a drain would say, without one. Throws as it would. */
+export async function rehearseDrain(
+  centre: Centre,
+  wish: Pick<DrainWish, 'kind' | 'subject' | 'force'>,
+): Promise<{ readonly subject: DrainSubject; readonly warnings: readonly string[] }> {
+  const subject = parseDrainSubject(wish.kind, wish.subject)
+  const facts = await drainFacts(centre)
+  checkExists(subject, facts)
+  return centre.db.read(async (tx) => {
+    const { warnings, shortages } = await passes(centre, tx, { subject, facts, force: wish.force })
+    return { subject, warnings: [...warnings, ...shortages.map(({ path, reason }) => `${path}: ${reason}`)] }
+  })
+}
+
+/** What there is to say of a drain that may begin beside those that are open; throws what speaks against it. */
+async function passes(
+  centre: Centre,
+  tx: Tx,
+  {
+    subject,
+    facts,
+    force,
+  }: { readonly subject: DrainSubject; readonly facts: Facts; readonly force?: boolean | undefined },
+): Promise<DrainCheck> {
+  const cluster = await loadClusterByName(tx, centre.mesh, subject.cluster)
+  if (cluster?.state !== 'joined') throw noMember(subject.cluster)
+  const open = await loadOpenDrains(tx, centre.mesh)
+  const slot = drainSlot({ kind: subject.kind, subject: drainSubjectText(subject) })
+  const same = open.find((one) => one.slot === slot)
+  if (same) throw drainedAlready(same)
+  const check = checkDrain(subject, { ...facts, others: open.map(subjectOf) })
+  if (check.refusals.length > 0) throw refused(subject, check.refusals, 'give its callers somewhere else to go first')
+  if (check.shortages.length > 0 && !force)
+    throw refused(subject, check.shortages, 'raise capacity there, or say --force with a reason')
+  return check
 }
 
 /** Takes a drain back, whatever state it is in: opens, then gives back half of its share and all. Throws `not-found`. */
@@ -138,29 +168,35 @@ export async function knownDrain(centre: Centre, id: string): Promise<DrainRow> 
 /** `cluster ireland-1`, as it stands in the audit log. */
 export const shownSubject = (subject: DrainSubject): string => `${subject.kind} ${drainSubjectText(subject)}`
 
-async function drainFacts(centre: Centre): Promise<Facts> {
+/** What the fate of callers is judged by, as it is now. */
+export async function drainFacts(centre: Centre): Promise<Facts> {
   return centre.db.read(async (tx) => {
     const configs = compile(await loadFleet(tx, centre.mesh, new Map()))
+    const { sight, demands } = await forecastFacts(centre, tx, await loadSummaries(tx, centre.mesh))
     const now = centre.now()
-    const loads = [...(await knownLoads(centre, tx)).values()].filter(
-      ({ takenAt }) => now - takenAt <= drainBars.heardMs,
-    )
-    const summaries = await loadSummaries(tx, centre.mesh)
-    return { configs, summaries, loads, demandOf: (service) => demandIn(loads, service) }
+    const loads = [...(await knownLoads(centre, tx)).values()]
+    return { configs, sight, demands, loads: loads.filter(({ takenAt }) => now - takenAt <= drainBars.heardMs) }
   })
 }
 
 /** Throws `not-found` for what nobody has. */
-function checkExists(subject: DrainSubject, { configs, summaries }: Facts): void {
+function checkExists(subject: DrainSubject, { configs, sight }: Facts): void {
   const { cluster } = subject
   const config = configs.get(cluster)
   if (!config) throw noMember(cluster)
   if (subject.kind === 'service' && !config.exports.has(subject.service))
     throw new Problem('not-found', `cluster ${cluster} exports no service ${subject.service}: see /v1/service-exports`)
   if (subject.kind !== 'gateway') return
-  const gateways = summaries.gateways.get(cluster)?.gateways ?? []
-  const known = gateways.some((one) => addressKey(one) === subject.gateway)
+  const gateways = sight.gateways.get(cluster)?.gateways ?? []
+  const known = gateways.find((one) => addressKey(one) === subject.gateway)
   if (!known) throw new Problem('not-found', `cluster ${cluster} has no gateway ${subject.gateway}: see /v1/gateways`)
+  // Callers know the addresses that it leads to, and its relay the proxies at addresses: nobody both.
+  if (isIP(known.address) === 0)
+    throw new Problem(
+      'conflict',
+      `gateway ${subject.gateway} of ${cluster} is announced by a host name, and nobody knows which proxies stand behind ` +
+        'it: take its address out of that name, or drain the cluster',
+    )
 }
 
 function rowOf(centre: Centre, caller: Caller, wish: DrainWish, subject: DrainSubject): DrainRow {
@@ -183,12 +219,15 @@ function refused(subject: DrainSubject, violations: readonly Violation[], mend: 
   })
 }
 
-const drainedAlready = (row: DrainRow): Problem =>
-  new Problem(
-    'conflict',
-    `${row.kind} ${row.subject} is drained already: ${row.state} at ${row.percent} %, by ${row.by}: see /v1/drains/${row.id}`,
-    { extra: { id: row.id } },
-  )
+function drainedAlready({ id, kind, subject, state, percent, by }: DrainRow): Problem {
+  const how = `${state} at ${percent} %, by ${by}: see /v1/drains/${id}`
+  const then = {
+    returning: `is on its way back: ${how}; once it is undone it can be drained again`,
+    stopped: `is drained already: ${how}; undo it (isthmus undrain ${kind} ${subject}), then it can be drained again`,
+  }
+  const why = state === 'returning' || state === 'stopped' ? then[state] : `is drained already: ${how}`
+  return new Problem('conflict', `${kind} ${subject} ${why}`, { extra: { id } })
+}
 
 const noMember = (cluster: string): Problem =>
   new Problem('not-found', `there is no member cluster ${parseClusterName(cluster)}: see /v1/clusters`)

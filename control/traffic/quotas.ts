@@ -5,8 +5,9 @@ import type { StoredLoad } from '#control/store/loads.ts'
 import { loadAcross } from '#control/store/streams.ts'
 import type { Offered } from '#control/traffic/offered.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
-import { type CallLoad, type Load, type LoadWindow, measuredWindow, type Quota } from '#mesh/model/load.ts'
+import { type Load, type LoadWindow, measuredWindow, type Quota } from '#mesh/model/load.ts'
 import { allot } from '#mesh/policy/allot.ts'
+import { type Demand, demandIn } from '#mesh/policy/demand.ts'
 import { loadLimits } from '#mesh/wire/load.ts'
 import { cfgStream } from '#mesh/wire/stream.ts'
 
@@ -33,11 +34,11 @@ export async function quotasFor(
     for (const [callee, { requestsPerSecond, connections }] of capacities) {
       const part = (capacity: number | undefined, wanted: (of: Wanted) => number): number | undefined => {
         if (capacity === undefined) return undefined
-        const demands = new Map([...callers, cluster].map((name) => [name, demandOf(loads.get(name), now, wanted)]))
+        const demands = new Map([...callers, cluster].map((name) => [name, saidBy(loads.get(name), now, wanted)]))
         return rounded(allot(capacity, demands).get(cluster) ?? 0)
       }
-      const rate = part(requestsPerSecond, (of) => wantedOf(of, service, callee, ratePerSecond))
-      const open = part(connections, (of) => wantedOf(of, service, callee, activeOf))
+      const rate = part(requestsPerSecond, (of) => wantedOf(of, service, callee).requestsPerSecond)
+      const open = part(connections, (of) => wantedOf(of, service, callee).connections)
       quotas.push({
         ...{ service, cluster: callee },
         ...(rate === undefined ? {} : { requestsPerSecond: rate }),
@@ -53,30 +54,19 @@ const rounded = (part: number): number => Math.round(part * 1000) / 1000
 /** What a caller wants of which service, where it was measured of late. */
 type Wanted = { readonly shares: Load['shares']; readonly window: LoadWindow }
 
-function demandOf(stored: StoredLoad | undefined, now: number, wanted: (of: Wanted) => number): number {
+function saidBy(stored: StoredLoad | undefined, now: number, wanted: (of: Wanted) => number): number {
   const window = stored && measuredWindow(stored.load, now)
   return window ? wanted({ shares: stored.load.shares, window }) : Number.POSITIVE_INFINITY
 }
 
 /** Of all that is called of the service the part that would go to the callee if nothing held it back. */
-function wantedOf(
-  { shares, window }: Wanted,
-  service: ServiceKey,
-  callee: ClusterName,
-  amount: (window: LoadWindow, service: ServiceKey) => number,
-): number {
+function wantedOf({ shares, window }: Wanted, service: ServiceKey, callee: ClusterName): Demand {
   const intended = shares.find((one) => one.service === service)?.intended
   const meant = intended?.find((one) => one.cluster === callee)
-  return amount(window, service) * (meant?.wanted ?? meant?.share ?? 0)
+  const part = meant?.wanted ?? meant?.share ?? 0
+  const { requestsPerSecond, connections } = demandIn(window, service)
+  return { requestsPerSecond: requestsPerSecond * part, connections: connections * part }
 }
-
-const ratePerSecond = ({ rows, windowMs }: LoadWindow, service: ServiceKey): number =>
-  (sumOf(rows, service, (row) => row.issued) * 1000) / windowMs
-
-const activeOf = ({ rows }: LoadWindow, service: ServiceKey): number => sumOf(rows, service, (row) => row.active)
-
-const sumOf = (rows: LoadWindow['rows'], service: ServiceKey, amount: (row: CallLoad) => number): number =>
-  rows.reduce((sum, row) => sum + (row.service === service ? amount(row) : 0), 0)
 
 const asked = new WeakMap<Centre, Map<ServiceKey, { readonly at: number; readonly callers: readonly ClusterName[] }>>()
 

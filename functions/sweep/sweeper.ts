@@ -3,6 +3,7 @@ import { boundAudit, loadLoudClusters, pruneAudit } from '#control/store/audit.t
 import { boundCertificates, pruneCertificates } from '#control/store/certificates.ts'
 import { loadClusters } from '#control/store/clusters.ts'
 import { pruneCompiled } from '#control/store/compiled.ts'
+import { pruneDrains } from '#control/store/drains.ts'
 import { pruneJoinTokens } from '#control/store/join-tokens.ts'
 import { historyKeptMs, prunePolicyHistory } from '#control/store/policy-history.ts'
 import { pruneShifts } from '#control/store/shift-events.ts'
@@ -15,13 +16,14 @@ export type Sweeper = { stop(): Promise<void> }
 const dayMs = 24 * 60 * 60_000
 /**
  * How long things are kept: compiled configs (the newest of each cluster always) and states of policies, join tokens once
- * spent or expired, the audit log, and the facts of a certificate after its end.
+ * spent or expired, the audit log, drains that were undone, and the facts of a certificate after its end.
  */
 export const keptMs = {
   compiled: historyKeptMs,
   joinTokens: 7 * dayMs,
   audit: 90 * dayMs,
   certificatesEnded: 30 * dayMs,
+  drainsUndone: 90 * dayMs,
   /** Longer than a relay goes on telling what it was told is taken. */
   shifts: 7 * dayMs,
   /** Longer than anything lives that a relay was given. */
@@ -55,6 +57,7 @@ export async function sweepCentre(centre: Centre, max: KeptMax = keptMax): Promi
     centre.db.transact((tx) => pruneCertificates(tx, centre.mesh, now - keptMs.certificatesEnded, batch)),
   )
   await inBatches(() => centre.db.transact((tx) => prunePolicyHistory(tx, centre.mesh, now - keptMs.compiled, batch)))
+  await inBatches(() => centre.db.transact((tx) => pruneDrains(tx, centre.mesh, now - keptMs.drainsUndone, batch)))
   await centre.db.transact((tx) => pruneShifts(tx, centre.mesh, now - keptMs.shifts))
   const log = { now, before: now - keptMs.issuances, max: keptMax.issuances, limit: batch }
   await inBatches(() => centre.db.transact((tx) => pruneIssuances(tx, centre.mesh, log)))

@@ -1,6 +1,6 @@
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { LoadWindow } from '#mesh/model/load.ts'
-import type { Demand } from '#mesh/policy/check-drain.ts'
+import { type Demand, demandIn } from '#mesh/policy/demand.ts'
 
 export type { Demand }
 
@@ -16,15 +16,11 @@ export function demandOf(demands: Demands, caller: ClusterName, key: ServiceKey)
 /** The demands in what relays measured last, by caller. */
 export function demandsOf(windows: readonly (readonly [ClusterName, LoadWindow])[]): Demands {
   return new Map(
-    windows.map(([cluster, { rows, windowMs }]) => {
-      const services = [...Map.groupBy(rows, ({ service }) => service)].map(([service, all]): [ServiceKey, Demand] => [
-        service,
-        {
-          requestsPerSecond: (all.reduce((sum, { issued }) => sum + issued, 0) * 1000) / windowMs,
-          connections: all.reduce((sum, { active }) => sum + active, 0),
-        },
-      ])
-      return [cluster, new Map(services)]
+    windows.map(([cluster, window]) => {
+      // Those of one service in one pass: a report has thousands of rows.
+      const rows = Map.groupBy(window.rows, ({ service }) => service)
+      const { windowMs } = window
+      return [cluster, new Map([...rows].map(([service, of]) => [service, demandIn({ rows: of, windowMs }, service)]))]
     }),
   )
 }

@@ -1,7 +1,15 @@
 import { type Calling, type Overloads, withinCapacities } from '#mesh/foresee/capacities.ts'
 import type { Configs } from '#mesh/foresee/config-changes.ts'
 import type { Demands } from '#mesh/foresee/demand.ts'
-import { type Caller, type Lost, nothingLost, type Outlook, outlookOf, type Sight } from '#mesh/foresee/outlook.ts'
+import {
+  type Caller,
+  type Lost,
+  nothingLost,
+  type Outlook,
+  type OutlookFacts,
+  outlookOf,
+  type Sight,
+} from '#mesh/foresee/outlook.ts'
 import type { ClusterConfig, ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 
@@ -12,11 +20,16 @@ export type ServiceForecast = { readonly callings: ReadonlyMap<ClusterName, Call
 export type Forecast = { readonly service: (key: ServiceKey) => ServiceForecast }
 
 /** What is known of a fleet beside its configs. */
-export type ForecastFacts = { readonly sight: Sight; readonly demands: Demands }
+export type ForecastFacts = {
+  readonly sight: Sight
+  readonly demands: Demands
+  readonly unheard?: NonNullable<OutlookFacts['unheard']>
+}
 
-export function newForecast(configs: Configs, { sight, demands }: ForecastFacts, lost: Lost = nothingLost): Forecast {
+export function newForecast(configs: Configs, { demands, ...seen }: ForecastFacts, lost: Lost = nothingLost): Forecast {
   const known = new Map<ServiceKey, ServiceForecast>()
-  const outlooks = newOutlooks({ sight, lost })
+  const facts = { ...seen, lost }
+  const outlooks = newOutlooks(facts)
   const callers = [...configs.values()].filter(({ cluster }) => !lost.clusters.has(cluster))
   return {
     service: (key) => {
@@ -32,14 +45,14 @@ export function newForecast(configs: Configs, { sight, demands }: ForecastFacts,
       return imported ? [{ caller, imported, outlook: outlooks(caller, imported) }] : []
     })
     const { callings, ...overloads } = withinCapacities(first, demands, ({ caller, imported }, caps) =>
-      outlookOf(caller, imported, { sight, lost, caps }),
+      outlookOf(caller, imported, { ...facts, caps }),
     )
     return { callings: new Map(callings.map((one) => [one.caller.cluster, one])), ...overloads }
   }
 }
 
 /** Callers that see the same import in the same way have the same outlook, and the same object. */
-function newOutlooks(facts: { readonly sight: Sight; readonly lost: Lost }) {
+function newOutlooks(facts: OutlookFacts) {
   const known = new WeakMap<ImportedService, Map<string, Outlook>>()
   return (caller: Caller, imported: ImportedService): Outlook => {
     const bySight = known.get(imported) ?? new Map<string, Outlook>()

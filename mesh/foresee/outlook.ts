@@ -1,6 +1,8 @@
 import { addressKey } from '#mesh/model/address.ts'
 import type { ClusterConfig, ImportedService, Source } from '#mesh/model/cluster-config.ts'
-import type { ClusterName } from '#mesh/model/id.ts'
+import type { DrainSubject } from '#mesh/model/drain.ts'
+import type { Gateway } from '#mesh/model/gateway.ts'
+import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
 import { type Candidate, candidateOf, spread } from '#mesh/policy/spread.ts'
 import { type Road, roadOf } from '#mesh/translate/callable.ts'
@@ -20,6 +22,8 @@ export type Caller = Pick<ClusterConfig, 'cluster' | 'network' | 'region'>
 export type Sight = Summaries & {
   /** Clusters that are being drained, with the percent of their nominal share that they still get. */
   readonly drained?: ReadonlyMap<ClusterName, number>
+  /** What is led out of traffic for good: it answers no caller of another cluster, not as a last resort either. */
+  readonly closed?: readonly DrainSubject[]
 }
 
 /** Where the calls of one service would go. */
@@ -28,8 +32,8 @@ export type Outlook = {
   readonly shares: ReadonlyMap<ClusterName, number>
   /** Ready pods in those clusters, at the port that has fewest; undefined where nothing was heard of one of them. */
   readonly ready: number | undefined
-  /** How many of its ports nobody would serve. */
-  readonly cutPorts: number
+  /** Those of its ports that nobody would serve. */
+  readonly cutPorts: readonly number[]
 }
 
 /** What is known and assumed about the clusters that offer it. */
@@ -38,15 +42,17 @@ export type OutlookFacts = {
   readonly lost?: Lost
   /** The most that a cluster may be given of these callers' calls, 0..1. */
   readonly caps?: ReadonlyMap<ClusterName, number>
+  /** A cluster that was not heard of, or only of gateways that are down, counts as one that answers, unless it is `lost`. */
+  readonly unheard?: 'answers' | 'lost'
 }
 
 /**
  * Where the calls of a cluster to a service would go: as its relay decides it, from the compiled import, counts of ready
- * pods and known roads. A cluster that was not heard of counts as one that answers, because unknown is not empty; one
- * without a ready pod does not answer, whatever a last resort would still try.
+ * pods and known roads. A cluster that was not heard of counts as one that answers, because unknown is not empty (for who
+ * has to be sure of an answer: `unheard`); one without a ready pod does not answer, whatever a last resort would still try.
  */
 export function outlookOf(caller: Caller, imported: ImportedService, facts: OutlookFacts): Outlook {
-  const ports = imported.ports.map(({ port }) => portOutlook(caller, imported, port, facts))
+  const ports = imported.ports.map(({ port }) => ({ port, ...portOutlook(caller, imported, port, facts) }))
   const served = ports.filter((one) => one.shares.size > 0)
   const shares = new Map<ClusterName, number>()
   for (const one of served)
@@ -56,7 +62,7 @@ export function outlookOf(caller: Caller, imported: ImportedService, facts: Outl
   return {
     shares: new Map([...shares].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     ready: isKnown ? Math.min(...counts, counts.length === 0 ? 0 : Number.POSITIVE_INFINITY) : undefined,
-    cutPorts: ports.length - served.length,
+    cutPorts: ports.filter((one) => one.shares.size === 0).map(({ port }) => port),
   }
 }
 
@@ -98,13 +104,9 @@ type Offer = {
 function offerOf(
   caller: Caller,
   source: Source,
-  {
-    imported,
-    port,
-    sight,
-    lost = nothingLost,
-  }: OutlookFacts & { readonly imported: ImportedService; readonly port: number },
+  { imported, port, ...facts }: OutlookFacts & { readonly imported: ImportedService; readonly port: number },
 ): Offer | undefined {
+  const { sight, lost = nothingLost, unheard = 'answers' } = facts
   const { cluster } = source
   const counts = sight.services
     .get(cluster)
@@ -116,15 +118,32 @@ function offerOf(
     total: sum('total'),
     percent: sight.drained?.get(cluster) ?? 100,
   }
-  const isLost = lost.clusters.has(cluster)
+  const isLost = lost.clusters.has(cluster) || (unheard === 'lost' && !counts)
   if (cluster === caller.cluster) return { ...counted, isLost }
-  if (source.network === caller.network && counts) return { ...counted, isLost }
+  const isClosed = sight.closed?.some((one) => leadsOut(one, cluster, imported.key)) ?? false
+  if (source.network === caller.network && counts) return { ...counted, isLost: isLost || isClosed }
   const gateways = sight.gateways.get(cluster)?.gateways ?? []
   if (gateways.length === 0) return undefined
+  return { ...counted, isLost: isLost || isClosed || isCut(cluster, gateways, { sight, lost, unheard }) }
+}
+
+/** Whether a drain keeps callers of other clusters from a service there. */
+export const leadsOut = (subject: DrainSubject, cluster: ClusterName, key: ServiceKey): boolean =>
+  subject.cluster === cluster && (subject.kind === 'cluster' || (subject.kind === 'service' && subject.service === key))
+
+/** One that is down by its own cluster's word carries nothing on once the others are gone. */
+function isCut(
+  cluster: ClusterName,
+  gateways: readonly Gateway[],
+  { sight, lost = nothingLost, unheard }: OutlookFacts,
+): boolean {
   const gone = lost.gateways.get(cluster)
-  // One that is down by its own cluster's word carries nothing on once the others are gone.
-  const isCut = gone !== undefined && gateways.every((one) => gone.has(addressKey(one)) || one.state === 'down')
-  return { ...counted, isLost: isLost || isCut }
+  const closed = sight.closed?.flatMap((one) =>
+    one.kind === 'gateway' && one.cluster === cluster ? [one.gateway] : [],
+  )
+  const isGone = (one: Gateway): boolean => gone?.has(addressKey(one)) || closed?.includes(addressKey(one)) || false
+  const isOut = (one: Gateway): boolean => isGone(one) || one.state === 'down'
+  return gateways.every(isOut) && (unheard === 'lost' || gateways.some(isGone))
 }
 
 function tiersOf(

@@ -93,7 +93,7 @@ function rehearsed(
   const [old, now] = [sharesOf(was), sharesOf(is)]
   const isSame = was === is || JSON.stringify(old) === JSON.stringify(now)
   const verdict = ((): Verdict => {
-    if (is.cutPorts > (was?.cutPorts ?? 0)) return 'lost'
+    if (is.cutPorts.length > (was?.cutPorts.length ?? 0)) return 'lost'
     if (now.some(({ cluster }) => crowded.has(cluster))) return 'degraded'
     return isSame ? 'unchanged' : 'moves'
   })()
@@ -104,7 +104,7 @@ function rehearsed(
 }
 
 /** Those that are there because something is lost. */
-function freshOverloads(before: ServiceForecast, after: ServiceForecast): readonly Overload[] {
+export function freshOverloads(before: ServiceForecast, after: ServiceForecast): readonly Overload[] {
   return after.overloads.filter((one) => {
     const was = before.overloads.find(({ cluster, of }) => cluster === one.cluster && of === one.of)
     return was === undefined || one.given > was.given * 1.001

@@ -1,4 +1,5 @@
 import type { Overload } from '#mesh/foresee/capacities.ts'
+import type { Caller } from '#mesh/foresee/outlook.ts'
 import { type Touched, type TouchedImport, touchedImports } from '#mesh/foresee/planned-shares.ts'
 import type { ImportedService } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
@@ -34,7 +35,7 @@ function callerWarnings({ service, caller, before, after }: TouchedImport): Plan
     { kind, service, callers: [caller.cluster], message },
   ]
   if (!after) return say('lastTier', 'could not be called from there any more: nobody would offer it')
-  if (before && after.outlook.cutPorts > before.outlook.cutPorts)
+  if (before && after.outlook.cutPorts.length > before.outlook.cutPorts.length)
     return say('nobody', 'would be sent to clusters that have no ready pod of it, or no known gateway')
   const [was, is] = [before ? tiersIn(before.imported) : [], tiersIn(after.imported)]
   const listed = new Set(is.flat())
@@ -55,10 +56,21 @@ function tiersIn({ tiers, policy }: ImportedService): readonly (readonly Cluster
 /** Less is noise. */
 const crossingMin = 0.005
 
-function regionWarning({ service, caller, before, after }: TouchedImport): PlanWarning[] {
-  if (!after || caller.region === '') return []
+/** Which part of a caller's calls leaves its region, before and after; undefined where it is no more than before. */
+export function leavingRegion(
+  seen: Omit<TouchedImport, 'caller'> & { readonly caller: Caller },
+): { readonly was: number; readonly is: number } | undefined {
+  const { caller, before, after } = seen
+  if (!after || caller.region === '') return undefined
   const [was, is] = [crossing(caller.region, before), crossing(caller.region, after)]
-  if (is < was + crossingMin) return []
+  return is < was + crossingMin ? undefined : { was, is }
+}
+
+function regionWarning(seen: TouchedImport): PlanWarning[] {
+  const { service, caller } = seen
+  const leaving = leavingRegion(seen)
+  if (!leaving) return []
+  const { was, is } = leaving
   const message = `${percent(is)} of the calls from region "${caller.region}" would leave it (${percent(was)} before)`
   return [{ kind: 'region', service, callers: [caller.cluster], message }]
 }

@@ -4,7 +4,6 @@ import { type ClusterName, parseClusterName, serviceKey } from '#mesh/model/id.t
 import type { CallLoad, GatewayLoad, Load, LoadWindow } from '#mesh/model/load.ts'
 import {
   type DrainScope,
-  demandIn,
   drainBars,
   failingOf,
   type HeardLoad,
@@ -83,7 +82,13 @@ describe('zero is proved', () => {
   const second = heard(home, {}, since + 20_000)
   test.each<[string, readonly HeardLoad[]]>([
     ['what was told without a window', [first, between(first), between(first)]],
-    ['a relay that has told no window', [{ ...first, load: loadOf({}) }, { ...second, load: loadOf({}) }]],
+    [
+      'a relay that has told no window',
+      [
+        { ...first, load: loadOf({}) },
+        { ...second, load: loadOf({}) },
+      ],
+    ],
     ['windows of two processes', [first, heard(home, { epoch: 'f' }, since + 20_000)]],
     ['windows with time between them that nobody counted', [first, heard(home, {}, since + 40_000)]],
     [
@@ -181,12 +186,4 @@ describe('callers that fail', () => {
     expect(judged({ home: [calls(0), calls(5, 5), calls(5, 5), calls(5, 5)] }).failing).toBeUndefined()
     expect(drainBars.callsMin).toBeGreaterThan(10)
   })
-})
-
-test('what callers ask is summed over those that are measured', () => {
-  const rows = [row(near, { issued: 1000, active: 2 }), row(far, { issued: 2000, active: 1 })]
-  expect(demandIn([heard(home, { rows }), heard(far, { rows: [row(near, { issued: 10 })] })], books)).toEqual({
-    ...{ requestsPerSecond: 301, connections: 3 },
-  })
-  expect(demandIn([heard(home, { rows, proxies: { measured: 0, notMeasured: 4 } })], books)).toBeUndefined()
 })

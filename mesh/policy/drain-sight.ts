@@ -2,7 +2,6 @@ import type { DrainSubject } from '#mesh/model/drain.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { CallLoad, Load, LoadWindow } from '#mesh/model/load.ts'
 import { someOf } from '#mesh/model/some-of.ts'
-import type { Demand } from '#mesh/policy/check-drain.ts'
 import type { Quiet } from '#mesh/policy/plan-drain.ts'
 
 /** What one cluster's relay last told, and when the centre took that. */
@@ -48,21 +47,6 @@ export const drainBars = {
   /** Fewer calls in a window say nothing about a rate. */
   callsMin: 20,
 } as const
-
-/** What callers ask of a service, all clusters together; undefined where nobody measures. */
-export function demandIn(loads: readonly HeardLoad[], service: ServiceKey): Demand | undefined {
-  const measured = loads.flatMap(({ load }) => (load.window && load.window.proxies.measured > 0 ? [load.window] : []))
-  if (measured.length === 0) return undefined
-  let requestsPerSecond = 0
-  let connections = 0
-  for (const { rows, windowMs } of measured)
-    for (const row of rows) {
-      if (row.service !== service) continue
-      requestsPerSecond += (row.issued * 1000) / windowMs
-      connections += row.active
-    }
-  return { requestsPerSecond, connections }
-}
 
 /** Errors per call of one caller to these services, wherever they were served; undefined where it says too little. */
 export function errorRateOf(window: LoadWindow, services: ReadonlySet<ServiceKey>): number | undefined {

@@ -36,6 +36,21 @@ test('what is not understood is named, and the rest counts', () => {
     ['weather', 'fine'],
   ])
   const { advice, unread } = parseAdvice(items)
-  expect(advice).toEqual({ drains: [{ ...drain, id: 'ok' }], lost: [] })
+  expect(advice).toEqual({ drains: [{ ...drain, id: 'ok' }], lost: [], frozen: expect.objectContaining({ at: 0 }) })
   expect(unread).toEqual(['drain/many', 'drain/nobody', 'drain/which', 'drain/none', 'freeze', 'lost/No', 'weather'])
+})
+
+test('of what was understood before the last word stays: no cluster gets everything back by a word of a later centre', () => {
+  const frozen = { by: 'ann', reason: 'a day of quiet', at: 5 }
+  const said = new Map<string, Json>([
+    [adviceKeys.drain('d1'), drainItem(drain)],
+    [adviceKeys.freeze, frozen],
+  ])
+  const before = parseAdvice(said).advice
+  const later = new Map<string, Json>([
+    [adviceKeys.drain('d1'), { ...Object(drainItem(drain)), phase: 'resting' }],
+    [adviceKeys.freeze, { for: 'everybody' }],
+  ])
+  expect(parseAdvice(later, before)).toEqual({ advice: before, unread: ['drain/d1', 'freeze'] })
+  expect(parseAdvice(new Map(), before).advice).toEqual({ drains: [], lost: [] })
 })

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Json } from '#mesh/model/canonical.ts'
 import { parseClusterName } from '#mesh/model/id.ts'
-import type { Advice, DrainAdvice, Freeze, LostExporter } from '#mesh/model/traffic.ts'
+import { type Advice, type DrainAdvice, type Freeze, type LostExporter, noAdvice } from '#mesh/model/traffic.ts'
 
 /** The items of stream `adv/<mesh>`: read by every relay of the mesh, so they name nothing that is not known to all. */
 export const adviceKeys = {
@@ -27,8 +27,15 @@ const drainSchema = z.object({
 const freezeSchema = z.object({ by: z.string().max(253), reason: z.string().max(1000), at: ms })
 const lostSchema = z.object({ since: ms, until: ms })
 
-/** Throws nothing: what is not understood is in `unread` by its key, and the rest counts. */
-export function parseAdvice(items: ReadonlyMap<string, Json>): {
+/**
+ * Throws nothing: what is not understood is in `unread` by its key, and the rest counts. Unknown is not empty: of a drain
+ * that was understood `before` that stays, or its cluster would be given everything back by one word of a later centre;
+ * and a freeze is one, whatever is said of it.
+ */
+export function parseAdvice(
+  items: ReadonlyMap<string, Json>,
+  before: Advice = noAdvice,
+): {
   readonly advice: Advice
   readonly unread: readonly string[]
 } {
@@ -37,18 +44,22 @@ export function parseAdvice(items: ReadonlyMap<string, Json>): {
   const unread: string[] = []
   let frozen: Freeze | undefined
   for (const [key, body] of items) {
+    const { kind, rest } = partsOf(key)
     try {
-      const { kind, rest } = partsOf(key)
       if (kind === 'drain') drains.push(drainOf(rest, body))
-      else if (kind === adviceKeys.freeze) frozen = freezeSchema.parse(body)
+      else if (key === adviceKeys.freeze) frozen = freezeSchema.parse(body)
       else if (kind === 'lost') lost.push({ cluster: parseClusterName(rest), ...lostSchema.parse(body) })
       else unread.push(key)
     } catch {
       unread.push(key)
+      if (kind === 'drain') drains.push(...before.drains.filter(({ id }) => id === rest))
+      if (key === adviceKeys.freeze) frozen = before.frozen ?? unreadFreeze
     }
   }
   return { advice: { drains, lost, ...(frozen ? { frozen } : {}) }, unread }
 }
+
+const unreadFreeze: Freeze = { by: 'the centre', reason: 'what it says of it is not understood here', at: 0 }
 
 /** A list of them as it is stored. Throws where it is none. */
 export const parseLost = (text: string): readonly LostExporter[] =>

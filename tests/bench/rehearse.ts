@@ -1,7 +1,7 @@
 import { compile } from '#mesh/compile/compile.ts'
+import type { Demand } from '#mesh/foresee/demand.ts'
 import { parseLost } from '#mesh/foresee/parse-lost.ts'
 import { rehearse } from '#mesh/foresee/rehearse.ts'
-import type { Demand } from '#mesh/policy/check-drain.ts'
 import { policyAt, spent } from '#tests/bench/compile.ts'
 import type { Row } from '#tests/bench/report.ts'
 import { type FleetShape, fleetOf, sightOf } from '#tests/support/foreseen-fleet.ts'

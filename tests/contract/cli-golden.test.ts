@@ -215,17 +215,29 @@ const changing: Readonly<Record<string, () => readonly Run[]>> = {
     ...['king x', 'cluster', 'cluster atlantis', 'service paris-1', 'gateway paris-1/10.9.9.9:15443'].map((one) =>
       words(`drain ${one}`),
     ),
-    ...['paris-1 --over soon', 'paris-1 --force', 'paris-1 --no-follow', 'oslo-1 --no-follow'].map((one) =>
-      words(`drain cluster ${one}`),
-    ),
+    ...[
+      ...['paris-1 --over soon', 'paris-1 --force', 'paris-1 --dry-run', 'paris-1 --no-follow', 'paris-1 --no-follow'],
+      'oslo-1 --no-follow',
+    ].map((one) => words(`drain cluster ${one}`)),
     ...[['get', 'drains'], ['status']],
   ],
   undrain: () => [
-    ...['--help', 'cluster atlantis', 'cluster paris-1 --reason rehearsed', 'cluster oslo-1', 'cluster oslo-1'].map(
-      (one) => words(`undrain ${one}`),
-    ),
+    ...[
+      '--help',
+      'cluster atlantis',
+      'gateway paris-1',
+      'cluster paris-1 --reason rehearsed',
+      'cluster oslo-1',
+      'cluster oslo-1',
+    ].map((one) => words(`undrain ${one}`)),
   ],
-  freeze: () => [words('freeze --help'), ['freeze'], ['freeze', '--reason', 'a day of quiet'], ['status']],
+  freeze: () => [
+    words('freeze --help'),
+    ['freeze'],
+    ['freeze', '--reason', 'a day of quiet'],
+    ['freeze', '--reason', 'x'],
+    ['status'],
+  ],
   unfreeze: () => [words('unfreeze --help'), ['unfreeze'], ['unfreeze']],
   delete: () => [
     words('delete --help'),

@@ -110,6 +110,65 @@ describe('a drain of a cluster', () => {
     expect([again.status, again.body['detail']]).toEqual([409, expect.stringContaining('is drained already')])
   })
 
+  test('it waits while a survivor has nothing ready, says for whom, and goes on once it has', async () => {
+    const { id } = (await begin('east')).body
+    const north = relays.get('north')
+    const ready = async (pods: number) => {
+      await north?.sync({ 'summary/shop/reviews': summary(pods) })
+      await centre.settle()
+    }
+    await step()
+    await ready(0)
+    // Its relays never told what they follow: they are waited for so long.
+    centre.clock.now += 31_000
+    const memo = newDrainMemo()
+    for (const _ of [1, 2]) await stepDrains(centre.centre, memo)
+    const { percent, why } = await read(id)
+    await ready(2)
+    centre.clock.now += 3000
+    await stepDrains(centre.centre, memo)
+    expect([percent, why]).toEqual([
+      75,
+      'it waits: shop/reviews for callers of north: nobody would be left: ' +
+        'north has no ready pod, no gateway, or no place in its tiers (and 1 more)',
+    ])
+    expect((await read(id)).percent).toBe(50)
+  })
+
+  test('of a cluster that leaves ends with it, also when it was done: who joins by that name is not drained', async () => {
+    await new TestRelay(centre, 'south').join()
+    const { id } = (await begin('south', { overSeconds: 0, graceSeconds: 0 })).body
+    await untilStillAt(id, 'done')
+    expect((await centre.admin('DELETE', '/v1/clusters/south')).status).toBeLessThan(300)
+    await step()
+    expect(await read(id)).toMatchObject({ state: 'undone', why: 'its cluster is no member any more' })
+    expect(await heard()).toEqual([])
+  })
+
+  test('rehearsed, it says what it would say, refuses what it would refuse, and begins nothing', async () => {
+    const rehearse = (subject: string) =>
+      centre.admin('POST', '/v1/drains?dryRun=true', { kind: 'cluster', subject, overSeconds: 30 })
+    const answer = await rehearse('east')
+    expect([answer.status, answer.body]).toEqual([
+      200,
+      {
+        ...{ kind: 'cluster', subject: 'east', steps: [75, 50, 25, 10, 0], overSeconds: 30, graceSeconds: 60 },
+        warnings: [expect.stringContaining('no capacity is declared of those that take over shop/reviews')],
+      },
+    ])
+    expect(await heard()).toEqual([])
+    await begin('north')
+    expect([(await rehearse('east')).status, (await rehearse('north')).status]).toEqual([409, 409])
+  })
+
+  test('on its way back it cannot be drained again at once, and that is said', async () => {
+    const { id } = (await begin('east')).body
+    await step()
+    await centre.admin('POST', `/v1/drains/${id}/undo`, {})
+    const again = await begin('east')
+    expect([again.status, again.body['detail']]).toEqual([409, expect.stringContaining('is on its way back')])
+  })
+
   test('the same request again is the same drain', async () => {
     const ask = () =>
       centre.admin('POST', '/v1/drains', { kind: 'cluster', subject: 'east' }, { 'idempotency-key': 'once' })
@@ -308,7 +367,15 @@ describe('with relays that measure', () => {
     await all([calls('east', 500)])
     const refused = await begin('east')
     expect([refused.status, refused.body['violations']]).toEqual([
-      ...[409, [{ path: books, reason: 'north declare 60 requests per second, and callers ask for 100' }]],
+      ...[
+        409,
+        [
+          {
+            path: books,
+            reason: 'north declares 60 requests per second, and would be asked for 100: nobody else has room',
+          },
+        ],
+      ],
     ])
     const forced = await begin('east', { force: true, reason: 'they exaggerate' })
     expect(forced.status).toBe(201)

@@ -1,13 +1,14 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { requireRole } from '#control/caller.ts'
 import { type DrainRow, loadDrains } from '#control/store/drains.ts'
-import { knownDrain, startDrain, undoDrain } from '#control/traffic/drain.ts'
+import { knownDrain, rehearseDrain, startDrain, undoDrain } from '#control/traffic/drain.ts'
 import { forRole } from '#functions/api/authorise.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { idempotencyKey } from '#functions/api/idempotency.ts'
 import { pageFrom, pageOf, pageQuerySchema } from '#functions/api/page.ts'
+import { dryRunSchema } from '#functions/api/rehearsal.ts'
 import { body, json, listOf, operatorSecurity, problems, timeText } from '#functions/api/schemas.ts'
-import { drainKinds } from '#mesh/model/drain.ts'
+import { drainKinds, drainSubjectText, rampOf } from '#mesh/model/drain.ts'
 
 const states = ['ramping', 'closing', 'proving', 'done', 'stopped', 'returning', 'undone'] as const
 const reason = z.string().max(500)
@@ -50,9 +51,16 @@ const askedSchema = z
     reason: reason.optional(),
   })
   .refine((asked) => asked.force !== true || (asked.reason ?? '') !== '', {
-    ...{ path: ['reason'], message: 'says why it is forced' },
+    ...{ path: ['reason'], message: 'is missing: with force it says why it is forced' },
   })
   .openapi('DrainSpec')
+const rehearsedSchema = z
+  .object({
+    ...drainSchema.pick({ kind: true, subject: true, overSeconds: true, graceSeconds: true }).shape,
+    steps: z.array(z.number().int()).openapi({ description: 'percents of its nominal share, one after another' }),
+    warnings: z.array(z.string()),
+  })
+  .openapi('RehearsedDrain')
 const params = z.object({ id: z.string().max(64) })
 
 /** Drains: what is led out of traffic, how far that is, and back. */
@@ -68,18 +76,26 @@ export function drainRoutes(api: Api, door: Door): void {
       path: '/v1/drains',
       summary: 'Lead a cluster, one of its gateways or one of its services out of traffic, or refuse with every reason',
       middleware: [forRole(door, 'operator')] as const,
-      request: { headers: idempotencyKey, body: body(askedSchema) },
-      responses: { 201: answer, ...problems },
+      request: { headers: idempotencyKey, query: z.object({ dryRun: dryRunSchema }), body: body(askedSchema) },
+      responses: {
+        200: json(rehearsedSchema, 'With dryRun: how it would go; what would be refused is refused'),
+        201: answer,
+        ...problems,
+      },
     }),
     async (c) => {
       const { overSeconds = 60, graceSeconds = 60, reason = '', ...asked } = c.req.valid('json')
       const nonce = c.req.valid('header')['idempotency-key']
       const times = { overMs: Math.round(overSeconds * 1000), graceMs: Math.round(graceSeconds * 1000) }
       const caller = requireRole(c.get('caller'), 'operator')
-      const { row, warnings } = await startDrain(centre, caller, {
-        ...{ kind: asked.kind, subject: asked.subject, reason, nonce, ...times },
-        force: asked.force ?? false,
-      })
+      const { kind, subject, force = false } = asked
+      const wish = { kind, subject, reason, nonce, force, ...times }
+      if (c.req.valid('query').dryRun === 'true') {
+        const { subject: meant, warnings } = await rehearseDrain(centre, wish)
+        const steps = { steps: [...rampOf(kind)], overSeconds, graceSeconds }
+        return c.json({ kind, subject: drainSubjectText(meant), ...steps, warnings: [...warnings] }, 200)
+      }
+      const { row, warnings } = await startDrain(centre, caller, wish)
       return c.json({ ...drainFrom(row), warnings: [...warnings] }, 201)
     },
   )
