@@ -65,7 +65,7 @@ export function trafficPolicyRoutes(api: Api, door: Door): void {
       method: 'get',
       summary: 'One among the objects of a member: it is written there',
       middleware: [forRole(door, 'viewer')] as const,
-      request: { params: params.extend({ cluster: z.string() }) },
+      request: { params: z.object({ cluster: z.string(), ...params.shape }) },
       responses: { 200: json(policySchema, 'The policy'), ...problems },
     }),
     async (c) => {
