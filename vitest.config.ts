@@ -17,16 +17,21 @@ const long = 'tests/rotation/rotation.test.ts'
  * itself, beside `npm test`.
  */
 const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
+/** Roots of other kinds, and secrets planted everywhere: `npm test` has no room for them, and the same suite has. */
+const otherRoots = [
+  'tests/scenario/{key-service,plugged-root,shared-domain}.test.ts',
+  'tests/e2e/trust-canaries.test.ts',
+]
 /** Of these `npm test` has a part, and that run all. */
 const histories = 'mesh/policy/judge-health-property.test.ts'
 const crashesInTime = ['tests/e2e/outage.test.ts', 'tests/contract/faults.test.ts']
 /** A minute of the rotation, with the proof that its order matters; and a cluster that is shut out under load. */
 const trustInTime = ['tests/rotation/short.test.ts', 'tests/e2e/trust-revocation.test.ts']
 const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
-const apart = isCrashes ? [] : [...crashes, ...crashesInTime, ...trustInTime]
+const apart = isCrashes ? [] : [...crashes, ...otherRoots, ...crashesInTime, ...trustInTime]
 
 /** Some minutes by itself: `npm run test:failover`. */
-const failover = 'tests/failover/{drain,failover,traffic}.test.ts'
+const failover = 'tests/failover/{drain,failover,probe,traffic}.test.ts'
 
 /** What only its own script runs. */
 const named = [
@@ -57,7 +62,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'rooms',
-          include: isCrashes ? [...crashes, histories] : ['**/*.test.ts'],
+          include: isCrashes ? [...crashes, ...otherRoots, histories] : ['**/*.test.ts'],
           exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, failover, ...serial, ...apart],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },

@@ -43,7 +43,9 @@ function takes(schema: Schema, value: unknown): boolean {
   const own = isObject ? Object.entries(value) : []
   const within = (size: number, min = 0, max = Number.POSITIVE_INFINITY): boolean => size >= min && size <= max
   switch (schema.type) {
-    case undefined:
+    case undefined: // Within oneOf: what is said beside the type.
+      if (own.some(([key, one]) => !takes(schema.properties?.[key] ?? {}, one))) return false
+      if (typeof value === 'string' && !within([...value].length, schema.minLength, schema.maxLength)) return false
       break
     case 'object':
       if (!isObject || !within(own.length, schema.minProperties, schema.maxProperties)) return false
@@ -114,6 +116,11 @@ const anySpec = fields({
   timeouts: fields({ connectSeconds: number, requestSeconds: number }),
   ejection: fields({ afterFailures: number, baseSeconds: number, maxSeconds: number }),
   failback: fields({ holdSeconds: number, rampSeconds: number }),
+  probe: fields({
+    kind: fc.constantFrom('http', 'grpc', 'tcp', 'udp'),
+    port: number,
+    path: fc.constantFrom('/', '/a', '', 'a', 7),
+  }),
   connections: fields({ maxSeconds: number }),
   surprise: word,
 })
@@ -137,6 +144,24 @@ test('field by field: one that is wrong is refused by both, one that is good tak
     timeouts: [{ connectSeconds: 60 }, { connectSeconds: 60.1 }, { requestSeconds: 86_400 }, { requestSeconds: 0 }],
     ejection: [{ afterFailures: 0 }, { afterFailures: 1000 }, { baseSeconds: 3600 }, { maxSeconds: 86_401 }],
     failback: [{ holdSeconds: 0 }, { rampSeconds: 86_400 }, { rampSeconds: -1 }],
+    probe: [
+      ...[{}, { kind: 'http' }, { kind: 'udp' }, { kind: 'tcp', port: 65_535 }, { kind: 'tcp', port: 65_536 }],
+      ...[
+        { kind: 'http', path: '/a?b=c' },
+        { kind: 'http', path: 'a' },
+        { kind: 'http', path: '/a b' },
+      ],
+      ...[
+        { kind: 'grpc', path: '/' },
+        { kind: 'tcp', path: '' },
+        { kind: 'http', path: `/${'a'.repeat(1024)}` },
+      ],
+      ...[
+        { kind: 'http', everySeconds: 0.5 },
+        { kind: 'http', everySeconds: 300 },
+        { kind: 'http', everySeconds: 301 },
+      ],
+    ],
     connections: [{ maxSeconds: 604_800 }, { maxSeconds: 604_801 }, { maxSeconds: 1.5 }],
     services: [{ names: [] }, { labels: {} }, { names: ['a'] }, { namespace: 'A' }, { labels: { app: 'x' } }],
     tiers: [

@@ -22,10 +22,10 @@ const said = (protocol: string, text: string, xfcc: unknown): Said => ({
 const xfcc = 'x-forwarded-client-cert'
 
 /**
- * This part of the HTTP answers has this status, and every answer, of gRPC too, takes so long: set by
- * `/answer?status=…&part=…&afterMs=…`, called beside the proxy.
+ * This part of the HTTP answers (of this path alone, where one is said) has this status, and every answer, of gRPC too,
+ * takes so long: set by `/answer?status=…&part=…&path=…&afterMs=…`, called beside the proxy.
  */
-let asked = { status: 200, part: 0, afterMs: 0 }
+let asked = { status: 200, part: 0, path: '', afterMs: 0 }
 
 /** Written before it is answered and out of reach of a SIGKILL: orders of two lines were carried out twice. */
 const note = (order: string) => writeSync(1, `order ${order}\n`)
@@ -35,7 +35,12 @@ const http = createHttpServer((request, response) => {
   if (path === '/answer') {
     const words = new URLSearchParams(query)
     const number = (name: string) => Number(words.get(name) ?? 0)
-    asked = { status: number('status'), part: number('part'), afterMs: number('afterMs') }
+    asked = {
+      status: number('status'),
+      part: number('part'),
+      path: words.get('path') ?? '',
+      afterMs: number('afterMs'),
+    }
   }
   const order = request.headers['x-order']
   const parts: Buffer[] = []
@@ -44,7 +49,8 @@ const http = createHttpServer((request, response) => {
     const text = `${request.method} ${request.url} ${Buffer.concat(parts)}`.trim()
     const body = JSON.stringify(said(`HTTP/${request.httpVersion}`, text, request.headers[xfcc]))
     if (order !== undefined) note(String(order))
-    const status = path !== '/answer' && Math.random() < asked.part ? asked.status : 200
+    const isMeant = path !== '/answer' && (asked.path === '' || path === asked.path)
+    const status = isMeant && Math.random() < asked.part ? asked.status : 200
     const answer = () => response.writeHead(status, { 'content-type': 'application/json' }).end(body)
     if (path !== '/answer' && asked.afterMs > 0) setTimeout(answer, asked.afterMs)
     else answer()
