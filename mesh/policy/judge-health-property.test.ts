@@ -319,8 +319,7 @@ class Shop {
   now = 0
 
   constructor(number: number) {
-    // The same histories each time, unless others are asked for.
-    this.random = randomOf(Number(process.env['ISTHMUS_SEED'] ?? 1) + number * 104_729)
+    this.random = randomOf(seed + number * 104_729)
     // Without hold and ramp who is held has all of his share: that he fails again then is no shift of its own.
     this.failback = failbacks[Math.floor(this.random() * 2)] ?? { holdSeconds: 60, rampSeconds: 300 }
     this.imported = new Map(
@@ -430,7 +429,7 @@ function shops(count: number, run: (world: Shop) => void): void {
     try {
       run(world)
     } catch (fault) {
-      const at = `shop ${number}, ${world.now} ms`
+      const at = `ISTHMUS_SEED=${seed}, shop ${number}, ${world.now} ms`
       throw new Error(`${at}: ${(fault as Error).message}`, { cause: fault })
     }
   }
