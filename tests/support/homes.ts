@@ -4,10 +4,8 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   '@electric-sql/pglite': ['control/store'],
   '@hono/node-server': ['functions/serve-centre.ts', 'functions/api'],
   '@hono/zod-openapi': ['functions/api'],
-  '@kubernetes/client-node': [
-    ...['gateway/watch', 'gateway/status', 'gateway/lead', 'gateway/identity/token.ts', 'cli/onboard'],
-  ],
-  '@aws-sdk/client-eks': ['cli/onboard'],
+  '@kubernetes/client-node': ['gateway/kube-api.ts', 'cli/onboard'],
+  '@aws-sdk/client-eks': ['cli/onboard', 'gateway/kube-api.ts'],
   '@aws-sdk/client-kms': ['control/keys'],
   commander: ['cli'],
   'drizzle-kit': ['control/store'],
