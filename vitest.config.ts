@@ -33,11 +33,15 @@ const apart = isCrashes ? [] : [...crashes, ...otherRoots, ...crashesInTime, ...
 /** Some minutes by itself: `npm run test:failover`. */
 const failover = 'tests/failover/{drain,failover,probe,traffic}.test.ts'
 
+/** Real Kubernetes API servers, in a network of their own: `npm run test:kubernetes`. */
+const kubernetes = 'tests/kubernetes/*.test.ts'
+
 /** What only its own script runs. */
 const named = [
   ...(process.env['ISTHMUS_ROTATION'] ? [long] : []),
   ...(process.env['ISTHMUS_FAULTS'] ? crashesInTime : []),
   ...(process.env['ISTHMUS_FAILOVER'] ? [failover] : []),
+  ...(process.env['ISTHMUS_KUBERNETES'] ? [kubernetes] : []),
 ]
 
 /** Programs that tests start from their sources find here what an earlier start compiled: half of the time of each start. */
@@ -63,7 +67,17 @@ export default defineConfig({
         test: {
           name: 'rooms',
           include: isCrashes ? [...crashes, ...otherRoots, histories] : ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'gen/**', '**/gen.*/**', 'dist/**', long, failover, ...serial, ...apart],
+          exclude: [
+            '**/node_modules/**',
+            'gen/**',
+            '**/gen.*/**',
+            'dist/**',
+            long,
+            failover,
+            kubernetes,
+            ...serial,
+            ...apart,
+          ],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

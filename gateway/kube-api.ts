@@ -101,7 +101,8 @@ export function kubeApi({ kubeconfig }: { readonly kubeconfig?: string } = {}): 
       method,
       ...(signal ? { signal } : {}),
       headers: {
-        accept: 'application/json',
+        // The keys of its tokens have a type of their own.
+        accept: 'application/json, application/jwk-set+json',
         'user-agent': 'isthmus-relay',
         ...(body === undefined
           ? {}

@@ -7,6 +7,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { exitCodeOf } from './child.js'
 import { fetchEnvoy, findEnvoy } from './envoy.js'
+import { buildKubernetes, findKubernetes } from './kubernetes.js'
 import { checkMachine } from './machine.js'
 import { ownNetwork } from './own-network.js'
 import { finishPackages, installPackages, whyInstall } from './packages.js'
@@ -17,7 +18,10 @@ import { withTurn } from './turn.js'
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
 const bin = join(root, 'node_modules/.bin')
 
-/** What each npm script runs: a program of node_modules/.bin or a file for Node 24, the parts it needs, what it sets. */
+/**
+ * What each npm script runs: a program of node_modules/.bin or a file for Node 24, on which paths where none are given,
+ * the parts it needs, what it sets.
+ */
 const tasks = {
   start: { command: ['node', 'infra/local/main.ts'], envoy: true, bundles: true },
   test: { command: ['vitest', 'run'], envoy: true },
@@ -40,6 +44,14 @@ const tasks = {
     envoy: true,
     ownNetwork: true,
     env: { ISTHMUS_FAILOVER: '1' },
+  },
+  'test:kubernetes': {
+    command: ['vitest', 'run'],
+    paths: ['tests/kubernetes'],
+    envoy: true,
+    kubernetes: true,
+    ownNetwork: true,
+    env: { ISTHMUS_KUBERNETES: '1' },
   },
   golden: {
     command: [
@@ -66,7 +78,8 @@ async function main([name, ...args]) {
   })
   const [program, ...first] = task.command
   const network = task.ownNetwork ? ownNetwork() : undefined
-  return await execute([...(network ?? []), join(bin, program), ...first, ...args], {
+  const paths = args.some((one) => !one.startsWith('-')) ? [] : (task.paths ?? [])
+  return await execute([...(network ?? []), join(bin, program), ...first, ...paths, ...args], {
     // As for the command line: what an earlier start compiled is not compiled again.
     NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/isthmus-compiled'),
     ...process.env,
@@ -95,6 +108,7 @@ async function prepare(task, abort) {
     if (generate(root)) say('generated code: made anew in gen/')
     if (task.bundles) await (await import('./bundle.js')).bundle(root)
   })
+  if (task.kubernetes && !findKubernetes()) await buildKubernetes({ abort })
   if (!task.envoy) return undefined
   return (await findEnvoy()) ?? (await fetchEnvoy({ abort }))
 }
