@@ -3,6 +3,7 @@ import { applyCommands } from '#cli/commands/apply.ts'
 import { clusterCommands } from '#cli/commands/cluster.ts'
 import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
+import { discoverCommands } from '#cli/commands/discover.ts'
 import { drainCommands } from '#cli/commands/drain.ts'
 import { explainCommand } from '#cli/commands/explain.ts'
 import { foreseeCommands } from '#cli/commands/foresee.ts'
@@ -71,6 +72,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   getCommands(program, tools)
   historyCommands(program, tools)
   explainCommand(program, tools)
+  discoverCommands(program, tools)
   clusterCommands(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)

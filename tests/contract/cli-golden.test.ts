@@ -83,6 +83,11 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     ),
     away('trust', 'show'),
   ],
+  discover: [
+    ...['--help', 'eks --help', 'eks', 'eks --region Nowhere', 'eks --region eu-west-1 --tag team', 'gke'].map((one) =>
+      words(`discover ${one}`),
+    ),
+  ],
   explain: [
     ...[words('explain --help'), words('explain paris-1/bookinfo/productpage-1 reviews:9080')],
     ...[words('why oslo-1/bookinfo/productpage-1 ratings:9080'), words('why paris-1/bookinfo/x ratngs.bookinfo')],

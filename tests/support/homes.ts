@@ -6,6 +6,8 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   '@hono/zod-openapi': ['functions/api'],
   '@kubernetes/client-node': ['gateway/kube-api.ts', 'cli/onboard'],
   '@aws-sdk/client-eks': ['cli/onboard', 'gateway/kube-api.ts'],
+  // What the SDK itself signs with: the bearer token of EKS is a signed request that is never sent.
+  '@smithy/signature-v4': ['cli/onboard'],
   '@aws-sdk/client-kms': ['control/keys'],
   commander: ['cli'],
   'drizzle-kit': ['control/store'],
