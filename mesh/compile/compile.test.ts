@@ -204,6 +204,31 @@ describe('exporters that disagree', () => {
     expect(told(configOf(given, 'b'))).toEqual(['Conflict service bookinfo/reviews'])
   })
 
+  test('the oldest decides whether it is headless and whether clients stay, the others are told', () => {
+    const given = fleet([
+      member('a', [offer(reviews, { headless: true, createdAt: 2 })]),
+      member('b', [offer(reviews, { sticky: true, createdAt: 1 })]),
+      member('c'),
+    ])
+    for (const cluster of ['a', 'b', 'c'])
+      expect(configOf(given, cluster).imports.get(reviews)).toMatchObject({ sticky: true })
+    expect(configOf(given, 'c').imports.get(reviews)).not.toHaveProperty('headless')
+    expect(configOf(given, 'a').conditions.map(({ reason }) => reason)).toEqual([
+      'SessionAffinityConflict',
+      'TypeConflict',
+    ])
+    expect(told(configOf(given, 'b'))).toEqual([])
+  })
+
+  test('under a headless one nobody is told of session affinity', () => {
+    const given = fleet([
+      member('a', [offer(reviews, { headless: true, createdAt: 1 })]),
+      member('b', [offer(reviews, { headless: true, sticky: true, createdAt: 2 })]),
+    ])
+    expect(configOf(given, 'b').imports.get(reviews)).toMatchObject({ headless: true })
+    expect(told(configOf(given, 'b'))).toEqual([])
+  })
+
   test('exports that no importer sees together do not clash', () => {
     const given = fleet([
       member('a', [{ ...older, consumers: names('c') }]),

@@ -6,15 +6,18 @@ import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 
-/** Two exports that at least one importer sees and that disagree on a port. */
-type Clash = { readonly younger: Offer; readonly older: Offer; readonly port: number }
+/** What two exports may disagree on: a port by its number, or what the service is as a whole. */
+type Matter = number | 'type' | 'session affinity'
+
+/** Two exports that at least one importer sees and that disagree. */
+type Clash = { readonly younger: Offer; readonly older: Offer; readonly on: Matter }
 
 /**
- * A function that gives the `Conflict` conditions of one service by exporter: the younger of two exports is told of a
- * port that it offers otherwise than the older one, where at least one importer sees both. The older one is named only
- * where its exporter lets the younger one in: otherwise nothing about it may be known there.
+ * A function that gives the `Conflict` conditions of one service by exporter: the younger of two exports is told of what it
+ * offers otherwise than the older one, where at least one importer sees both. The older one is named only where its
+ * exporter lets the younger one in: otherwise nothing about it may be known there.
  *
- * Source: MCS API (KEP-1645), condition `Conflict` on the losing ServiceExport.
+ * Source: MCS API (KEP-1645), condition `Conflict` on the losing ServiceExport and its reasons.
  */
 export function conflictsFrom(market: Market): (exporter: ClusterName, key: ServiceKey) => readonly Condition[] {
   const clashes = new Map<ServiceKey, readonly Clash[]>()
@@ -22,7 +25,7 @@ export function conflictsFrom(market: Market): (exporter: ClusterName, key: Serv
     const known = clashes.get(key) ?? clashesOf(market, key)
     clashes.set(key, known)
     const own = known.filter((clash) => clash.younger.member.name === exporter)
-    return [...Map.groupBy(own, (clash) => clash.port)].map(([port, of]) => conflict(exporter, key, { port, of }))
+    return [...Map.groupBy(own, (clash) => clash.on)].map(([on, of]) => conflict(exporter, key, { on, of }))
   }
 }
 
@@ -31,19 +34,33 @@ function clashesOf(market: Market, key: ServiceKey): readonly Clash[] {
   if (agree(offers)) return []
   const rank = new Map(offers.map((offer, index) => [offer, index]))
   const isYounger = (a: Offer, b: Offer): boolean => (rank.get(a) ?? 0) > (rank.get(b) ?? 0)
-  return sights(market, offers).flatMap(({ home, visible }) =>
-    settlePorts(home, visible).lost.map(({ loser, port, winner, against }) =>
+  return sights(market, offers).flatMap(({ home, visible }) => [
+    ...clashesOfKind(visible),
+    ...settlePorts(home, visible).lost.map(({ loser, port, winner, against }) =>
       isYounger(winner, loser)
-        ? { younger: winner, older: loser, port: against }
-        : { younger: loser, older: winner, port },
+        ? { younger: winner, older: loser, on: against }
+        : { younger: loser, older: winner, on: port },
     ),
-  )
+  ])
+}
+
+/** Those that are another kind of service than the oldest. Session affinity means nothing where that one is headless. */
+function clashesOfKind([older, ...others]: readonly Offer[]): readonly Clash[] {
+  if (!older) return []
+  const of = older.export
+  return others.flatMap((younger): Clash[] => [
+    ...(younger.export.headless === of.headless ? [] : [{ younger, older, on: 'type' as const }]),
+    ...(of.headless || (younger.export.sticky ?? false) === (of.sticky ?? false)
+      ? []
+      : [{ younger, older, on: 'session affinity' as const }]),
+  ])
 }
 
 /** Where all exports together lose nothing, no part of them does. */
 const agree = (offers: readonly Offer[]): boolean => {
   const [first] = offers
-  return first === undefined || settlePorts(first.member.name, offers).lost.length === 0
+  if (first === undefined) return true
+  return clashesOfKind(offers).length === 0 && settlePorts(first.member.name, offers).lost.length === 0
 }
 
 /** The different ways in which members see the offers: exporters one by one (their own goes first), the others by what they see. */
@@ -62,7 +79,7 @@ function sights(market: Market, offers: readonly Offer[]): { home: ClusterName; 
 function conflict(
   exporter: ClusterName,
   key: ServiceKey,
-  clash: { readonly port: number; readonly of: readonly Clash[] },
+  clash: { readonly on: Matter; readonly of: readonly Clash[] },
 ): Condition {
   const older = clash.of.map((c) => c.older).filter((offer) => offer.member.name !== exporter)
   const named = older
@@ -75,12 +92,32 @@ function conflict(
       : who.length > 0
         ? `the older export of ${someOf(who)}`
         : 'an older export of the same name'
-  return {
-    type: 'Conflict',
-    reason: 'PortConflict',
-    message:
-      `port ${clash.port} has another number, name or protocol than in ${by}, which stands for callers in other ` +
-      'clusters: make number, name and appProtocol of the port equal in all exporting clusters',
-    object: `service ${key}`,
+  return { type: 'Conflict', ...said(clash.on, by), object: `service ${key}` }
+}
+
+/** Source: MCS API (KEP-1645), reasons of the condition `Conflict`. */
+function said(on: Matter, by: string): Pick<Condition, 'reason' | 'message'> {
+  switch (on) {
+    case 'type':
+      return {
+        reason: 'TypeConflict',
+        message:
+          `the Service is headless, or is not, otherwise than in ${by}, which decides it for callers in other clusters: ` +
+          'set clusterIP: None in all exporting clusters or in none',
+      }
+    case 'session affinity':
+      return {
+        reason: 'SessionAffinityConflict',
+        message:
+          `the Service has another sessionAffinity than in ${by}, which decides it for callers in other clusters: ` +
+          'make it equal in all exporting clusters',
+      }
+    default:
+      return {
+        reason: 'PortConflict',
+        message:
+          `port ${on} has another number, name or protocol than in ${by}, which stands for callers in other ` +
+          'clusters: make number, name and appProtocol of the port equal in all exporting clusters',
+      }
   }
 }

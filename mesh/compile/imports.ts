@@ -84,8 +84,17 @@ function importOf(market: Market, { home, wanted, visible, policy }: Sight): Imp
     settings: policy ? settingsOf(policy) : defaultSettings,
     ...(policy ? { policy: compiledPolicy(policy, { tierOf, ports }) } : {}),
     ...(drains.length > 0 ? { drains } : {}),
+    ...kindOf(visible),
   }
   return { service, conditions: policy ? aboutPolicy(key, policy, { asked, sources }) : [] }
+}
+
+/** What a service is as a whole. Source: MCS API (KEP-1645): the oldest export decides. */
+function kindOf([oldest]: readonly Offer[]): Pick<ImportedService, 'headless' | 'sticky'> {
+  return {
+    ...(oldest?.export.headless ? { headless: true as const } : {}),
+    ...(oldest?.export.sticky ? { sticky: true as const } : {}),
+  }
 }
 
 /**

@@ -79,6 +79,10 @@ export type ImportedService = {
   readonly drains?: readonly SourceDrain[]
   /** The latest revocation that ends what callers here have open to it; absent = none ever. */
   readonly cut?: number
+  /** The oldest export is of a headless Service: its pods are called one by one. */
+  readonly headless?: true
+  /** The oldest export asks that a client stays with one pod. */
+  readonly sticky?: true
 }
 
 export type SourceDrain = { readonly cluster: ClusterName; readonly percent: number }

@@ -176,14 +176,14 @@ const conditionBody = ({ type, reason, message, object }: Condition) => ({
 const cut = (text: string): string => (text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`)
 const textMax = 1024
 
-const importBody = ({ ports, sources, tiers, settings, policy, drains, cut }: ImportedService): ConfigEntry => ({
+const importBody = ({ ports, sources, tiers, settings, ...more }: ImportedService): ConfigEntry => ({
   ports,
   sources,
   tiers: tiers.map(tierBody),
   settings,
-  ...(policy === undefined ? {} : { policy: policyBody(policy) }),
-  ...(drains === undefined ? {} : { drains: drains.map(({ cluster, percent }) => ({ cluster, percent })) }),
-  ...(cut === undefined ? {} : { cut }),
+  ...(more.policy === undefined ? {} : { policy: policyBody(more.policy) }),
+  ...(more.drains === undefined ? {} : { drains: more.drains.map(({ cluster, percent }) => ({ cluster, percent })) }),
+  ...said({ cut: more.cut, headless: more.headless, sticky: more.sticky }),
 })
 
 const tierBody = ({ members }: Tier) => ({
@@ -333,6 +333,8 @@ const importSchema = z
       .max(10_000)
       .exactOptional(),
     cut: z.number().int().min(1).exactOptional(),
+    headless: z.literal(true).exactOptional(),
+    sticky: z.literal(true).exactOptional(),
   })
   .superRefine((service, context) => {
     const sources = new Set(service.sources.map((source) => source.cluster))

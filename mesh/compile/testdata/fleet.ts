@@ -85,15 +85,18 @@ const anyExport = (cluster: ClusterName, key: ServiceKey): fc.Arbitrary<ServiceE
       consumers: fc.option(anyConsumers, { nil: undefined }),
       createdAt: fc.integer({ min: 1, max: 4 }),
       perCluster: fc.boolean(),
+      headless: fc.boolean(),
+      sticky: fc.boolean(),
     })
-    .map(({ ports, accounts, consumers, createdAt, perCluster }) => ({
+    .map(({ ports, accounts, consumers, createdAt, perCluster, headless, sticky }) => ({
       key,
       ports,
       serviceAccounts: [...new Set(accounts)].map((a) => (a.includes(' ') ? a : `sa-${a}-of-${cluster}`)),
       ...(consumers ? { consumers } : {}),
       ...(perCluster ? { perCluster } : {}),
+      ...(sticky ? { sticky } : {}),
       createdAt,
-      headless: false,
+      headless,
     }))
 
 const anyMember = (cluster: ClusterName): fc.Arbitrary<Member> =>
