@@ -18,6 +18,17 @@ export type OwnExport = {
   readonly origin: string
 }
 
+/** Addresses of an imported service that mean nothing outside of this cluster: its ServiceImport object keeps them. */
+export type ClusterSetAddresses = {
+  /** Of the service as a whole; absent of a headless one. */
+  readonly ip?: string
+  /** Of one pod of a headless service by `<hostname>.<cluster>`, of one cluster's part by `<cluster>`. */
+  readonly parts: Readonly<Record<string, string>>
+}
+
+/** A ServiceImport object and the addresses that it names. */
+export type OwnImport = ClusterSetAddresses & { readonly key: ServiceKey; readonly createdAt: number }
+
 /** A GlobalTrafficPolicy or SamenessGroup among the own cluster's objects: what it says, or why it cannot be read. */
 export type OwnPolicyObject = (
   | { readonly kind: 'GlobalTrafficPolicy'; readonly namespace: string; readonly name: string }
@@ -33,6 +44,10 @@ export type OwnCluster = {
   readonly exports: ReadonlyMap<ServiceKey, OwnExport>
   /** ServiceImport objects that refuse (`isthmus.dev/accept: "false"`). */
   readonly refused: ReadonlySet<ServiceKey>
+  /** ServiceImport objects that name addresses; absent = none. */
+  readonly imports?: ReadonlyMap<ServiceKey, OwnImport>
+  /** Services that stand for a name outside (ExternalName), which nobody can export; absent = none. */
+  readonly externalNames?: ReadonlySet<ServiceKey>
   readonly peerAuthentications: readonly PeerAuthentication[]
   /** The east-west gateways that its Services name, sorted; absent = none. */
   readonly gateways?: readonly Pick<Gateway, 'address' | 'port'>[]
@@ -75,6 +90,8 @@ export type View = {
   readonly summaries: Summaries
   /** Whom the mesh trusts, verified; absent from an older centre, and until the first was heard. */
   readonly bundle?: TrustBundle
+  /** The addresses of imported services here, each of one service alone; absent = none. */
+  readonly clusterSet?: ReadonlyMap<ServiceKey, ClusterSetAddresses>
   /** What moves traffic now; absent = nothing does. Parts keep their identity while they are equal. */
   readonly traffic?: Traffic
 }

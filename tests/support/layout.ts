@@ -32,6 +32,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     wire: ['model', 'policy', 'trust'],
     compile: ['model', 'policy', 'trust'],
     translate: ['model', 'policy', 'trust'],
+    mcs: ['model'],
     foresee: ['model', 'policy', 'trust', 'wire', 'compile', 'translate'],
   },
   control: { store: [], keys: [], trust: ['store', 'keys'], traffic: ['store', 'keys', 'trust'] },
