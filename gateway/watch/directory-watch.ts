@@ -5,6 +5,7 @@ import { type DirectoryState, emptyDirectory, scanDirectory } from '#gateway/wat
 import type { HomePlace } from '#gateway/watch/endpoints.ts'
 import { type Merged, mergeFiles } from '#gateway/watch/file-state.ts'
 import { emptyCluster, ownClusterOf } from '#gateway/watch/own-cluster.ts'
+import { boundedRejections, logRejections, type RejectionLog } from '#gateway/watch/rejections.ts'
 import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
@@ -12,7 +13,7 @@ import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
 export type DirectoryWatchSettings = {
   readonly dir: string
   readonly home: HomePlace
-  readonly log?: { info(facts: object, text: string): void; warn(facts: object, text: string): void }
+  readonly log?: RejectionLog
   /** Signals that come together are one scan. */
   readonly debounceMs?: number
   /** How long a file that is written in place, or that vanished, must stay as it is to be believed. */
@@ -20,8 +21,6 @@ export type DirectoryWatchSettings = {
   /** A full look without any signal: signals may be lost. */
   readonly rescanMs?: number
 }
-
-const rejectedMax = 1000
 
 /**
  * Follows a directory of ordinary Kubernetes YAML. A file that replaces another by rename is believed at once; one that
@@ -85,20 +84,12 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
     const files = [...state.files.values()].filter(({ isUnread }) => isUnread).length
     const unread = { rejected: merged.rejected, files: files + state.faults.length }
     const nextOwn = ownClusterOf(merged.objects, home, own, merged.replaced, unread)
-    const nextRejected = boundedRejections([...state.faults, ...merged.rejected])
+    const nextRejected = boundedRejections([...state.faults, ...merged.rejected], 'directory')
     if (nextOwn === own && isDeepStrictEqual(nextRejected, rejected)) return
-    tellLog(nextRejected)
+    logRejections(log, { before: rejected, next: nextRejected, source: 'cluster directory' })
     own = nextOwn
     rejected = nextRejected
     for (const listener of [...listeners]) listener()
-  }
-
-  const tellLog = (next: readonly RejectedObject[]): void => {
-    const known = new Set(rejected.map((r) => `${r.at} ${r.reason}`))
-    const news = next.filter((r) => !known.has(`${r.at} ${r.reason}`))
-    for (const r of news.slice(0, 20)) log?.warn(r, 'an object of the cluster directory is set aside')
-    if (news.length > 20) log?.warn({ count: news.length - 20 }, 'more objects are set aside: see status')
-    if (rejected.length > 0 && next.length === 0) log?.info({}, 'every object of the cluster directory can be used')
   }
 
   return {
@@ -132,16 +123,3 @@ export function directoryWatch(settings: DirectoryWatchSettings): ClusterWatch {
     },
   }
 }
-
-function boundedRejections(all: readonly RejectedObject[]): readonly RejectedObject[] {
-  const lineOf = (r: RejectedObject): number => Number(/:(\d+)$/.exec(r.at)?.[1] ?? 0)
-  const fileOf = (r: RejectedObject): string => r.at.replace(/:\d+$/, '')
-  const sorted = all.toSorted(
-    (a, b) => compare(fileOf(a), fileOf(b)) || lineOf(a) - lineOf(b) || compare(a.object, b.object),
-  )
-  if (sorted.length <= rejectedMax) return sorted
-  const kept = sorted.slice(0, rejectedMax - 1)
-  return [...kept, { at: '.', object: 'directory', reason: `${sorted.length - kept.length} more are not shown` }]
-}
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)

@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net'
-import type { KubeObject, SliceEndpoint } from '#gateway/watch/kube-object.ts'
+import type { KubeObject, Place, SliceEndpoint } from '#gateway/watch/kube-object.ts'
 import type { Endpoint, Health } from '#mesh/model/endpoint.ts'
 import type { NetworkName } from '#mesh/model/id.ts'
 
@@ -13,6 +13,8 @@ export type EndpointFacts = {
   readonly home: HomePlace
   /** Pods by `<namespace>/<pod>`. */
   readonly pods: ReadonlyMap<string, PodObject>
+  /** Where nodes say that they are, by name. */
+  readonly nodes: ReadonlyMap<string, Place>
   /** Networks that namespaces are labelled with. */
   readonly namespaceNetworks: ReadonlyMap<string, NetworkName>
   /** The Service's first address, where it has one. */
@@ -22,7 +24,8 @@ export type EndpointFacts = {
 /**
  * The endpoints of one service from all its slices, sorted by address. Slices that share an address (a named target
  * port with several numbers) are one endpoint with the ports of all. A pod with addresses of both families counts once,
- * in the family of its Service. Identity, mesh and network come from the pod: one that is not known is not meshed.
+ * in the family of its Service. Identity, mesh and network come from the pod: one that is not known is not meshed. The
+ * region is that of the pod's node, or else the cluster's; the zone that of the slice, or else the node's.
  */
 export function endpointsOf(slices: readonly Slice[], facts: EndpointFacts): Endpoint[] {
   const byAddress = new Map<string, Endpoint>()
@@ -40,22 +43,51 @@ export function endpointsOf(slices: readonly Slice[], facts: EndpointFacts): End
   return onePerPod([...byAddress.values()], facts.clusterIp).toSorted((a, b) => (a.address < b.address ? -1 : 1))
 }
 
-function endpointOf(said: SliceEndpoint, slice: Slice, { home, pods, namespaceNetworks }: EndpointFacts): Endpoint {
-  const object = pods.get(said.pod)
-  const namespace = object?.pod.namespace ?? ''
+/** What an endpoint was made from, and what it became: of five thousand behind one service one changes. */
+type Made = {
+  readonly slice: Slice
+  readonly pod: PodObject | undefined
+  readonly place: Place | undefined
+  readonly home: HomePlace
+  readonly network: NetworkName
+  readonly endpoint: Endpoint
+}
+const made = new WeakMap<SliceEndpoint, Made>()
+
+function endpointOf(
+  said: SliceEndpoint,
+  slice: Slice,
+  { home, pods, nodes, namespaceNetworks }: EndpointFacts,
+): Endpoint {
+  const pod = pods.get(said.pod)
+  const place = nodes.get(pod?.pod.node ?? '')
+  const namespace = pod?.pod.namespace ?? ''
   // Istio labels its system namespace to name the network of a whole cluster.
-  const network = object?.network ?? namespaceNetworks.get(namespace) ?? namespaceNetworks.get('istio-system')
-  return {
+  const labelled = pod?.network ?? namespaceNetworks.get(namespace) ?? namespaceNetworks.get('istio-system')
+  const network = labelled ?? home.network
+  const old = made.get(said)
+  if (
+    old &&
+    old.slice === slice &&
+    old.pod === pod &&
+    old.place === place &&
+    old.home === home &&
+    old.network === network
+  )
+    return old.endpoint
+  const endpoint: Endpoint = {
     address: said.address,
     ports: slice.ports,
     health: healthOf(said),
-    locality: { region: home.region, zone: said.zone },
-    network: network ?? home.network,
+    locality: { region: place?.region || home.region, zone: said.zone || (place?.zone ?? '') },
+    network,
     pod: said.pod,
-    serviceAccount: object?.pod.serviceAccount ?? '',
-    meshed: object?.pod.meshed ?? false,
+    serviceAccount: pod?.pod.serviceAccount ?? '',
+    meshed: pod?.pod.meshed ?? false,
     ...(said.hostname ? { hostname: said.hostname } : {}),
   }
+  made.set(said, { slice, pod, place, home, network, endpoint })
+  return endpoint
 }
 
 /** A terminating pod drains while it serves, whatever `ready` says. Source: Kubernetes, EndpointSlice conditions. */

@@ -19,9 +19,13 @@ export type SliceEndpoint = {
   readonly hostname?: string
 }
 
+/** Where a node says that it is; empty where it does not say. */
+export type Place = { readonly region: string; readonly zone: string }
+
 /** A Kubernetes object that a relay uses, cut down to what it uses of it. */
 export type KubeObject =
   | { readonly kind: 'Namespace'; readonly name: string; readonly network?: NetworkName }
+  | ({ readonly kind: 'Node'; readonly name: string } & Place)
   | { readonly kind: 'ServiceAccount'; readonly namespace: string; readonly name: string }
   | {
       readonly kind: 'Service'
@@ -67,6 +71,17 @@ const account = z.string().max(253).nullish()
 const address = z.string().refine((a) => isIP(a) !== 0, { error: 'is not an IP address' })
 const list = <T extends z.ZodType>(item: T, max: number) => z.array(item).max(max).nullish()
 
+/**
+ * Tools keep whole objects in annotations, of any length: those that are not ours are not looked at. Source: kubectl,
+ * `kubectl.kubernetes.io/last-applied-configuration`; Kubernetes bounds all of them together only (256 KiB).
+ */
+const annotations = z.preprocess((said) => {
+  if (typeof said !== 'object' || said === null || Array.isArray(said)) return said
+  return Object.fromEntries(
+    Object.entries(said).filter(([name]) => /^(isthmus\.dev|networking\.istio\.io)\//.test(name)),
+  )
+}, texts)
+
 export const metadataSchema = z.object({
   name: z
     .string()
@@ -78,7 +93,7 @@ export const metadataSchema = z.object({
     .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'is not a namespace')
     .nullish(),
   labels: texts,
-  annotations: texts,
+  annotations,
   creationTimestamp: z.iso.datetime({ offset: true }).nullish(),
 })
 export type Metadata = z.infer<typeof metadataSchema> & { readonly namespace: string }
@@ -199,6 +214,16 @@ export const parseNamespace = (metadata: Metadata): KubeObject => ({
   kind: 'Namespace',
   name: metadata.name,
   ...networkOf(metadata),
+})
+
+const placeLabel = (metadata: Metadata, name: string): string => (metadata.labels?.[name] ?? '').slice(0, 63)
+
+/** Source: Kubernetes, well-known labels `topology.kubernetes.io/region` and `zone`. */
+export const parseNode = (metadata: Metadata): KubeObject => ({
+  kind: 'Node',
+  name: metadata.name,
+  region: placeLabel(metadata, 'topology.kubernetes.io/region'),
+  zone: placeLabel(metadata, 'topology.kubernetes.io/zone'),
 })
 
 export const parseServiceAccount = ({ namespace, name }: Metadata): KubeObject => ({

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { endpointsOf, type HomePlace, type PodObject, type Slice } from '#gateway/watch/endpoints.ts'
-import type { Replaced } from '#gateway/watch/file-state.ts'
 import type { GatewayService, OwnGateway } from '#gateway/watch/gateway-service.ts'
+import type { Place } from '#gateway/watch/kube-object.ts'
 import type { PlacedObject } from '#gateway/watch/parse-file.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { NetworkName, ServiceKey } from '#mesh/model/id.ts'
@@ -25,27 +25,30 @@ export const emptyCluster: OwnCluster = {
 export type Unread = { readonly rejected: readonly RejectedObject[]; readonly files: number }
 const nothingUnread: Unread = { rejected: [], files: 0 }
 
+/** One object that came, went or took another's place. */
+export type Change = { readonly old?: PlacedObject; readonly now?: PlacedObject }
+
 /**
  * The own cluster as one value, from all its objects in order of their ids. Equal objects give an equal value whatever
  * came before; parts equal to those of `before` are the very same objects, and so is the whole, so that whoever renders
  * from it can remember by identity. A service is in `endpoints` as soon as it exists: without slices it has none.
  *
- * `replaced` saves work where these took the place of others in the objects that `before` was made from, and nothing
- * else changed.
+ * `changes` saves work where nothing else became of the objects that `before` was made from: then `objects` is not asked
+ * where only slices, pods and nodes changed, as they do with every rolling update.
  */
 export function ownClusterOf(
-  objects: readonly PlacedObject[],
+  objects: readonly PlacedObject[] | (() => readonly PlacedObject[]),
   home: HomePlace,
   before = emptyCluster,
-  replaced?: readonly Replaced[],
+  changes?: readonly Change[],
   unread = nothingUnread,
 ): OwnCluster {
   const known = sortedAt.get(before)
   const isKnown = unread.files === (before.unreadFiles ?? 0)
-  const moved = known && replaced && isKnown ? withSlices(known, replaced) : undefined
-  const sorted = moved?.sorted ?? sortByKind(objects)
+  const moved = known && changes && isKnown ? withChanges(known, changes) : undefined
+  const sorted = moved?.sorted ?? sortByKind(typeof objects === 'function' ? objects() : objects)
   const next = moved
-    ? { ...before, endpoints: endpointsAgain(sorted, home, before.endpoints, moved.services) }
+    ? { ...before, pods: podsAgain(moved.pods, before.pods), endpoints: endpointsAgain(moved, home, before.endpoints) }
     : wholeOf(sorted, home, { before, unread })
   const parts = Object.keys(next) as (keyof OwnCluster)[]
   // Of the empty one, which all share, nothing is remembered.
@@ -62,7 +65,7 @@ function wholeOf(
 ): OwnCluster {
   return {
     services: sharedMap(sorted.services, before.services),
-    endpoints: allEndpoints(sorted, home, before.endpoints, sortedAt.get(before)?.pods),
+    endpoints: allEndpoints(sorted, home, before.endpoints, sortedAt.get(before)),
     pods: sharedMap(
       mapped(sorted.pods, ({ pod }) => pod),
       before.pods,
@@ -79,26 +82,84 @@ function wholeOf(
 /** The objects that each value was last made from. */
 const sortedAt = new WeakMap<OwnCluster, Sorted>()
 
-/** The same objects but for EndpointSlices, and whose they are; undefined where any other kind was replaced. */
-function withSlices(
-  sorted: Sorted,
-  replaced: readonly Replaced[],
-): { readonly sorted: Sorted; readonly services: ReadonlySet<ServiceKey> } | undefined {
-  const slices = new Map(sorted.slices)
-  const services = new Set<ServiceKey>()
-  for (const { old, now } of replaced) {
-    const [was, is] = [old.object, now.object]
-    if (was.kind !== 'EndpointSlice' || is.kind !== 'EndpointSlice' || was.service !== is.service) return undefined
-    services.add(is.service)
-    slices.set(is.service, slices.get(is.service)?.map((slice) => (slice === was ? is : slice)) ?? [])
-  }
-  return { sorted: { ...sorted, slices }, services }
+type Moved = {
+  readonly sorted: Sorted
+  /** The services whose endpoints may be others. */
+  readonly services: ReadonlySet<ServiceKey>
+  /** By `<namespace>/<pod>`; undefined: gone. */
+  readonly pods: ReadonlyMap<string, PodObject | undefined>
 }
+
+/** The same objects but for these; undefined where any but slices, pods and nodes is among them. */
+function withChanges(sorted: Sorted, changes: readonly Change[]): Moved | undefined {
+  const services = new Set<ServiceKey>()
+  const pods = new Map<string, PodObject | undefined>()
+  const nodes = new Map<string, Place | undefined>()
+  const slices = new Map<ServiceKey, PlacedSlice[]>()
+  const slicesOf = (service: ServiceKey): PlacedSlice[] =>
+    slices.get(service) ?? [...(sorted.slices.get(service) ?? [])]
+  for (const { old, now } of changes) {
+    const [was, is] = [old?.object, now?.object]
+    for (const object of [was, is]) {
+      if (object === undefined) continue
+      if (object.kind === 'Pod') pods.set(podKey(object), is === object ? object : undefined)
+      else if (object.kind === 'Node') nodes.set(object.name, is === object ? object : undefined)
+      else if (object.kind === 'EndpointSlice') {
+        const others = slicesOf(object.service).filter(({ slice }) => slice !== was)
+        const { id } = (now ?? old) as PlacedObject
+        slices.set(object.service, object === is ? inOrder([...others, { id, slice: object }]) : others)
+        services.add(object.service)
+      } else return undefined
+    }
+  }
+  const next = {
+    ...sorted,
+    slices: patched(sorted.slices, slices),
+    pods: patched(sorted.pods, pods),
+    nodes: patched(sorted.nodes, nodes),
+  }
+  const isTouched = ({ pod }: { readonly pod: string }): boolean =>
+    pods.has(pod) || nodes.has(next.pods.get(pod)?.pod.node ?? '')
+  if (pods.size + nodes.size > 0)
+    for (const [service, all] of next.slices)
+      if (!services.has(service) && all.some(({ slice }) => slice.endpoints.some(isTouched))) services.add(service)
+  return { sorted: next, services, pods }
+}
+
+const inOrder = (slices: readonly PlacedSlice[]): PlacedSlice[] => slices.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+const podKey = ({ pod }: PodObject): string => `${pod.namespace}/${pod.name}`
+
+/** Itself where there is nothing to put in. */
+function patched<K, V>(map: Map<K, V>, changes: ReadonlyMap<K, V | undefined>): Map<K, V> {
+  if (changes.size === 0) return map
+  const next = new Map(map)
+  for (const [key, value] of changes) {
+    if (value === undefined) next.delete(key)
+    else next.set(key, value)
+  }
+  return next
+}
+
+function podsAgain(changed: Moved['pods'], before: OwnCluster['pods']): OwnCluster['pods'] {
+  const next = patched(
+    new Map(before),
+    mapped(changed, (object) => object?.pod),
+  )
+  for (const key of changed.keys()) {
+    const pod = next.get(key)
+    if (pod) next.set(key, same(pod, before.get(key)))
+  }
+  return isSameMap(next, before) ? before : next
+}
+
+/** Its place in the order decides where two slices say different things of one address. */
+type PlacedSlice = { readonly id: string; readonly slice: Slice }
 
 type Sorted = {
   readonly services: Map<ServiceKey, Service>
-  readonly slices: Map<ServiceKey, Slice[]>
+  readonly slices: Map<ServiceKey, PlacedSlice[]>
   readonly pods: Map<string, PodObject>
+  readonly nodes: Map<string, Place>
   readonly exports: Map<ServiceKey, OwnExport>
   readonly refused: Set<ServiceKey>
   readonly policies: PeerAuthentication[]
@@ -112,6 +173,7 @@ function sortByKind(objects: readonly PlacedObject[]): Sorted {
     services: new Map(),
     slices: new Map(),
     pods: new Map(),
+    nodes: new Map(),
     exports: new Map(),
     refused: new Set(),
     policies: [],
@@ -119,11 +181,11 @@ function sortByKind(objects: readonly PlacedObject[]): Sorted {
     gateways: [],
     trafficObjects: [],
   }
-  for (const { object, at } of objects) sortIn(sorted, object, at)
+  for (const placed of objects) sortIn(sorted, placed)
   return sorted
 }
 
-function sortIn(sorted: Sorted, object: PlacedObject['object'], at: string): void {
+function sortIn(sorted: Sorted, { id, object, at }: PlacedObject): void {
   switch (object.kind) {
     case 'Service': {
       const { kind: _, gateway, ...service } = object
@@ -131,11 +193,17 @@ function sortIn(sorted: Sorted, object: PlacedObject['object'], at: string): voi
       sorted.services.set(object.key, { ...service, origin: at })
       return
     }
-    case 'EndpointSlice':
-      sorted.slices.set(object.service, [...(sorted.slices.get(object.service) ?? []), object])
+    case 'EndpointSlice': {
+      const slices = sorted.slices.get(object.service)
+      if (slices) slices.push({ id, slice: object })
+      else sorted.slices.set(object.service, [{ id, slice: object }])
       return
+    }
     case 'Pod':
-      sorted.pods.set(`${object.pod.namespace}/${object.pod.name}`, object)
+      sorted.pods.set(podKey(object), object)
+      return
+    case 'Node':
+      sorted.nodes.set(object.name, object)
       return
     case 'ServiceExport': {
       const { kind: _, ...exported } = object
@@ -191,36 +259,38 @@ const madeFrom = new WeakMap<readonly Endpoint[], readonly unknown[]>()
 
 type Endpoints = OwnCluster['endpoints']
 
-/** Of each Service its endpoints; `pods` are those that the endpoints before were made with. */
-function allEndpoints(sorted: Sorted, home: HomePlace, before: Endpoints, pods: Sorted['pods'] | undefined): Endpoints {
-  const again = pods !== undefined && isSameMap(sorted.pods, pods)
+/** Of each Service its endpoints; `known` is what the endpoints before were made from. */
+function allEndpoints(sorted: Sorted, home: HomePlace, before: Endpoints, known: Sorted | undefined): Endpoints {
+  const again = known !== undefined && isSameMap(sorted.pods, known.pods) && isSameMap(sorted.nodes, known.nodes)
   const { of } = endpointsBy(sorted, home, before, again)
   const found = mapped(sorted.services, of)
   return isSameMap(found, before) ? before : found
 }
 
-/** The same where only slices of these services are others. */
-function endpointsAgain(sorted: Sorted, home: HomePlace, before: Endpoints, keys: Iterable<ServiceKey>): Endpoints {
-  const { of } = endpointsBy(sorted, home, before, true)
+/** The same where only those of some services may be others. */
+function endpointsAgain({ sorted, services }: Moved, home: HomePlace, before: Endpoints): Endpoints {
+  if (services.size === 0) return before
+  const { of } = endpointsBy(sorted, home, before, false)
   const next = new Map(before)
-  for (const key of keys) {
+  for (const key of services) {
     const service = sorted.services.get(key)
     if (service) next.set(key, of(service))
   }
   return isSameMap(next, before) ? before : next
 }
 
-/** `again`: the pods are those with which the endpoints before were made. */
+/** `again`: the pods and nodes are those with which the endpoints before were made. */
 function endpointsBy(sorted: Sorted, home: HomePlace, before: Endpoints, again: boolean) {
-  const { pods, namespaceNetworks } = sorted
+  const { pods, nodes, namespaceNetworks } = sorted
   const networks = JSON.stringify([home, ...namespaceNetworks])
   return {
     of: ({ key, clusterIps: [clusterIp] }: Service): readonly Endpoint[] => {
-      const slices = sorted.slices.get(key) ?? []
+      const slices = (sorted.slices.get(key) ?? []).map(({ slice }) => slice)
       const old = before.get(key) ?? []
       const inputs = [networks, clusterIp, ...slices]
       if (again && isSameList(inputs, madeFrom.get(old))) return old
-      const found = endpointsOf(slices, { home, pods, namespaceNetworks, ...(clusterIp ? { clusterIp } : {}) })
+      const facts = { home, pods, nodes, namespaceNetworks }
+      const found = endpointsOf(slices, { ...facts, ...(clusterIp ? { clusterIp } : {}) })
       const shared = sharedEndpoints(found, old)
       madeFrom.set(shared, inputs)
       return shared

@@ -5,6 +5,7 @@ import {
   metadataSchema,
   parseEndpointSlice,
   parseNamespace,
+  parseNode,
   parsePeerAuthentication,
   parsePod,
   parseSamenessGroup,
@@ -32,6 +33,7 @@ type Kind = {
 /** The kinds a relay uses, by `<group>/<kind>`. */
 const used: Readonly<Record<string, Kind>> = {
   '/Namespace': { versions: ['v1'], clusterWide: true, parse: parseNamespace },
+  '/Node': { versions: ['v1'], clusterWide: true, parse: parseNode },
   '/ServiceAccount': { versions: ['v1'], parse: parseServiceAccount },
   '/Service': { versions: ['v1'], parse: parseService },
   '/Pod': { versions: ['v1'], parse: parsePod },
@@ -46,7 +48,7 @@ const used: Readonly<Record<string, Kind>> = {
 /** Kubernetes' own kinds that have their place in a cluster directory and mean nothing to a relay. */
 const ignoredCore = new Set(
   (
-    'ConfigMap Secret Endpoints Node Event LimitRange ResourceQuota PersistentVolume PersistentVolumeClaim ' +
+    'ConfigMap Secret Endpoints Event LimitRange ResourceQuota PersistentVolume PersistentVolumeClaim ' +
     'PodTemplate ReplicationController'
   ).split(' '),
 )

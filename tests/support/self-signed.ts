@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 import { bitString, decode, encode, octets, oid, sequence, tagged, unsigned } from '#mesh/trust/der.ts'
+import { buildGeneralName, ipBytes } from '#mesh/trust/general-name.ts'
 import { buildNameConstraints, type NameConstraints } from '#mesh/trust/name-constraints.ts'
 import { oids } from '#mesh/trust/oid.ts'
 import { keyIdOf } from '#mesh/trust/public-key.ts'
@@ -22,6 +23,8 @@ export type SelfSigned = {
   readonly extendedUsage?: readonly string[]
   readonly constraints?: NameConstraints
   readonly critical?: string
+  /** In the subjectAltName: it serves there. */
+  readonly address?: string
   /** With key identifiers, as most tools make them: its own, and its issuer's where that is another. */
   readonly keyId?: boolean
   readonly issuerSpki?: Uint8Array
@@ -56,6 +59,14 @@ export function selfSigned(spec: SelfSigned = {}): Uint8Array {
       ? [
           extension(oids.subjectKeyIdentifier, false, octets(keyIdOf(spki))),
           extension(oids.authorityKeyIdentifier, false, sequence(tagged(0, keyIdOf(spec.issuerSpki ?? spki)))),
+        ]
+      : []),
+    ...(spec.address
+      ? [
+          extension(
+            ...([oids.subjectAltName, false] as const),
+            sequence(buildGeneralName({ kind: 'ip', bytes: ipBytes(spec.address) })),
+          ),
         ]
       : []),
     ...(spec.critical ? [extension(spec.critical, true, sequence())] : []),

@@ -1,0 +1,525 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { kubeApi } from '#gateway/kube-api.ts'
+import { watchedKinds } from '#gateway/watch/kube-kinds.ts'
+import type { KeptObjects, KubernetesWatch, KubernetesWatchSettings } from '#gateway/watch/kubernetes-watch.ts'
+import { kubernetesWatch } from '#gateway/watch/kubernetes-watch.ts'
+import { parseNetworkName, serviceKey } from '#mesh/model/id.ts'
+import { FakeKubeApi, type FakeObject, status } from '#tests/support/fake-kube-api.ts'
+
+const home = { network: parseNetworkName('n1'), region: 'r1' }
+const key = serviceKey('shop', 'web')
+/** Long, so that it never passes; what must pass is short. */
+const times = {
+  ...{ watchSeconds: 600, silentMs: 60_000, absentMs: 60_000, backoff: { firstMs: 5, maxMs: 40 } },
+  ...{ coalesceMs: 2, holdMs: 50, keepMs: 10 },
+}
+
+/** Looks often: a hundred waits make this suite. */
+async function eventually(ms: number, what: string, isSo: () => unknown): Promise<void> {
+  const end = performance.now() + ms
+  for (let reason = ''; ; await new Promise((resolve) => setTimeout(resolve, 3))) {
+    try {
+      if (isSo()) return
+    } catch (fault) {
+      reason = String(fault)
+    }
+    if (performance.now() > end) throw new Error(`waited ${ms} ms: ${what} ${reason}`)
+  }
+}
+
+let fake: FakeKubeApi
+let running: KubernetesWatch[]
+/** Each kind costs some handshakes with each start: most tests do with these. */
+const kinds = watchedKinds.filter(({ kind }) =>
+  ['Pod', 'Service', 'EndpointSlice', 'GlobalTrafficPolicy'].includes(kind),
+)
+beforeEach(async () => {
+  fake = await FakeKubeApi.start(watchedKinds.map(({ resource }) => resource))
+  running = []
+})
+afterEach(async () => {
+  await Promise.all(running.map((one) => one.stop()))
+  await fake.stop()
+})
+
+function opened(more: Partial<Omit<KubernetesWatchSettings, 'times'>> & { times?: object } = {}): KubernetesWatch {
+  const api = kubeApi({ kubeconfig: fake.kubeconfig })
+  const watch = kubernetesWatch({ api, home, kinds, ...more, times: { ...times, ...more.times } })
+  running.push(watch)
+  return watch
+}
+async function started(more?: Parameters<typeof opened>[0]): Promise<KubernetesWatch> {
+  const watch = opened(more)
+  await watch.start()
+  return watch
+}
+const pod = (name: string, more: object = {}): FakeObject => ({
+  metadata: { name, namespace: 'shop', labels: { 'security.istio.io/tlsMode': 'istio' } },
+  spec: { serviceAccountName: `sa-${name}`, nodeName: 'n' },
+  ...more,
+})
+const service = (name = 'web'): FakeObject => ({
+  metadata: { name, namespace: 'shop' },
+  spec: { clusterIP: '10.0.0.1', ports: [{ name: 'http', port: 80 }] },
+})
+const slice = (name: string, ...pods: readonly string[]): FakeObject => ({
+  metadata: { name, namespace: 'shop', labels: { 'kubernetes.io/service-name': 'web' } },
+  addressType: 'IPv4',
+  endpoints: pods.map((one) => ({
+    addresses: [`10.1.0.${one.charCodeAt(0)}`],
+    targetRef: { kind: 'Pod', name: one },
+  })),
+  ports: [{ name: 'http', port: 8080 }],
+})
+const pods = (watch: KubernetesWatch): string =>
+  [...watch.current().pods.values()]
+    .map((one) => `${one.name}:${one.serviceAccount}`)
+    .toSorted()
+    .join(' ')
+const shows = (watch: KubernetesWatch, text: string): Promise<unknown> =>
+  eventually(20_000, `pods ${text}`, () => {
+    if (pods(watch) !== text) throw new Error(`they are ${pods(watch)}; ${JSON.stringify(watch.rejected())}`)
+    return true
+  })
+const asked = (resource: string, isWatch = false) =>
+  fake.asked.filter((one) => one.resource === resource && one.isWatch === isWatch)
+const hears = (watch: KubernetesWatch, text: string): Promise<unknown> =>
+  eventually(20_000, `it says "${text}"`, () => {
+    const said = watch.rejected().map(({ at, object, reason }) => `${at} ${object}: ${reason}`)
+    if (!said.some((one) => one.includes(text))) throw new Error(`it says ${said.join('; ') || 'nothing'}`)
+    return true
+  })
+const isWell = (watch: KubernetesWatch): Promise<unknown> =>
+  eventually(20_000, 'nothing is wrong', () => {
+    if (watch.rejected().length > 0) throw new Error(JSON.stringify(watch.rejected()))
+    return watch.isSynced()
+  })
+/** Another change of that kind is seen: then all before it was. */
+async function seen(watch: KubernetesWatch): Promise<void> {
+  fake.put('pods', pod('zz'))
+  await eventually(20_000, 'the last pod is seen', () => watch.current().pods.has('shop/zz'))
+  fake.remove('pods', 'shop/zz')
+  await eventually(20_000, 'the last pod is gone', () => !watch.current().pods.has('shop/zz'))
+}
+/** Asked again and again, and to no avail. */
+async function triedAgain(resource: string, isWatch = false): Promise<void> {
+  const { length } = asked(resource, isWatch)
+  await eventually(20_000, `${resource} is tried again`, () => asked(resource, isWatch).length >= length + 3)
+}
+
+describe('a cluster', () => {
+  test('is read whole, and followed', async () => {
+    const labels = { 'topology.kubernetes.io/region': 'r2', 'topology.kubernetes.io/zone': 'z2' }
+    fake.put('nodes', { metadata: { name: 'n', labels } })
+    fake.put('services', service())
+    fake.put('pods', pod('a'))
+    fake.put('endpointslices', slice('s', 'a'))
+    fake.put('serviceexports', { metadata: { name: 'web', namespace: 'shop' } })
+    const watch = await started({ kinds: watchedKinds })
+    expect(watch.isSynced()).toBe(true)
+    expect(watch.current().exports.get(key)).toMatchObject({
+      origin: '/apis/multicluster.x-k8s.io/v1alpha1/namespaces/shop/serviceexports/web',
+    })
+    expect(watch.current().endpoints.get(key)).toMatchObject([
+      { address: '10.1.0.97', locality: { region: 'r2', zone: 'z2' }, serviceAccount: 'sa-a', meshed: true },
+    ])
+    fake.put('pods', pod('b'))
+    fake.put('endpointslices', slice('s', 'a', 'b'))
+    await eventually(20_000, 'b is an endpoint', () => watch.current().endpoints.get(key)?.length === 2)
+    fake.remove('pods', 'shop/a')
+    await shows(watch, 'b:sa-b')
+    expect(watch.rejected()).toEqual([])
+  })
+
+  test('is listed in pages, one list at a time, and never a Secret', async () => {
+    for (let n = 0; n < 25; n++) fake.put('pods', pod(`p${n}`))
+    const watch = await started({ pageLimit: 10 })
+    expect(watch.current().pods.size).toBe(25)
+    expect(asked('pods').map(({ query }) => query.get('limit'))).toEqual(['10', '10', '10'])
+    expect(asked('pods', true).map(({ query }) => query.get('allowWatchBookmarks'))).toEqual(['true'])
+    expect(fake.listsAtOnce).toBe(1)
+    expect(fake.asked.filter(({ path }) => path.includes('secrets'))).toEqual([])
+  })
+
+  test('an annotation as long as kubectl makes them is no fault', async () => {
+    const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': 'x'.repeat(20_000) }
+    fake.put('pods', pod('a', { metadata: { name: 'a', namespace: 'shop', annotations } }))
+    const watch = await started()
+    expect([pods(watch), watch.rejected()]).toEqual(['a:sa-a', []])
+  })
+
+  test('a kind that the server does not have is empty, and looked for again', async () => {
+    for (const kind of ['serviceexports', 'peerauthentications']) fake.serve(kind, false)
+    const watch = await started({ kinds: watchedKinds, times: { absentMs: 20 } })
+    expect(watch.rejected()).toEqual([])
+    expect(asked('serviceexports').map(({ path }) => path.split('/')[3])).toContain('v1beta1')
+    fake.serve('serviceexports', true)
+    fake.put('serviceexports', { metadata: { name: 'web', namespace: 'shop' } })
+    await eventually(20_000, 'the export is seen', () => watch.current().exports.has(key))
+    // One 404 may be a server that has not yet read its own definitions: two are none.
+    fake.serve('serviceexports', false)
+    fake.expire('serviceexports')
+    await eventually(20_000, 'the export is gone', () => !watch.current().exports.has(key))
+    expect(asked('serviceexports').length).toBeGreaterThan(6)
+  })
+})
+
+describe('a list', () => {
+  test('that begins with an empty page is read to its end', async () => {
+    fake.put('pods', pod('a'))
+    fake.isEmptyFirst = true
+    const watch = await started()
+    expect(pods(watch)).toBe('a:sa-a')
+    expect(asked('pods').length).toBe(2)
+  })
+
+  test('whose token expired is asked for anew, and then all at once', async () => {
+    for (let n = 0; n < 5; n++) fake.put('pods', pod(`p${n}`))
+    fake.fault = ({ query }) => (query.has('continue') ? { status: 410 } : undefined)
+    const watch = await started({ pageLimit: 2 })
+    expect(watch.current().pods.size).toBe(5)
+    expect(asked('pods').map(({ query }) => [query.get('limit'), query.has('continue')])).toEqual([
+      ['2', false],
+      ['2', true],
+      ['2', false],
+      ['2', true],
+      [null, false],
+    ])
+  })
+
+  const metadata = { resourceVersion: '900' }
+  test.each([
+    ['that is none', { kind: 'Status' }, 'is no list'],
+    ['with an object without a name', { metadata, items: [{ spec: {} }] }, 'no event of an object'],
+    ['that is no JSON', 'nonsense', 'not JSON'],
+    ['that never ends', { metadata: { ...metadata, continue: 'x' }, items: [] }, 'the same continue token'],
+  ])('%s takes nothing away', async (_, body, reason) => {
+    fake.put('pods', pod('a'))
+    const watch = await started()
+    fake.fault = ({ resource, isWatch }) => (resource === 'pods' && !isWatch ? { status: 200, body } : undefined)
+    fake.remove('pods', 'shop/a', false)
+    fake.expire('pods')
+    await hears(watch, reason)
+    await triedAgain('pods')
+    expect(pods(watch)).toBe('a:sa-a')
+    expect(watch.faults()).toMatchObject([{ at: 'pods', object: 'Pod' }])
+    fake.fault = () => undefined
+    await shows(watch, '')
+    await isWell(watch)
+  })
+
+  test('of an older store is believed only when it is so again and again', async () => {
+    fake.put('pods', pod('a'))
+    const watch = await started()
+    const { length } = asked('pods')
+    fake.remove('pods', 'shop/a', false)
+    fake.rewind(50)
+    fake.put('pods', pod('old'))
+    fake.expire('pods')
+    await hears(watch, 'is older')
+    expect(pods(watch)).toBe('a:sa-a')
+    await shows(watch, 'old:sa-old')
+    expect(asked('pods').length).toBeGreaterThanOrEqual(length + 4)
+    fake.put('pods', pod('new'))
+    await shows(watch, 'new:sa-new old:sa-old')
+  })
+})
+
+describe('versions', () => {
+  const event = (type: string, object: object): string => JSON.stringify({ type, object })
+
+  test('that come again or go back bring no older object back', async () => {
+    const first = fake.put('pods', pod('a', { spec: { serviceAccountName: 'first' } }))
+    const gone = fake.put('pods', pod('b'))
+    const watch = await started()
+    const last = fake.put('pods', pod('a', { spec: { serviceAccountName: 'last' } }))
+    fake.remove('pods', 'shop/b')
+    await shows(watch, 'a:last')
+    const states = new Set<string>()
+    watch.onChange(() => states.add(pods(watch)))
+    fake.send('pods', event('MODIFIED', last))
+    for (const old of [event('MODIFIED', first), event('ADDED', gone), event('DELETED', first)]) {
+      fake.send('pods', old)
+      await eventually(20_000, 'it is watched', () => fake.watching('pods') === 1)
+      await seen(watch)
+    }
+    expect([...states].filter((one) => one.includes('first') || one.includes('b:'))).toEqual([])
+    expect(pods(watch)).toBe('a:last')
+  })
+
+  test('that are no numbers can only be the same', async () => {
+    const watch = await started()
+    const opaque = (version: string, account: string): object => {
+      const { metadata, spec } = pod('o', { spec: { serviceAccountName: account } })
+      return { metadata: { ...metadata, resourceVersion: version }, spec }
+    }
+    fake.send('pods', event('ADDED', opaque('x9', 'one')))
+    await shows(watch, 'o:one')
+    fake.send('pods', event('MODIFIED', opaque('x9', 'never')))
+    fake.send('pods', event('MODIFIED', opaque('a1', 'two')))
+    await shows(watch, 'o:two')
+  })
+})
+
+describe('a watch', () => {
+  test.each(['end', 'destroy'] as const)('that ends (%s) goes on where it was', async (how) => {
+    const watch = await started()
+    const lists = asked('pods').length
+    fake.put('pods', pod('a'))
+    await shows(watch, 'a:sa-a')
+    fake.endWatches(how)
+    fake.put('pods', pod('b'))
+    await shows(watch, 'a:sa-a b:sa-b')
+    expect(asked('pods').length).toBe(lists)
+  })
+
+  test('that was told a bookmark goes on from there', async () => {
+    const watch = await started()
+    fake.put('services', service())
+    await eventually(20_000, 'the service is seen', () => watch.current().services.size === 1)
+    fake.bookmark('pods')
+    fake.endWatches('end', 'pods')
+    await eventually(
+      20_000,
+      'pods are watched from there',
+      () => asked('pods', true).at(-1)?.query.get('resourceVersion') === '101',
+    )
+  })
+
+  test('that falls silent is noticed', async () => {
+    const watch = await started({ times: { silentMs: 300 } })
+    fake.endWatches('silence', 'pods')
+    fake.put('pods', pod('a'))
+    await shows(watch, 'a:sa-a')
+  })
+
+  test('all of them told 410 at once: one list at a time, what went meanwhile is gone, and nothing else is news', async () => {
+    for (const name of ['a', 'b']) fake.put('pods', pod(name))
+    fake.put('services', service())
+    const watch = await started()
+    const own = watch.current()
+    for (let round = 0; round < 3; round++) {
+      const before = asked('pods').length
+      fake.compact()
+      fake.expire()
+      await eventually(20_000, 'pods are listed anew', () => asked('pods').length > before)
+      for (const { resource } of kinds)
+        await eventually(20_000, `${resource} are watched`, () => fake.watching(resource) === 1)
+    }
+    await isWell(watch)
+    expect(watch.current()).toBe(own)
+    fake.remove('pods', 'shop/a', false)
+    fake.compact()
+    fake.expire()
+    await shows(watch, 'b:sa-b')
+    expect(fake.listsAtOnce).toBe(1)
+    expect(watch.current().services).toBe(own.services)
+  })
+
+  test.each([
+    ['no JSON', 'nonsense'],
+    ['no event', '{"type":"SOMETHING","object":{}}'],
+    ['an event of nothing', '{"type":"ADDED","object":{"spec":{}}}'],
+    ['an error', JSON.stringify({ type: 'ERROR', object: status(500, 'etcd is away') })],
+    ['a version that is gone', JSON.stringify({ type: 'ERROR', object: status(410, 'too old') })],
+  ])('in which comes %s: nothing is lost, and what follows is seen', async (_, line) => {
+    fake.put('pods', pod('a'))
+    const watch = await started()
+    fake.send('pods', line)
+    fake.put('pods', pod('b'))
+    await shows(watch, 'a:sa-a b:sa-b')
+    await isWell(watch)
+  })
+
+  test('that says the same nonsense each time is given up for a list', async () => {
+    const watch = await started()
+    fake.put('pods', pod('a'))
+    fake.put('pods', { metadata: { name: 'b', namespace: 'shop' }, spec: { nodeName: 'n' } })
+    await shows(watch, 'a:sa-a b:default')
+    const lists = asked('pods').length
+    fake.fault = ({ resource, isWatch }) =>
+      resource === 'pods' && isWatch && asked('pods').length === lists ? { status: 200, body: 'nonsense\n' } : undefined
+    fake.endWatches('end', 'pods')
+    await eventually(20_000, 'pods are listed', () => asked('pods').length > lists)
+    fake.put('pods', pod('c'))
+    await shows(watch, 'a:sa-a b:default c:sa-c')
+  })
+})
+
+describe('an API server', () => {
+  test('that is away at the start is waited for', async () => {
+    fake.put('pods', pod('a'))
+    fake.away(true)
+    const watch = opened()
+    let isStarted = false
+    const start = watch.start().then(() => {
+      isStarted = true
+    })
+    await hears(watch, 'did not answer /api/v1/pods')
+    expect([isStarted, watch.isSynced()]).toEqual([false, false])
+    fake.away(false)
+    await start
+    expect([pods(watch), watch.rejected()]).toEqual(['a:sa-a', []])
+  })
+
+  test('that goes away takes nothing with it, and what happened meanwhile is seen when it is back', async () => {
+    for (const name of ['a', 'b']) fake.put('pods', pod(name))
+    const watch = await started()
+    fake.away(true)
+    await hears(watch, 'did not answer')
+    fake.remove('pods', 'shop/a')
+    fake.put('pods', pod('c'))
+    fake.compact()
+    expect([pods(watch), watch.isSynced()]).toEqual(['a:sa-a b:sa-b', true])
+    fake.away(false)
+    await shows(watch, 'b:sa-b c:sa-c')
+    await isWell(watch)
+  })
+
+  test('that asks for patience (429) loses nothing', async () => {
+    fake.put('pods', pod('a'))
+    let refusals = 3
+    fake.fault = ({ resource }) => (resource === 'pods' && refusals-- > 0 ? { status: 429 } : undefined)
+    expect(pods(await started())).toBe('a:sa-a')
+  })
+
+  test.each(['list', 'watch'])('one RBAC verb short (%s) is named with its rule; the rest goes on', async (verb) => {
+    fake.put('pods', pod('a'))
+    fake.put('services', service())
+    const said = `services is forbidden: User "u" cannot ${verb} resource "services" in API group "" at the cluster scope`
+    fake.fault = ({ resource, isWatch }) =>
+      resource === 'services' && isWatch === (verb === 'watch') ? { status: 403, body: status(403, said) } : undefined
+    const watch = opened()
+    const start = watch.start()
+    await hears(
+      watch,
+      `add this rule to the ClusterRole of the relay: {"apiGroups":[""],"resources":["services"],"verbs":["${verb}"]}`,
+    )
+    await shows(watch, 'a:sa-a')
+    expect(watch.isSynced()).toBe(false)
+    fake.fault = () => undefined
+    await start
+    expect([watch.current().services.size, watch.isSynced()]).toEqual([1, true])
+    await isWell(watch)
+  })
+
+  test('that no longer takes the token: everything stays, and goes on with the next', async () => {
+    fake.put('pods', pod('a'))
+    const watch = await started()
+    fake.fault = () => ({ status: 401 })
+    fake.endWatches('end')
+    await hears(watch, 'its token or certificate is not taken')
+    expect(pods(watch)).toBe('a:sa-a')
+    fake.put('pods', pod('b'))
+    fake.fault = () => undefined
+    await shows(watch, 'a:sa-a b:sa-b')
+    await isWell(watch)
+  })
+})
+
+describe('objects', () => {
+  test('that become invalid stay as they were, and that is said until they are right or gone', async () => {
+    fake.put('pods', pod('a'))
+    fake.put('pods', pod('b', { spec: 7 }))
+    const watch = await started()
+    expect(watch.rejected()).toMatchObject([{ at: '/api/v1/namespaces/shop/pods/b', object: 'Pod shop/b' }])
+    fake.put('pods', pod('a', { spec: { serviceAccountName: 7 } }))
+    await hears(watch, 'Pod shop/a: spec.serviceAccountName')
+    await hears(watch, 'it stays as it was')
+    expect(pods(watch)).toBe('a:sa-a')
+    fake.remove('pods', 'shop/b')
+    fake.put('pods', pod('a', { spec: { serviceAccountName: 'good' } }))
+    await shows(watch, 'a:good')
+    await isWell(watch)
+  })
+
+  test('a policy that was never right is there by name, as one that cannot be read', async () => {
+    const watch = await started()
+    const policy = (spec: object): FakeObject => ({ metadata: { name: 'web', namespace: 'shop' }, spec })
+    fake.put('globaltrafficpolicies', policy({ tirs: [] }))
+    await eventually(20_000, 'it is told', () => watch.current().trafficObjects?.length === 1)
+    expect(watch.current().trafficObjects).toMatchObject([{ fault: expect.stringContaining('tirs') }])
+    fake.put('globaltrafficpolicies', policy({ services: { names: ['web'] } }))
+    await eventually(20_000, 'it is right', () => watch.current().trafficObjects?.some((one) => 'spec' in one))
+    fake.remove('globaltrafficpolicies', 'shop/web')
+    await eventually(20_000, 'it is gone', () => watch.current().trafficObjects?.length === 0)
+  })
+
+  test('past the bound are set aside and counted, and taken when there is room', async () => {
+    for (const name of ['a', 'b', 'c']) fake.put('pods', pod(name))
+    const watch = await started({ kinds: kinds.map((kind) => (kind.kind === 'Pod' ? { ...kind, max: 2 } : kind)) })
+    expect(pods(watch)).toBe('a:sa-a b:sa-b')
+    expect(watch.rejected()).toMatchObject([
+      { object: 'Pod', reason: expect.stringContaining('1 are past the bound of 2') },
+    ])
+    fake.remove('pods', 'shop/a')
+    await shows(watch, 'b:sa-b')
+    fake.endWatches('end', 'pods')
+    await shows(watch, 'b:sa-b c:sa-c')
+    await isWell(watch)
+  })
+
+  test('of two kinds that are both read anew are never shown half', async () => {
+    fake.put('services', service())
+    fake.put('pods', pod('a'))
+    fake.put('endpointslices', slice('s', 'a'))
+    const watch = await started({ times: { holdMs: 20_000 } })
+    const wrong: unknown[] = []
+    watch.onChange(() => {
+      const all = watch.current().endpoints.get(key) ?? []
+      if (all.length !== 1 || !all.every(({ meshed }) => meshed)) wrong.push(all)
+    })
+    fake.away(true)
+    await hears(watch, 'did not answer')
+    fake.remove('pods', 'shop/a')
+    fake.put('pods', pod('b'))
+    fake.put('endpointslices', slice('s', 'b'))
+    fake.compact()
+    fake.away(false)
+    await eventually(20_000, 'b is the endpoint', () => watch.current().endpoints.get(key)?.[0]?.pod === 'shop/b')
+    expect(wrong).toEqual([])
+  })
+})
+
+describe('what was kept', () => {
+  function store() {
+    const files = new Map<string, string>()
+    const kept: KeptObjects = {
+      load: (kind) => JSON.parse(files.get(kind) ?? 'null') ?? undefined,
+      save: (kind, objects) => void files.set(kind, JSON.stringify(objects)),
+    }
+    return { files, kept }
+  }
+
+  test('is served at once by a relay whose API server is away, and told to nobody', async () => {
+    fake.put('services', service())
+    for (const name of ['a', 'b']) fake.put('pods', pod(name))
+    fake.put('endpointslices', slice('s', 'a', 'b'))
+    const { kept, files } = store()
+    const first = await started({ kept })
+    await eventually(20_000, 'all kinds are kept', () => files.size === kinds.length)
+    fake.put('pods', pod('c'))
+    await shows(first, 'a:sa-a b:sa-b c:sa-c')
+    await first.stop()
+    fake.away(true)
+    fake.remove('pods', 'shop/a')
+    fake.put('endpointslices', slice('s', 'b'))
+    const second = await started({ kept })
+    expect(pods(second)).toBe('a:sa-a b:sa-b c:sa-c')
+    expect(second.current().endpoints.get(key)).toEqual(first.current().endpoints.get(key))
+    expect(second.isSynced()).toBe(false)
+    await hears(second, 'did not answer')
+    expect(second.current().endpoints.get(key)?.length).toBe(2)
+    fake.away(false)
+    await shows(second, 'b:sa-b c:sa-c')
+    expect(second.isSynced()).toBe(true)
+    expect(second.current().endpoints.get(key)?.length).toBe(1)
+  })
+
+  test('where a kind is missing nothing counts', async () => {
+    const { kept, files } = store()
+    files.set('Pod', '[]')
+    fake.put('pods', pod('a'))
+    expect(pods(await started({ kept }))).toBe('a:sa-a')
+  })
+})

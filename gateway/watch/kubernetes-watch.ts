@@ -1,0 +1,223 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { KubeApi } from '#gateway/kube-api.ts'
+import { after } from '#gateway/watch/after.ts'
+import type { HomePlace } from '#gateway/watch/endpoints.ts'
+import { type Follower, type FollowTimes, followKind, type Phase } from '#gateway/watch/kube-follow.ts'
+import { type WatchedKind, watchedKinds } from '#gateway/watch/kube-kinds.ts'
+import { openPace } from '#gateway/watch/kube-pace.ts'
+import { type KindStore, kindStore } from '#gateway/watch/kube-store.ts'
+import { type Change, emptyCluster, ownClusterOf } from '#gateway/watch/own-cluster.ts'
+import type { PlacedObject } from '#gateway/watch/parse-file.ts'
+import { boundedRejections, logRejections, type RejectionLog } from '#gateway/watch/rejections.ts'
+import type { ClusterWatch } from '#gateway/watch/watch.ts'
+import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
+
+/** A Kubernetes API, followed. */
+export type KubernetesWatch = ClusterWatch & {
+  /** False until every kind was listed once and is watched: what is known until then is not told to anybody. */
+  isSynced(): boolean
+  /** What keeps it from following the API server, sorted by kind; these are in `rejected` as well. */
+  faults(): readonly RejectedObject[]
+}
+
+/** The last good objects of each kind, for a relay that starts while the API server is away. */
+export type KeptObjects = {
+  /** Undefined where there are none, or not surely all. */
+  load(kind: string): readonly PlacedObject[] | undefined
+  save(kind: string, objects: readonly PlacedObject[]): void
+}
+
+export type KubernetesWatchSettings = {
+  readonly api: KubeApi
+  readonly home: HomePlace
+  readonly log?: RejectionLog
+  readonly kept?: KeptObjects
+  /** Waits and bounds; tests say others. */
+  readonly times?: Partial<KubernetesWatchTimes>
+  readonly kinds?: readonly WatchedKind[]
+  readonly pageLimit?: number
+  readonly random?: () => number
+}
+
+export type KubernetesWatchTimes = FollowTimes & {
+  /** Events that come together are one change. */
+  readonly coalesceMs: number
+  /** So long at most what came is withheld while another kind is being listed anew. */
+  readonly holdMs: number
+  /** Objects are kept on disk at most so often. */
+  readonly keepMs: number
+}
+
+const usualTimes: KubernetesWatchTimes = {
+  ...{ watchSeconds: 240, silentMs: 75_000, absentMs: 60_000, backoff: { firstMs: 500, maxMs: 30_000 } },
+  ...{ coalesceMs: 20, holdMs: 10_000, keepMs: 30_000 },
+}
+const lookAgainMs = 50
+const source = 'Kubernetes API'
+
+/**
+ * Follows the objects of a Kubernetes API: each kind is listed in pages and watched from there. While the API server is
+ * away, or refuses, everything stays as it was last good, and `faults` says so; `start` waits for it, unless an earlier
+ * process kept what it knew. Nothing half is shown: before every kind was read once, or refused, `current` is what was
+ * kept, and while one kind is being caught up with, the others' changes wait for it a moment.
+ */
+export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWatch {
+  const { api, home, log, kept, kinds = watchedKinds, pageLimit = 500, random = Math.random } = settings
+  const times = { ...usualTimes, ...settings.times }
+  const listeners = new Set<() => void>()
+  const ending = new AbortController()
+  const { signal } = ending
+  const pace = openPace({ signal, random })
+  /** What changed since `own` was made, by id. */
+  let changes = new Map<string, Change>()
+  let isWhole = true
+  const unsaved = new Set<KindStore>()
+  const followers: Follower[] = kinds.map((kind) => {
+    const store: KindStore = kindStore({ kind, onChange: (change) => changed(store, change) })
+    return followKind({ api, store, pace, times, pageLimit, signal, random, onPhase: (before) => turned(before) })
+  })
+  const stores = followers.map(({ store }) => store)
+  let own: OwnCluster = emptyCluster
+  let rejected: readonly RejectedObject[] = []
+  let wasSynced = false
+  let isOpen = false
+  let turnedAt = 0
+  let withheldSince: number | undefined
+  let cancel: (() => void) | undefined
+  let running: Promise<unknown> = Promise.resolve()
+  let keeping: NodeJS.Timeout | undefined
+  const ready = Promise.withResolvers<void>()
+
+  const changed = (store: KindStore, { old, now }: Change): void => {
+    const id = (now ?? old)?.id
+    // A policy that could not be read is told by name, and that is no object.
+    if (id === undefined || store.kind.group === 'isthmus.dev') isWhole = true
+    if (id !== undefined) {
+      const first = changes.get(id) ?? (old ? { old } : {})
+      changes.set(id, { ...(first.old ? { old: first.old } : {}), ...(now ? { now } : {}) })
+    }
+    unsaved.add(store)
+    soon(times.coalesceMs)
+  }
+  const turned = (before: Phase): void => {
+    if (followers.some(({ phase }) => phase() === 'behind') || before === 'away') turnedAt = performance.now()
+    soon(times.coalesceMs)
+  }
+  const soon = (ms: number): void => {
+    if (signal.aborted) return
+    cancel ??= after(ms, () => {
+      cancel = undefined
+      publish()
+    })
+  }
+
+  const isSynced = (): boolean => followers.every((one) => one.isSynced())
+  const faults = (): RejectedObject[] =>
+    followers.flatMap((one) => {
+      const reason = one.fault()
+      return reason === undefined ? [] : [{ at: one.kind.resource, object: one.kind.kind, reason }]
+    })
+
+  /** Another kind is about to be caught up with: half of what happened is not shown. */
+  const isHeld = (): boolean => {
+    const now = performance.now()
+    const isBehind = followers.some(({ phase }) => phase() === 'behind' || phase() === 'away')
+    if (!isBehind || now > turnedAt + times.holdMs) return false
+    withheldSince ??= now
+    return now <= withheldSince + times.holdMs
+  }
+
+  const publish = (): void => {
+    if (signal.aborted) return
+    const wasOpen = isOpen
+    isOpen ||= followers.every((one) => one.isSynced() || one.phase() === 'refused')
+    const isShown = isOpen && !(wasOpen && changes.size > 0 && isHeld())
+    if (isOpen && !isShown) soon(lookAgainMs)
+    const nextOwn = isShown ? taken() : own
+    const all = boundedRejections(
+      [...faults(), ...(isShown ? stores.flatMap((one) => one.rejected()) : shownRejected)],
+      source,
+    )
+    settle(nextOwn, all)
+  }
+  let shownRejected: readonly RejectedObject[] = []
+
+  const taken = (): OwnCluster => {
+    withheldSince = undefined
+    shownRejected = stores.flatMap((one) => one.rejected())
+    const list = isWhole ? undefined : [...changes.values()].filter(({ old, now }) => old !== now)
+    changes = new Map()
+    isWhole = false
+    return ownClusterOf(() => objectsOf(stores), home, own, list, { rejected: shownRejected, files: 0 })
+  }
+
+  const settle = (nextOwn: OwnCluster, nextRejected: readonly RejectedObject[]): void => {
+    const isNowSynced = isSynced()
+    const isSame = nextOwn === own && isNowSynced === wasSynced && isDeepStrictEqual(nextRejected, rejected)
+    if (isNowSynced) keepLater()
+    if (isSame) return
+    logRejections(log, { before: rejected, next: nextRejected, source })
+    if (isNowSynced && !wasSynced) log?.info({ server: api.server }, 'all kinds of the Kubernetes API are followed')
+    own = nextOwn
+    rejected = nextRejected
+    wasSynced = isNowSynced
+    if (isNowSynced) ready.resolve()
+    for (const listener of [...listeners]) listener()
+  }
+
+  const keepLater = (): void => {
+    if (!kept || keeping || unsaved.size === 0) return
+    keeping = setTimeout(() => {
+      keeping = undefined
+      keepOne()
+    }, times.keepMs).unref()
+  }
+  /** One kind in each turn: all at once would keep everybody waiting. */
+  const keepOne = (): void => {
+    const [store] = unsaved
+    if (!store || !kept || signal.aborted) return
+    unsaved.delete(store)
+    kept.save(store.kind.kind, store.objects())
+    setImmediate(keepOne)
+  }
+
+  const recall = (): boolean => {
+    const all = stores.map((store) => kept?.load(store.kind.kind))
+    if (all.some((objects) => objects === undefined)) return false
+    for (const [at, store] of stores.entries()) store.recall(all[at] ?? [])
+    own = ownClusterOf(objectsOf(stores), home)
+    return true
+  }
+
+  return {
+    async start() {
+      const isKnown = kept !== undefined && recall()
+      for (const store of stores) unsaved.add(store)
+      running = Promise.all(followers.map((one) => one.run()))
+      if (isKnown)
+        log?.info({ server: api.server }, 'what was last known of the cluster is served until its API answers')
+      else await ready.promise
+    },
+    current: () => own,
+    rejected: () => rejected,
+    isSynced,
+    faults,
+    onChange(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    async stop() {
+      if (kept && wasSynced) for (const store of unsaved) kept.save(store.kind.kind, store.objects())
+      ending.abort()
+      cancel?.()
+      clearTimeout(keeping)
+      listeners.clear()
+      ready.resolve()
+      await running
+    },
+  }
+}
+
+/** In order of their ids. */
+const objectsOf = (stores: readonly KindStore[]): readonly PlacedObject[] =>
+  stores.flatMap((one) => one.objects()).toSorted((a, b) => (a.id < b.id ? -1 : 1))
