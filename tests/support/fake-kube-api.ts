@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { ecPair, selfSigned } from '#tests/support/self-signed.ts'
 
 export type FakeObject = {
@@ -47,7 +48,7 @@ export class FakeKubeApi {
   private readonly objects = new Map<string, Map<string, FakeObject>>()
   private readonly snapshots = new Map<string, readonly FakeObject[]>()
   private readonly watchers = new Set<Watcher>()
-  private readonly sockets = new Set<Socket>()
+  private readonly sockets = new Set<Duplex>()
   private past: Past[] = []
   private version = 100
   private listing = 0
