@@ -2,7 +2,7 @@ import { copyFileSync, existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Certified, CertifiedKey } from '#gateway/identity/certified-key.ts'
 import { openIssuingKey, openServingKey, planRenewal, renewIfDue } from '#gateway/identity/issuing-key.ts'
-import { copyOf } from '#gateway/identity/vault.ts'
+import { copyOf, type Vault } from '#gateway/identity/vault.ts'
 import { setAside } from '#gateway/set-aside.ts'
 import { issuingFault, servingFault, type Wanted } from '#gateway/wanted-authority.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -34,6 +34,8 @@ export type CertificateParts = {
   /** Authorities that both are to stand under: what stands under others is due at once. */
   readonly wanted?: () => Wanted
   readonly warn: (text: string) => void
+  /** Where replicas share the issuing key: where it is kept beside the file, and whether this one has it certified. */
+  readonly sharing?: { readonly keptIn: (file: Vault) => Vault; readonly leads: () => boolean } | undefined
 }
 
 /**
@@ -47,7 +49,8 @@ export async function openCertificates(parts: CertificateParts): Promise<Certifi
   const { stateDir, home, ips, clock, warn, wanted = () => ({}) } = parts
   // Certificates tell whole seconds.
   const since = parts.since && new Date(Math.floor(parts.since.getTime() / 1000) * 1000)
-  const issuing = await opened(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir), warn)
+  const { sharing } = parts
+  const issuing = await opened(join(stateDir, 'issuing.key'), () => openIssuingKey(stateDir, sharing?.keptIn), warn)
   const serving = await opened(join(stateDir, 'serving.key'), () => openServingKey(stateDir), warn)
   const names = issuingCaNames(home.mesh, home.trustDomain)
   const own = (): Certified | undefined => {
@@ -74,11 +77,7 @@ export async function openCertificates(parts: CertificateParts): Promise<Certifi
       const before = [issuing.current(), serving.current()]
       // Each by itself: a refusal of the one must not let the other run out.
       const results = await Promise.allSettled([
-        renewIfDue({
-          ...{ key: issuing, names, clock, since },
-          fault: (current) => forced.issuing(current, issuingFault(current, wanted())),
-          certify: (csr) => sign({ kind: 'issuing', csr }),
-        }),
+        renewIssuing(sign),
         renewIfDue({
           key: serving,
           names: relayServingNames(home.trustDomain, { asIstiod: false, ips }),
@@ -96,6 +95,19 @@ export async function openCertificates(parts: CertificateParts): Promise<Certifi
       const [one, two] = [ends(issuing), ends(serving)]
       return { ...(one === undefined ? {} : { issuing: one }), ...(two === undefined ? {} : { serving: two }) }
     },
+  }
+
+  async function renewIssuing(sign: (request: SignRequest) => Promise<SignAnswer>): Promise<void> {
+    if (sharing) await issuing.reload()
+    if (sharing && !sharing.leads()) {
+      if (!own()) throw new Problem('unavailable', 'the replica that reports has no issuing CA certified yet')
+      return
+    }
+    await renewIfDue({
+      ...{ key: issuing, names, clock, since },
+      fault: (current) => forced.issuing(current, issuingFault(current, wanted())),
+      certify: (csr) => sign({ kind: 'issuing', csr }),
+    })
   }
 }
 

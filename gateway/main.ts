@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { pino } from 'pino'
@@ -40,7 +41,11 @@ async function main(): Promise<void> {
     dir,
     settings,
     log,
-    ...(options.token === undefined ? {} : { token: options.token }),
+    pod: {
+      identity: process.env['POD_NAME'] ?? `${hostname()}-${process.pid}`,
+      address: { host: process.env['POD_IP'] ?? settings.relay.address, port: settings.relay.handOnPort },
+    },
+    token: () => options.token ?? tokenIn(options.file, settings.kubernetes !== undefined),
   })
   const end = (signal: string) => {
     log.info({ signal }, 'ending')
@@ -51,7 +56,9 @@ async function main(): Promise<void> {
   process.once('SIGINT', end)
 }
 
-function parseOptions(): { dir: string; token?: string; level: string } | undefined {
+type Options = { dir: string; token: string | undefined; file: string | undefined; level: string }
+
+function parseOptions(): Options | undefined {
   const { values } = parseArgs({
     options: {
       dir: { type: 'string' },
@@ -67,11 +74,18 @@ function parseOptions(): { dir: string; token?: string; level: string } | undefi
   }
   if (values.dir === undefined) throw new Problem('invalid', `--dir is missing\n${usage}`)
   const file = values['join-file']
-  const token = values.join ?? (file === undefined ? undefined : readToken(file))
+  // What comes in by standard input comes once.
+  const token = values.join ?? (file === '-' ? readToken(file) : undefined)
   const level = values['log-level']
   if (!levels.includes(level))
     throw new Problem('invalid', `--log-level "${level}" is none: give one of ${levels.join(', ')}`)
-  return { dir: values.dir, level, ...(token === undefined ? {} : { token }) }
+  return { dir: values.dir, level, token, file }
+}
+
+/** Where the file is a Secret's, it is there when somebody makes one. */
+function tokenIn(file: string | undefined, mayBeAbsent: boolean): string | undefined {
+  if (file === undefined || file === '-' || (mayBeAbsent && !existsSync(file))) return undefined
+  return readToken(file)
 }
 
 function readToken(file: string): string {

@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { authenticator } from '#gateway/authenticate.ts'
 import type { Certificates } from '#gateway/certificates.ts'
 import { gatewaySight } from '#gateway/gateway-sight.ts'
 import { type CertificateCounters, certificateService } from '#gateway/identity/csr.ts'
 import { createIssuer } from '#gateway/identity/issuer.ts'
-import { fileJwks } from '#gateway/identity/jwks.ts'
+import type { JwksSource } from '#gateway/identity/jwks.ts'
 import { type Look, lookService } from '#gateway/identity/look.ts'
-import { tokenVerifier } from '#gateway/identity/token.ts'
+import { type PodOf, tokenVerifier } from '#gateway/identity/token.ts'
 import type { Issued } from '#gateway/issued.ts'
+import { handOn, type Place } from '#gateway/lead/hand-on.ts'
 import type { LoadReporter } from '#gateway/load-counts.ts'
 import type { Sight } from '#gateway/plan-own-gateways.ts'
+import type { Front } from '#gateway/relay/connections.ts'
 import { type HostLoad, type LoadReports, loadReports } from '#gateway/relay/load-reports.ts'
 import { type ConnectedProxy, keyOf } from '#gateway/relay/node.ts'
 import { type AdsClient, type AdsObservables, type AdsServer, type AdsStatus, serveAds } from '#gateway/relay/server.ts'
@@ -24,13 +25,16 @@ import { createTranslator } from '#mesh/translate/translate.ts'
 import { certificatePem } from '#mesh/trust/certificate.ts'
 
 export type ProxyDoorParts = {
-  readonly dir: string
   readonly settings: RelaySettings
   readonly home: Home
+  /** Who signs the tokens of this cluster's pods. */
+  readonly tokens: { readonly issuer: string; readonly keys: JwksSource; readonly podOf?: PodOf }
   readonly certificates: Certificates
   readonly issued: Issued
   readonly served: Pick<ServedBundles, 'refreshed'>
   /** Hears what proxies say that they sent where. */
+  /** The other replicas of this relay; absent where there are none. */
+  readonly replicas?: { readonly handOnPort: number; leader(): Place | undefined } | undefined
   readonly loads: {
     take(reporter: LoadReporter, loads: readonly HostLoad[]): void
     gone(reporter: LoadReporter): void
@@ -56,6 +60,8 @@ export type ProxyDoor = {
   sight(): Sight | undefined
   /** All that are connected, and what each has of each type; undefined while it is closed. */
   clients(): readonly AdsClient[] | undefined
+  /** Ends all streams here, so that each proxy dials again. */
+  cut(): void
   /** Whether every proxy has acknowledged, or refused, all that it is to have. */
   isSettled(): boolean
   /** Proxies are to report in another interval. */
@@ -65,7 +71,7 @@ export type ProxyDoor = {
 }
 
 export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
-  const { dir, settings, home, certificates, clock, log } = parts
+  const { settings, home, certificates, clock, log } = parts
   const issuer = createIssuer({
     key: certificates.issuing,
     trustDomain: home.trustDomain,
@@ -75,9 +81,8 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     denied: () => parts.view().bundle?.denied.map(({ id }) => id) ?? [],
   })
   const verifyToken = tokenVerifier({
-    issuer: settings.tokens.issuer,
+    ...{ issuer: parts.tokens.issuer, jwks: parts.tokens.keys, podOf: parts.tokens.podOf },
     audience: settings.tokens.audience,
-    jwks: fileJwks(resolve(dir, settings.tokens.jwks)),
     clock,
     warn: (fault, message) => log.warn({ fault }, message),
   })
@@ -113,6 +118,7 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
     observables: () => ads?.observables() ?? {},
     sight: () => ads && sightOf(ads),
     clients: () => ads?.clients(),
+    cut: () => ads?.cut(),
     isSettled: () => ads?.isSettled() ?? true,
     retime: () => reports?.retime(),
     certified: issuing.counters,
@@ -130,8 +136,13 @@ export function openProxyDoor(parts: ProxyDoorParts): ProxyDoor {
       ...{ onReport: parts.loads.take, onGone: parts.loads.gone },
     })
     reports = reported
+    const { replicas } = parts
     const server = await serveAds({
-      listen: [{ host: address, port }],
+      listen: [
+        { host: address, port },
+        ...(replicas ? [{ host: address, port: replicas.handOnPort, direct: true as const }] : []),
+      ],
+      ...(replicas ? { front: frontOf(replicas) } : {}),
       serving,
       methods: { ...issuing.methods, ...looking, ...reported.methods },
       authenticate,
@@ -195,3 +206,12 @@ function withRoots(own: () => readonly string[] | undefined): (view: View) => Vi
     return last.view
   }
 }
+
+/** What comes in is the leader's, as long as it takes it. */
+const frontOf =
+  ({ leader }: { leader(): Place | undefined }): Front =>
+  (socket, serve) => {
+    const place = leader()
+    if (place) handOn(socket, place, serve)
+    else serve(socket)
+  }

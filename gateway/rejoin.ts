@@ -1,4 +1,4 @@
-import { type Joining, joinUntilMember } from '#gateway/join-until-member.ts'
+import { type Joining, joinAnew } from '#gateway/join-until-member.ts'
 import type { Pauses } from '#gateway/pauses.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import { shellWord } from '#mesh/model/shell-word.ts'
@@ -14,9 +14,9 @@ export type Rejoin = {
  * What a relay does that was a member and is one no more (its cluster was removed, its key replaced or lost): it spends
  * the join token that it was started with, once, and otherwise names the step that mends it. Meanwhile it serves.
  */
-export function openRejoin(joining: Joining, pauses: Pauses, joined: () => Promise<void>): Rejoin {
-  const { settings, dir, log } = joining
-  let { token } = joining
+export function openRejoin(parts: () => Joining, pauses: Pauses, joined: () => Promise<void>): Rejoin {
+  const { settings, dir, log } = parts()
+  let spent: string | undefined
   let reason: string | undefined
   let tokenFault = ''
   const message = () => {
@@ -33,7 +33,7 @@ export function openRejoin(joining: Joining, pauses: Pauses, joined: () => Promi
   async function spend(given: string): Promise<void> {
     log.info({ reason }, 'no member any more: joining anew with the token given')
     try {
-      await joinUntilMember({ ...joining, token: given }, pauses.pause)
+      await joinAnew({ ...parts(), token: () => given }, pauses.pause)
       reason = undefined
       if (!pauses.ended()) await joined()
     } catch (error) {
@@ -46,9 +46,10 @@ export function openRejoin(joining: Joining, pauses: Pauses, joined: () => Promi
     refused: (why) => {
       const before = reason
       reason = why
-      const given = token
-      token = undefined
-      if (given !== undefined) void spend(given)
+      const given = parts().token()
+      const isNew = given !== undefined && given !== spent
+      spent = given ?? spent
+      if (isNew) void spend(given)
       else if (before !== why) say()
     },
     conditions: () => {

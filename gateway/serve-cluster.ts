@@ -4,19 +4,26 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
 import { type AskedHere, explainCall } from '#gateway/explain-call.ts'
+import { fileJwks } from '#gateway/identity/jwks.ts'
+import type { PodOf } from '#gateway/identity/token.ts'
+import type { Vault } from '#gateway/identity/vault.ts'
 import { openIssued } from '#gateway/issued.ts'
 import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
+import { answersAt } from '#gateway/lead/hand-on.ts'
 import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { type Generation, laterGeneration } from '#gateway/new-generation.ts'
 import { openGateways } from '#gateway/open-gateways.ts'
 import { type LoadWatch, openLoad } from '#gateway/open-load.ts'
 import { openTraffic } from '#gateway/open-traffic.ts'
+import type { OwnKubernetes } from '#gateway/own-kubernetes.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { openProxyDoor } from '#gateway/proxy-door.ts'
 import { openRefusals } from '#gateway/refusals.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
+import { sharedVault } from '#gateway/shared-vault.ts'
+import { openRootConfigMaps } from '#gateway/status/root-config-maps.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import { openTrustKeeper, type TrustKeeper } from '#gateway/trust-keeper.ts'
 import { servedBundles } from '#gateway/trust-sight.ts'
@@ -29,10 +36,12 @@ import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
 import type { Wanted } from '#gateway/wanted-authority.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
+import { kubernetesWatch } from '#gateway/watch/kubernetes-watch.ts'
+import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { Explanation } from '#mesh/model/explanation.ts'
-import type { Home, View } from '#mesh/model/view.ts'
+import type { Home, OwnCluster, View } from '#mesh/model/view.ts'
 import { reportKeys } from '#mesh/wire/report.ts'
 
 export type ClusterParts = {
@@ -40,6 +49,8 @@ export type ClusterParts = {
   readonly dir: string
   readonly stateDir: string
   readonly settings: RelaySettings
+  /** Absent where the cluster is a directory. */
+  readonly kubernetes?: OwnKubernetes | undefined
   readonly log: Logger
   /** Unix ms; this machine's clock where absent. */
   readonly now: (() => number) | undefined
@@ -78,8 +89,16 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const warn = (text: string) => log.warn(text)
   const trust = openTrustKeeper({ stateDir, membership: 'membership' in self ? self.membership : undefined, log })
   const wanted = () => wantedBy(keeper.view())
-  const certificates = await openCertificates({ stateDir, home, ips, clock, warn, wanted, ...since })
-  const cluster = directoryWatch({ dir: resolve(dir, settings.manifests), home, log })
+  const { kubernetes } = parts
+  const leads = () => kubernetes?.lead.leads() ?? true
+  const sharing = kubernetes && {
+    keptIn: (file: Vault) => sharedVault(kubernetes.shared, 'issuing.key', file),
+    leads,
+  }
+  const certificates = await openCertificates({ stateDir, home, ips, clock, warn, wanted, ...since, sharing })
+  const cluster = kubernetes
+    ? kubernetesWatch({ api: kubernetes.api, home, log, stateDir })
+    : directoryWatch({ dir: resolve(dir, settings.manifests), home, log })
   await cluster.start()
   const gateways = openGateways({
     ...{ stateDir, home, settings, own: cluster.current, sight: () => door.sight(), log },
@@ -91,7 +110,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     onOwn: () => report(),
   })
   const keeper = viewKeeper({ home, own: cluster.current(), log, dial: gateways.dialled, trust })
-  const line = openLine(parts, trust, (received) => {
+  const line = openLine({ ...parts, leads }, trust, (received) => {
     const before = wanted()
     const heard = keeper.received(received)
     if (traffic.received(received) || heard) door.changed()
@@ -119,6 +138,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   })
   let told: Report | undefined
   let kept: KeptCertificates | undefined
+  let onLead = (): void => undefined
   const served = servedBundles(() => line.now())
   const telling = openTrustTelling({
     ...{ trustDomain: home.trustDomain, trust, certificates, served, own: cluster.current, pauses },
@@ -135,6 +155,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     onNews: telling.soon,
   })
   const report = () => {
+    if (cluster.isComplete?.() === false) return
     const { config } = keeper.view()
     told = reportOf({
       own: cluster.current(),
@@ -152,18 +173,44 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     telling.acknowledged(type)
   }
   const door = openProxyDoor({
-    ...{ dir, settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
+    ...{ settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
+    replicas: kubernetes && { handOnPort: settings.relay.handOnPort, leader: kubernetes.lead.leader },
+    tokens: kubernetes ? { ...kubernetes.tokens, podOf: podsOf(cluster) } : tokensOf(settings, dir),
     loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs, tookTimes: load.tookTimes },
   })
   word.viewMoved = () => door.changed()
   word.shifts = () => load.soon()
   cluster.onChange(() => {
     keeper.own(cluster.current())
+    void roots?.look()
     traffic.look()
     door.changed()
     // The own proxies first: the round above begins when this is through.
     setImmediate(report)
   })
+  const roots =
+    kubernetes &&
+    openRootConfigMaps({
+      ...{ api: kubernetes.api, name: kubernetes.settings.rootConfigMap, roots: trust.controlPlane, leads, log },
+      namespaces: () => meshedNamespaces(cluster.current(), kubernetes.settings.namespace),
+    })
+  const lookAtRoots = () => {
+    void roots?.look()
+    pauses.later(rootsMs, lookAtRoots)
+  }
+  /** Whose proxies these are changes with who leads: the one that does knows them all. */
+  function follow({ lead, onLead: on }: OwnKubernetes): void {
+    onLead = on((now) => {
+      if (now) line.takeOver()
+      else door.cut()
+    })
+    const giveBack = async () => {
+      const place = lead.leader()
+      if (place && (door.clients()?.length ?? 0) > 0 && (await answersAt(place)) && !lead.leads()) door.cut()
+      pauses.later(giveBackMs, () => void giveBack())
+    }
+    void giveBack()
+  }
   function noteGeneration(): void {
     const next = laterGeneration(self, keeper.view().config?.trust)
     if (next) parts.onGeneration(next)
@@ -172,6 +219,8 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   return {
     start: async () => {
       report()
+      if (kubernetes) follow(kubernetes)
+      if (roots) lookAtRoots()
       const serves = await door.show()
       line.start()
       load.begin()
@@ -201,6 +250,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...twoRelays(home, line.status().rival),
         ...gateways.conditions(),
         ...trust.conditions(),
+        ...(roots?.conditions() ?? []),
         ...traffic.sight.conditions(),
         ...issuingEnds(certificates.issuing.current()?.chain[0], {
           ...{ now: clock(), fault: kept?.fault(), cluster: home.cluster },
@@ -210,6 +260,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       ],
       certificates: certificates.expiry(),
       ...((trusted) => trusted && { trust: trusted })(telling.now()),
+      ...(kubernetes && { lead: { leads: leads(), holder: kubernetes.lead.holder(), fault: kubernetes.lead.fault() } }),
       traffic: traffic.sight.status(),
       load: load.status(),
       ...door.status(),
@@ -261,6 +312,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
     stop: async () => {
       pauses.end()
+      onLead()
       void cluster.stop()
       gateways.stop()
       traffic.stop()
@@ -270,6 +322,14 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
   }
 }
+
+/** Proxies that came here while nobody led, or the leader could not be reached, are given to it soon after. */
+const giveBackMs = 10_000
+const rootsMs = 10_000
+
+/** Where proxies start, the gateways' own included. */
+const meshedNamespaces = ({ pods }: OwnCluster, own: string): ReadonlySet<string> =>
+  new Set([own, ...[...pods.values()].flatMap(({ meshed, namespace }) => (meshed ? [namespace] : []))])
 
 /** Said on both of them: neither can know which one is meant to be there. */
 function twoRelays({ cluster }: Home, rival: Rival | undefined): Condition[] {
@@ -287,14 +347,30 @@ const wantedBy = ({ bundle, config }: View): Wanted => ({
   ...(config?.trust.issuingBefore === undefined ? {} : { issuingBefore: config.trust.issuingBefore }),
 })
 
-function openLine(parts: ClusterParts, trust: TrustKeeper, onReceived: UplinkSettings['onReceived']): Uplink {
+function openLine(
+  parts: ClusterParts & { readonly leads: () => boolean },
+  trust: TrustKeeper,
+  onReceived: UplinkSettings['onReceived'],
+): Uplink {
   const { self, stateDir, log, onRefused } = parts
   const now = parts.now ? { now: parts.now } : {}
   if ('fault' in self) return noLine({ dir: stateDir, reason: self.fault, log, onRefused, ...now })
   const { membership, key } = self
-  const about = { membership, key, dir: stateDir, version: relayVersion, controlPlane: trust.controlPlane }
+  const { leads } = parts
+  const about = { membership, key, dir: stateDir, version: relayVersion, controlPlane: trust.controlPlane, leads }
   return openUplink({ ...about, log, onReceived, onRefused, ...now })
 }
+
+const podsOf =
+  (cluster: ClusterWatch): PodOf =>
+  (namespace, name) =>
+    cluster.isComplete?.() === false ? 'unknown' : cluster.current().pods.get(`${namespace}/${name}`)
+
+/** Of a cluster that is a directory: its settings name the issuer. */
+const tokensOf = ({ tokens }: RelaySettings, dir: string) => ({
+  issuer: tokens.issuer ?? '',
+  keys: fileJwks(resolve(dir, tokens.jwks ?? 'jwks.json')),
+})
 
 /** The addresses that proxies dial, for the certificate. */
 const ipsOf = ({ address, names }: RelaySettings['relay']): string[] =>

@@ -33,44 +33,79 @@ const beacon = z
     return z.NEVER
   })
 
-/** `<dir>/isthmus.yaml`: what a relay cannot learn from anybody else. Paths are relative to the directory. */
-const settingsSchema = z.strictObject({
-  cluster: z.string(),
-  region: z.string().min(1).max(63),
-  network: z.string().min(1).max(63),
-  /**
-   * The east-west gateways, as other clusters dial them: addresses, or names that other clusters' relays resolve. Where
-   * there are none, those of the Services that say so (`watch/gateway-service.ts`).
-   */
-  gateways: z
-    .array(z.strictObject({ address: gatewayAddress, port: port.default(15443) }))
-    .max(64)
-    .default([]),
-  /** Who is asked for the names of other clusters' gateways; the system's DNS servers where empty. */
-  dns: z.strictObject({ servers: z.array(dnsServer).max(8).default([]) }).prefault({}),
-  relay: z
-    .strictObject({
-      address: address.default('0.0.0.0'),
-      port: port.default(15012),
-      statusAddress: address.default('127.0.0.1'),
-      statusPort: port.default(15014),
-      /** Names and addresses at which proxies dial, beside relay.isthmus-system.svc. */
-      names: z.array(z.string().max(253)).max(8).default([]),
-    })
-    .prefault({}),
-  /**
-   * `beacons`: addresses outside of the mesh (`host:port`) that take connections while this cluster has a network. Asked
-   * where one other cluster alone is imported from, to tell its death from this cluster's own.
-   */
-  health: z.strictObject({ beacons: z.array(beacon).max(8).default([]) }).prefault({}),
-  tokens: z.strictObject({
-    issuer: z.string().min(1),
-    audience: z.string().min(1).default('istio-ca'),
-    jwks: z.string().default('jwks.json'),
-  }),
-  manifests: z.string().default('manifests'),
-  state: z.string().default('state'),
+const objectName = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'is not the name of a Kubernetes object')
+  .max(253)
+
+const kubernetesSchema = z.strictObject({
+  /** The pod's own service account where absent. */
+  kubeconfig: z.string().min(1).optional(),
+  /** Where the relay's own objects are: its Secret, its Lease. */
+  namespace: objectName.default('isthmus-system'),
+  /** What the replicas share: who they are, and the issuing key. */
+  secret: objectName.default('relay'),
+  /** What each namespace with meshed pods is given: the CA that proxies believe the relay by. */
+  rootConfigMap: objectName.default('istio-ca-root-cert'),
+  /** Where the addresses of imported services come from; without it they have none. */
+  clusterSetCidr: z.cidrv4().optional(),
 })
+export type KubernetesSettings = z.infer<typeof kubernetesSchema>
+
+/** `<dir>/isthmus.yaml`: what a relay cannot learn from anybody else. Paths are relative to the directory. */
+const settingsSchema = z
+  .strictObject({
+    cluster: z.string(),
+    region: z.string().min(1).max(63),
+    network: z.string().min(1).max(63),
+    /**
+     * The east-west gateways, as other clusters dial them: addresses, or names that other clusters' relays resolve. Where
+     * there are none, those of the Services that say so (`watch/gateway-service.ts`).
+     */
+    gateways: z
+      .array(z.strictObject({ address: gatewayAddress, port: port.default(15443) }))
+      .max(64)
+      .default([]),
+    /** Who is asked for the names of other clusters' gateways; the system's DNS servers where empty. */
+    dns: z.strictObject({ servers: z.array(dnsServer).max(8).default([]) }).prefault({}),
+    relay: z
+      .strictObject({
+        address: address.default('0.0.0.0'),
+        port: port.default(15012),
+        /** Where the replica that leads takes what others hand on to it; only where there are replicas. */
+        handOnPort: port.default(15013),
+        statusAddress: address.default('127.0.0.1'),
+        statusPort: port.default(15014),
+        /** Names and addresses at which proxies dial, beside relay.isthmus-system.svc. */
+        names: z.array(z.string().max(253)).max(8).default([]),
+      })
+      .prefault({}),
+    /**
+     * `beacons`: addresses outside of the mesh (`host:port`) that take connections while this cluster has a network. Asked
+     * where one other cluster alone is imported from, to tell its death from this cluster's own.
+     */
+    health: z.strictObject({ beacons: z.array(beacon).max(8).default([]) }).prefault({}),
+    /** `issuer` and `jwks`: as the API server says, where the cluster is a Kubernetes one and these do not say otherwise. */
+    tokens: z
+      .strictObject({
+        issuer: z.string().min(1).optional(),
+        audience: z.string().min(1).default('istio-ca'),
+        jwks: z.string().optional(),
+      })
+      .prefault({}),
+    /** Where the cluster's objects come from its API server, and not from `manifests`. */
+    kubernetes: kubernetesSchema.optional(),
+    manifests: z.string().default('manifests'),
+    state: z.string().default('state'),
+  })
+  .superRefine(({ kubernetes, tokens }, context) => {
+    if (kubernetes === undefined && tokens.issuer === undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['tokens', 'issuer'],
+        message: 'is missing: who signs the tokens of pods',
+      })
+  })
 export type RelaySettings = z.infer<typeof settingsSchema>
 
 /** Throws `invalid` with every violation; the detail names the file. */

@@ -38,6 +38,8 @@ export type CertifiedKey = {
    * when it is not for our key, not of its profile, not for `names`, or its chain does not lead to one of its roots.
    */
   readonly accept: (answer: Certification, expected: { names: CertificateNames; now: Date }) => Promise<Certified>
+  /** Reads the vault again: another replica may have had the next one certified. Gives whether the current one is another. */
+  readonly reload: () => Promise<boolean>
 }
 
 const earlierMax = 4
@@ -57,17 +59,31 @@ type State = z.infer<typeof stateSchema>
  * Throws what the vault throws, and `conflict` when the text is of another version or its parts do not belong together.
  */
 export async function openCertifiedKey(vault: Vault, profile: ProfileName): Promise<CertifiedKey> {
-  const text = await vault.load()
+  let text = await vault.load()
   let state: State = text === undefined ? { version: 1, earlier: [] } : parseState(text, vault.place)
   let current = state.current && certifiedFrom(state.current, vault.place)
   const save = async (next: State): Promise<void> => {
-    await vault.save(JSON.stringify(next))
+    const whole = JSON.stringify(next)
+    await vault.save(whole)
+    text = whole
     state = next
   }
   const inTurn = turns()
   return {
     profile,
     current: () => current,
+    reload: () =>
+      inTurn(async () => {
+        const found = await vault.load()
+        if (found === undefined || found === text) return false
+        const next = parseState(found, vault.place)
+        const made = next.current && certifiedFrom(next.current, vault.place)
+        const isOther = next.current?.chain !== state.current?.chain
+        text = found
+        state = next
+        current = isOther ? made : current
+        return isOther
+      }),
     earlier: () => state.earlier.map((pem) => parseCertificate(pem)),
     request: (name) =>
       inTurn(async () => {

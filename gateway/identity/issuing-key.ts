@@ -5,15 +5,15 @@ import {
   type CertifiedKey,
   openCertifiedKey,
 } from '#gateway/identity/certified-key.ts'
-import { fileVault } from '#gateway/identity/vault.ts'
+import { fileVault, type Vault } from '#gateway/identity/vault.ts'
 import { checkCertificate } from '#mesh/trust/check-certificate.ts'
 import { dueAt, type Standing, standingAt } from '#mesh/trust/due.ts'
 import type { CertificateNames } from '#mesh/trust/names.ts'
 import { backdateSeconds } from '#mesh/trust/profile.ts'
 
-/** The cluster's issuing key, kept in `directory/issuing.key`. */
-export const openIssuingKey = (directory: string): Promise<CertifiedKey> =>
-  openCertifiedKey(fileVault(join(directory, 'issuing.key')), 'issuing-ca')
+/** The cluster's issuing key, kept in `directory/issuing.key`, or as `keptIn` says of that file. */
+export const openIssuingKey = (directory: string, keptIn = (file: Vault) => file): Promise<CertifiedKey> =>
+  openCertifiedKey(keptIn(fileVault(join(directory, 'issuing.key'))), 'issuing-ca')
 
 /** The key of the relay's own server certificate, kept in `directory/serving.key`. */
 export const openServingKey = (directory: string): Promise<CertifiedKey> =>

@@ -50,6 +50,31 @@ async function reasonFor(token: string): Promise<string> {
   return fault.cause instanceof Error ? fault.cause.message : String(fault.cause)
 }
 
+describe('a pod that is not there any more', () => {
+  const among = (pods: Readonly<Record<string, { uid?: string; serviceAccount: string }>> | 'unknown') => {
+    const podOf = (namespace: string, name: string) => (pods === 'unknown' ? pods : pods[`${namespace}/${name}`])
+    verify = tokenVerifier({ issuer: tokenIssuer, jwks, clock, podOf })
+  }
+
+  test('proves nothing; nor does one of another account', async () => {
+    const verified = await verify(es.token())
+    const name = `${verified.namespace}/${verified.pod.name}`
+    const there = { uid: verified.pod.uid, serviceAccount: verified.serviceAccount }
+    among({ [name]: there })
+    expect(await reasonFor(es.token())).toBe('accepted')
+    among({ [name]: { serviceAccount: there.serviceAccount } })
+    expect(await reasonFor(es.token())).toBe('accepted')
+    among('unknown')
+    expect(await reasonFor(es.token())).toBe('accepted')
+    among({})
+    expect(await reasonFor(es.token())).toMatch(/there is no pod shop\//)
+    among({ [name]: { ...there, uid: 'of another' } })
+    expect(await reasonFor(es.token())).toMatch(/another one has its name/)
+    among({ [name]: { ...there, serviceAccount: 'other' } })
+    expect(await reasonFor(es.token())).toMatch(/runs as another account/)
+  })
+})
+
 describe('an honest token', () => {
   test.each([
     ['ES256', es],

@@ -21,9 +21,17 @@ export type TokenSettings = {
   /** Audiences of the API server beside the issuer and Kubernetes' usual ones. */
   readonly apiServerAudiences?: readonly string[]
   readonly jwks: JwksSource
+  /** The pods that there are now, where that is known: a token outlives its pod by up to an hour. */
+  readonly podOf?: PodOf | undefined
   readonly clock: () => Date
   readonly warn?: (fault: unknown, message: string) => void
 }
+
+/** A pod as the API server has it; undefined: there is none of that name. `unknown`: nobody can tell now. */
+export type PodOf = (
+  namespace: string,
+  name: string,
+) => { readonly uid?: string; readonly serviceAccount: string } | undefined | 'unknown'
 
 const leewaySeconds = 60
 /**
@@ -73,7 +81,9 @@ export function tokenVerifier(settings: TokenSettings): VerifyToken {
       const now = clock()
       const claims = claimsIn(payload)
       checkClaims(claims, { issuer, audience, now })
-      return workloadOf(claims, { apiAudiences, nowSeconds: now.getTime() / 1000 })
+      const workload = workloadOf(claims, { apiAudiences, nowSeconds: now.getTime() / 1000 })
+      if (settings.podOf) checkPod(workload, settings.podOf)
+      return workload
     } catch (fault) {
       throw fault instanceof Problem ? fault : refused(fault)
     }
@@ -134,6 +144,15 @@ function workloadOf(
   if (sub !== `system:serviceaccount:${namespace}:${serviceaccount.name}`)
     throw refused('its subject is another account')
   return { namespace, serviceAccount: serviceaccount.name, pod, expiresAt: new Date(exp * 1000) }
+}
+
+function checkPod({ namespace, serviceAccount, pod }: WorkloadToken, podOf: PodOf): void {
+  const found = podOf(namespace, pod.name)
+  if (found === 'unknown') return
+  if (!found) throw refused(`there is no pod ${namespace}/${pod.name}, or not any more`)
+  if (found.uid !== undefined && found.uid !== pod.uid)
+    throw refused(`its pod ${namespace}/${pod.name} is gone, and another one has its name`)
+  if (found.serviceAccount !== serviceAccount) throw refused(`pod ${namespace}/${pod.name} runs as another account`)
 }
 
 /** Istio's own words, which its agents' users know; the reason goes to the log. */

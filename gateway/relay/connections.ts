@@ -3,6 +3,12 @@ import { Problem } from '#mesh/model/problem.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
+/** `direct`: what comes in there is served here, whatever `front` says. */
+export type ListenAddress = Address & { readonly direct?: true }
+
+/** Takes a connection, or gives it to `serve`: another process may be the one for it. */
+export type Front = (socket: Socket, serve: (socket: Socket) => void) => void
+
 export type ConnectionLimits = {
   readonly connections: number
   readonly connectionsPerAddress: number
@@ -26,14 +32,15 @@ export type Connections = {
  * Throws `conflict` naming the address that is taken; then nothing is open.
  */
 export async function listen(
-  wanted: readonly Address[],
+  wanted: readonly ListenAddress[],
   accept: (socket: Socket) => void,
   limits: ConnectionLimits,
+  front?: Front,
 ): Promise<Connections> {
   const open = new Map<string, Socket>()
   const perHost = new Map<string, number>()
 
-  const onConnection = (socket: Socket) => {
+  const onConnection = (socket: Socket, take: (socket: Socket) => void) => {
     const host = socket.remoteAddress ?? ''
     const mine = (perHost.get(host) ?? 0) + 1
     if (open.size >= limits.connections || mine > limits.connectionsPerAddress) return void socket.destroy()
@@ -48,7 +55,7 @@ export async function listen(
       if (left > 0) perHost.set(host, left)
       else perHost.delete(host)
     })
-    accept(socket)
+    take(socket)
   }
 
   const servers: Server[] = []
@@ -57,8 +64,9 @@ export async function listen(
     for (const socket of open.values()) socket.destroy()
   }
   const addresses: Address[] = []
-  for (const { host, port } of wanted) {
-    const server = createServer({ noDelay: true }, onConnection)
+  for (const { host, port, direct } of wanted) {
+    const take = front && !direct ? (socket: Socket) => front(socket, accept) : accept
+    const server = createServer({ noDelay: true }, (socket) => onConnection(socket, take))
     servers.push(server)
     try {
       addresses.push({ host, port: await listenOn(server, host, port || (addresses[0]?.port ?? 0)) })

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { grpcServer, type Method, type Serving } from '#gateway/grpc/server.ts'
-import { type Address, type Connections, listen } from '#gateway/relay/connections.ts'
+import { type Address, type Connections, type Front, type ListenAddress, listen } from '#gateway/relay/connections.ts'
 import { type AdsCounts, createHub, type Hub, type HubOptions } from '#gateway/relay/hub.ts'
 import { type AdsLimits, adsLimits } from '#gateway/relay/limits.ts'
 import { type ConnectedProxy, identityText } from '#gateway/relay/node.ts'
@@ -13,7 +13,9 @@ import { Problem } from '#mesh/model/problem.ts'
 
 export type AdsOptions = HubOptions & {
   /** At least one; port 0 in the first chooses a port, and 0 in later ones takes the same. */
-  readonly listen: readonly Address[]
+  readonly listen: readonly ListenAddress[]
+  /** Asked first about each connection that is not `direct`. */
+  readonly front?: Front
   readonly serving: Serving
   /** Other methods on the same port by path, `CreateCertificate` among them. */
   readonly methods?: Readonly<Record<string, Method>>
@@ -88,7 +90,7 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
       [`${service}/DeltaAggregatedResources`]: { kind: 'stream', serve: (call) => serveStream(call, 'delta', hub) },
     },
   })
-  const opened = await listen(options.listen, grpc.accept, limits)
+  const opened = await listen(options.listen, grpc.accept, limits, options.front)
   connections = opened
 
   const timer = setInterval(() => hub.tick(hub.now()), 1000)

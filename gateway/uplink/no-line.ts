@@ -27,6 +27,7 @@ export function noLine(parts: {
       parts.onRefused?.(reason)
     },
     report: () => undefined,
+    takeOver: () => undefined,
     sign: () => Promise.reject(new Problem('unavailable', reason)),
     load: () => Promise.reject(new Problem('unavailable', reason)),
     status: () => ({

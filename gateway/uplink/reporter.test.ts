@@ -27,6 +27,7 @@ function setUp(replies: Reply[], connected = true, heartbeatMs = 60_000) {
     log: { info: note, warn: note },
     pause: async () => undefined,
     connected: () => connected,
+    leads: () => true,
     onHeads: (list) => heads.push(...list),
   })
   return { reporter, batches, logged, heads }

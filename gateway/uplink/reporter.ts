@@ -19,6 +19,8 @@ export type ReporterParts = {
   readonly heartbeatMs: number
   /** While it is false a report waits for the next `sync`. */
   readonly connected: () => boolean
+  /** While it is false another replica reports, and this one says nothing. */
+  readonly leads: () => boolean
   readonly onHeads: (heads: readonly Head[]) => void
 }
 
@@ -33,6 +35,8 @@ export type Reporter = {
   sync(): Promise<void>
   /** A heartbeat now: the centre's store may have lost what it was told, and says so. */
   check(): void
+  /** From now on this replica reports: everything, in an epoch after that of the one before it. */
+  takeOver(): void
   toTell(): number
   refused(): readonly RefusedItem[]
   /** Another relay that reports as this cluster, as long as it may still be there. */
@@ -74,13 +78,19 @@ export function openReporter(parts: ReporterParts): Reporter {
       syncedAt = Number.NEGATIVE_INFINITY
       syncing.run()
     },
-    toTell: () => (wanted ? differing(outbox, wanted) : 0),
+    takeOver: () => {
+      rival = undefined
+      notBefore = Number.NEGATIVE_INFINITY
+      begin('this replica reports now')
+      syncing.run()
+    },
+    toTell: () => (wanted && parts.leads() ? differing(outbox, wanted) : 0),
     refused: () => [...refused].map(([key, reason]) => ({ key, reason })).slice(0, 100),
     rival: () => rivalNow() && { instance: rival?.instance ?? '', since: rival?.since ?? 0 },
   }
 
   async function syncAll(): Promise<void> {
-    while (wanted && performance.now() >= notBefore) {
+    while (wanted && parts.leads() && performance.now() >= notBefore) {
       const beat = performance.now() - syncedAt >= parts.heartbeatMs
       unanswered ??= nextBatch(outbox, wanted, beat)
       if (!unanswered) return
@@ -127,7 +137,8 @@ export function openReporter(parts: ReporterParts): Reporter {
   }
 
   function rivalNow(): typeof rival {
-    return rival && performance.now() - rival.lastAt < rivalMsMax ? rival : undefined
+    // A replica that another took over from is replaced as it should be.
+    return rival && parts.leads() && performance.now() - rival.lastAt < rivalMsMax ? rival : undefined
   }
 
   function taken({ request, after, tooLarge }: Batch, answer: SyncAnswer): void {

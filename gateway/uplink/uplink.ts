@@ -46,6 +46,8 @@ export type UplinkSettings = {
   readonly onReceived: (received: Received, changed: readonly string[]) => void
   /** The centre does not take this relay for a member. Called again with each round. */
   readonly onRefused?: (reason: string) => void
+  /** Whether this replica is the one that reports; absent = there is no other. */
+  readonly leads?: () => boolean
   /** Unix ms; this machine's clock where absent. */
   readonly now?: () => number
 }
@@ -75,6 +77,8 @@ export type Uplink = {
   start(): void
   /** Replaces what the centre is to know of this cluster. Not called before the cluster was read completely. */
   report(items: ReadonlyMap<string, Json>): void
+  /** This replica leads from now on. */
+  takeOver(): void
   sign(request: SignRequest): Promise<SignAnswer>
   /** Tells what was measured of the own callers. */
   load(report: LoadReport): Promise<LoadAnswer>
@@ -113,6 +117,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
     now: () => now() + session.clockSkewMs(),
     instance: randomBytes(4).toString('hex'),
     connected: () => standing.state() === 'connected',
+    leads: settings.leads ?? (() => true),
     onHeads: receiver.heads,
   })
   const hints = openHintLine({
@@ -132,6 +137,7 @@ export function openUplink(settings: UplinkSettings): Uplink {
       void loop()
     },
     report: reporter.report,
+    takeOver: reporter.takeOver,
     sign: (request) => call(`/v1/clusters/${clusterId}/certificates`, request, signAnswerSchema),
     load: (report) => call(`/v1/clusters/${clusterId}/load`, report, loadAnswerSchema, 'PUT'),
     status: () => ({

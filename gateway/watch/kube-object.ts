@@ -95,6 +95,7 @@ export const metadataSchema = z.object({
   labels: texts,
   annotations,
   creationTimestamp: z.iso.datetime({ offset: true }).nullish(),
+  uid: z.string().max(128).nullish(),
 })
 export type Metadata = z.infer<typeof metadataSchema> & { readonly namespace: string }
 
@@ -206,6 +207,7 @@ export function parsePod(metadata: Metadata, raw: unknown): KubeObject {
     labels,
     node: spec?.nodeName ?? '',
     meshed: labels['security.istio.io/tlsMode'] === 'istio',
+    ...(metadata.uid ? { uid: metadata.uid } : {}),
   }
   return { kind: 'Pod', pod, ...networkOf(metadata) }
 }

@@ -9,6 +9,11 @@ import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
 export interface ClusterWatch {
   /** Resolves after the first complete read; only then `current` means anything. Throws where there is nothing to read. */
   start(): Promise<void>
+  /**
+   * False while `current` is what was known before a restart, because the source cannot be asked: it serves the own pods,
+   * and is told to nobody else. Absent = it is what the source says.
+   */
+  isComplete?(): boolean
   /** One consistent value, replaced as a whole; parts that did not change keep their identity. */
   current(): OwnCluster
   /** What is set aside or stale, and why. Sorted by place, bounded. */

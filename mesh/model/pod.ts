@@ -7,6 +7,8 @@ export type Pod = {
   readonly labels: Readonly<Record<string, string>>
   readonly node: string
   readonly meshed: boolean
+  /** As the API server named it; a file says none. */
+  readonly uid?: string
 }
 
 /** What plaintext a workload port accepts. Source: Istio PeerAuthentication. */

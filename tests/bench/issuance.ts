@@ -87,6 +87,7 @@ async function openService() {
       earlier: () => [],
       request: () => Promise.reject(new Error('nobody asks')),
       accept: () => Promise.reject(new Error('nobody asks')),
+      reload: () => Promise.reject(new Error('nobody asks')),
     },
     trustDomain: domain('cluster-a'),
     clock,

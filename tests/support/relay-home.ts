@@ -170,7 +170,7 @@ export async function openJoinedHome(address: string): Promise<JoinedHome> {
         logged.length = 0
         const log = pino({ level: 'info' }, { write: (line: string) => void logged.push(line) })
         const settings = loadRelaySettings(join(dir, 'isthmus.yaml'))
-        running = await startRelay({ dir, settings, log, ...(token === undefined ? {} : { token }) })
+        running = await startRelay({ dir, settings, log, ...(token === undefined ? {} : { token: () => token }) })
         started.add(stop)
         return { stop }
       },
