@@ -1,15 +1,12 @@
 import { isIP } from 'node:net'
-import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { openCertificates } from '#gateway/certificates.ts'
 import { type AskedHere, explainCall } from '#gateway/explain-call.ts'
-import { fileJwks } from '#gateway/identity/jwks.ts'
-import type { PodOf } from '#gateway/identity/token.ts'
-import type { Vault } from '#gateway/identity/vault.ts'
+import { directoryGround, type Ground } from '#gateway/ground.ts'
 import { openIssued } from '#gateway/issued.ts'
 import { type KeptCertificates, keepCertificates } from '#gateway/keep-certificates.ts'
-import { answersAt } from '#gateway/lead/hand-on.ts'
+import { kubernetesGround } from '#gateway/kubernetes-ground.ts'
 import { issuingEnds, lifeWarner } from '#gateway/life-left.ts'
 import type { Observed } from '#gateway/metrics.ts'
 import { type Generation, laterGeneration } from '#gateway/new-generation.ts'
@@ -22,8 +19,6 @@ import { openProxyDoor } from '#gateway/proxy-door.ts'
 import { openRefusals } from '#gateway/refusals.ts'
 import type { Self } from '#gateway/self.ts'
 import type { RelaySettings } from '#gateway/settings.ts'
-import { sharedVault } from '#gateway/shared-vault.ts'
-import { openRootConfigMaps } from '#gateway/status/root-config-maps.ts'
 import { servedConfig, servedEndpoints } from '#gateway/status/served.ts'
 import { openTrustKeeper, type TrustKeeper } from '#gateway/trust-keeper.ts'
 import { servedBundles } from '#gateway/trust-sight.ts'
@@ -35,13 +30,10 @@ import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/up
 import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
 import type { Wanted } from '#gateway/wanted-authority.ts'
-import { directoryWatch } from '#gateway/watch/directory-watch.ts'
-import { kubernetesWatch } from '#gateway/watch/kubernetes-watch.ts'
-import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { Explanation } from '#mesh/model/explanation.ts'
-import type { Home, OwnCluster, View } from '#mesh/model/view.ts'
+import type { Home, View } from '#mesh/model/view.ts'
 import { reportKeys } from '#mesh/wire/report.ts'
 
 export type ClusterParts = {
@@ -89,16 +81,10 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   const warn = (text: string) => log.warn(text)
   const trust = openTrustKeeper({ stateDir, membership: 'membership' in self ? self.membership : undefined, log })
   const wanted = () => wantedBy(keeper.view())
-  const { kubernetes } = parts
-  const leads = () => kubernetes?.lead.leads() ?? true
-  const sharing = kubernetes && {
-    keptIn: (file: Vault) => sharedVault(kubernetes.shared, 'issuing.key', file),
-    leads,
-  }
+  const groundParts = { dir, stateDir, settings, home, log }
+  const ground = parts.kubernetes ? kubernetesGround(parts.kubernetes, groundParts) : directoryGround(groundParts)
+  const { watch: cluster, leads, sharing } = ground
   const certificates = await openCertificates({ stateDir, home, ips, clock, warn, wanted, ...since, sharing })
-  const cluster = kubernetes
-    ? kubernetesWatch({ api: kubernetes.api, home, log, stateDir })
-    : directoryWatch({ dir: resolve(dir, settings.manifests), home, log })
   await cluster.start()
   const gateways = openGateways({
     ...{ stateDir, home, settings, own: cluster.current, sight: () => door.sight(), log },
@@ -138,7 +124,6 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   })
   let told: Report | undefined
   let kept: KeptCertificates | undefined
-  let onLead = (): void => undefined
   const served = servedBundles(() => line.now())
   const telling = openTrustTelling({
     ...{ trustDomain: home.trustDomain, trust, certificates, served, own: cluster.current, pauses },
@@ -174,43 +159,19 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   }
   const door = openProxyDoor({
     ...{ settings, home, certificates, issued, served, view: keeper.view, clock, log, onAcknowledged },
-    replicas: kubernetes && { handOnPort: settings.relay.handOnPort, leader: kubernetes.lead.leader },
-    tokens: kubernetes ? { ...kubernetes.tokens, podOf: podsOf(cluster) } : tokensOf(settings, dir),
+    ...{ tokens: ground.tokens, replicas: ground.replicas },
     loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs, tookTimes: load.tookTimes },
   })
   word.viewMoved = () => door.changed()
   word.shifts = () => load.soon()
   cluster.onChange(() => {
     keeper.own(cluster.current())
-    void roots?.look()
+    ground.changed()
     traffic.look()
     door.changed()
     // The own proxies first: the round above begins when this is through.
     setImmediate(report)
   })
-  const roots =
-    kubernetes &&
-    openRootConfigMaps({
-      ...{ api: kubernetes.api, name: kubernetes.settings.rootConfigMap, roots: trust.controlPlane, leads, log },
-      namespaces: () => meshedNamespaces(cluster.current(), kubernetes.settings.namespace),
-    })
-  const lookAtRoots = () => {
-    void roots?.look()
-    pauses.later(rootsMs, lookAtRoots)
-  }
-  /** Whose proxies these are changes with who leads: the one that does knows them all. */
-  function follow({ lead, onLead: on }: OwnKubernetes): void {
-    onLead = on((now) => {
-      if (now) line.takeOver()
-      else door.cut()
-    })
-    const giveBack = async () => {
-      const place = lead.leader()
-      if (place && (door.clients()?.length ?? 0) > 0 && (await answersAt(place)) && !lead.leads()) door.cut()
-      pauses.later(giveBackMs, () => void giveBack())
-    }
-    void giveBack()
-  }
   function noteGeneration(): void {
     const next = laterGeneration(self, keeper.view().config?.trust)
     if (next) parts.onGeneration(next)
@@ -219,8 +180,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   return {
     start: async () => {
       report()
-      if (kubernetes) follow(kubernetes)
-      if (roots) lookAtRoots()
+      ground.start({ line, door, trust })
       const serves = await door.show()
       line.start()
       load.begin()
@@ -250,7 +210,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
         ...twoRelays(home, line.status().rival),
         ...gateways.conditions(),
         ...trust.conditions(),
-        ...(roots?.conditions() ?? []),
+        ...ground.conditions(),
         ...traffic.sight.conditions(),
         ...issuingEnds(certificates.issuing.current()?.chain[0], {
           ...{ now: clock(), fault: kept?.fault(), cluster: home.cluster },
@@ -260,7 +220,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
       ],
       certificates: certificates.expiry(),
       ...((trusted) => trusted && { trust: trusted })(telling.now()),
-      ...(kubernetes && { lead: { leads: leads(), holder: kubernetes.lead.holder(), fault: kubernetes.lead.fault() } }),
+      ...ground.facts(),
       traffic: traffic.sight.status(),
       load: load.status(),
       ...door.status(),
@@ -312,7 +272,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
     stop: async () => {
       pauses.end()
-      onLead()
+      ground.stop()
       void cluster.stop()
       gateways.stop()
       traffic.stop()
@@ -322,14 +282,6 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
   }
 }
-
-/** Proxies that came here while nobody led, or the leader could not be reached, are given to it soon after. */
-const giveBackMs = 10_000
-const rootsMs = 10_000
-
-/** Where proxies start, the gateways' own included. */
-const meshedNamespaces = ({ pods }: OwnCluster, own: string): ReadonlySet<string> =>
-  new Set([own, ...[...pods.values()].flatMap(({ meshed, namespace }) => (meshed ? [namespace] : []))])
 
 /** Said on both of them: neither can know which one is meant to be there. */
 function twoRelays({ cluster }: Home, rival: Rival | undefined): Condition[] {
@@ -348,7 +300,7 @@ const wantedBy = ({ bundle, config }: View): Wanted => ({
 })
 
 function openLine(
-  parts: ClusterParts & { readonly leads: () => boolean },
+  parts: ClusterParts & Pick<Ground, 'leads'>,
   trust: TrustKeeper,
   onReceived: UplinkSettings['onReceived'],
 ): Uplink {
@@ -360,17 +312,6 @@ function openLine(
   const about = { membership, key, dir: stateDir, version: relayVersion, controlPlane: trust.controlPlane, leads }
   return openUplink({ ...about, log, onReceived, onRefused, ...now })
 }
-
-const podsOf =
-  (cluster: ClusterWatch): PodOf =>
-  (namespace, name) =>
-    cluster.isComplete?.() === false ? 'unknown' : cluster.current().pods.get(`${namespace}/${name}`)
-
-/** Of a cluster that is a directory: its settings name the issuer. */
-const tokensOf = ({ tokens }: RelaySettings, dir: string) => ({
-  issuer: tokens.issuer ?? '',
-  keys: fileJwks(resolve(dir, tokens.jwks ?? 'jwks.json')),
-})
 
 /** The addresses that proxies dial, for the certificate. */
 const ipsOf = ({ address, names }: RelaySettings['relay']): string[] =>
