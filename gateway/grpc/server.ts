@@ -6,6 +6,7 @@ import { frame } from '#gateway/grpc/frames.ts'
 import { headerBlock } from '#gateway/grpc/hpack.ts'
 import { type Http2Connection, serveHttp2 } from '#gateway/grpc/http2.ts'
 import type { Http2Stream } from '#gateway/grpc/http2-stream.ts'
+import { perTurn } from '#gateway/grpc/per-turn.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
 /** What a listener shows and whom it believes, as PEM. */
@@ -40,6 +41,12 @@ export type GrpcServer = {
 
 /** Envoy's own first choice: the one with the larger key costs more and protects nothing better here. */
 const ciphers = `TLS_AES_128_GCM_SHA256:${DEFAULT_CIPHERS.replace('TLS_AES_128_GCM_SHA256:', '')}`
+
+/**
+ * A handshake holds some 60 kB until the client's next word. Of a thousand that dial at once all would hold them, and what a
+ * process once had on its heap it keeps.
+ */
+const handshakesPerTurn = 32
 
 const pingMs = 30_000
 const pongMs = 10_000
@@ -90,7 +97,9 @@ export function grpcServer(options: GrpcServerOptions): GrpcServer {
   timer.unref()
 
   return {
-    accept: (socket) => void server.emit('connection', socket),
+    accept: perTurn(handshakesPerTurn, (socket: Socket) => {
+      if (!socket.destroyed) server.emit('connection', socket)
+    }),
     rotate: (serving) => server.setSecureContext(contextOf(serving)),
     close: () => {
       clearInterval(timer)
