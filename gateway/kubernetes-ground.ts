@@ -13,10 +13,10 @@ const giveBackMs = 10_000
 const rootsMs = 10_000
 
 /** A relay in a Kubernetes cluster, one of its replicas: docs/decisions/relay-replicas.md. */
-export function kubernetesGround(kubernetes: OwnKubernetes, { settings, stateDir, home, log }: GroundParts): Ground {
+export function kubernetesGround(kubernetes: OwnKubernetes, { settings, home, log }: GroundParts): Ground {
   const { api, lead, shared } = kubernetes
   const pauses = openPauses()
-  const watch = kubernetesWatch({ api, home, log, stateDir })
+  const watch = kubernetesWatch({ api, home, log })
   let roots: RootConfigMaps | undefined
   let unfollow = (): void => undefined
 
@@ -25,7 +25,7 @@ export function kubernetesGround(kubernetes: OwnKubernetes, { settings, stateDir
     tokens: {
       ...kubernetes.tokens,
       podOf: (namespace, name): ReturnType<PodOf> =>
-        watch.isComplete() ? watch.current().pods.get(`${namespace}/${name}`) : 'unknown',
+        watch.isSynced() ? watch.current().pods.get(`${namespace}/${name}`) : 'unknown',
     },
     replicas: { handOnPort: settings.relay.handOnPort, leader: lead.leader },
     sharing: { keptIn: (file) => sharedVault(shared, 'issuing.key', file), leads: lead.leads },

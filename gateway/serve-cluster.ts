@@ -140,7 +140,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     onNews: telling.soon,
   })
   const report = () => {
-    if (cluster.isComplete?.() === false) return
+    if (cluster.isSynced?.() === false) return
     const { config } = keeper.view()
     told = reportOf({
       own: cluster.current(),

@@ -13,7 +13,7 @@ export interface ClusterWatch {
    * False while `current` is what was known before a restart, because the source cannot be asked: it serves the own pods,
    * and is told to nobody else. Absent = it is what the source says.
    */
-  isComplete?(): boolean
+  isSynced?(): boolean
   /** One consistent value, replaced as a whole; parts that did not change keep their identity. */
   current(): OwnCluster
   /** What is set aside or stale, and why. Sorted by place, bounded. */
