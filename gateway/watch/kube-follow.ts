@@ -41,6 +41,8 @@ export type Follower = {
   /** Resolves when `signal` ends it; never rejects. */
   run(): Promise<void>
   phase(): Phase
+  /** The version in which the server has the kind. */
+  version(): string
   /** Everything there is was read once, and what comes is seen. */
   isSynced(): boolean
   /** Why it does not go on; undefined while it does. */
@@ -200,6 +202,7 @@ export function followKind(parts: FollowParts): Follower {
       while (!signal.aborted) await round().catch(fail)
     },
     phase: () => phase,
+    version: () => apiVersion,
     isSynced: () => isSynced,
     fault: () => fault,
   }

@@ -1,10 +1,12 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { type GatewayService, parseGatewayService } from '#gateway/watch/gateway-service.ts'
+import { parseAddressAnnotations } from '#mesh/mcs/address-text.ts'
 import { type NetworkName, parseNetworkName, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
 import type { MutualTlsMode, PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import { Problem } from '#mesh/model/problem.ts'
 import { labelsMax, protocolOf, type ServicePort } from '#mesh/model/service.ts'
+import type { OwnImport } from '#mesh/model/view.ts'
 import { checkObjectName, parseGroupSpec, parsePolicySpec } from '#mesh/policy/parse-policy.ts'
 import { trustDomainFault } from '#mesh/trust/spiffe-id.ts'
 
@@ -53,7 +55,14 @@ export type KubeObject =
       readonly perCluster?: true
       readonly createdAt: number
     }
-  | { readonly kind: 'ServiceImport'; readonly key: ServiceKey; readonly accept: boolean }
+  | {
+      readonly kind: 'ServiceImport'
+      readonly key: ServiceKey
+      readonly accept: boolean
+      /** Absent where it names no address. */
+      readonly addresses?: OwnImport
+    }
+  | { readonly kind: 'ExternalName'; readonly key: ServiceKey }
   | { readonly kind: 'PeerAuthentication'; readonly policy: PeerAuthentication }
   | {
       readonly kind: 'GlobalTrafficPolicy'
@@ -115,10 +124,10 @@ const serviceSchema = z.object({
   }),
 })
 
-/** Undefined for a Service that stands for a name outside (ExternalName). UDP and SCTP ports are no business of a mesh. */
-export function parseService(metadata: Metadata, raw: unknown): KubeObject | undefined {
+/** UDP and SCTP ports are no business of a mesh. */
+export function parseService(metadata: Metadata, raw: unknown): KubeObject {
   const { spec } = serviceSchema.parse(raw)
-  if (spec.type === 'ExternalName') return undefined
+  if (spec.type === 'ExternalName') return { kind: 'ExternalName', key: serviceKey(metadata.namespace, metadata.name) }
   const ports = (spec.ports ?? []).filter((p) => isTcp(p.protocol))
   const gateway = parseGatewayService(metadata, raw)
   return {
@@ -269,11 +278,19 @@ export function parseServiceExport(metadata: Metadata): KubeObject {
   return { kind: 'ServiceExport', key, createdAt, consumers: [...new Set(names)].toSorted(), ...named }
 }
 
-export function parseServiceImport(metadata: Metadata): KubeObject {
+const importSchema = z.object({ spec: z.object({ ips: list(z.string().max(45), 2) }).nullish() })
+
+export function parseServiceImport(metadata: Metadata, raw: unknown): KubeObject {
+  const key = serviceKey(metadata.namespace, metadata.name)
+  const { spec } = importSchema.parse(raw)
+  const [ip] = spec?.ips ?? []
+  const parts = parseAddressAnnotations(metadata.annotations)
+  const createdAt = metadata.creationTimestamp ? Math.max(0, Date.parse(metadata.creationTimestamp)) : 0
+  const addresses = { key, createdAt, parts, ...(ip === undefined ? {} : { ip }) }
+  const hasSome = ip !== undefined || Object.keys(parts).length > 0
   return {
-    kind: 'ServiceImport',
-    key: serviceKey(metadata.namespace, metadata.name),
-    accept: isSet(metadata, 'isthmus.dev/accept', 'true'),
+    ...{ kind: 'ServiceImport', key, accept: isSet(metadata, 'isthmus.dev/accept', 'true') },
+    ...(hasSome ? { addresses } : {}),
   }
 }
 

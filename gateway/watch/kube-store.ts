@@ -8,7 +8,7 @@ import { isOlder } from '#gateway/watch/resource-version.ts'
 import type { RejectedObject } from '#mesh/model/view.ts'
 
 /** One object at one version: what it says, or what it said last where it no longer can be used. */
-type Kept = { readonly version: string; readonly state: FileState }
+type Kept = { readonly version: string; readonly state: FileState; readonly also?: unknown }
 
 /** What a complete list is read into before any of it counts. */
 export type Listed = { readonly objects: Map<string, Kept>; past: number }
@@ -26,6 +26,8 @@ export type KindStore = {
   /** As last known by an earlier process: it stands until the server has said what there is. */
   recall(objects: readonly PlacedObject[]): void
   objects(): readonly PlacedObject[]
+  /** By key what `also` made of each object; the same map until one of them changes. */
+  also(): ReadonlyMap<string, unknown>
   rejected(): readonly RejectedObject[]
   /** How many were not taken because there were too many. */
   past(): number
@@ -34,15 +36,19 @@ export type KindStore = {
 export type StoreParts = {
   readonly kind: WatchedKind
   readonly onChange: (change: Change) => void
+  /** What somebody else keeps of an object, undefined for nothing; `onAlso` when that may have changed. */
+  readonly also?: (object: unknown) => unknown
+  readonly onAlso?: () => void
 }
 
 export const noneListed = (): Listed => ({ objects: new Map(), past: 0 })
 
-export function kindStore({ kind, onChange }: StoreParts): KindStore {
+export function kindStore({ kind, onChange, also, onAlso }: StoreParts): KindStore {
   let kept = new Map<string, Kept>()
   let past = 0
   /** Of all these it is known that something is wrong: the others need not be asked. */
   let wrong = new Map<string, readonly RejectedObject[]>()
+  let alsoKept: ReadonlyMap<string, unknown> | undefined
 
   const parsed = (head: Head, object: unknown, version: string, known: Kept | undefined): Kept => {
     const at = placeOf(kind, head, version)
@@ -51,7 +57,9 @@ export function kindStore({ kind, onChange }: StoreParts): KindStore {
       apiVersion: apiVersionOf(kind, version),
       kind: kind.kind,
     })
-    return { version: head.version, state: nextFileState(known?.state, said) }
+    const more = also?.(object)
+    const state = nextFileState(known?.state, said)
+    return { version: head.version, state, ...(more === undefined ? {} : { also: more }) }
   }
   const note = (key: string, next: Kept | undefined): void => {
     const rejected = rejectedIn(next)
@@ -59,6 +67,10 @@ export function kindStore({ kind, onChange }: StoreParts): KindStore {
     else wrong.delete(key)
   }
   const tell = (before: Kept | undefined, next: Kept | undefined): void => {
+    if (before?.also !== next?.also) {
+      alsoKept = undefined
+      onAlso?.()
+    }
     const [old, now] = [placedIn(before), placedIn(next)]
     if (old !== now || rejectedIn(before) !== rejectedIn(next))
       onChange({ ...(old ? { old } : {}), ...(now ? { now } : {}) })
@@ -112,6 +124,10 @@ export function kindStore({ kind, onChange }: StoreParts): KindStore {
         kept.set(placed.id.slice(prefix), { version: '', state: { live: [placed], stale: [], rejected: [] } })
     },
     objects: () => [...kept.values()].flatMap((one) => placedIn(one) ?? []),
+    also: () => {
+      alsoKept ??= new Map([...kept].flatMap(([key, one]) => (one.also === undefined ? [] : [[key, one.also]])))
+      return alsoKept
+    },
     rejected: () => [...[...wrong.values()].flat(), ...(past > 0 ? [tooMany(kind, past)] : [])],
     past: () => past,
   }

@@ -108,6 +108,23 @@ async function triedAgain(resource: string, isWatch = false): Promise<void> {
 }
 
 describe('a cluster', () => {
+  test('what else somebody keeps of an object follows it, a change that is nothing to us too', async () => {
+    fake.put('services', service())
+    const statusOf = (object: unknown): unknown => (object as { status?: { said?: string } }).status?.said
+    const watch = await started({ also: { Service: statusOf } })
+    expect(watch.also('Service')).toEqual(new Map())
+    expect(watch.version('Service')).toBe('v1')
+    let told = 0
+    watch.onAlso(() => {
+      told += 1
+    })
+    fake.put('services', { ...service(), status: { said: 'here' } })
+    await eventually(20_000, 'it is seen', () => watch.also('Service').get('shop/web') === 'here')
+    await eventually(20_000, 'it is told', () => told === 1)
+    fake.remove('services', 'shop/web')
+    await eventually(20_000, 'it is gone', () => watch.also('Service').size === 0)
+  })
+
   test('is read whole, and followed', async () => {
     const labels = { 'topology.kubernetes.io/region': 'r2', 'topology.kubernetes.io/zone': 'z2' }
     fake.put('nodes', { metadata: { name: 'n', labels } })

@@ -18,6 +18,12 @@ export type KubernetesWatch = ClusterWatch & {
   isSynced(): boolean
   /** What keeps it from following the API server, sorted by kind; these are in `rejected` as well. */
   faults(): readonly RejectedObject[]
+  /** What `also` made of the objects of a kind, by `<namespace>/<name>` or name: empty where the server has no such kind. */
+  also(kind: string): ReadonlyMap<string, unknown>
+  /** The version in which the server has the kind; undefined where it has none, or has not said yet. */
+  version(kind: string): string | undefined
+  /** Calls `listener` when something of `also` may have changed; gives back what ends that. */
+  onAlso(listener: () => void): () => void
 }
 
 /** The last good objects of each kind, for a relay that starts while the API server is away. */
@@ -32,6 +38,8 @@ export type KubernetesWatchSettings = {
   readonly home: HomePlace
   readonly log?: RejectionLog
   readonly kept?: KeptObjects
+  /** By kind, what else is to be kept of each object as the server has it; undefined for nothing. */
+  readonly also?: Readonly<Record<string, (object: unknown) => unknown>>
   /** Waits and bounds; tests say others. */
   readonly times?: Partial<KubernetesWatchTimes>
   readonly kinds?: readonly WatchedKind[]
@@ -73,7 +81,9 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   let isWhole = true
   const unsaved = new Set<KindStore>()
   const followers: Follower[] = kinds.map((kind) => {
-    const store: KindStore = kindStore({ kind, onChange: (change) => changed(store, change) })
+    const also = settings.also?.[kind.kind]
+    const more = also ? { also, onAlso: () => alsoSoon() } : {}
+    const store: KindStore = kindStore({ kind, onChange: (change) => changed(store, change), ...more })
     return followKind({ api, store, pace, times, pageLimit, signal, random, onPhase: (before) => turned(before) })
   })
   const stores = followers.map(({ store }) => store)
@@ -84,6 +94,8 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   let turnedAt = 0
   let withheldSince: number | undefined
   let cancel: (() => void) | undefined
+  let cancelAlso: (() => void) | undefined
+  const alsoListeners = new Set<() => void>()
   let running: Promise<unknown> = Promise.resolve()
   let keeping: NodeJS.Timeout | undefined
   const ready = Promise.withResolvers<void>()
@@ -108,6 +120,14 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     cancel ??= after(ms, () => {
       cancel = undefined
       publish()
+    })
+  }
+
+  const alsoSoon = (): void => {
+    if (signal.aborted) return
+    cancelAlso ??= after(times.coalesceMs, () => {
+      cancelAlso = undefined
+      for (const listener of [...alsoListeners]) listener()
     })
   }
 
@@ -202,6 +222,15 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     rejected: () => rejected,
     isSynced,
     faults,
+    also: (kind) => stores.find((one) => one.kind.kind === kind)?.also() ?? new Map(),
+    version: (kind) => {
+      const one = followers.find((follower) => follower.kind.kind === kind)
+      return one?.isSynced() && one.phase() !== 'absent' ? one.version() : undefined
+    },
+    onAlso(listener) {
+      alsoListeners.add(listener)
+      return () => void alsoListeners.delete(listener)
+    },
     onChange(listener) {
       listeners.add(listener)
       return () => void listeners.delete(listener)
@@ -210,6 +239,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
       if (kept && wasSynced) for (const store of unsaved) kept.save(store.kind.kind, store.objects())
       ending.abort()
       cancel?.()
+      cancelAlso?.()
       clearTimeout(keeping)
       listeners.clear()
       ready.resolve()

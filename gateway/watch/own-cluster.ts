@@ -7,7 +7,7 @@ import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { NetworkName, ServiceKey } from '#mesh/model/id.ts'
 import type { PeerAuthentication } from '#mesh/model/pod.ts'
 import type { Service } from '#mesh/model/service.ts'
-import type { OwnCluster, OwnExport, OwnPolicyObject, RejectedObject } from '#mesh/model/view.ts'
+import type { OwnCluster, OwnExport, OwnImport, OwnPolicyObject, RejectedObject } from '#mesh/model/view.ts'
 
 export const emptyCluster: OwnCluster = {
   services: new Map(),
@@ -15,6 +15,8 @@ export const emptyCluster: OwnCluster = {
   pods: new Map(),
   exports: new Map(),
   refused: new Set(),
+  imports: new Map(),
+  externalNames: new Set(),
   peerAuthentications: [],
   gateways: [],
   trafficObjects: [],
@@ -72,6 +74,10 @@ function wholeOf(
     ),
     exports: sharedMap(sorted.exports, before.exports),
     refused: isDeepStrictEqual(sorted.refused, before.refused) ? before.refused : sorted.refused,
+    imports: sharedMap(sorted.imports, before.imports ?? new Map()),
+    externalNames: isDeepStrictEqual(sorted.externalNames, before.externalNames)
+      ? (before.externalNames ?? sorted.externalNames)
+      : sorted.externalNames,
     peerAuthentications: sharedList(sorted.policies, before.peerAuthentications),
     gateways: sharedList(gatewaysOf(sorted, home), before.gateways ?? []),
     trafficObjects: sharedList(trafficObjectsOf(sorted, unread), before.trafficObjects ?? []),
@@ -162,6 +168,8 @@ type Sorted = {
   readonly nodes: Map<string, Place>
   readonly exports: Map<ServiceKey, OwnExport>
   readonly refused: Set<ServiceKey>
+  readonly imports: Map<ServiceKey, OwnImport>
+  readonly externalNames: Set<ServiceKey>
   readonly policies: PeerAuthentication[]
   readonly namespaceNetworks: Map<string, NetworkName>
   readonly gateways: GatewayService[]
@@ -176,6 +184,8 @@ function sortByKind(objects: readonly PlacedObject[]): Sorted {
     nodes: new Map(),
     exports: new Map(),
     refused: new Set(),
+    imports: new Map(),
+    externalNames: new Set(),
     policies: [],
     namespaceNetworks: new Map(),
     gateways: [],
@@ -212,6 +222,10 @@ function sortIn(sorted: Sorted, { id, object, at }: PlacedObject): void {
     }
     case 'ServiceImport':
       if (!object.accept) sorted.refused.add(object.key)
+      if (object.addresses) sorted.imports.set(object.key, object.addresses)
+      return
+    case 'ExternalName':
+      sorted.externalNames.add(object.key)
       return
     case 'PeerAuthentication':
       sorted.policies.push(object.policy)

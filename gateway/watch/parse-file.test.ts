@@ -185,10 +185,19 @@ describe('what an object says', () => {
     expect(objectOf(text('sessionAffinity: None'))).not.toHaveProperty('sticky')
   })
 
-  test('an ExternalName stands for nothing here', () => {
-    expect(
-      objectOf(object('v1', 'Service', '', 'spec: {type: ExternalName, externalName: example.com}')),
-    ).toBeUndefined()
+  test('an ExternalName is none that has pods', () => {
+    const found = objectOf(object('v1', 'Service', '', 'spec: {type: ExternalName, externalName: example.com}'))
+    expect(found?.kind).toBe('ExternalName')
+  })
+
+  test('a ServiceImport keeps the addresses that it names', () => {
+    const metadata =
+      ', annotations: {isthmus.dev/addresses-0: "db-0.b=241.0.0.2"}, creationTimestamp: "2026-01-01T00:00:00Z"'
+    const text = object('multicluster.x-k8s.io/v1beta1', 'ServiceImport', metadata, 'spec: {ips: ["241.0.0.1"]}')
+    expect(objectOf(text)).toMatchObject({
+      accept: true,
+      addresses: { ip: '241.0.0.1', parts: { 'db-0.b': '241.0.0.2' }, createdAt: Date.parse('2026-01-01') },
+    })
   })
 
   test.each([
