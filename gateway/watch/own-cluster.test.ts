@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ownClusterOf } from '#gateway/watch/own-cluster.ts'
 import { type PlacedObject, parseFile } from '#gateway/watch/parse-file.ts'
@@ -167,6 +168,90 @@ describe('identity', () => {
   test('an endpoint in front leaves the others the same objects', () => {
     const after = ownClusterOf(parse(...all, slice('u', at('10.1.0.0', 'c'))), home, before)
     expect(after.endpoints.get(key)?.[1]).toBe(before.endpoints.get(key)?.[0])
+  })
+})
+
+describe('changes', () => {
+  const node = (name: string, zone: string) =>
+    `apiVersion: v1\nkind: Node\nmetadata: {name: ${name}, labels: {topology.kubernetes.io/zone: ${zone}}}`
+  const noZone = (address: string, name: string) => `{addresses: ["${address}"], targetRef: {kind: Pod, name: ${name}}}`
+  const sliceOf = (name: string, of: string, pods: readonly string[], hostname = ''): string =>
+    slice(
+      name,
+      pods.map((p) => noZone(`10.1.0.${p.charCodeAt(0)}`, p).replace('}}', `}${hostname}}`)).join(', '),
+    ).replace('name: web', `name: ${of}`)
+  /** What one place of the cluster may hold. */
+  const may: readonly (readonly string[])[] = [
+    ...['a', 'b', 'c'].map((name) => [
+      pod(name, ', nodeName: n1'),
+      pod(name, ', nodeName: n2'),
+      pod(name, '', 'app: x'),
+    ]),
+    ...['n1', 'n2'].map((name) => [node(name, 'z1'), node(name, 'z2')]),
+    ...['r', 's', 't'].map((name) => [
+      sliceOf(name, 'web', ['a', 'b'], `, hostname: ${name}`),
+      sliceOf(name, 'web', ['b', 'c']),
+      sliceOf(name, 'other', ['a']),
+      sliceOf(name, 'nobody', ['c']),
+    ]),
+  ]
+  const parsed = may.map((documents) => documents.map((one) => parse(one)[0]))
+  const services = parse(service(), service().replace('name: web', 'name: other'))
+  const objectsOf = (state: readonly (PlacedObject | undefined)[]) =>
+    [...services, ...state.flatMap((one) => one ?? [])].toSorted((a, b) => (a.id < b.id ? -1 : 1))
+
+  test('of slices, pods and nodes give what reading everything gives, and do not read everything', () => {
+    const step = fc.array(fc.tuple(fc.nat(may.length - 1), fc.nat(4)), { minLength: 1, maxLength: 4 })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 8 }), (steps) => {
+        const state = parsed.map(([first]) => first)
+        let own = ownClusterOf(objectsOf(state), home)
+        for (const some of steps) {
+          const was = [...state]
+          for (const [place, what] of some) state[place] = parsed[place]?.[what]
+          const changes = state.flatMap((now, place) => {
+            const old = was[place]
+            return old === now ? [] : [{ ...(old ? { old } : {}), ...(now ? { now } : {}) }]
+          })
+          const asked = () => expect.unreachable('everything was read')
+          const next = ownClusterOf(asked, home, own, changes)
+          expect(next).toEqual(ownClusterOf(objectsOf(state), home))
+          expect(next.services).toBe(own.services)
+          for (const [name, one] of next.pods) if (own.pods.get(name) === one) expect(next.pods.get(name)).toBe(one)
+          own = next
+        }
+        expect(ownClusterOf(objectsOf(state), home, own)).toEqual(own)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('a node that says another zone moves its pods and no others', () => {
+    const state = [
+      pod('a', ', nodeName: n1'),
+      pod('b', ', nodeName: n2'),
+      node('n1', 'z1'),
+      node('n2', 'z1'),
+      sliceOf('s', 'web', ['a', 'b']),
+    ]
+    const objects = [...services, ...parse(...state)]
+    const before = ownClusterOf(objects, home)
+    const [now] = parse(node('n2', 'z2'))
+    const old = objects.find(({ id }) => id === 'Node n2')
+    if (!old || !now) throw new Error('the node is missing')
+    const after = ownClusterOf([], home, before, [{ old, now }])
+    expect(after.endpoints.get(key)?.map(({ locality }) => locality.zone)).toEqual(['z1', 'z2'])
+    expect(after.endpoints.get(key)?.[0]).toBe(before.endpoints.get(key)?.[0])
+    expect(after.pods).toBe(before.pods)
+  })
+
+  test('a Service that changes is read with everything', () => {
+    const before = ownClusterOf(services, home)
+    const [now] = parse(service('clusterIP: 10.0.0.9'))
+    const [old] = services.filter(({ id }) => id === now?.id)
+    if (!old || !now) throw new Error('the service is missing')
+    const after = ownClusterOf(() => [now], home, before, [{ old, now }])
+    expect([...after.services.values()].map(({ clusterIps }) => clusterIps)).toEqual([['10.0.0.9']])
   })
 })
 
