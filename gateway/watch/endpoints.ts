@@ -1,4 +1,3 @@
-import { isIPv4 } from 'node:net'
 import type { KubeObject, Place, SliceEndpoint } from '#gateway/watch/kube-object.ts'
 import type { Endpoint, Health } from '#mesh/model/endpoint.ts'
 import type { NetworkName } from '#mesh/model/id.ts'
@@ -63,7 +62,11 @@ function endpointOf(
   const place = nodes.get(pod?.pod.node ?? '')
   const namespace = pod?.pod.namespace ?? ''
   // Istio labels its system namespace to name the network of a whole cluster.
-  const labelled = pod?.network ?? namespaceNetworks.get(namespace) ?? namespaceNetworks.get('istio-system')
+  const labelled =
+    pod?.network ??
+    (namespaceNetworks.size === 0
+      ? undefined
+      : (namespaceNetworks.get(namespace) ?? namespaceNetworks.get('istio-system')))
   const network = labelled ?? home.network
   const old = made.get(said)
   if (
@@ -99,9 +102,13 @@ function healthOf({ ready, serving, terminating }: SliceEndpoint): Health {
 const order: readonly Health[] = ['ready', 'draining', 'not-ready']
 const worse = (a: Health, b: Health): Health => (order.indexOf(a) > order.indexOf(b) ? a : b)
 
-function onePerPod(endpoints: readonly Endpoint[], clusterIp: string | undefined): Endpoint[] {
-  const wantsV4 = clusterIp === undefined || isIPv4(clusterIp)
-  const isWanted = (endpoint: Endpoint): boolean => isIPv4(endpoint.address) === wantsV4
+function onePerPod(endpoints: readonly Endpoint[], clusterIp: string | undefined): readonly Endpoint[] {
+  const wantsV4 = clusterIp === undefined || isV4(clusterIp)
+  const isWanted = ({ address }: Endpoint): boolean => isV4(address) === wantsV4
+  if (endpoints.every(isWanted)) return endpoints
   const served = new Set(endpoints.filter(isWanted).map((endpoint) => endpoint.pod))
   return endpoints.filter((e) => e.pod === '' || isWanted(e) || !served.has(e.pod))
 }
+
+/** Of what is known to be an address. */
+const isV4 = (address: string): boolean => !address.includes(':')

@@ -5,7 +5,7 @@ import type { Place } from '#gateway/watch/kube-object.ts'
 import type { PlacedObject } from '#gateway/watch/parse-file.ts'
 import type { Endpoint } from '#mesh/model/endpoint.ts'
 import type { NetworkName, ServiceKey } from '#mesh/model/id.ts'
-import type { PeerAuthentication } from '#mesh/model/pod.ts'
+import type { PeerAuthentication, Pod } from '#mesh/model/pod.ts'
 import type { Service } from '#mesh/model/service.ts'
 import type { OwnCluster, OwnExport, OwnImport, OwnPolicyObject, RejectedObject } from '#mesh/model/view.ts'
 
@@ -136,7 +136,10 @@ const inOrder = (slices: readonly PlacedSlice[]): PlacedSlice[] => slices.toSort
 const podKey = ({ pod }: PodObject): string => `${pod.namespace}/${pod.name}`
 
 /** Itself where there is nothing to put in. */
-function patched<K, V>(map: Map<K, V>, changes: ReadonlyMap<K, V | undefined>): Map<K, V> {
+function patched<K, V, M extends ReadonlyMap<K, V>>(
+  map: M & ReadonlyMap<K, V>,
+  changes: ReadonlyMap<K, V | undefined>,
+): M | Map<K, V> {
   if (changes.size === 0) return map
   const next = new Map(map)
   for (const [key, value] of changes) {
@@ -147,15 +150,13 @@ function patched<K, V>(map: Map<K, V>, changes: ReadonlyMap<K, V | undefined>): 
 }
 
 function podsAgain(changed: Moved['pods'], before: OwnCluster['pods']): OwnCluster['pods'] {
-  const next = patched(
-    new Map(before),
-    mapped(changed, (object) => object?.pod),
-  )
-  for (const key of changed.keys()) {
-    const pod = next.get(key)
-    if (pod) next.set(key, same(pod, before.get(key)))
+  const news = new Map<string, Pod | undefined>()
+  for (const [key, object] of changed) {
+    const old = before.get(key)
+    const now = object && same(object.pod, old)
+    if (now !== old) news.set(key, now)
   }
-  return isSameMap(next, before) ? before : next
+  return patched(before, news)
 }
 
 /** Its place in the order decides where two slices say different things of one address. */
@@ -322,11 +323,13 @@ const mapped = <K, A, B>(map: ReadonlyMap<K, A>, change: (value: A) => B): Map<K
 }
 
 function sharedEndpoints(next: readonly Endpoint[], before: readonly Endpoint[]): readonly Endpoint[] {
-  const old = new Map(before.map((endpoint) => [endpoint.address, endpoint]))
-  return sharedList(
-    next.map((endpoint) => same(endpoint, old.get(endpoint.address))),
-    before,
-  )
+  let old: Map<string, Endpoint> | undefined
+  const shared = next.map((endpoint, index) => {
+    if (endpoint === before[index]) return endpoint
+    old ??= new Map(before.map((one) => [one.address, one]))
+    return same(endpoint, old.get(endpoint.address))
+  })
+  return isSameList(shared, before) ? before : shared
 }
 
 const same = <T>(next: T, before: T | undefined): T =>
