@@ -10,6 +10,7 @@ import { foreseeCommands } from '#cli/commands/foresee.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { historyCommands } from '#cli/commands/history.ts'
 import { keyCommands } from '#cli/commands/key.ts'
+import { manifestsCommand } from '#cli/commands/onboard.ts'
 import { policySourcesCommand } from '#cli/commands/policy-sources.ts'
 import { sandboxCommands } from '#cli/commands/sandbox.ts'
 import { statusCommand } from '#cli/commands/status.ts'
@@ -74,6 +75,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   explainCommand(program, tools)
   discoverCommands(program, tools)
   clusterCommands(program, tools)
+  manifestsCommand(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)
   drainCommands(program, tools)
@@ -102,6 +104,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
   const { program, what } = openProgram(io, (one) => {
     code = one
   })
+  program.enablePositionalOptions(ofCluster(args))
   try {
     await program.parseAsync(args, { from: 'user' })
     return code
@@ -115,6 +118,16 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
     return 1
   }
 }
+
+/** These speak to a cluster, and their own `--context` says which: options that choose the centre stand before them. */
+const clusterCommandsOf = /^(cluster (join|leave|unjoin)|check)\b/
+
+function ofCluster(args: readonly string[]): boolean {
+  const words = args.filter((word, at) => !word.startsWith('-') && !centreOption.test(args[at - 1] ?? ''))
+  return clusterCommandsOf.test(words.join(' '))
+}
+
+const centreOption = /^--(context|url|key-file|ca-file)$/
 
 /** What is not understood is told as every other failure is, with the help of that very command. */
 function explainUsage(command: Command, io: Io): void {

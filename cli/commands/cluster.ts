@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { callCentre } from '#cli/call-centre.ts'
+import { joinCommand, leaveCommand } from '#cli/commands/onboard.ts'
 import type { Centre } from '#cli/context.ts'
 import { placed } from '#cli/failure.ts'
 import { withNearName } from '#cli/near-name.ts'
@@ -12,7 +13,10 @@ import { shellWord } from '#mesh/model/shell-word.ts'
 
 /** `cluster create|delete` and `token create`: how a cluster comes and goes. */
 export function clusterCommands(program: Command, tools: Tools): void {
-  const cluster = program.command('cluster').description('member clusters: create, delete').helpGroup('To change:')
+  const cluster = program
+    .command('cluster')
+    .description('member clusters: join, leave, create, delete')
+    .helpGroup('To change:')
   cluster
     .command('create')
     .description('registers a cluster; a token then lets its relay join')
@@ -43,6 +47,9 @@ export function clusterCommands(program: Command, tools: Tools): void {
       await mended(tools.centre(), call, { 'not-found': 'isthmus get clusters' })
       tools.print(`Cluster ${name} is removed: its relay and its exports are refused from now on.\n`)
     })
+
+  joinCommand(cluster, tools)
+  leaveCommand(cluster, tools)
 
   program
     .command('token')

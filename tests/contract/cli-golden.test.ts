@@ -83,6 +83,21 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     ),
     away('trust', 'show'),
   ],
+  manifests: [
+    ...['--help', 'paris-1', 'paris-1 --registry registry.test', 'paris-1 --region eu-1 --gateway-replicas 0'].map(
+      (one) => words(`manifests ${one}`),
+    ),
+    words('manifests paris-1 --registry registry.test --region eu-1 --gateway-address localhost'),
+    ['cluster', 'join', '--help'],
+    ...[
+      ...['paris-1 --context east', 'paris-1 --registry registry.test --context east --kubeconfig nowhere.yaml'],
+      ...['paris-1 --registry registry.test --cluster-set-cidr 10.0.0.0/40', ''],
+    ].map((one) => words(`cluster join ${one}`.trim())),
+    ...['--help', 'lima-1 --kubeconfig nowhere.yaml', 'oslo-1 --force paris-1', 'paris-1 --force paris-1'].map((one) =>
+      words(`cluster leave ${one}`),
+    ),
+    ...['nobody --force nobody', 'rome-1 --over never'].map((one) => words(`cluster unjoin ${one}`)),
+  ],
   discover: [
     ...['--help', 'eks --help', 'eks', 'eks --region Nowhere', 'eks --region eu-west-1 --tag team', 'gke'].map((one) =>
       words(`discover ${one}`),
