@@ -25,7 +25,7 @@ export function askQuery(aws: Aws, call: QueryCall): Promise<string> {
       const failure = await once(aws, call).catch((cause: unknown) => failureOf(cause))
       if (typeof failure === 'string') return failure
       if (!failure.mayPass || attempts >= aws.attemptsMax) throw Object.assign(failure, { $metadata: { attempts } })
-      await pause(Math.random() * 250 * 2 ** attempts)
+      await pause(Math.random() * 100 * 2 ** attempts)
     }
   })
 }

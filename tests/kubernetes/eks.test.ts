@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs'
+import { CoreV1Api } from '@kubernetes/client-node'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openEks } from '#cli/onboard/eks/open-eks.ts'
+import { type EksRig, openEksRig } from '#tests/support/eks.ts'
+import { startTokenWebhook, type TokenWebhook } from '#tests/support/eks-token-webhook.ts'
+import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
+import { lan } from '#tests/support/kubernetes/lan.ts'
+import { openSwitch } from '#tests/support/kubernetes/network.ts'
+import { describeWithClusters } from '#tests/support/kubernetes/suite.ts'
+
+/** What EKS is made of: an API server that asks a webhook beside it, which asks STS who sent the token. */
+describeWithClusters('an EKS cluster', () => {
+  let rig: EksRig
+  let webhook: TokenWebhook
+  let cluster: KubeCluster
+  const before = { ...process.env }
+  const region = 'eu-west-1'
+  beforeAll(async () => {
+    rig = await openEksRig()
+    await rig.cluster('prod', { cidr: '10.11.0.0/16' })
+    await rig.user('joiner', ['eks:*', 'ec2:DescribeVpcs'])
+    await rig.user('reader', ['eks:DescribeCluster', 'eks:ListClusters'])
+    for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name]
+    Object.assign(process.env, rig.env)
+    // It listens where the cluster will be: there is no cluster yet.
+    await openSwitch(lan.device, `${lan.test}/${lan.bits}`)
+    webhook = await startTokenWebhook({ address: lan.test, emulator: rig.emulator, region, cluster: 'prod' })
+    cluster = await startKubeCluster({ name: 'prod', tokenWebhook: webhook.kubeconfig })
+    rig.serve('prod', { endpoint: cluster.server, ca: readFileSync(cluster.caFile, 'utf8') })
+  }, 300_000)
+  afterAll(async () => {
+    for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name]
+    Object.assign(process.env, before)
+    await cluster?.stop()
+    await webhook?.stop()
+    await rig?.stop()
+  })
+
+  const said: string[] = []
+  const opened = (profile: string, createAccessEntry = false) =>
+    openEks({
+      ...{ name: 'prod', region, profile, env: rig.env, createAccessEntry, now: Date.now },
+      ...{ say: (text: string) => void said.push(text), answerMs: 60_000 },
+    })
+
+  test('does not know who has no access entry: the entry is named', async () => {
+    await expect(opened('reader')).rejects.toMatchObject({
+      kind: 'forbidden',
+      message: expect.stringContaining('does not know arn:aws:iam::000000000000:user/reader'),
+      extra: { mend: expect.stringContaining('aws eks create-access-entry --region eu-west-1 --profile reader') },
+    })
+    expect(webhook.refused.at(-1)).toMatch(/No access entry/)
+  })
+
+  test('takes the presigned token once the entry is made', async () => {
+    const { config, cidrs, cluster: eks } = await opened('joiner', true)
+    expect(said).toEqual([expect.stringContaining('access entry of arn:aws:iam::000000000000:user/joiner made')])
+    expect([eks.endpoint, cidrs]).toEqual([cluster.server, ['10.11.0.0/16']])
+    const { items } = await config.makeApiClient(CoreV1Api).listNamespace()
+    expect(items.map(({ metadata }) => metadata?.name)).toContain('kube-system')
+    const who = 'arn:aws:iam::000000000000:user/joiner'
+    await cluster.settled()
+    expect(cluster.audit.entries(who).map(({ objectRef }) => objectRef?.resource)).toContain('namespaces')
+    // Nothing is made again.
+    await opened('joiner', true)
+    expect(said).toHaveLength(1)
+  })
+
+  test('that does not answer is told with the way to look for it', async () => {
+    rig.serve('prod', { endpoint: `https://${lan.test}:1`, ca: readFileSync(cluster.caFile, 'utf8') })
+    await expect(opened('joiner')).rejects.toMatchObject({
+      kind: 'unavailable',
+      extra: { mend: expect.stringContaining('publicAccessCidrs') },
+    })
+  })
+})
