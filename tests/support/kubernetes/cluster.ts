@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import { type KubeApi, kubeApi } from '#gateway/kube-api.ts'
+import { type Program, startProgram, tailOf } from '#tests/support/fleet-program.ts'
 import { type Audit, auditOf } from '#tests/support/kubernetes/audit.ts'
 import {
   type ApiServer,
@@ -12,7 +13,10 @@ import {
 } from '#tests/support/kubernetes/control-plane.ts'
 import { makeCredentials } from '#tests/support/kubernetes/credentials.ts'
 import { type KubeObject, pathOf } from '#tests/support/kubernetes/kinds.ts'
-import { openSite } from '#tests/support/kubernetes/lan.ts'
+import { lan, openSite } from '#tests/support/kubernetes/lan.ts'
+import { pidOf } from '#tests/support/kubernetes/node/container.ts'
+import { type NodeSettings, readyLine } from '#tests/support/kubernetes/node/settings.ts'
+import { nth } from '#tests/support/kubernetes/ranges.ts'
 import { eventually } from '#tests/support/until.ts'
 
 export type KubeClusterSpec = {
@@ -24,6 +28,12 @@ export type KubeClusterSpec = {
   /** A kubeconfig that names the webhook which knows tokens that this API server does not. */
   readonly tokenWebhook?: string
   readonly apiServerFlags?: readonly string[]
+  /** With it pods run. Image name without tag → the program that stands for it; another image cannot be pulled. */
+  readonly images?: NodeSettings['images']
+  /** One in us-east-1a where absent. */
+  readonly nodes?: NodeSettings['nodes']
+  /** Its pods can be reached from other clusters: they are of one network. */
+  readonly isFlat?: true
 }
 
 export type TokenSpec = {
@@ -38,7 +48,7 @@ export type TokenSpec = {
 /** A Kubernetes control plane on a site of its own. */
 export type KubeCluster = {
   readonly name: string
-  /** Logs, kubeconfigs and data; gone after `stop`. */
+  /** Logs, kubeconfigs and data; gone after `stop`, but where ISTHMUS_KEEP is set. */
   readonly dir: string
   /** On the LAN. */
   readonly address: string
@@ -60,6 +70,10 @@ export type KubeCluster = {
   token(asked: TokenSpec): Promise<string>
   /** The path of a kubeconfig with such a token. */
   kubeconfigOf(asked: TokenSpec): Promise<string>
+  /** The process of a container that runs (its pod by `namespace/name`): to kill or stop it behind the kubelet's back. */
+  pidOf(pod: string, container: string): Promise<number>
+  /** The last lines of a container. */
+  logOf(pod: string, container: string, lines?: number): string
   /** Resolves when the audit log has everything that was asked before. */
   settled(): Promise<void>
   stop(): Promise<void>
@@ -67,7 +81,7 @@ export type KubeCluster = {
 
 /** Resolves when its API server is ready. Throws where `whyNoClusters` gives a reason. */
 export async function startKubeCluster(spec: KubeClusterSpec): Promise<KubeCluster> {
-  const { name, serviceCidr = '10.96.0.0/16' } = spec
+  const { name, podCidr = '10.11.0.0/16', serviceCidr = '10.96.0.0/16' } = spec
   const dir = mkdtempSync(join(tmpdir(), `isthmus-${name}-`))
   mkdirSync(join(dir, 'logs'))
   const site = await openSite(name, dir)
@@ -89,7 +103,32 @@ export async function startKubeCluster(spec: KubeClusterSpec): Promise<KubeClust
     await site.close()
     throw fault
   })
+  if (spec.isFlat) await site.route(podCidr)
+  const node = spec.images && (await startNode(spec.images))
   const audit = auditOf(auditLogOf(dir))
+
+  async function startNode(images: NodeSettings['images']): Promise<Program> {
+    const settings: NodeSettings = {
+      kubeconfig: await credentials.kubeconfigOf('system:node', ['system:masters']),
+      ...{ dir, images, podCidr, serviceCidr, lan: lan.cidr, dns: nth(serviceCidr, 10) },
+      ...{ address: site.address, egressCidr: site.egressCidr, balancerCidr: site.balancerCidr },
+      nodes: spec.nodes ?? [{ name: `${name}-node`, region: 'us-east-1', zone: 'us-east-1a' }],
+    }
+    writeFileSync(join(dir, 'node.json'), JSON.stringify(settings))
+    const log = join(dir, 'logs/node.log')
+    const program = startProgram({
+      name: `${name}/node`,
+      command: [...site.enter, process.execPath, join(import.meta.dirname, 'node/main.ts'), join(dir, 'node.json')],
+      env: environment,
+      log,
+    })
+    await eventually(60_000, `the node of ${name} is ready`, () => {
+      if (program.pid() === undefined) throw new Error(`it ended: ${tailOf(log, 10)}`)
+      return tailOf(log, 100).includes(readyLine)
+    })
+    return program
+  }
+
   const token = async ({ namespace, serviceAccount, audiences, seconds = 3600, pod }: TokenSpec): Promise<string> => {
     const answer = await api.call('POST', `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`, {
       body: {
@@ -117,6 +156,15 @@ export async function startKubeCluster(spec: KubeClusterSpec): Promise<KubeClust
     remove: async (object) => void (await api.call('DELETE', await pathOf(api, object))),
     kubeconfigOf: async (asked) =>
       credentials.kubeconfigWith(`${asked.namespace}.${asked.serviceAccount}`, await token(asked)),
+    pidOf: async (pod, container) => {
+      const [namespace, podName] = pod.split('/')
+      const { metadata } = (await api.call('GET', `/api/v1/namespaces/${namespace}/pods/${podName}`)) as KubeObject
+      const pid = pidOf(join(dir, 'pods', metadata.uid ?? '', 'containers'), container)
+      if (pid === undefined) throw new Error(`${container} of ${pod} does not run`)
+      return pid
+    },
+    logOf: (pod, container, lines = 20) =>
+      tailOf(join(dir, 'logs', `${pod.replace('/', '.')}.${container}.log`), lines),
     settled: async () => {
       const mark = `/version?mark=${performance.now()}`
       await api.call('GET', mark)
@@ -125,23 +173,21 @@ export async function startKubeCluster(spec: KubeClusterSpec): Promise<KubeClust
       )
     },
     stop: async () => {
+      await node?.kill()
       await plane.stop()
       await site.close()
-      rmSync(dir, { recursive: true, force: true })
+      if (process.env['ISTHMUS_KEEP'] === undefined) rmSync(dir, { recursive: true, force: true })
     },
   }
 }
+
+/** What was compiled once is not compiled again. */
+const environment =
+  process.env['NODE_COMPILE_CACHE'] === undefined ? {} : { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] }
 
 function objectsOf(yaml: string): KubeObject[] {
   return parseAllDocuments(yaml).flatMap((document) => {
     const object: KubeObject | null = document.toJS()
     return object === null ? [] : [object]
   })
-}
-
-/** The n-th address of a range: `10.96.0.0/16`, 1 → `10.96.0.1`. */
-export function nth(cidr: string, n: number): string {
-  const [a = 0, b = 0, c = 0, d = 0] = (cidr.split('/')[0] ?? '').split('.').map(Number)
-  const whole = ((a * 256 + b) * 256 + c) * 256 + d + n
-  return [24, 16, 8, 0].map((bits) => Math.floor(whole / 2 ** bits) % 256).join('.')
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type Network, openNetwork, openSwitch } from '#tests/support/kubernetes/network.ts'
+import { here, type Network, openNetwork, openSwitch } from '#tests/support/kubernetes/network.ts'
 
 /**
  * Where clusters meet each other and the test: every cluster is one site of it, with the addresses 172.20.<site>.x. What
@@ -7,9 +7,17 @@ import { type Network, openNetwork, openSwitch } from '#tests/support/kubernetes
  */
 export const lan = { device: 'lan0', bits: 16, cidr: '172.20.0.0/16', test: '172.20.0.1' } as const
 
-export type Site = Network & { readonly index: number; readonly address: string }
+export type Site = Network & {
+  readonly address: string
+  /** Addresses of its load balancers. */
+  readonly balancerCidr: string
+  /** From these its pods call what is on the LAN, and are answered. */
+  readonly egressCidr: string
+  /** Makes addresses that it has inside known to all. */
+  route(cidr: string): Promise<void>
+}
 
-const sitesMax = 250
+const sitesMax = 60
 
 /** Joins a new network to the LAN of the network that this process is in, which must be one of its own. */
 export async function openSite(name: string, dir: string): Promise<Site> {
@@ -20,8 +28,10 @@ export async function openSite(name: string, dir: string): Promise<Site> {
   const address = `172.20.${index}.1`
   await run('ip', 'addr', 'add', `${address}/${lan.bits}`, 'dev', 'eth0')
   await run('ip', 'route', 'add', 'default', 'via', lan.test)
-  await run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')
-  return { ...network, index, address }
+  const route = async (cidr: string): Promise<void> => void (await here('ip', 'route', 'replace', cidr, 'via', address))
+  const egressCidr = `100.${64 + index}.0.0/16`
+  await route(egressCidr)
+  return { ...network, address, egressCidr, route, balancerCidr: `172.20.${index}.128/25` }
 }
 
 /** The first number that no other site has, of whichever process. */
