@@ -1,5 +1,6 @@
 import type { Ground, GroundParts, Standing } from '#gateway/ground.ts'
 import type { PodOf } from '#gateway/identity/token.ts'
+import { keptCluster } from '#gateway/kept-cluster.ts'
 import { answersAt } from '#gateway/lead/hand-on.ts'
 import type { OwnKubernetes } from '#gateway/own-kubernetes.ts'
 import { openPauses } from '#gateway/pauses.ts'
@@ -13,10 +14,11 @@ const giveBackMs = 10_000
 const rootsMs = 10_000
 
 /** A relay in a Kubernetes cluster, one of its replicas: docs/decisions/relay-replicas.md. */
-export function kubernetesGround(kubernetes: OwnKubernetes, { settings, home, log }: GroundParts): Ground {
+export function kubernetesGround(kubernetes: OwnKubernetes, { stateDir, settings, home, log }: GroundParts): Ground {
   const { api, lead, shared } = kubernetes
   const pauses = openPauses()
-  const watch = kubernetesWatch({ api, home, log })
+  const kept = keptCluster(stateDir, (text) => log.warn(text))
+  const watch = kubernetesWatch({ api, home, log, kept })
   let roots: RootConfigMaps | undefined
   let unfollow = (): void => undefined
 

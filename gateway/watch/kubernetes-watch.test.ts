@@ -11,7 +11,7 @@ const key = serviceKey('shop', 'web')
 /** Long, so that it never passes; what must pass is short. */
 const times = {
   ...{ watchSeconds: 600, silentMs: 60_000, absentMs: 60_000, backoff: { firstMs: 5, maxMs: 40 } },
-  ...{ coalesceMs: 2, holdMs: 50, keepMs: 10 },
+  ...{ coalesceMs: 2, holdMs: 50, graceMs: 60_000, keepMs: 10 },
 }
 
 /** Looks often: a hundred waits make this suite. */
@@ -531,6 +531,25 @@ describe('what was kept', () => {
     await shows(second, 'b:sa-b c:sa-c')
     expect(second.isSynced()).toBe(true)
     expect(second.current().endpoints.get(key)?.length).toBe(1)
+  })
+
+  test('an API server that answers is listened to first', async () => {
+    fake.put('pods', pod('a'))
+    const { kept, files } = store()
+    const first = await started({ kept })
+    await eventually(20_000, 'all kinds are kept', () => files.size === kinds.length)
+    await first.stop()
+    fake.put('pods', pod('b'))
+    expect(pods(await started({ kept }))).toBe('a:sa-a b:sa-b')
+  })
+
+  test('one that says nothing is not waited for', async () => {
+    const { kept, files } = store()
+    const first = await started({ kept })
+    await eventually(20_000, 'all kinds are kept', () => files.size === kinds.length)
+    await first.stop()
+    fake.fault = () => 'hang'
+    expect((await started({ kept, times: { graceMs: 20 } })).isSynced()).toBe(false)
   })
 
   test('where a kind is missing nothing counts', async () => {

@@ -52,13 +52,15 @@ export type KubernetesWatchTimes = FollowTimes & {
   readonly coalesceMs: number
   /** So long at most what came is withheld while another kind is being listed anew. */
   readonly holdMs: number
+  /** So long an API server that answers is waited for before what was kept is shown. */
+  readonly graceMs: number
   /** Objects are kept on disk at most so often. */
   readonly keepMs: number
 }
 
 const usualTimes: KubernetesWatchTimes = {
   ...{ watchSeconds: 240, silentMs: 75_000, absentMs: 60_000, backoff: { firstMs: 500, maxMs: 30_000 } },
-  ...{ coalesceMs: 20, holdMs: 10_000, keepMs: 30_000 },
+  ...{ coalesceMs: 20, holdMs: 10_000, graceMs: 3000, keepMs: 30_000 },
 }
 const lookAgainMs = 50
 const source = 'Kubernetes API'
@@ -99,6 +101,8 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   let running: Promise<unknown> = Promise.resolve()
   let keeping: NodeJS.Timeout | undefined
   const ready = Promise.withResolvers<void>()
+  /** The server was asked, and does not answer as it should. */
+  const tried = Promise.withResolvers<void>()
 
   const changed = (store: KindStore, { old, now }: Change): void => {
     const id = (now ?? old)?.id
@@ -112,6 +116,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     soon(times.coalesceMs)
   }
   const turned = (before: Phase): void => {
+    if (followers.some(({ phase }) => phase() === 'away' || phase() === 'refused')) tried.resolve()
     if (followers.some(({ phase }) => phase() === 'behind') || before === 'away') turnedAt = performance.now()
     soon(times.coalesceMs)
   }
@@ -214,9 +219,10 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
       const isKnown = kept !== undefined && recall()
       for (const store of stores) unsaved.add(store)
       running = Promise.all(followers.map((one) => one.run()))
-      if (isKnown)
+      const synced = ready.promise.then(() => 'synced')
+      const first = await (isKnown ? Promise.race([synced, tried.promise, pace.pause(times.graceMs)]) : synced)
+      if (first === undefined)
         log?.info({ server: api.server }, 'what was last known of the cluster is served until its API answers')
-      else await ready.promise
     },
     current: () => own,
     rejected: () => rejected,
