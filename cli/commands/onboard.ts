@@ -2,13 +2,16 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { refusal } from '#cli/failure.ts'
-import type { ClusterApi } from '#cli/onboard/cluster-api.ts'
 import type { JoinParts } from '#cli/onboard/join.ts'
 import type { KubeObject } from '#cli/onboard/manifests/object.ts'
 import type { JoinWish } from '#cli/onboard/manifests/settings-for.ts'
+import { openCluster } from '#cli/onboard/open-cluster.ts'
 import {
   type AccessOptions,
   accessOptions,
+  type EksOptions,
+  eksOptions,
+  eksRegionOption,
   type GatewayOptions,
   gatewayOptions,
   type ImageOptions,
@@ -23,7 +26,7 @@ import { sayer } from '#cli/onboard/steps.ts'
 import type { Tools } from '#cli/tools.ts'
 
 type ShapeOptions = ImageOptions & GatewayOptions & PlaceOptions
-type JoinOptions = ShapeOptions & AccessOptions & { readonly dryRun?: boolean; readonly timeout: number }
+type JoinOptions = ShapeOptions & AccessOptions & EksOptions & { readonly dryRun?: boolean; readonly timeout: number }
 type ManifestOptions = ShapeOptions & { readonly mesh?: string; readonly trustDomain?: string; readonly eks?: boolean }
 
 /** `cluster join`: a Kubernetes cluster becomes a member. */
@@ -32,7 +35,12 @@ export function joinCommand(cluster: Command, tools: Tools): void {
     .command('join')
     .description('makes a Kubernetes cluster a member: installs relay and gateway, waits until they work')
     .argument('<name>', 'one DNS label, e.g. paris-1')
-  const options = [...accessOptions(), ...placeOptions(' (default: as its nodes are labelled)'), ...imageOptions()]
+  const options = [
+    ...accessOptions(),
+    ...eksOptions(),
+    ...placeOptions(' (default: as its nodes are labelled)'),
+    ...imageOptions(),
+  ]
   for (const option of [...options, ...gatewayOptions(), timeoutOption()]) join.addOption(option)
   join
     .option('--dry-run', 'looks, and prints as YAML what would be applied; writes nothing')
@@ -52,7 +60,8 @@ const afterJoin =
   '\nIt may be repeated at any time: it goes on from where it was cut off and changes only what differs. What others have' +
   '\nwritten is never overwritten. The centre is chosen before the command: isthmus --context <name> cluster join …'
 
-type LeaveOptions = AccessOptions & { readonly over: number; readonly grace: number; readonly force?: string }
+type LeaveOptions = AccessOptions &
+  EksOptions & { readonly over: number; readonly grace: number; readonly force?: string }
 
 /** `cluster leave`: a cluster goes, and others notice nothing. */
 export function leaveCommand(cluster: Command, tools: Tools): void {
@@ -61,7 +70,7 @@ export function leaveCommand(cluster: Command, tools: Tools): void {
     .alias('unjoin')
     .description('leads traffic away from a cluster, takes it out of the mesh and all of ours out of it')
     .argument('<name>')
-  for (const option of accessOptions()) leave.addOption(option)
+  for (const option of [...accessOptions(), ...eksOptions(), eksRegionOption()]) leave.addOption(option)
   leave
     .option('--over <time>', 'how long the ramp to zero takes: 60s, 5m', seconds, 60)
     .option('--grace <time>', 'how long what is open then may live on', seconds, 60)
@@ -79,8 +88,8 @@ export function leaveCommand(cluster: Command, tools: Tools): void {
         tools.print(`${name} is out of the mesh: its exports are withdrawn, its credentials are void.\n`)
         return
       }
-      const api = await openApi(access, tools)
       const say = sayer(tools.print)
+      const { api } = await openCluster(access, tools, say)
       const times = { overSeconds: over, graceSeconds: grace }
       const { count, kept } = await leaveCluster({ api, centre, cluster: name, say, ...times })
       for (const one of kept) say('kept', one)
@@ -135,21 +144,15 @@ function wishOf(cluster: string, options: ShapeOptions, tools: Tools): JoinWish 
 
 async function partsOf(tools: Tools, wish: JoinWish, options: JoinOptions): Promise<JoinParts> {
   const { io } = tools
+  // What --dry-run prints is YAML and nothing else.
+  const say = sayer(options.dryRun ? io.err : tools.print)
+  const centre = tools.centre()
+  const { api, network } = await openCluster(options, tools, say)
   return {
-    ...{ wish, centre: tools.centre(), api: await openApi(options, tools), clock: io.now },
-    // What --dry-run prints is YAML and nothing else.
-    say: sayer(options.dryRun ? io.err : tools.print),
+    ...{ centre, api, clock: io.now, say, isEks: options.eks !== undefined },
+    wish: { ...(network === undefined ? {} : { network }), ...wish },
     ...{ now: () => performance.now(), pause: (ms) => pause(ms), timeoutMs: options.timeout * 1000 },
   }
-}
-
-/** The client is loaded by those commands alone that need it. */
-async function openApi(access: AccessOptions, tools: Tools): Promise<ClusterApi> {
-  const [{ contextAccess }, { clusterApi }] = await Promise.all([
-    import('#cli/onboard/access.ts'),
-    import('#cli/onboard/cluster-api.ts'),
-  ])
-  return clusterApi(contextAccess(access, tools.io.env))
 }
 
 const yamlOf = (objects: readonly KubeObject[]): string =>

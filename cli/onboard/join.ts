@@ -17,6 +17,8 @@ export type JoinParts = Waiting & {
   readonly api: ClusterApi
   readonly centre: Centre
   readonly wish: JoinWish
+  /** It is one of EKS, whatever it says of itself. */
+  readonly isEks?: boolean
   /** Unix ms. */
   readonly clock: () => number
 }
@@ -69,16 +71,17 @@ export async function rehearseJoin(parts: JoinParts): Promise<readonly KubeObjec
 }
 
 /** Looks, and says what it found; nothing is written. */
-async function prepared({ api, say, wish }: JoinParts) {
-  const facts = await readFacts(api)
+async function prepared({ api, say, wish, isEks = false }: JoinParts) {
+  const found = await readFacts(api)
+  const facts = { ...found, isEks: isEks || found.isEks }
   const nodes = `${facts.nodes} ${facts.nodes === 1 ? 'node' : 'nodes'}`
   say('preflight', `${api.said} (${api.server}): Kubernetes ${facts.version}, ${nodes}${facts.isEks ? ', EKS' : ''}`)
   checkInstalled(wish.cluster, facts, api)
   const { why, ...place } = placeFrom(wish.cluster, facts, wish)
   say('preflight', why)
-  const { isEks } = facts
-  await checkRights(api, rightsFor(buildManifests(settingsFor(wish, { ...place, isEks, mesh: '', trustDomain: '' }))))
-  return { place, isEks }
+  const known = { ...place, isEks: facts.isEks }
+  await checkRights(api, rightsFor(buildManifests(settingsFor(wish, { ...known, mesh: '', trustDomain: '' }))))
+  return { place, isEks: facts.isEks }
 }
 
 function appliedText(planned: readonly Planned[]): string {

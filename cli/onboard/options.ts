@@ -7,6 +7,13 @@ import { gatewayAddressFault, gatewayAddressOf } from '#mesh/model/gateway-addre
 import { version } from '#mesh/model/version.ts'
 
 export type AccessOptions = { readonly context?: string; readonly kubeconfig?: string }
+/** An EKS cluster in the place of a context; `region` is then AWS's. */
+export type EksOptions = {
+  readonly eks?: string
+  readonly region?: string
+  readonly profile?: string
+  readonly createAccessEntry?: boolean
+}
 export type PlaceOptions = { readonly region?: string; readonly network?: string; readonly clusterSetCidr?: string }
 export type ImageOptions = { readonly registry?: string; readonly image?: string; readonly proxyImage?: string }
 export type GatewayOptions = {
@@ -19,6 +26,13 @@ export const accessOptions = (): readonly Option[] => [
   new Option('--context <context>', 'the cluster: a context of your kubeconfig (default: the current one)'),
   new Option('--kubeconfig <file>', 'another file than KUBECONFIG or ~/.kube/config'),
 ]
+
+export const eksOptions = (): readonly Option[] => [
+  new Option('--eks <cluster>', 'the cluster, by its name in EKS; with --region').conflicts(['context', 'kubeconfig']),
+  new Option('--profile <name>', 'with --eks: a profile of the AWS configuration'),
+  new Option('--create-access-entry', 'with --eks: makes your access entry where the cluster does not know you'),
+]
+export const eksRegionOption = (): Option => new Option('--region <region>', 'with --eks: its AWS region')
 
 export const placeOptions = (regionDefault: string): readonly Option[] => [
   new Option('--region <region>', `where it is, e.g. eu-west-1${regionDefault}`),

@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs'
 import { CoreV1Api } from '@kubernetes/client-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openEks } from '#cli/onboard/eks/open-eks.ts'
+import { runCli } from '#cli/run.ts'
+import type { Send } from '#cli/send.ts'
+import { openTestCentre } from '#tests/support/centre.ts'
 import { type EksRig, openEksRig } from '#tests/support/eks.ts'
 import { startTokenWebhook, type TokenWebhook } from '#tests/support/eks-token-webhook.ts'
 import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
@@ -65,6 +68,31 @@ describeWithClusters('an EKS cluster', () => {
     // Nothing is made again.
     await opened('joiner', true)
     expect(said).toHaveLength(1)
+  })
+
+  test('joins by its name in EKS: its network is its VPC, its load balancer one of AWS', async () => {
+    const centre = await openTestCentre()
+    const send: Send = async (url, { method = 'GET', headers = {}, body }) => {
+      const asked = { method, headers: new Headers(headers), ...(body === undefined ? {} : { body }) }
+      const response = await centre.api.request(url.href, asked)
+      return { status: response.status, text: await response.text() }
+    }
+    let [out, err] = ['', '']
+    const line = 'cluster join prod --eks prod --region eu-west-1 --profile joiner --registry registry.test --dry-run'
+    const code = await runCli(line.split(' '), {
+      env: { ...rig.env, ISTHMUS_URL: 'https://centre.test:7400', ISTHMUS_API_KEY: centre.adminKey },
+      out: (text) => {
+        out += text
+      },
+      err: (text) => {
+        err += text
+      },
+      ...{ now: Date.now, colour: false, send },
+    })
+    await centre.close()
+    expect([code, rig.steady(err)]).toEqual([0, expect.stringContaining('network vpc-00000000000000001 is its VPC')])
+    expect(rig.steady(out)).toContain('topology.istio.io/network: vpc-00000000000000001')
+    expect(out).toContain('service.beta.kubernetes.io/aws-load-balancer-')
   })
 
   test('that does not answer is told with the way to look for it', async () => {
