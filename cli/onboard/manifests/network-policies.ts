@@ -19,6 +19,8 @@ const watchers = [
 export const buildNetworkPolicies = (): readonly KubeObject[] => [
   policy('relay', [
     { from: [{ namespaceSelector: {} }], ports: [tcp(ports.proxies)] },
+    // What comes to a replica that does not lead.
+    { from: [{ podSelector: { matchLabels: selectorOf('relay') } }], ports: [tcp(ports.handOn)] },
     // A DNS cache of a node is in no namespace.
     { ports: [{ port: ports.dns, protocol: 'UDP' }, tcp(ports.dns)] },
     { from: watchers, ports: [tcp(ports.status)] },

@@ -9,13 +9,14 @@ const joinDir = '/var/run/isthmus/join'
 /** `isthmus.yaml` of a relay in a cluster. Every text is quoted, so that any name is one. */
 export function relaySettingsText({ cluster, region, network, gateway, clusterSetCidr }: OnboardSettings): string {
   const quoted = (text: string): string => JSON.stringify(text)
+  const status = `statusAddress: 0.0.0.0, statusPort: ${ports.status}`
   const gateways = gateway.addresses.map(({ address, port }) => ({ address, port }))
   return [
     `cluster: ${quoted(cluster)}`,
     `region: ${quoted(region)}`,
     `network: ${quoted(network)}`,
     `gateways: ${JSON.stringify(gateways)}`,
-    `relay: { address: 0.0.0.0, port: ${ports.proxies}, statusAddress: 0.0.0.0, statusPort: ${ports.status} }`,
+    `relay: { address: 0.0.0.0, port: ${ports.proxies}, handOnPort: ${ports.handOn}, ${status} }`,
     'tokens: { audience: istio-ca }',
     'kubernetes:',
     `  namespace: ${systemNamespace}`,
@@ -78,6 +79,7 @@ const deployment = ({ images }: OnboardSettings, text: string) => ({
           ],
           ports: [
             { name: 'grpc-xds', containerPort: ports.proxies, protocol: 'TCP' },
+            { name: 'hand-on', containerPort: ports.handOn, protocol: 'TCP' },
             { name: 'http-status', containerPort: ports.status, protocol: 'TCP' },
             { name: 'dns', containerPort: ports.dns, protocol: 'UDP' },
             { name: 'dns-tcp', containerPort: ports.dns, protocol: 'TCP' },

@@ -20,7 +20,10 @@ export type OnboardSettings = {
 export const gatewayPort = 15443
 
 /** Of the programs' ports, by what they are for. */
-export const ports = { proxies: 15012, status: 15014, dns: 15053, gateway: gatewayPort, proxyStatus: 15020 } as const
+export const ports = {
+  ...{ proxies: 15012, handOn: 15013, status: 15014, dns: 15053 },
+  ...{ gateway: gatewayPort, proxyStatus: 15020 },
+} as const
 
 /** ConfigMap of every namespace with meshed pods, and of the gateway: whom they trust. Istio's name for it. */
 export const rootConfigMap = 'istio-ca-root-cert'

@@ -9,7 +9,7 @@ cluster: "{{ .Values.cluster }}"
 region: "{{ .Values.region }}"
 network: "{{ include "isthmus.network" . }}"
 gateways: {{ .Values.gateway.addresses | toJson }}
-relay: { address: 0.0.0.0, port: 15012, statusAddress: 0.0.0.0, statusPort: 15014 }
+relay: { address: 0.0.0.0, port: 15012, handOnPort: 15013, statusAddress: 0.0.0.0, statusPort: 15014 }
 tokens: { audience: istio-ca }
 kubernetes:
   namespace: isthmus-system
