@@ -1,3 +1,4 @@
+import { type AddressRange, settledAddresses } from '#mesh/mcs/addresses.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { ClusterConfig } from '#mesh/model/cluster-config.ts'
 import type { Summaries } from '#mesh/model/summary.ts'
@@ -43,6 +44,8 @@ export type ViewKeeperParts = {
   readonly dial?: Dial
   /** Whom the mesh trusts: what of it was verified. */
   readonly trust?: Trust
+  /** Of the addresses that imported services have here; absent = none count. */
+  readonly clusterSetRange?: AddressRange
 }
 
 type Trust = { take(items: ReadonlyMap<string, Json>): boolean; bundle(): TrustBundle | undefined }
@@ -50,7 +53,7 @@ type Trust = { take(items: ReadonlyMap<string, Json>): boolean; bundle(): TrustB
 export function viewKeeper(parts: ViewKeeperParts): ViewKeeper {
   const { home, log, trust, dial = (said) => said } = parts
   let heard: Summaries = { services: new Map(), gateways: new Map() }
-  let view: View = withBundle({ home, own: parts.own, summaries: heard }, trust?.bundle())
+  let view: View = withBundle(withAddresses({ home, own: parts.own, summaries: heard }), trust?.bundle())
   let seen: ReadonlyMap<string, Stream> = new Map()
   let revision: { rev: number; epoch: string } | undefined
   let fault: string | undefined
@@ -59,7 +62,8 @@ export function viewKeeper(parts: ViewKeeperParts): ViewKeeper {
   return {
     view: () => view,
     own: (own) => {
-      view = { ...view, own }
+      const isSame = own.imports === view.own.imports
+      view = isSame ? { ...view, own } : withAddresses({ ...view, own })
     },
     redial: () => {
       const before = view.summaries.gateways
@@ -99,6 +103,11 @@ export function viewKeeper(parts: ViewKeeperParts): ViewKeeper {
       if (trusted) view = withBundle(view, trust?.bundle())
       return moved || config !== undefined || trusted
     },
+  }
+
+  function withAddresses(next: View): View {
+    const range = parts.clusterSetRange
+    return range ? { ...next, clusterSet: settledAddresses(next.own.imports ?? new Map(), range) } : next
   }
 
   function bundleTaken(streams: ReadonlyMap<string, Stream>, before: ReadonlyMap<string, Stream>): boolean {

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { clusterHostOf, clusterSetHostOf, hostOf, ownPodHostOf, podHostOf } from '#mesh/model/host.ts'
 import { labelFault, partsOf, type ServiceKey, serviceKey } from '#mesh/model/id.ts'
-import type { View } from '#mesh/model/view.ts'
+import type { ClusterSetAddresses, View } from '#mesh/model/view.ts'
 
 /** What a host means to callers of one namespace: `name` is the full one. */
 export type Meant = {
@@ -59,9 +59,21 @@ function ofSet(labels: readonly string[], host: string): Meant | string {
   return { key, cluster, hostname, name: podHostOf(key, cluster, hostname) }
 }
 
-function ofAddress(address: string, { own }: View): Meant | string {
+function ofAddress(address: string, { own, clusterSet = new Map() }: View): Meant | string {
   const found = [...own.services.values()].find(({ clusterIps }) => clusterIps.includes(address))
+  const kept = clusterSet
+    .entries()
+    .find(([, { ip, parts }]) => ip === address || Object.values(parts).includes(address))
+  if (!found && kept) return keptFor(address, kept)
   return found ? whole(found.key) : `${address} is the address of no Service of the caller's cluster`
+}
+
+function keptFor(address: string, [key, { ip, parts }]: [ServiceKey, ClusterSetAddresses]): Meant {
+  if (ip === address) return { key, name: clusterSetHostOf(key) }
+  const [part = ''] = Object.entries(parts).find(([, one]) => one === address) ?? []
+  const [cluster = '', hostname] = part.split('.').toReversed()
+  if (hostname === undefined) return { key, cluster, name: clusterHostOf(key, cluster) }
+  return { key, cluster, hostname, name: podHostOf(key, cluster, hostname) }
 }
 
 const odd = (host: string): string => `${host.slice(0, 253)} is no name of a service of the mesh`

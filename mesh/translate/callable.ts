@@ -2,7 +2,7 @@ import type { ImportedService, Source, Tier } from '#mesh/model/cluster-config.t
 import { clusterSetHostOf, hostOf } from '#mesh/model/host.ts'
 import type { ClusterName, ServiceKey } from '#mesh/model/id.ts'
 import type { Service, ServicePort } from '#mesh/model/service.ts'
-import type { View } from '#mesh/model/view.ts'
+import type { ClusterSetAddresses, View } from '#mesh/model/view.ts'
 import { defaultTiers } from '#mesh/policy/default-tiers.ts'
 import { compareText } from '#mesh/translate/encode.ts'
 import type { Memo } from '#mesh/translate/memo.ts'
@@ -22,7 +22,7 @@ export type Callable = {
   readonly port: ServicePort
   /** Fully qualified names that mean this, `host` first. */
   readonly names: readonly string[]
-  /** Addresses of the own Service that mean this too. */
+  /** Addresses that mean this too: of the own Service, and those that are kept for it here. */
   readonly clusterIps: readonly string[]
   /** Absent = `local`. */
   readonly road?: Road
@@ -56,7 +56,16 @@ export function callablesOf(view: View, memo: Memo): readonly Callable[] {
   const imports = config?.imports ?? noImports
   // All that is read of the view: what happens behind ordinary services is none of it.
   const pods = headlessPods(view, memo)
-  const inputs = [own.services, own.refused, own.exports, imports, pods, summaries.services, home.cluster]
+  const inputs = [
+    own.services,
+    own.refused,
+    own.exports,
+    imports,
+    pods,
+    summaries.services,
+    view.clusterSet,
+    home.cluster,
+  ]
   return memo.keep('callables', inputs, () => callablesFrom(view, imports, memo))
 }
 
@@ -73,8 +82,9 @@ function callablesFrom(view: View, imports: typeof noImports, memo: Memo): reado
     const exported = own.exports.has(key)
     const podNames = podNamesFor(view, key, imported?.sources ?? [])
     const named = podNames && JSON.stringify(podNames)
-    return memo.data(`callable ${key}`, [service, imported, exported, home.cluster, named], () =>
-      callablesOfService(key, { service, imported, exported, cluster: home.cluster, podNames }),
+    const addresses = imported && view.clusterSet?.get(key)
+    return memo.data(`callable ${key}`, [service, imported, exported, home.cluster, named, addresses], () =>
+      callablesOfService(key, { service, imported, exported, cluster: home.cluster, podNames, addresses }),
     )
   })
   return memo.list('all callables', [all], () => all)
@@ -86,6 +96,7 @@ type Facts = {
   readonly exported: boolean
   readonly cluster: ClusterName
   readonly podNames: PodNames | undefined
+  readonly addresses: ClusterSetAddresses | undefined
 }
 
 function callablesOfService(key: ServiceKey, facts: Facts): readonly Callable[] {
@@ -95,7 +106,7 @@ function callablesOfService(key: ServiceKey, facts: Facts): readonly Callable[] 
 }
 
 function callablesOfPort(key: ServiceKey, port: number, facts: Facts): readonly Callable[] {
-  const { service, imported, exported, cluster, podNames } = facts
+  const { service, imported, exported, cluster, podNames, addresses } = facts
   const ownPort = service?.ports.find((p) => p.port === port)
   const road = imported && roadOf(imported, port, { exported, cluster })
   const host = hostOf(key)
@@ -111,9 +122,11 @@ function callablesOfPort(key: ServiceKey, port: number, facts: Facts): readonly 
   const isOurs = (source: Source): boolean => source.cluster === cluster
   const isJoined = exported && imported.sources.some(isOurs) && (!ownPort || road.sources.some(isOurs))
   const isSame = service === undefined || (isJoined && !service.headless)
-  const parts = partsOfRoad(key, importedPort, { road, podNames })
-  if (isSame) return [{ key, host, port: importedPort, names: [host, everywhere], clusterIps, road }, ...parts]
-  return [...local, { key, host: everywhere, port: importedPort, names: [everywhere], clusterIps: [], road }, ...parts]
+  const parts = partsOfRoad(key, importedPort, { road, podNames, addresses })
+  const kept = addresses?.ip === undefined ? [] : [addresses.ip]
+  const all = { key, port: importedPort, road }
+  if (isSame) return [{ ...all, host, names: [host, everywhere], clusterIps: [...clusterIps, ...kept] }, ...parts]
+  return [...local, { ...all, host: everywhere, names: [everywhere], clusterIps: kept }, ...parts]
 }
 
 /**

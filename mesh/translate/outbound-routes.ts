@@ -53,11 +53,11 @@ function domainsOf(
 ): readonly string[] {
   const service = partsOf(callable.key)
   const full = callable.names.flatMap((name) => [name, `${name}.`])
-  if (!callable.host.endsWith('.cluster.local')) return full
+  const addresses = callable.clusterIps.map((ip) => (ip.includes(':') ? `[${ip}]` : ip))
+  if (!callable.host.endsWith('.cluster.local')) return [...full, ...addresses]
   const pod = callable.hostname === undefined ? '' : `${callable.hostname}.`
   const two = `${service.name}.${service.namespace}`
   const same = service.namespace === namespace ? [service.name] : []
-  const addresses = callable.clusterIps.map((ip) => (ip.includes(':') ? `[${ip}]` : ip))
   const names = [...full, ...[`${two}.svc`, two, ...same].map((name) => pod + name)]
   const ofPods = callable.headless && unknown === 'pass' ? names.map((name) => `*.${name}`) : []
   return [...names, ...ofPods, ...addresses]

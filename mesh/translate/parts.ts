@@ -3,7 +3,7 @@ import { clusterHostOf, ownPodHostOf, podHostOf } from '#mesh/model/host.ts'
 import type { ServiceKey } from '#mesh/model/id.ts'
 import { fitsSni, podNamesOf } from '#mesh/model/pod-name.ts'
 import type { ServicePort } from '#mesh/model/service.ts'
-import type { View } from '#mesh/model/view.ts'
+import type { ClusterSetAddresses, View } from '#mesh/model/view.ts'
 import type { Callable, Road } from '#mesh/translate/callable.ts'
 
 /** The hostnames of a service's pods by the cluster they are in. Undefined for almost every service: none has any. */
@@ -44,15 +44,21 @@ export const ownPodsByName = (key: ServiceKey, port: ServicePort, hostnames: rea
 export function partsOfRoad(
   key: ServiceKey,
   port: ServicePort,
-  facts: { readonly road: Road; readonly podNames: PodNames | undefined },
+  facts: {
+    readonly road: Road
+    readonly podNames: PodNames | undefined
+    /** Addresses by which each is known where traffic is redirected: a stream has no name. */
+    readonly addresses: ClusterSetAddresses | undefined
+  },
 ): readonly Callable[] {
-  const { road, podNames } = facts
+  const { road, podNames, addresses } = facts
   return road.sources.flatMap((source) => {
-    const part = (host: string, more: { readonly hostname?: string }): Callable => ({
-      ...{ key, host, port, names: [host], clusterIps: [] },
-      road: roadTo(source, host, road),
-      ...more,
-    })
+    const part = (host: string, more: { readonly hostname?: string }): Callable => {
+      const name = more.hostname === undefined ? source.cluster : `${more.hostname}.${source.cluster}`
+      const kept = addresses?.parts[name]
+      const clusterIps = kept === undefined ? [] : [kept]
+      return { ...{ key, host, port, names: [host], clusterIps }, road: roadTo(source, host, road), ...more }
+    }
     const whole = source.perCluster ? [part(clusterHostOf(key, source.cluster), {})] : []
     const pods = podNames?.[source.cluster] ?? []
     return [...whole, ...pods.map((hostname) => part(podHostOf(key, source.cluster, hostname), { hostname }))]
