@@ -66,7 +66,7 @@ function importChanges(
 
 const facts = (slice: Seen<DerivedSlice> | undefined): DerivedSlice | undefined => {
   if (!slice) return undefined
-  const { uid: _1, resourceVersion: _2, ...said } = slice
+  const { uid: _1, resourceVersion: _2, generation: _3, ...said } = slice
   return said
 }
 

@@ -8,6 +8,9 @@ export type ObjectCondition = {
   readonly message: string
 }
 
+/** One that an object has; `since` is its `lastTransitionTime`. */
+export type SeenCondition = ObjectCondition & { readonly since?: string }
+
 export type ImportPort = { readonly name: string; readonly port: number; readonly appProtocol: string }
 
 /** What the relay says in a ServiceImport. */
@@ -48,20 +51,21 @@ export type DerivedSlice = {
 export type Seen<T> = T & {
   readonly uid: string
   readonly resourceVersion: string
+  readonly generation?: number
 }
 
 /** The objects of the own cluster that the relay writes to, as the API server has them. */
 export type SeenObjects = {
   /** Those that exist and are not about to go. */
   readonly namespaces: ReadonlySet<string>
-  readonly exports: ReadonlyMap<ServiceKey, Seen<{ readonly conditions: readonly ObjectCondition[] }>>
+  readonly exports: ReadonlyMap<ServiceKey, Seen<{ readonly conditions: readonly SeenCondition[] }>>
   readonly imports: ReadonlyMap<ServiceKey, Seen<SeenImport>>
   /** Derived ones alone, by `<namespace>/<name>`. */
   readonly slices: ReadonlyMap<string, Seen<DerivedSlice>>
   /** GlobalTrafficPolicies by `<namespace>/<name>`. */
-  readonly policies: ReadonlyMap<string, Seen<{ readonly conditions: readonly ObjectCondition[] }>>
+  readonly policies: ReadonlyMap<string, Seen<{ readonly conditions: readonly SeenCondition[] }>>
   /** SamenessGroups by name. */
-  readonly groups: ReadonlyMap<string, Seen<{ readonly conditions: readonly ObjectCondition[] }>>
+  readonly groups: ReadonlyMap<string, Seen<{ readonly conditions: readonly SeenCondition[] }>>
 }
 
 export type SeenImport = {
@@ -70,5 +74,5 @@ export type SeenImport = {
   /** Carries `isthmus.dev/accept: "false"`: whoever made it, it stays as it is. */
   readonly refuses: boolean
   readonly spec: ImportSpec
-  readonly status: ImportStatus
+  readonly status: Omit<ImportStatus, 'conditions'> & { readonly conditions: readonly SeenCondition[] }
 }
