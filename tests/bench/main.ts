@@ -6,6 +6,7 @@ import { type CentreOptions, measureCentre } from '#tests/bench/centre.ts'
 import { centreTables } from '#tests/bench/centre-table.ts'
 import { measureCompiles } from '#tests/bench/compile.ts'
 import { measureIssuance } from '#tests/bench/issuance.ts'
+import { measureKubernetes } from '#tests/bench/kubernetes.ts'
 import { measurePushes, type Pushes } from '#tests/bench/pushes.ts'
 import { measureRehearsals } from '#tests/bench/rehearse.ts'
 import { type Bench, pageOf, rowsOf } from '#tests/bench/report.ts'
@@ -15,12 +16,13 @@ import { measureWorkloadM, shapeOfM } from '#tests/bench/workload-m.ts'
 
 // `npm run bench`: what travels to a proxy for one change, and a thousand proxies at one relay. `--smoke` is the short
 // form for CI: it fails when a count that cannot be noise is not what the design promises. The long form also takes
-// times, and fails on none of them. `--only` measures one part (restart, issuance, thousand, centre, compile, rehearsal, m) or one of the thousand's
-// (fan-out, sustained, sotw, hostile, remotes), and may stand several times; `--page` writes docs/performance.md.
+// times, and fails on none of them. `--only` measures one part (restart, issuance, thousand, centre, compile, rehearsal,
+// kubernetes, m) or one of the thousand's (fan-out, sustained, sotw, hostile, remotes), and may stand several times;
+// `--page` writes docs/performance.md.
 // ISTHMUS_BENCH_ … PROXIES, ROUNDS, HONEST: how many; SECONDS, CHANGES: how long changes go on, and how many a second;
 // ENGINE (postgres or embedded), MEMBERS (20 or 100): only those points of the centre;
 // ACK_MS, SEED: the latest answer, and what answers are drawn from; M_PROXIES, M_ROUNDS: of the larger mesh.
-const parts = ['restart', 'issuance', 'thousand', 'centre', 'compile', 'rehearsal', 'm'] as const
+const parts = ['restart', 'issuance', 'thousand', 'centre', 'compile', 'rehearsal', 'kubernetes', 'm'] as const
 const all: readonly string[] = [...parts, ...thousandParts]
 const { values } = parseArgs({
   options: {
@@ -64,8 +66,9 @@ async function long(): Promise<Omit<Bench, 'machine' | 'pushes'>> {
   const centre = wants('centre') ? { centre: await measureCentre(centreOptions()) } : {}
   const compile = wants('compile') ? { compile: measureCompiles() } : {}
   const rehearsal = wants('rehearsal') ? { rehearsal: measureRehearsals() } : {}
+  const kubernetes = wants('kubernetes') ? { kubernetes: await measureKubernetes() } : {}
   const m = wants('m') ? await workloadM() : {}
-  return { ...restart, ...issuance, ...thousand, ...centre, ...compile, ...rehearsal, ...m }
+  return { ...restart, ...issuance, ...thousand, ...centre, ...compile, ...rehearsal, ...kubernetes, ...m }
 }
 
 /** Each engine takes about a minute and a half with twenty members, about three with a hundred (which is what is usual). */

@@ -4,6 +4,7 @@ import { type CompileCost, compileRows } from '#tests/bench/compile.ts'
 import { type FanOut, type Series, tooBusy } from '#tests/bench/fan-out.ts'
 import { companySize, type Hostile } from '#tests/bench/hostile.ts'
 import type { Issuance } from '#tests/bench/issuance.ts'
+import { type KubernetesCost, kubernetesRows } from '#tests/bench/kubernetes.ts'
 import type { Pushes } from '#tests/bench/pushes.ts'
 import { type RehearsalCost, rehearsalRows } from '#tests/bench/rehearse.ts'
 import type { Remotes } from '#tests/bench/remotes.ts'
@@ -26,6 +27,7 @@ export type Bench = {
   readonly centre?: CentreFigures
   readonly compile?: readonly CompileCost[]
   readonly rehearsal?: readonly RehearsalCost[]
+  readonly kubernetes?: KubernetesCost
 }
 
 export type Row = {
@@ -36,7 +38,7 @@ export type Row = {
 }
 
 /** The figures as rows, each beside its bar. No bar makes the run fail: times are ratios of one run, and still noise. */
-export function rowsOf({ restart, issuance, thousand, centre, compile, rehearsal, m }: Bench): Row[] {
+export function rowsOf({ restart, issuance, thousand, centre, compile, rehearsal, kubernetes, m }: Bench): Row[] {
   return [
     ...(thousand ? thousandRows(thousand) : []),
     ...(restart ? restartRows(restart) : []),
@@ -44,6 +46,7 @@ export function rowsOf({ restart, issuance, thousand, centre, compile, rehearsal
     ...(centre ? centreRows(centre) : []),
     ...(compile ? compileRows(compile) : []),
     ...(rehearsal ? rehearsalRows(rehearsal) : []),
+    ...(kubernetes ? kubernetesRows(kubernetes) : []),
     ...(m ? workloadRows(m) : []),
   ]
 }
