@@ -4,6 +4,8 @@ export type Facts = {
   readonly pod: V1Pod
   readonly podIp: string
   readonly hostIp: string
+  /** Cluster IP of the API server. */
+  readonly apiServer: string
   readonly configMap: (name: string) => V1ConfigMap | undefined
   readonly secret: (name: string) => V1Secret | undefined
 }
@@ -15,7 +17,9 @@ export class NotYet extends Error {
 
 /** A container's variables, in order, as Kubernetes makes them. Throws `NotYet`. */
 export function environmentOf(container: V1Container, facts: Facts): Record<string, string> {
-  const env: Record<string, string> = {}
+  const env: Record<string, string> = {
+    ...{ KUBERNETES_SERVICE_HOST: facts.apiServer, KUBERNETES_SERVICE_PORT: '443' },
+  }
   for (const { prefix = '', configMapRef, secretRef } of container.envFrom ?? []) {
     const { name = '', optional } = configMapRef ?? secretRef ?? {}
     const all = configMapRef ? facts.configMap(name)?.data : decoded(facts.secret(name))

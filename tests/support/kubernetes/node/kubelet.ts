@@ -66,6 +66,7 @@ export async function startKubelet(api: KubeApi, settings: NodeSettings, say: (l
           uid,
           startPod({
             ...{ api, pod, network, say, hostIp: settings.address, ip: nth(podCidr, number) },
+            apiServer: nth(settings.serviceCidr, 1),
             ...{ dir: join(dir, 'pods', uid), logDir: join(dir, 'logs') },
             imageOf: (image) => settings.images[image.replace(/@.*$/, '').replace(/:[^/:]*$/, '')],
             ...{ configMap: named(configMaps), secret: named(secrets) },

@@ -14,6 +14,7 @@ export type PodParts = {
   readonly ip: string
   readonly network: Omit<Network, 'plug'>
   readonly hostIp: string
+  readonly apiServer: string
   readonly dir: string
   readonly logDir: string
   readonly imageOf: (name: string) => Image | undefined
@@ -36,10 +37,13 @@ export type Pod = {
 const isSidecar = ({ restartPolicy }: V1Container): boolean => restartPolicy === 'Always'
 
 export function startPod(parts: PodParts): Pod {
-  const { api, pod, ip, hostIp, network, dir, logDir } = parts
+  const { api, pod, ip, hostIp, apiServer, network, dir, logDir } = parts
   const { name = '', namespace = '', uid = '' } = pod.metadata ?? {}
   const { containers = [], initContainers = [], restartPolicy = 'Always', volumes = [] } = pod.spec ?? {}
-  const facts: Facts = { pod, podIp: ip, hostIp, configMap: parts.configMap, secret: parts.secret }
+  const facts: Facts = {
+    ...{ pod, podIp: ip, hostIp, apiServer },
+    ...{ configMap: parts.configMap, secret: parts.secret },
+  }
   const path = `/api/v1/namespaces/${namespace}/pods/${name}`
   const held = volumesOf(volumes, { facts, dir: join(dir, 'volumes'), token: tokensOf(parts) })
   mkdirSync(join(dir, 'volumes'), { recursive: true })
