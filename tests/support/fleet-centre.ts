@@ -29,13 +29,14 @@ const stopMs = 5000
 
 export function fleetCentre(parts: {
   readonly program: string
+  /** 127.0.0.1 where absent. */
+  readonly host?: string
   readonly port: number
   readonly dir: string
   readonly log: string
   readonly env?: Readonly<Record<string, string>>
 }): FleetCentre {
-  const { dir, port, log } = parts
-  const host = '127.0.0.1'
+  const { dir, port, log, host = '127.0.0.1' } = parts
   const caFile = join(dir, 'control-plane-ca.pem')
   const keyFile = join(dir, 'admin.key')
   let running: Program | undefined
