@@ -12,7 +12,10 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const node = join(root, 'node_modules/.bin/node')
 
 /** Commands that are programs of their own; every other word goes to the command line proper. */
-const programs = { serve: 'functions/server.ts', relay: 'gateway/main.ts', proxy: 'gateway/proxy/main.ts' }
+const programs = {
+  ...{ serve: 'functions/server.ts', relay: 'gateway/main.ts' },
+  ...{ proxy: 'gateway/proxy/main.ts', redirect: 'gateway/redirect/main.ts' },
+}
 const own = Object.hasOwn(programs, process.argv[2] ?? '') ? programs[process.argv[2]] : undefined
 const program = join(root, own ?? 'cli/main.ts')
 const args = process.argv.slice(own ? 3 : 2)

@@ -9,6 +9,7 @@ import { explainCommand } from '#cli/commands/explain.ts'
 import { foreseeCommands } from '#cli/commands/foresee.ts'
 import { getCommands } from '#cli/commands/get.ts'
 import { historyCommands } from '#cli/commands/history.ts'
+import { injectCommand } from '#cli/commands/inject.ts'
 import { keyCommands } from '#cli/commands/key.ts'
 import { manifestsCommand } from '#cli/commands/onboard.ts'
 import { policySourcesCommand } from '#cli/commands/policy-sources.ts'
@@ -76,6 +77,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   discoverCommands(program, tools)
   clusterCommands(program, tools)
   manifestsCommand(program, tools)
+  injectCommand(program, tools)
   keyCommands(program, tools)
   applyCommands(program, tools)
   drainCommands(program, tools)
@@ -91,6 +93,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
     serve: 'the centre, in one process',
     relay: 'a cluster’s relay',
     proxy: 'the program beside one Envoy',
+    redirect: 'sends a pod’s connections through its Envoy',
   }
   for (const [name, description] of Object.entries(programs))
     program.command(name).description(description).helpGroup('To run, each with its own --help:')

@@ -63,17 +63,32 @@ export const timeoutOption = (): Option =>
 
 /** Images of this version. Throws `invalid` where nothing says from where. */
 export function imagesOf({ registry, image, proxyImage }: ImageOptions, env: Environment): OnboardSettings['images'] {
-  const from = (registry ?? env['ISTHMUS_REGISTRY'] ?? '').replace(/\/+$/, '')
-  const of = (name: string): string | undefined => (from === '' ? undefined : `${from}/${name}:${version}`)
-  const [relay, proxy] = [image ?? of('isthmus-relay'), proxyImage ?? of('isthmus-proxy')]
+  const [relay, proxy] = [image ?? imageIn('isthmus-relay', registry, env), proxyImage ?? proxyIn(registry, env)]
   if (relay !== undefined && proxy !== undefined) return { relay, proxy }
-  throw refusal({
+  throw noImage(relay === undefined ? 'relay' : 'gateway', '--image and --proxy-image')
+}
+
+/** The image of a sidecar. Throws `invalid` where nothing says from where. */
+export function proxyImageOf({ registry, image }: ImageOptions, env: Environment): string {
+  const found = image ?? proxyIn(registry, env)
+  if (found !== undefined) return found
+  throw noImage('sidecar', '--image')
+}
+
+const proxyIn = (registry: string | undefined, env: Environment) => imageIn('isthmus-proxy', registry, env)
+
+function imageIn(name: string, registry: string | undefined, env: Environment): string | undefined {
+  const from = (registry ?? env['ISTHMUS_REGISTRY'] ?? '').replace(/\/+$/, '')
+  return from === '' ? undefined : `${from}/${name}:${version}`
+}
+
+const noImage = (what: string, flags: string) =>
+  refusal({
     kind: 'invalid',
-    why: `it is not said where the image of the ${relay === undefined ? 'relay' : 'gateway'} is pulled from`,
-    on: 'the command line: no --registry, ISTHMUS_REGISTRY, --image and --proxy-image',
+    why: `it is not said where the image of the ${what} is pulled from`,
+    on: `the command line: no --registry, ISTHMUS_REGISTRY, ${flags}`,
     mend: 'push isthmus-relay and isthmus-proxy to a registry that the nodes reach, and name it: --registry <registry>',
   })
-}
 
 function gatewayAddress(text: string): { readonly address: string; readonly port: number } {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s[\]]+))(?::([0-9]{1,5}))?$/.exec(text) ?? []

@@ -2,6 +2,7 @@ import { chmodSync, renameSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { makeDirectory } from '#gateway/make-directory.ts'
+import { probeApp } from '#gateway/proxy/app-probes.ts'
 import { callTimesOf } from '#gateway/proxy/call-times.ts'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
 import { connectionLog } from '#gateway/proxy/connection-log.ts'
@@ -71,7 +72,11 @@ export async function runProxy(
     isthmus_proxy_envoy_running: envoy?.running() ? 1 : 0,
     isthmus_proxy_resident_memory_bytes: process.memoryUsage.rss(),
   })
-  const status = await serveStatus(settings.status, { admin, fault, samples, quit: onQuit })
+  const probed = async (path: string) => {
+    const probe = settings.probes.get(path)
+    return probe && probeApp(probe, settings.instanceIps[0])
+  }
+  const status = await serveStatus(settings.status, { admin, fault, samples, quit: onQuit, probed })
   const secrets = await serveSecrets(socket, log)
 
   /** The first certificate waits for the CA file, since Envoy would wait for the secret made of it. */

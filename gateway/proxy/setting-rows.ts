@@ -34,6 +34,9 @@ export const settingRows: Readonly<Record<string, Row>> = {
   dir: { standard: '/var/run/isthmus/proxy', help: 'working directory: sockets and bootstrap' },
   admin: { help: 'Envoy’s admin: a loopback host:port, or the path of a unix socket (default <dir>/admin.sock)' },
   status: { standard: '127.0.0.1:15020', help: 'host:port of /healthz/ready, /metrics, /quitquitquit' },
+  probes: {
+    help: 'sidecar: the application’s probes by path (/app-health/<container>/readyz), as JSON; made for a kubelet',
+  },
   concurrency: { standard: '2', help: 'Envoy’s worker threads' },
   connectionsMax: { standard: '65536', help: 'connections that Envoy accepts at most' },
   drainSecondsMin: { standard: '5', help: 'seconds to go on accepting after SIGTERM, until others have heard of it' },

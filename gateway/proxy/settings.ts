@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
+import { type AppProbes, parseAppProbes } from '#gateway/proxy/app-probes.ts'
 import {
   type HostPort,
   hostPortOf,
@@ -39,6 +40,7 @@ export type ProxySettings = {
   readonly dir: string
   readonly admin: AdminAddress
   readonly status: HostPort
+  readonly probes: AppProbes
   readonly concurrency: number
   readonly connectionsMax: number
   readonly drainSecondsMin: number
@@ -82,6 +84,7 @@ export function parseSettings(type: string | undefined, raw: RawSettings): Proxy
     dir,
     admin: adminOf(read, dir),
     status: read.hostPort('status'),
+    probes: probesOf(read),
     concurrency: read.count('concurrency', 1, 256),
     connectionsMax: read.count('connectionsMax', 16, 10_000_000),
     drainSecondsMin: read.count('drainSecondsMin', 0, 3600),
@@ -115,6 +118,12 @@ function plainOf(read: SettingReader): PlainAddresses {
     if (isIP(address) === 0) read.fail('tcp', `"${address}" (of ${service}) is not an IP address`)
   }
   return plain
+}
+
+function probesOf(read: SettingReader): AppProbes {
+  const found = parseAppProbes(read.text('probes'))
+  if (!found) read.fail('probes', 'is no JSON of probes by path')
+  return found ?? new Map()
 }
 
 /** What Envoy binds: an address, not a name. */

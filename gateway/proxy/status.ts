@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import type { Probed } from '#gateway/proxy/app-probes.ts'
 import type { Admin } from '#gateway/proxy/envoy-admin.ts'
 import type { HostPort } from '#gateway/proxy/setting-reader.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -11,11 +12,13 @@ export type StatusFacts = {
   /** Prometheus samples by name and labels, e.g. `isthmus_proxy_ready`. */
   readonly samples: () => Readonly<Record<string, number>>
   readonly quit: () => void
+  /** The application's own probe of that path; undefined where it has none. */
+  readonly probed: (path: string) => Promise<Probed | undefined>
 }
 
 /**
  * The small HTTP server that a kubelet or supervisor asks: `/healthz/ready`, `/metrics` (of this program),
- * `/stats/prometheus` (Envoy's own), and, from this machine only, `POST /quitquitquit` (drain and end).
+ * `/stats/prometheus` (Envoy's own), `/app-health/…` (the application's own probes), and, from this machine only, `POST /quitquitquit` (drain and end).
  * Throws `unavailable` where the address cannot be had.
  */
 export async function serveStatus({ host, port }: HostPort, facts: StatusFacts): Promise<Server> {
@@ -49,7 +52,10 @@ export async function serveStatus({ host, port }: HostPort, facts: StatusFacts):
 
 async function answer(ask: IncomingMessage, reply: ServerResponse, facts: StatusFacts): Promise<void> {
   ask.resume()
-  switch (`${ask.method} ${ask.url?.split('?')[0]}`) {
+  const path = ask.url?.split('?')[0] ?? ''
+  const probed = ask.method === 'GET' ? await facts.probed(path) : undefined
+  if (probed) return say(reply, probed.code, probed.text)
+  switch (`${ask.method} ${path}`) {
     case 'GET /healthz/ready':
     case 'HEAD /healthz/ready': {
       const fault = await facts.fault()

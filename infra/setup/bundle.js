@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 export const programs = {
   relay: 'gateway/main.ts',
   proxy: 'gateway/proxy/main.ts',
+  redirect: 'gateway/redirect/main.ts',
   centre: 'functions/server.ts',
 }
 

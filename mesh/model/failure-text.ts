@@ -9,7 +9,7 @@ export const self = 'npx --no -- isthmus'
 /** Our commands in a text, as they are typed here: who wrote the text (the centre, perhaps) cannot know how. */
 export const typeable = (text: string): string =>
   text.replace(
-    /(?<!--no -- |[\w/-])isthmus (?=(?:--)?(?:get|status|clusters?|services|exports|imports|endpoints|gateways|proxies|events|token|key|apply|delete|context|discover|check|version|completion|help|serve|relay|proxy|sandbox|manifests|trust|url|explain|why|drain|undrain|freeze|unfreeze|traffic|history|diff|plan|rehearse|simulate|rollback)\b)/g,
+    /(?<!--no -- |[\w/-])isthmus (?=(?:--)?(?:get|status|clusters?|services|exports|imports|endpoints|gateways|proxies|events|token|key|apply|delete|context|discover|check|version|completion|help|serve|relay|proxy|sandbox|manifests|trust|url|explain|why|drain|undrain|freeze|unfreeze|traffic|history|diff|plan|rehearse|simulate|rollback|inject|redirect)\b)/g,
     `${self} `,
   )
 

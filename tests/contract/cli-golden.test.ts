@@ -24,9 +24,10 @@ afterAll(() => fleet.close())
 type Run = readonly string[] | { readonly away: readonly string[] }
 const away = (...args: string[]): Run => ({ away: args })
 const words = (line: string): string[] => line.split(' ')
+const manifest = join(root, 'cli/onboard/inject/testdata/pod.yaml')
 
 /** The launcher starts these by themselves. */
-const programs = ['serve', 'relay', 'proxy']
+const programs = ['serve', 'relay', 'proxy', 'redirect']
 
 /** What shells ask for: the words up to the cursor. */
 const typed: readonly Run[] = [
@@ -103,6 +104,12 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
       words(`discover ${one}`),
     ),
   ],
+  inject: [
+    ...['--help', `-f ${manifest}`, `-f ${manifest} --cluster paris-1`, '-f nowhere.yaml --cluster paris-1'],
+    ...[`-f ${manifest} --cluster nobody --registry r.test`, `-f ${manifest} --cluster paris-1 --registry r.test`],
+    ...[`-f ${manifest} --cluster A --mesh m --network n --image i`, `-f ${manifest} --remove --cni`],
+    ...[`-f ${manifest} --values nowhere.yaml`, `-f ${manifest} --remove`, ''],
+  ].map((line) => words(`inject ${line}`.trim())),
   explain: [
     ...[words('explain --help'), words('explain paris-1/bookinfo/productpage-1 reviews:9080')],
     ...[words('why oslo-1/bookinfo/productpage-1 ratings:9080'), words('why paris-1/bookinfo/x ratngs.bookinfo')],

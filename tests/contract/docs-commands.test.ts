@@ -15,7 +15,7 @@ const files = [
 const textOf = (file: string): string => readFileSync(join(root, file), 'utf8')
 
 /** Programs of their own, with a help of their own. */
-const programs = new Set(['serve', 'relay', 'proxy'])
+const programs = new Set(['serve', 'relay', 'proxy', 'redirect'])
 
 /** The words of each command in a document's blocks: `[…]` is what may be left out, `\` goes on in the next line. */
 const commandsIn = (text: string): string[][] =>

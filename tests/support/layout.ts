@@ -50,6 +50,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
       lead: [],
       dns: [],
       proxy: ['grpc'],
+      redirect: [],
     },
   },
   infra: { setup: [], local: ['setup'], terraform: [], chart: [], images: [] },

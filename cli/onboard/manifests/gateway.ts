@@ -1,10 +1,10 @@
 import { type KubeObject, labelsOf, namespaced, selectorOf, systemNamespace } from '#cli/onboard/manifests/object.ts'
-import { containerSecurity, fromPod, httpProbe, podSecurity, rollout, spread } from '#cli/onboard/manifests/pods.ts'
-import { gatewayPort, type OnboardSettings, ports, rootConfigMap } from '#cli/onboard/manifests/settings.ts'
+import { containerSecurity, httpProbe, podSecurity, rollout, spread } from '#cli/onboard/manifests/pods.ts'
+import { proxyMounts, proxyVariables, proxyVolumes } from '#cli/onboard/manifests/proxy.ts'
+import { gatewayPort, type OnboardSettings, ports } from '#cli/onboard/manifests/settings.ts'
 
 export const gatewayName = 'eastwest-gateway'
-const rootDir = '/var/run/secrets/istio'
-const tokenDir = '/var/run/secrets/tokens'
+const volumeNames = { root: 'root', token: 'token', run: 'run' } as const
 
 /** The east-west gateway: Envoy with `isthmus proxy` beside it, behind a load balancer. */
 export const buildGateway = (settings: OnboardSettings): readonly KubeObject[] => {
@@ -66,39 +66,13 @@ const deployment = (settings: OnboardSettings) => ({
           readinessProbe: httpProbe('/healthz/ready', ports.proxyStatus, 2, 3),
           resources: { requests: { cpu: '100m', memory: '128Mi' }, limits: { cpu: '2', memory: '1Gi' } },
           securityContext: containerSecurity,
-          volumeMounts: [
-            { name: 'root', mountPath: rootDir, readOnly: true },
-            { name: 'token', mountPath: tokenDir, readOnly: true },
-            { name: 'run', mountPath: '/var/run/isthmus' },
-            { name: 'tmp', mountPath: '/tmp' },
-          ],
+          volumeMounts: [...proxyMounts(volumeNames), { name: 'tmp', mountPath: '/tmp' }],
         },
       ],
-      volumes: [
-        { name: 'root', configMap: { name: rootConfigMap } },
-        { name: 'token', projected: { sources: [{ serviceAccountToken: token }] } },
-        { name: 'run', emptyDir: { sizeLimit: '64Mi' } },
-        { name: 'tmp', emptyDir: { sizeLimit: '64Mi' } },
-      ],
+      volumes: [...proxyVolumes(volumeNames), { name: 'tmp', emptyDir: { sizeLimit: '64Mi' } }],
     },
   },
 })
 
-const token = { audience: 'istio-ca', expirationSeconds: 3600, path: 'istio-token' }
-
-const variables = ({ cluster, mesh, network, region, trustDomain }: OnboardSettings) => [
-  fromPod('POD_NAME', 'metadata.name'),
-  fromPod('POD_NAMESPACE', 'metadata.namespace'),
-  fromPod('SERVICE_ACCOUNT', 'spec.serviceAccountName'),
-  fromPod('INSTANCE_IP', 'status.podIP'),
-  { name: 'ISTHMUS_RELAY', value: `relay.${systemNamespace}.svc:${ports.proxies}` },
-  { name: 'ISTHMUS_RELAY_URI', value: `spiffe://${trustDomain}/ns/${systemNamespace}/sa/relay` },
-  { name: 'ISTHMUS_CA_FILE', value: `${rootDir}/root-cert.pem` },
-  { name: 'ISTHMUS_TOKEN_FILE', value: `${tokenDir}/${token.path}` },
-  { name: 'ISTHMUS_CLUSTER', value: cluster },
-  { name: 'ISTHMUS_NETWORK', value: network },
-  { name: 'ISTHMUS_MESH', value: mesh },
-  { name: 'ISTHMUS_REGION', value: region },
-  { name: 'ISTHMUS_LABELS', value: `app=${gatewayName}` },
-  { name: 'ISTHMUS_STATUS', value: `0.0.0.0:${ports.proxyStatus}` },
-]
+const variables = ({ region, ...place }: OnboardSettings) =>
+  proxyVariables(place, { ISTHMUS_REGION: region, ISTHMUS_LABELS: `app=${gatewayName}` })
