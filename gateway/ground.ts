@@ -9,7 +9,7 @@ import type { Uplink } from '#gateway/uplink/uplink.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
-import type { Home } from '#mesh/model/view.ts'
+import type { Home, View } from '#mesh/model/view.ts'
 
 export type GroundParts = {
   readonly dir: string
@@ -29,7 +29,7 @@ export type Ground = {
   leads(): boolean
   /** The relay serves. */
   start(served: Standing): void
-  /** The cluster's objects are others. */
+  /** The cluster's objects are others, or what the centre says of it. */
   changed(): void
   conditions(): readonly Condition[]
   /** For status. */
@@ -42,6 +42,9 @@ export type Standing = {
   readonly line: Pick<Uplink, 'takeOver'>
   readonly door: Pick<ProxyDoor, 'clients' | 'cut'>
   readonly trust: Pick<TrustKeeper, 'controlPlane'>
+  readonly view: () => View
+  /** What the relay found about its own services. */
+  readonly remarks: () => readonly Condition[]
 }
 
 export function directoryGround({ dir, settings, home, log }: GroundParts): Ground {

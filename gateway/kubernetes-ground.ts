@@ -1,3 +1,4 @@
+import { openClusterSet } from '#gateway/cluster-set.ts'
 import type { Ground, GroundParts, Standing } from '#gateway/ground.ts'
 import type { PodOf } from '#gateway/identity/token.ts'
 import { keptCluster } from '#gateway/kept-cluster.ts'
@@ -6,6 +7,7 @@ import type { OwnKubernetes } from '#gateway/own-kubernetes.ts'
 import { openPauses } from '#gateway/pauses.ts'
 import { sharedVault } from '#gateway/shared-vault.ts'
 import { openRootConfigMaps, type RootConfigMaps } from '#gateway/status/root-config-maps.ts'
+import { seenParsers } from '#gateway/status/seen-objects.ts'
 import { kubernetesWatch } from '#gateway/watch/kubernetes-watch.ts'
 import type { OwnCluster } from '#mesh/model/view.ts'
 
@@ -18,7 +20,8 @@ export function kubernetesGround(kubernetes: OwnKubernetes, { stateDir, settings
   const { api, lead, shared } = kubernetes
   const pauses = openPauses()
   const kept = keptCluster(stateDir, (text) => log.warn(text))
-  const watch = kubernetesWatch({ api, home, log, kept })
+  const watch = kubernetesWatch({ api, home, log, kept, also: seenParsers })
+  const clusterSet = openClusterSet({ kubernetes, settings, watch, log })
   let roots: RootConfigMaps | undefined
   let unfollow = (): void => undefined
 
@@ -39,13 +42,18 @@ export function kubernetesGround(kubernetes: OwnKubernetes, { stateDir, settings
         namespaces: () => meshedNamespaces(watch.current(), kubernetes.settings.namespace),
       })
       lookAtRoots()
+      clusterSet.start(served)
     },
-    changed: () => void roots?.look(),
-    conditions: () => roots?.conditions() ?? [],
-    facts: () => ({ lead: { leads: lead.leads(), holder: lead.holder(), fault: lead.fault() } }),
+    changed: () => {
+      void roots?.look()
+      clusterSet.look()
+    },
+    conditions: () => [...(roots?.conditions() ?? []), ...clusterSet.conditions()],
+    facts: () => ({ ...clusterSet.facts(), lead: { leads: lead.leads(), holder: lead.holder(), fault: lead.fault() } }),
     stop: () => {
       pauses.end()
       unfollow()
+      clusterSet.stop()
     },
   }
 

@@ -30,6 +30,7 @@ import { openUplink, type Uplink, type UplinkSettings } from '#gateway/uplink/up
 import { relayVersion } from '#gateway/version.ts'
 import { viewKeeper } from '#gateway/view-keeper.ts'
 import type { Wanted } from '#gateway/wanted-authority.ts'
+import { parseRange } from '#mesh/mcs/addresses.ts'
 import type { Json } from '#mesh/model/canonical.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
 import type { Explanation } from '#mesh/model/explanation.ts'
@@ -95,7 +96,11 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     },
     onOwn: () => report(),
   })
-  const keeper = viewKeeper({ home, own: cluster.current(), log, dial: gateways.dialled, trust })
+  const range = settings.kubernetes?.clusterSetCidr
+  const keeper = viewKeeper({
+    ...{ home, own: cluster.current(), log, dial: gateways.dialled, trust },
+    ...(range === undefined ? {} : { clusterSetRange: parseRange(range) }),
+  })
   const line = openLine({ ...parts, leads }, trust, (received) => {
     const before = wanted()
     const heard = keeper.received(received)
@@ -106,6 +111,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     if (!isDeepStrictEqual(before, after)) kept?.look()
     noteGeneration()
     report()
+    if (heard) ground.changed()
   })
   keeper.received(line.received())
   // What was kept moves traffic before anybody is served: there is nobody to be told yet.
@@ -180,7 +186,7 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   return {
     start: async () => {
       report()
-      ground.start({ line, door, trust })
+      ground.start({ line, door, trust, view: keeper.view, remarks: () => told?.conditions ?? [] })
       const serves = await door.show()
       line.start()
       load.begin()

@@ -74,6 +74,8 @@ const settingsSchema = z
         port: port.default(15012),
         /** Where the replica that leads takes what others hand on to it; only where there are replicas. */
         handOnPort: port.default(15013),
+        /** Where names of the cluster set are answered, over UDP and TCP; only where the cluster is a Kubernetes one. */
+        dnsPort: port.default(15053),
         statusAddress: address.default('127.0.0.1'),
         statusPort: port.default(15014),
         /** Names and addresses at which proxies dial, beside relay.isthmus-system.svc. */

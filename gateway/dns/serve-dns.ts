@@ -36,6 +36,7 @@ export async function serveDns(parts: DnsParts): Promise<DnsServer> {
   const limits = { ...usual, ...parts.limits }
   const { resolve, log, now = () => performance.now() } = parts
   let [answered, dropped] = [0, 0]
+  let closing: Promise<void> | undefined
   let bucket = { left: limits.queriesPerSecond, at: now() }
   const connections = new Set<Socket>()
 
@@ -56,13 +57,18 @@ export async function serveDns(parts: DnsParts): Promise<DnsServer> {
   return {
     port,
     counts: () => ({ answered, dropped }),
-    close: async () => {
-      for (const socket of connections) socket.destroy()
-      await Promise.all([
-        new Promise<void>((done) => udp.close(done)),
-        new Promise<void>((done) => tcp.close(() => done())),
-      ])
+    close: () => {
+      closing ??= end()
+      return closing
     },
+  }
+
+  async function end(): Promise<void> {
+    for (const socket of connections) socket.destroy()
+    await Promise.all([
+      new Promise<void>((done) => udp.close(done)),
+      new Promise<void>((done) => tcp.close(() => done())),
+    ])
   }
 
   function mayAnswer(): boolean {
