@@ -59,7 +59,11 @@ function writeKept(path, compiled, look) {
     writeFileSync(fresh, Buffer.concat([body, digestOf(body)]), { mode: 0o600 })
     renameSync(fresh, path)
   } catch {
-    rmSync(fresh, { force: true })
+    try {
+      rmSync(fresh, { force: true })
+    } catch {
+      // The folder is another user's, who lets nobody look into it.
+    }
   }
 }
 

@@ -11,6 +11,8 @@ export type FleetCentre = {
   readonly port: number
   /** Control-plane CA, PEM. */
   readonly caFile: string
+  /** The operator's. */
+  readonly keyFile: string
   /** Resolves when it says that it is ready. */
   start(): Promise<void>
   /** SIGKILL; the directory stays. */
@@ -69,7 +71,7 @@ export function fleetCentre(parts: {
     })
 
   return {
-    ...{ host, port, caFile, call },
+    ...{ host, port, caFile, keyFile, call },
     kill: async () => running?.kill(),
     stop: async () => running?.stop(stopMs),
     pid: () => {

@@ -5,17 +5,12 @@ import { parseAllDocuments } from 'yaml'
 import { type KubeApi, kubeApi } from '#gateway/kube-api.ts'
 import { type Program, startProgram, tailOf } from '#tests/support/fleet-program.ts'
 import { type Audit, auditOf } from '#tests/support/kubernetes/audit.ts'
-import {
-  type ApiServer,
-  apiServerPort,
-  auditLogOf,
-  startControlPlane,
-} from '#tests/support/kubernetes/control-plane.ts'
+import { type ApiServer, auditLogOf, startControlPlane } from '#tests/support/kubernetes/control-plane.ts'
 import { makeCredentials } from '#tests/support/kubernetes/credentials.ts'
 import { type KubeObject, pathOf } from '#tests/support/kubernetes/kinds.ts'
 import { lan, openSite } from '#tests/support/kubernetes/lan.ts'
 import { pidOf } from '#tests/support/kubernetes/node/container.ts'
-import { type NodeSettings, readyLine } from '#tests/support/kubernetes/node/settings.ts'
+import { apiServerPort, type NodeSettings, readyLine } from '#tests/support/kubernetes/node/settings.ts'
 import { nth } from '#tests/support/kubernetes/ranges.ts'
 import { eventually } from '#tests/support/until.ts'
 
@@ -112,6 +107,7 @@ export async function startKubeCluster(spec: KubeClusterSpec): Promise<KubeClust
       kubeconfig: await credentials.kubeconfigOf('system:node', ['system:masters']),
       ...{ dir, images, podCidr, serviceCidr, lan: lan.cidr, dns: nth(serviceCidr, 10) },
       ...{ address: site.address, egressCidr: site.egressCidr, balancerCidr: site.balancerCidr },
+      tls: credentials.server,
       nodes: spec.nodes ?? [{ name: `${name}-node`, region: 'us-east-1', zone: 'us-east-1a' }],
     }
     writeFileSync(join(dir, 'node.json'), JSON.stringify(settings))

@@ -4,6 +4,7 @@ import { findKubernetes } from '#infra/setup/kubernetes.js'
 import { type Program, startProgram, tailOf } from '#tests/support/fleet-program.ts'
 import type { Credentials } from '#tests/support/kubernetes/credentials.ts'
 import type { Network } from '#tests/support/kubernetes/network.ts'
+import { apiServerPort } from '#tests/support/kubernetes/node/settings.ts'
 import { eventually } from '#tests/support/until.ts'
 
 export type ControlPlaneParts = {
@@ -35,7 +36,6 @@ export type ApiServer = {
 
 export type ControlPlane = { readonly apiServer: ApiServer; stop(): Promise<void> }
 
-export const apiServerPort = 6443
 const etcdUrl = 'http://127.0.0.1:2379'
 const readyMs = 120_000
 

@@ -5,7 +5,7 @@ import type { KubeApi } from '#gateway/kube-api.ts'
 import { here, openNetwork, openSwitch } from '#tests/support/kubernetes/network.ts'
 import { keyOf, mirror } from '#tests/support/kubernetes/node/mirror.ts'
 import { graceOf, type Pod, startPod } from '#tests/support/kubernetes/node/pod.ts'
-import type { NodeSettings } from '#tests/support/kubernetes/node/settings.ts'
+import { kubeletPort, type NodeSettings } from '#tests/support/kubernetes/node/settings.ts'
 import { nth } from '#tests/support/kubernetes/ranges.ts'
 
 /** The switch of all pods, and its address, which is their way out. */
@@ -176,6 +176,7 @@ async function register(
     body: {
       status: {
         ...{ capacity, allocatable: capacity, addresses: [{ type: 'InternalIP', address }] },
+        daemonEndpoints: { kubeletEndpoint: { Port: kubeletPort } },
         conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
       },
     },

@@ -4,6 +4,7 @@ import { here } from '#tests/support/kubernetes/network.ts'
 import { startClusterDns } from '#tests/support/kubernetes/node/cluster-dns.ts'
 import { startKubelet } from '#tests/support/kubernetes/node/kubelet.ts'
 import { startLoadBalancer } from '#tests/support/kubernetes/node/load-balancer.ts'
+import { serveLogs } from '#tests/support/kubernetes/node/serve-logs.ts'
 import { startServiceProxy } from '#tests/support/kubernetes/node/service-proxy.ts'
 import { type NodeSettings, readyLine } from '#tests/support/kubernetes/node/settings.ts'
 
@@ -21,6 +22,7 @@ async function main(path: string): Promise<void> {
     address: dns,
     stub: { domain: 'clusterset.local', service: 'isthmus-system/relay' },
   })
+  await serveLogs(settings)
   await startKubelet(api, settings, say)
   say(readyLine)
 }

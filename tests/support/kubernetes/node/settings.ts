@@ -1,5 +1,9 @@
 import type { Image } from '#tests/support/kubernetes/node/running.ts'
 
+/** On the address of the node. */
+export const apiServerPort = 6443
+export const kubeletPort = 10_250
+
 export type NodeSettings = {
   readonly kubeconfig: string
   readonly dir: string
@@ -13,6 +17,8 @@ export type NodeSettings = {
   /** Of load balancers, on the LAN. */
   readonly balancerCidr: string
   readonly dns: string
+  /** Of the kubelet's server, whom the API server asks for logs: PEM files. */
+  readonly tls: { readonly cert: string; readonly key: string }
   readonly nodes: readonly { readonly name: string; readonly region: string; readonly zone: string }[]
   /** By name, without tag. */
   readonly images: Readonly<Record<string, Image>>
