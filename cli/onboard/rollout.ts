@@ -86,7 +86,7 @@ async function podFault(api: ClusterApi, pod: Pod): Promise<Fault | undefined> {
       const mend = `kubectl -n ${systemNamespace} logs ${name} --previous`
       return {
         why: `pod ${name} ended ${restartCount} times; its last words: ${last}`,
-        isStuck: restartCount >= 4,
+        isStuck: restartCount >= 4 && reason === 'CrashLoopBackOff',
         mend,
       }
     }

@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Image } from '#tests/support/kubernetes/node/running.ts'
@@ -20,6 +20,7 @@ require('./' + name + '.js')
 export async function isthmusImages(registry: string): Promise<Readonly<Record<string, Image>>> {
   const [relay, , envoy] = await Promise.all([programPath('relay'), programPath('proxy'), envoyPath()])
   const dir = mkdtempSync(join(tmpdir(), 'isthmus-image-'))
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
   // Its user is nobody.
   chmodSync(dir, 0o755)
   cpSync(dirname(relay), dir, { recursive: true, filter: (path) => !/\.map$|\/compiled$/.test(path) })
