@@ -11,6 +11,7 @@ export type KubeObject = {
     readonly annotations?: Readonly<Record<string, string>>
     readonly deletionTimestamp?: string
   }
+  readonly [field: string]: unknown
 }
 
 export type Resource = {
