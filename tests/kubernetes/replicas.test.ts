@@ -2,8 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { buildDefinitions } from '#cli/onboard/manifests/definitions.ts'
+import { buildRbac } from '#cli/onboard/manifests/rbac.ts'
 import { openProxy, type ScriptedProxy } from '#tests/support/ads-client.ts'
 import { type FleetCentre, fleetCentre, joinTokenOf } from '#tests/support/fleet-centre.ts'
+import { said } from '#tests/support/kubernetes/audit.ts'
 import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
 import { type Replica, relayPort, relayReplica, untilStatus } from '#tests/support/kubernetes/relay.ts'
 import { describeWithClusters } from '#tests/support/kubernetes/suite.ts'
@@ -46,11 +49,8 @@ describeWithClusters('two replicas of a relay', () => {
       await cluster.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }])
     await cluster.apply([
       { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { namespace: system, name: 'relay' } },
-      {
-        ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRoleBinding', metadata: { name: 'relay' } },
-        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
-        subjects: [{ kind: 'ServiceAccount', namespace: system, name: 'relay' }],
-      },
+      ...buildDefinitions(),
+      ...buildRbac(),
       {
         ...{ apiVersion: 'v1', kind: 'Service', metadata: { namespace: 'shop', name: 'reviews' } },
         spec: { selector: { app: 'reviews' }, ports: [{ name: 'http', port: 9080 }] },
@@ -165,6 +165,17 @@ describeWithClusters('two replicas of a relay', () => {
     one.start()
     await untilStatus(one, 'serves', ({ state, lead }) => state === 'serving' && lead?.holder === other.name)
     expect((await one.status()).lead?.leads).toBe(false)
+  })
+
+  test('with exactly the rights that a cluster gives: nothing is refused, no Secret read but its own', async () => {
+    await cluster.settled()
+    const user = `system:serviceaccount:${system}:relay`
+    expect(cluster.audit.refusedRequests(user).map(said)).toEqual([])
+    expect(cluster.audit.entries(user).length).toBeGreaterThan(20)
+    const secrets = cluster.audit.secretReads(user).map(({ objectRef }) => `${objectRef?.namespace}/${objectRef?.name}`)
+    expect([...new Set(secrets)]).toEqual([`${system}/relay`])
+    const written = cluster.audit.writes(user).map(({ objectRef }) => `${objectRef?.resource} ${objectRef?.name}`)
+    expect([...new Set(written)].toSorted()).toEqual(['configmaps istio-ca-root-cert', 'leases relay', 'secrets relay'])
   })
 
   test('the API server killed: a replica that starts again serves what it knew', async () => {
