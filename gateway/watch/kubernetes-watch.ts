@@ -60,7 +60,7 @@ export type KubernetesWatchTimes = FollowTimes & {
 
 const usualTimes: KubernetesWatchTimes = {
   ...{ watchSeconds: 240, silentMs: 75_000, absentMs: 60_000, backoff: { firstMs: 500, maxMs: 30_000 } },
-  ...{ coalesceMs: 20, holdMs: 10_000, graceMs: 3000, keepMs: 30_000 },
+  ...{ coalesceMs: 20, holdMs: 10_000, graceMs: 3000, keepMs: 10_000 },
 }
 const lookAgainMs = 50
 const source = 'Kubernetes API'
@@ -82,6 +82,8 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   let changes = new Map<string, Change>()
   let isWhole = true
   const unsaved = new Set<KindStore>()
+  /** What was read whole first is kept at once: a relay may be killed soon after it began. */
+  let isKept = false
   const followers: Follower[] = kinds.map((kind) => {
     const also = settings.also?.[kind.kind]
     const more = also ? { also, onAlso: () => alsoSoon() } : {}
@@ -192,10 +194,14 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
 
   const keepLater = (): void => {
     if (!kept || keeping || unsaved.size === 0) return
-    keeping = setTimeout(() => {
-      keeping = undefined
-      keepOne()
-    }, times.keepMs).unref()
+    keeping = setTimeout(
+      () => {
+        keeping = undefined
+        isKept = true
+        keepOne()
+      },
+      isKept ? times.keepMs : 0,
+    ).unref()
   }
   /** One kind in each turn: all at once would keep everybody waiting. */
   const keepOne = (): void => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { buildDefinitions } from '#cli/onboard/manifests/definitions.ts'
 import { buildRbac } from '#cli/onboard/manifests/rbac.ts'
+import { typeUrls } from '#mesh/model/resource.ts'
 import { openProxy, type ScriptedProxy } from '#tests/support/ads-client.ts'
 import { type FleetCentre, fleetCentre, joinTokenOf } from '#tests/support/fleet-centre.ts'
 import { said } from '#tests/support/kubernetes/audit.ts'
@@ -48,6 +49,7 @@ describeWithClusters('two replicas of a relay', () => {
     for (const name of [system, 'shop'])
       await cluster.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }])
     await cluster.apply([
+      { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-1' } },
       { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { namespace: system, name: 'relay' } },
       ...buildDefinitions(),
       ...buildRbac(),
@@ -93,7 +95,8 @@ describeWithClusters('two replicas of a relay', () => {
     if (!other) throw new Error('there are two')
     return { leader: found, other }
   }
-  const proxyAt = async (replica: Replica, memory?: ScriptedProxy['memory']): Promise<ScriptedProxy> => {
+  /** What pod reviews-0 dials a relay with. */
+  const dialOf = async () => {
     const { metadata } = (await cluster.api.call('GET', '/api/v1/namespaces/shop/pods/reviews-0')) as {
       metadata: { uid: string }
     }
@@ -104,17 +107,18 @@ describeWithClusters('two replicas of a relay', () => {
     const roots = (await cluster.api.call('GET', '/api/v1/namespaces/shop/configmaps/istio-ca-root-cert')) as {
       data: Record<string, string>
     }
-    return openProxy({
-      ...{ mode: 'delta', host: replica.address, port: relayPort, relayRoots: roots.data['root-cert.pem'] ?? '' },
+    return {
+      ...{ mode: 'delta' as const, port: relayPort, relayRoots: roots.data['root-cert.pem'] ?? '' },
       serverName: 'relay.isthmus-system.svc',
       headers: { authorization: `Bearer ${token}` },
       node: {
         id: 'sidecar~10.11.0.10~reviews-0.shop~shop.svc.cluster.local',
         metadata: { NAMESPACE: 'shop', SERVICE_ACCOUNT: 'default', CLUSTER_ID: 'west', INSTANCE_IPS: '10.11.0.10' },
       },
-      ...(memory ? { memory } : {}),
-    })
+    }
   }
+  const proxyAt = async (replica: Replica, memory?: ScriptedProxy['memory']): Promise<ScriptedProxy> =>
+    openProxy({ ...(await dialOf()), host: replica.address, ...(memory ? { memory } : {}) })
 
   test('wait for a token, and join as one with it', async () => {
     for (const one of replicas) one.start()
@@ -180,13 +184,23 @@ describeWithClusters('two replicas of a relay', () => {
 
   test('the API server killed: a replica that starts again serves what it knew', async () => {
     const { leader: one, other } = await leader()
+    const dial = await dialOf()
+    const name = 'outbound|9080||reviews.shop.svc.cluster.local'
+    const endpointsAt = async (replica: Replica): Promise<string> => {
+      const proxy = openProxy({ ...dial, host: replica.address })
+      await proxy.ready
+      proxy.close()
+      return Buffer.from(proxy.memory.held.get(typeUrls.endpoint)?.get(name)?.bytes ?? []).toString('latin1')
+    }
+    const before = await endpointsAt(one)
+    expect(before).toContain('10.11.0.11')
     await cluster.apiServer.kill()
     await other.kill()
     other.start()
     await untilStatus(other, 'serves', ({ state }) => state === 'serving')
     expect((await one.status()).lead?.leads).toBe(true)
-    const endpoints = (await other.asked('/v1/endpoints').catch(() => undefined)) as object | undefined
-    expect(JSON.stringify(endpoints ?? {})).not.toBe('')
+    await one.kill()
+    expect(await endpointsAt(other)).toBe(before)
     await cluster.apiServer.start()
     await untilStatus(other, 'sees the Lease again', ({ lead }) => lead?.fault === undefined)
   })
