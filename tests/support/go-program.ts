@@ -6,17 +6,18 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { cacheDir } from '#infra/setup/envoy.js'
+import { fetchedGo } from '#infra/setup/kubernetes.js'
 import { makeDirectory } from '#infra/setup/make-directory.js'
 
 const run = promisify(execFile)
 
 /** The programs in Go that tests ask, one file each. */
-export type GoProgram = 'verify' | 'blackhole'
+export type GoProgram = 'verify' | 'blackhole' | 'iptables-restore'
 
 /** The Go of this machine, or undefined. */
 export function findGo(): string | undefined {
   const places = [...(process.env['PATH'] ?? '').split(':').filter((path) => path !== ''), '/usr/local/go/bin']
-  return places.map((dir) => join(dir, 'go')).find((path) => existsSync(path))
+  return [...places.map((dir) => join(dir, 'go')), fetchedGo(process.env)].find((path) => existsSync(path))
 }
 
 export const isBuilt = (name: GoProgram): boolean => existsSync(placeOf(name))
