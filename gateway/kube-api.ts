@@ -29,6 +29,7 @@ type Sent = Omit<Asked, 'body'> & { readonly body?: string | undefined }
 export type Streamed = Pick<Asked, 'query' | 'signal'> & { readonly silentMs: number; readonly onOpen?: () => void }
 
 const answerMs = 30_000
+const keepAliveMs = 15_000
 const answerBytesMax = 64 * 1024 * 1024
 const lineCharsMax = 8 * 1024 * 1024
 
@@ -112,7 +113,11 @@ export function kubeApi({ kubeconfig }: { readonly kubeconfig?: string } = {}): 
     try {
       await config.applyToHTTPSOptions(options)
       return await new Promise<IncomingMessage>((resolve, reject) => {
-        request(url, options, resolve).on('error', reject).end(body)
+        request(url, options, resolve)
+          // Packets that vanish are noticed sooner than by silence.
+          .on('socket', (socket) => socket.setKeepAlive(true, keepAliveMs))
+          .on('error', reject)
+          .end(body)
       })
     } catch (cause) {
       throw unavailable(

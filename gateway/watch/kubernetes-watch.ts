@@ -93,6 +93,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   const stores = followers.map(({ store }) => store)
   let own: OwnCluster = emptyCluster
   let rejected: readonly RejectedObject[] = []
+  /** Set with the first `own` that has all there is in it. */
   let wasSynced = false
   let isOpen = false
   let turnedAt = 0
@@ -138,7 +139,6 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     })
   }
 
-  const isSynced = (): boolean => followers.every((one) => one.isSynced())
   const faults = (): RejectedObject[] =>
     followers.flatMap((one) => {
       const reason = one.fault()
@@ -165,7 +165,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
       [...faults(), ...(isShown ? stores.flatMap((one) => one.rejected()) : shownRejected)],
       source,
     )
-    settle(nextOwn, all)
+    settle(nextOwn, all, wasSynced || (isShown && followers.every((one) => one.isSynced())))
   }
   let shownRejected: readonly RejectedObject[] = []
 
@@ -178,8 +178,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     return ownClusterOf(() => objectsOf(stores), home, own, list, { rejected: shownRejected, files: 0 })
   }
 
-  const settle = (nextOwn: OwnCluster, nextRejected: readonly RejectedObject[]): void => {
-    const isNowSynced = isSynced()
+  const settle = (nextOwn: OwnCluster, nextRejected: readonly RejectedObject[], isNowSynced: boolean): void => {
     const isSame = nextOwn === own && isNowSynced === wasSynced && isDeepStrictEqual(nextRejected, rejected)
     if (isNowSynced) keepLater()
     if (isSame) return
@@ -232,7 +231,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     },
     current: () => own,
     rejected: () => rejected,
-    isSynced,
+    isSynced: () => wasSynced,
     faults,
     also: (kind) => stores.find((one) => one.kind.kind === kind)?.also() ?? new Map(),
     version: (kind) => {
