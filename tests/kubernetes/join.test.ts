@@ -1,5 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
+import { contextAccess } from '#cli/onboard/access.ts'
+import { type ClusterApi, clusterApi } from '#cli/onboard/cluster-api.ts'
+import { joinCluster } from '#cli/onboard/join.ts'
+import { leaveCluster } from '#cli/onboard/leave.ts'
 import { runCli } from '#cli/run.ts'
 import type { Send } from '#cli/send.ts'
 import { stepDrains } from '#control/traffic/step-drains.ts'
@@ -76,7 +81,7 @@ describeWithClusters('a Kubernetes cluster joins and leaves by command', () => {
       while (!isOver) {
         await once().catch(() => undefined)
         centre.clock.now += lookMs
-        await new Promise((resolve) => setTimeout(resolve, 150))
+        await pause(150)
       }
     })()
     return async () => {
@@ -84,22 +89,23 @@ describeWithClusters('a Kubernetes cluster joins and leaves by command', () => {
       await done
     }
 
+    /** Nothing where an earlier look has redeemed it. */
+    async function redeemed(token: string): Promise<void> {
+      const one = new TestRelay(centre, 'paris-1')
+      const joined = await one.redeem(parseJoinToken(Buffer.from(token, 'base64').toString('utf8')).token, place)
+      if (joined.status !== 200) return
+      await one.authenticate()
+      relay = one
+      const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'relay' } }
+      const query = { fieldManager: 'isthmus-relay' }
+      await cluster.api.call('POST', `${system}/secrets`, { body: secret, query }).catch(() => undefined)
+      const gateways = { gateways: [{ address: '172.20.1.9', port: 15443, state: 'ready' }] }
+      await one.sync({ cluster: { ...(facts('paris-1') as object), ...place }, gateways })
+    }
+
     async function once(): Promise<void> {
       const token = await cluster.api.call('GET', `${system}/secrets/relay-join`).catch(() => undefined)
-      if (token) {
-        const { data } = token as { readonly data: { readonly token: string } }
-        const one = new TestRelay(centre, 'paris-1')
-        await one.redeem(parseJoinToken(Buffer.from(data.token, 'base64').toString('utf8')).token, {
-          network: 'paris-1',
-        })
-        await one.authenticate()
-        relay = one
-        const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'relay' } }
-        const query = { fieldManager: 'isthmus-relay' }
-        await cluster.api.call('POST', `${system}/secrets`, { body: secret, query }).catch(() => undefined)
-        const gateways = { gateways: [{ address: '172.20.1.9', port: 15443, state: 'ready' }] }
-        await one.sync({ cluster: { ...(facts('paris-1') as object), ...place }, gateways })
-      }
+      if (token) await redeemed((token as { readonly data: { readonly token: string } }).data.token)
       await relay?.load({})
       await stepDrains(centre.centre, memo)
       const { items } = (await cluster.api.call('GET', `${system}/pods`)) as Items
@@ -190,5 +196,69 @@ describeWithClusters('a Kubernetes cluster joins and leaves by command', () => {
     expect(code).toBe(0)
     await eventually(20_000, 'all is as it was', async () => expect(await everything(cluster.api)).toEqual(before))
     expect((await centre.admin('GET', '/v1/clusters/paris-1')).body['state']).toBe('left')
+  })
+
+  /** The API as the command has it, cut off after `left` more writes. */
+  function cutAfter(left: number): ClusterApi {
+    const api = clusterApi(contextAccess({ kubeconfig: cluster.kubeconfig }, {}))
+    let more = left
+    const count = (method: string, query: object = {}) => {
+      if (method === 'GET' || method === 'POST' || 'dryRun' in query) return
+      if (more === 0) throw new Error('cut off')
+      more -= 1
+    }
+    return {
+      ...api,
+      call: async (method, path, asked) => {
+        count(method, asked?.query)
+        return api.call(method, path, asked)
+      },
+      remove: async (path, body) => {
+        count('DELETE')
+        return api.remove(path, body)
+      },
+    }
+  }
+
+  /** Runs it again and again, each time cut off after one more write; gives how many runs there were. */
+  async function inPieces(run: (api: ClusterApi) => Promise<unknown>): Promise<number> {
+    for (let runs = 1; ; runs++)
+      try {
+        await run(cutAfter(1))
+        return runs
+      } catch (fault) {
+        expect((fault as Error).message).toBe('cut off')
+      }
+  }
+  const centreOf = () => ({ url: 'https://centre.test:7400', key: centre.adminKey, relays: {}, send })
+  const quiet = () => undefined
+
+  test('cut off after each of its writes, a join ends the same', async () => {
+    lookMs = 100
+    const images = { relay: 'registry.test/isthmus-relay:0.1.0', proxy: 'registry.test/isthmus-proxy:0.1.0' }
+    const wish = { cluster: 'paris-1', images, addresses: [], gatewayReplicas: 2, isPublic: false }
+    const waiting = { say: quiet, now: () => performance.now(), pause, timeoutMs: 30_000 }
+    const runs = await inPieces((api) =>
+      joinCluster({ api, centre: centreOf(), wish, clock: () => centre.clock.now, ...waiting }),
+    )
+    expect(runs).toBeGreaterThan(20)
+    // It came back: one generation later, and to other addresses.
+    const again = (objects: ReadonlyMap<string, string>) =>
+      [...objects].flatMap(([key, text]) =>
+        key.startsWith('IPAddress ')
+          ? []
+          : [[key, text.replaceAll('-g2.', '.').replaceAll(/10\.96\.\d+\.\d+|"nodePort":\d+/g, 'given')]],
+      )
+    expect(again(await all())).toEqual(again(after))
+  })
+
+  test('cut off after each of its writes, a leave ends the same', async () => {
+    lookMs = 5000
+    const times = { overSeconds: 0, graceSeconds: 0 }
+    const runs = await inPieces((api) =>
+      leaveCluster({ api, centre: centreOf(), cluster: 'paris-1', say: quiet, ...times }),
+    )
+    expect(runs).toBeGreaterThan(20)
+    await eventually(20_000, 'all is as it was', async () => expect(await everything(cluster.api)).toEqual(before))
   })
 })
