@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { applyCommands } from '#cli/commands/apply.ts'
+import { checkCommand } from '#cli/commands/check.ts'
 import { clusterCommands } from '#cli/commands/cluster.ts'
 import { completionCommands } from '#cli/commands/completion.ts'
 import { contextCommands } from '#cli/commands/context.ts'
@@ -75,6 +76,7 @@ function openProgram(io: Io, exitWith: (code: number) => void): { program: Comma
   historyCommands(program, tools)
   explainCommand(program, tools)
   discoverCommands(program, tools)
+  checkCommand(program, tools)
   clusterCommands(program, tools)
   manifestsCommand(program, tools)
   injectCommand(program, tools)

@@ -31,6 +31,8 @@ export type ClusterApi = {
   /** Undefined where it is gone already, or another one has its name. */
   remove(path: string, body?: object): Promise<unknown>
   pause(ms: number): Promise<void>
+  /** By the server's clock, Unix ms, whole seconds; undefined where it does not say. */
+  time(): Promise<number | undefined>
 }
 
 const answerMs = 30_000
@@ -71,6 +73,7 @@ export function clusterApi({ config, said }: Access): ClusterApi {
       }
     },
     pause: (ms) => pause(ms),
+    time: async () => (await exchanged('GET', '/version', {})).at,
     list: async (path, query = {}, accept = undefined) => {
       const all: Json[] = []
       let next: string | undefined
@@ -110,7 +113,12 @@ export function clusterApi({ config, said }: Access): ClusterApi {
       })
       const retryAfterSeconds = Number(answer.headers['retry-after'])
       const text = await textOf(answer)
-      return { status: answer.statusCode ?? 0, text, ...(retryAfterSeconds > 0 ? { retryAfterSeconds } : {}) }
+      const at = Date.parse(answer.headers.date ?? '')
+      return {
+        ...{ status: answer.statusCode ?? 0, text },
+        ...(retryAfterSeconds > 0 ? { retryAfterSeconds } : {}),
+        ...(Number.isNaN(at) ? {} : { at }),
+      }
     } catch (cause) {
       const why = `the API server of ${said} does not answer ${path}: ${messageOf(cause)}`
       throw refusal({
@@ -145,7 +153,13 @@ export function clusterApi({ config, said }: Access): ClusterApi {
   }
 }
 
-type Answer = { readonly status: number; readonly text: string; readonly retryAfterSeconds?: number }
+type Answer = {
+  readonly status: number
+  readonly text: string
+  readonly retryAfterSeconds?: number
+  /** When the server says it was, Unix ms. */
+  readonly at?: number
+}
 
 const kinds: Readonly<Record<number, ProblemKind>> = {
   ...{ 400: 'invalid', 401: 'unauthenticated', 403: 'forbidden', 404: 'not-found', 409: 'conflict', 410: 'stale' },

@@ -99,6 +99,10 @@ const seeing: Readonly<Record<string, readonly Run[]>> = {
     ),
     ...['nobody --force nobody', 'rome-1 --over never'].map((one) => words(`cluster unjoin ${one}`)),
   ],
+  check: [
+    ...['check --help', 'check --kubeconfig /nowhere', 'check --eks prod', 'check --profile p'].map(words),
+    words('check paris-1 --eks prod --kubeconfig /nowhere'),
+  ],
   discover: [
     ...['--help', 'eks --help', 'eks', 'eks --region Nowhere', 'eks --region eu-west-1 --tag team', 'gke'].map((one) =>
       words(`discover ${one}`),
