@@ -6,7 +6,7 @@ import {
   type AccessOptions,
   accessOptions,
   type EksOptions,
-  eksOptions,
+  eksLookOptions,
   eksRegionOption,
 } from '#cli/onboard/options.ts'
 import { harmless, render, wrapped } from '#cli/output.ts'
@@ -23,7 +23,7 @@ export function checkCommand(program: Command, tools: Tools): void {
     .description('what is wrong with a Kubernetes cluster, before it joins or as a member, and what mends it')
     .helpGroup('To see:')
     .argument('[cluster]', 'its name in the mesh; another one is refused')
-  for (const option of [...accessOptions(), ...eksOptions(), eksRegionOption()]) check.addOption(option)
+  for (const option of [...accessOptions(), ...eksLookOptions(), eksRegionOption()]) check.addOption(option)
   check
     .option('--pre', 'only what must be well before it joins')
     .addOption(outputOption())

@@ -27,9 +27,13 @@ export const accessOptions = (): readonly Option[] => [
   new Option('--kubeconfig <file>', 'another file than KUBECONFIG or ~/.kube/config'),
 ]
 
-export const eksOptions = (): readonly Option[] => [
+/** To look; `eksOptions` are to write as well. */
+export const eksLookOptions = (): readonly Option[] => [
   new Option('--eks <cluster>', 'the cluster, by its name in EKS; with --region').conflicts(['context', 'kubeconfig']),
   new Option('--profile <name>', 'with --eks: a profile of the AWS configuration'),
+]
+export const eksOptions = (): readonly Option[] => [
+  ...eksLookOptions(),
   new Option('--create-access-entry', 'with --eks: makes your access entry where the cluster does not know you'),
 ]
 export const eksRegionOption = (): Option => new Option('--region <region>', 'with --eks: its AWS region')

@@ -19,5 +19,6 @@ export function fakeClusterApi(answers: Answers): ClusterApi & { readonly asked:
     list: async (path) => (answers[path] as readonly Json[] | undefined) ?? [],
     remove: async () => undefined,
     pause: async () => undefined,
+    time: async () => undefined,
   }
 }
