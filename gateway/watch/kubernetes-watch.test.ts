@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { kubeApi } from '#gateway/kube-api.ts'
 import { watchedKinds } from '#gateway/watch/kube-kinds.ts'
@@ -497,6 +498,85 @@ describe('objects', () => {
     await eventually(20_000, 'b is the endpoint', () => watch.current().endpoints.get(key)?.[0]?.pod === 'shop/b')
     expect(wrong).toEqual([])
   })
+})
+
+describe('whatever happens', () => {
+  const name = fc.constantFrom('a', 'b', 'c')
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('put' as const), name, told: fc.boolean() }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('remove' as const), name, told: fc.boolean() }) },
+    fc.record({ kind: fc.constant('again' as const), at: fc.nat(30) }),
+    fc.constantFrom(
+      ...(['expire', 'compact', 'end', 'destroy', 'nonsense', 'bookmark', 'away', 'back', 'seen'] as const).map(
+        (kind) => ({ kind }),
+      ),
+    ),
+  )
+
+  test('nothing goes back, nothing comes back, and in the end all is as the API server has it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 25 }), async (steps) => {
+        fake.away(false)
+        const watch = await started({ kinds: some('Pod') })
+        const { wrong, look } = lookout(watch)
+        const lines: string[] = []
+        const there = new Set(pods(watch).match(/[abc](?=:)/g))
+        for (const one of steps) {
+          if (one.kind === 'put') {
+            const object = fake.put('pods', pod(one.name, { spec: { serviceAccountName: `v${counter++}` } }), one.told)
+            lines.push(JSON.stringify({ type: there.has(one.name) ? 'MODIFIED' : 'ADDED', object }))
+            there.add(one.name)
+          } else if (one.kind === 'remove') {
+            if (there.delete(one.name)) fake.remove('pods', `shop/${one.name}`, one.told)
+          } else if (one.kind === 'again') fake.send('pods', lines[one.at] ?? '')
+          else if (one.kind === 'compact') {
+            fake.compact()
+            fake.expire()
+          } else if (one.kind === 'expire') fake.expire()
+          else if (one.kind === 'nonsense') fake.send('pods', '{"type":')
+          else if (one.kind === 'bookmark') fake.bookmark('pods')
+          else if (one.kind === 'end' || one.kind === 'destroy') fake.endWatches(one.kind)
+          else if (one.kind === 'seen') await new Promise((resolve) => setTimeout(resolve, 5))
+          else fake.away(one.kind === 'away')
+        }
+        fake.away(false)
+        // What was never told is found by a list, which nobody can now do without.
+        fake.put('pods', pod('zz', { spec: { serviceAccountName: `v${counter++}` } }), false)
+        fake.compact()
+        fake.expire()
+        await eventually(20_000, 'all is seen', () => {
+          const now = (pods(watch).match(/[abcz]+(?=:)/g) ?? []).join()
+          if (now !== [...there, 'zz'].toSorted().join() || watch.rejected().length > 0) throw new Error(now)
+          return true
+        })
+        look()
+        expect(wrong).toEqual([])
+        await watch.stop()
+      }),
+      { numRuns: 10 },
+    )
+  })
+  let counter = 1
+
+  /** Pods say with their account how new they are. */
+  function lookout(watch: KubernetesWatch) {
+    const newest = new Map<string, { version: number; isGone: boolean }>()
+    const wrong: string[] = []
+    const look = (): void => {
+      const now = watch.current().pods
+      for (const [key, last] of newest) if (!now.has(key)) newest.set(key, { ...last, isGone: true })
+      for (const [key, { serviceAccount }] of now) {
+        const version = Number(serviceAccount.slice(1))
+        const last = newest.get(key)
+        if (last && (version < last.version || (last.isGone && version === last.version)))
+          wrong.push(`${key}: ${version} after ${last.version}`)
+        newest.set(key, { version, isGone: false })
+      }
+    }
+    watch.onChange(look)
+    look()
+    return { wrong, look }
+  }
 })
 
 describe('what was kept', () => {

@@ -166,7 +166,8 @@ export class FakeKubeApi {
   expire(resource?: string): void {
     const line = JSON.stringify({ type: 'ERROR', object: status(410, 'too old resource version') })
     for (const one of this.watchers)
-      if (resource === undefined || one.resource === resource) one.response.end(`${line}\n`)
+      if ((resource === undefined || one.resource === resource) && !one.response.writableEnded)
+        one.response.end(`${line}\n`)
   }
 
   endWatches(how: 'end' | 'destroy' | 'silence', resource?: string): void {
