@@ -9,6 +9,7 @@ import type { Uplink } from '#gateway/uplink/uplink.ts'
 import { directoryWatch } from '#gateway/watch/directory-watch.ts'
 import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import type { Condition } from '#mesh/model/cluster-config.ts'
+import type { Shift } from '#mesh/model/traffic.ts'
 import type { Home, View } from '#mesh/model/view.ts'
 
 export type GroundParts = {
@@ -31,6 +32,8 @@ export type Ground = {
   start(served: Standing): void
   /** The cluster's objects are others, or what the centre says of it. */
   changed(): void
+  /** Its callers moved. */
+  shifted(): void
   conditions(): readonly Condition[]
   /** For status. */
   facts(): object
@@ -45,6 +48,8 @@ export type Standing = {
   readonly view: () => View
   /** What the relay found about its own services. */
   readonly remarks: () => readonly Condition[]
+  /** The last moves of its callers. */
+  readonly shifts: () => readonly Shift[]
 }
 
 export function directoryGround({ dir, settings, home, log }: GroundParts): Ground {
@@ -55,6 +60,7 @@ export function directoryGround({ dir, settings, home, log }: GroundParts): Grou
     leads: () => true,
     start: () => undefined,
     changed: () => undefined,
+    shifted: () => undefined,
     conditions: () => [],
     facts: () => ({}),
     stop: () => undefined,

@@ -48,6 +48,7 @@ export function kubernetesGround(kubernetes: OwnKubernetes, { stateDir, settings
       void roots?.look()
       clusterSet.look()
     },
+    shifted: clusterSet.shifted,
     conditions: () => [...(roots?.conditions() ?? []), ...clusterSet.conditions()],
     facts: () => ({ ...clusterSet.facts(), lead: { leads: lead.leads(), holder: lead.holder(), fault: lead.fault() } }),
     stop: () => {

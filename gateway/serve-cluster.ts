@@ -169,7 +169,10 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
     loads: { take: load.counts.take, gone: load.counts.gone, intervalMs: load.intervalMs, tookTimes: load.tookTimes },
   })
   word.viewMoved = () => door.changed()
-  word.shifts = () => load.soon()
+  word.shifts = () => {
+    load.soon()
+    ground.shifted()
+  }
   cluster.onChange(() => {
     keeper.own(cluster.current())
     ground.changed()
@@ -186,7 +189,9 @@ export async function openCluster(parts: ClusterParts): Promise<ServedCluster> {
   return {
     start: async () => {
       report()
-      ground.start({ line, door, trust, view: keeper.view, remarks: () => told?.conditions ?? [] })
+      const remarks = () => told?.conditions ?? []
+      const shifts = () => traffic.keeper.health().log.recent()
+      ground.start({ line, door, trust, view: keeper.view, remarks, shifts })
       const serves = await door.show()
       line.start()
       load.begin()

@@ -105,14 +105,14 @@ function open(
         wanted: wantedObjects({ view: full, seen, rejected: [], remarks: [], range }),
       }
     },
-    ...parts,
+    ...{ ...parts, limits: { paceMs: 0, ...parts.limits } },
   })
   /** Looks, and again, until nothing more is asked. */
   const settle = async (): Promise<string[]> => {
     const all: string[] = []
     for (;;) {
       writer.look()
-      await idle()
+      await writer.done()
       const now = server.writes()
       all.push(...now)
       if (now.length === 0) return all
@@ -122,9 +122,6 @@ function open(
     at += ms
   }
   return { writer, settle, pass }
-}
-const idle = async (): Promise<void> => {
-  for (let turn = 0; turn < 200; turn += 1) await new Promise((resolve) => setImmediate(resolve))
 }
 const started = () => {
   const server = fakeServer()

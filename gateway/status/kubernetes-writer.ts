@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { KubeApi } from '#gateway/kube-api.ts'
 import { type Write, writeOf } from '#gateway/status/write-of-change.ts'
 import { type Change, changesBetween } from '#mesh/mcs/changes.ts'
@@ -18,7 +19,10 @@ export type WriterSight = {
 
 export type WriterParts = {
   readonly api: Pick<KubeApi, 'call'>
-  /** Undefined while the cluster or its config is not known whole: then nothing is written and nothing removed. */
+  /**
+   * Undefined while the cluster or its config is not known whole: then nothing is written and nothing removed. The same
+   * object as long as nothing in it changed.
+   */
   readonly sight: () => WriterSight | undefined
   /** Of several relays one writes. Asked before every request. */
   readonly isLeader: () => boolean
@@ -39,14 +43,20 @@ export type WriterLimits = {
   readonly maxBackoffMs: number
   /** How long a watch may lag behind a write before it is made again. */
   readonly lagMs: number
+  /** Between two looks: a cluster in motion is looked at now and then. */
+  readonly paceMs: number
 }
 
-const usual: WriterLimits = { perSecond: 20, burst: 50, firstBackoffMs: 500, maxBackoffMs: 60_000, lagMs: 30_000 }
+const usual: WriterLimits = {
+  ...{ perSecond: 20, burst: 50, firstBackoffMs: 500, maxBackoffMs: 60_000, lagMs: 30_000, paceMs: 200 },
+}
 
 /** Brings the API server to what is wanted, and keeps it there. */
 export type KubernetesWriter = {
   /** Something may have changed. */
   look(): void
+  /** Resolves when nothing that was asked for is under way. */
+  done(): Promise<void>
   conditions(): readonly Condition[]
   counts(): { readonly written: number; readonly refused: number; readonly failing: number }
   /** Resolves when the request under way has ended. */
@@ -74,9 +84,15 @@ export function kubernetesWriter(parts: WriterParts): KubernetesWriter {
   let running: Promise<void> | undefined
   let isAsked = false
   let timer: NodeJS.Timeout | undefined
+  let lastLook = Number.NEGATIVE_INFINITY
+  /** In it everything was as it should be. */
+  let settled: WriterSight | undefined
 
   return {
     look,
+    done: async () => {
+      while (running) await running
+    },
     conditions: () => conditionsOf(failed),
     counts: () => ({ written, refused, failing: failed.size }),
     stop: async () => {
@@ -89,16 +105,19 @@ export function kubernetesWriter(parts: WriterParts): KubernetesWriter {
   function look(): void {
     if (ending.signal.aborted) return
     isAsked = true
-    // All that is said in one turn is one look.
-    running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(round).finally(() => {
+    running ??= round().finally(() => {
       running = undefined
       if (isAsked) look()
     })
   }
 
   async function round(): Promise<void> {
-    isAsked = false
     clearTimeout(timer)
+    // All that is said in one turn is one look, and one in motion is not looked at without end.
+    const ms = limits.paceMs - (performance.now() - lastLook)
+    await pause(Math.max(0, ms), undefined, { signal: ending.signal, ref: false }).catch(() => undefined)
+    lastLook = performance.now()
+    isAsked = false
     const next = await pass()
     if (next === undefined || ending.signal.aborted) return
     timer = setTimeout(look, Math.max(1, next - now())).unref()
@@ -109,7 +128,8 @@ export function kubernetesWriter(parts: WriterParts): KubernetesWriter {
     if (ending.signal.aborted || !isLeader()) return undefined
     if (restUntil > now()) return restUntil
     const seenNow = sight()
-    if (!seenNow) return undefined
+    if (!seenNow || seenNow === settled) return undefined
+    settled = undefined
     const { wanted, seen, mcsVersion } = seenNow
     const changes = changesBetween(wanted, seen)
     const writes = changes.flatMap((change): { change: Change; write: Write }[] => {
@@ -140,6 +160,7 @@ export function kubernetesWriter(parts: WriterParts): KubernetesWriter {
       // What was seen has moved on: what is left is looked at anew, and not after each request, since all is looked at then.
       if (isAsked && made >= roundMax) return undefined
     }
+    if (writes.length === 0) settled = seenNow
     return next
   }
 

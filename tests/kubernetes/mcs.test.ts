@@ -102,6 +102,7 @@ describeWithClusters('the multi-cluster services API', () => {
     set.start({
       view: () => ({ ...keeper.view(), config: now, summaries: heard }),
       remarks: () => [],
+      shifts: () => [],
     } as unknown as Standing)
     const one = {
       ...{ set, watch },
@@ -163,6 +164,15 @@ describeWithClusters('the multi-cluster services API', () => {
     const resolved = () => resolver.resolve4('web.shop.svc.clusterset.local').catch(() => [])
     await eventually(20_000, 'the name resolves', async () => (await resolved())[0] === spec.ips[0])
 
+    const noted = () =>
+      get<{ items: readonly { reason: string; regarding: { name: string } }[] }>(
+        '/apis/events.k8s.io/v1/namespaces/shop/events',
+      )
+    await eventually(20_000, 'what is wrong is an Event', async () => {
+      const told = (await noted()).items.map(({ reason, regarding }) => `${regarding.name} ${reason}`)
+      return told.includes('web PortConflict') && told.includes('nothing NoService')
+    })
+
     await first.stop()
     await cluster.settled()
     expect(audit.refusedRequests(user).map(said)).toEqual([])
@@ -185,6 +195,27 @@ describeWithClusters('the multi-cluster services API', () => {
         .filter((one) => !one.includes('/last')),
     ).toEqual([])
     expect((await get<Import>(`${mcs}/serviceimports/web`)).spec.ips).toEqual(spec.ips)
+  })
+
+  test('policies and groups say whether they are in force, and are listed under one name', async () => {
+    const own = '/apis/isthmus.dev/v1alpha1'
+    const group = {
+      ...{ apiVersion: 'isthmus.dev/v1alpha1', kind: 'SamenessGroup', metadata: { name: 'prod' } },
+      ...{ spec: { clusters: ['near'] } },
+    }
+    const policy = {
+      ...{ apiVersion: 'isthmus.dev/v1alpha1', kind: 'GlobalTrafficPolicy' },
+      ...{ metadata: { namespace: 'shop', name: 'web' }, spec: { services: { names: ['web'] } } },
+    }
+    await cluster.apply([group, policy])
+    const said = async (path: string) => (await conditionsOf(`${own}/${path}`))['InForce']
+    await eventually(20_000, 'the group is told', async () => (await said('samenessgroups/prod')) === 'True Accepted')
+    await eventually(20_000, 'the policy is told', async () => {
+      return (await said('namespaces/shop/globaltrafficpolicies/web')) === 'Unknown GovernsNothing'
+    })
+    const { resources } = await get<{ resources: readonly { name: string; categories?: readonly string[] }[] }>(own)
+    const listed = resources.filter(({ categories }) => categories?.includes('isthmus')).map(({ name }) => name)
+    expect(listed.sort()).toEqual(['globaltrafficpolicies', 'samenessgroups'])
   })
 
   test('what users change: their own import stays, one of ours is put right, and what is not imported goes', async () => {
