@@ -61,6 +61,7 @@ const tasks = {
     env: { UPDATE_GOLDEN: '1' },
   },
   bench: { command: ['node', 'tests/bench/main.ts'], bundles: true },
+  build: { command: ['node', '-p', '"dist/ has the programs, a few files each"'], bundles: true },
   lint: { command: ['biome', 'check'] },
   types: { command: ['tsc', '-p', '.'] },
 }

@@ -1,36 +1,32 @@
 import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { iptablesRestore } from '#tests/support/kubernetes/iptables.ts'
 import type { Image } from '#tests/support/kubernetes/node/running.ts'
-import { envoyPath, programPath } from '#tests/support/parts.ts'
+import { envoyPath, programPath, root } from '#tests/support/parts.ts'
 
 const home = '/opt/isthmus'
 const node = '/usr/local/bin/isthmus-node'
 
-/** `isthmus relay …` and `isthmus proxy …`, as the command of the images. */
-const launcher = `const [name] = process.argv.splice(2, 1)
-if (name !== 'relay' && name !== 'proxy') throw new Error(name + ' is no program of this image')
-require('./' + name + '.js')
-`
-
 /**
- * The images of the relay and of the gateway, in `registry`: the bundled programs of this clone, and the Envoy of the
- * tests. Only what an image has is there, wherever the clone lies.
+ * The images of the relay and of the gateway, in `registry`: the bundled programs of this clone, the Envoy of the
+ * tests, and what does iptables' work in them. Only what an image has is there, wherever the clone lies.
  */
 export async function isthmusImages(registry: string): Promise<Readonly<Record<string, Image>>> {
-  const [relay, , envoy] = await Promise.all([programPath('relay'), programPath('proxy'), envoyPath()])
+  const [relay, envoy, restore] = await Promise.all([programPath('relay'), envoyPath(), iptablesRestore()])
   const dir = mkdtempSync(join(tmpdir(), 'isthmus-image-'))
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
   // Its user is nobody.
   chmodSync(dir, 0o755)
   cpSync(dirname(relay), dir, { recursive: true, filter: (path) => !/\.map$|\/compiled$/.test(path) })
-  writeFileSync(join(dir, 'isthmus.cjs'), launcher)
+  copyFileSync(join(root, 'infra/images/isthmus.cjs'), join(dir, 'isthmus.cjs'))
   const image = {
     command: [node, join(home, 'isthmus.cjs')],
     mounts: [
       { from: dir, to: home },
       { from: process.execPath, to: node },
       { from: envoy, to: '/usr/local/bin/envoy' },
+      ...['iptables-restore', 'ip6tables-restore'].map((name) => ({ from: restore, to: `/usr/local/sbin/${name}` })),
     ],
   }
   return { [`${registry}/isthmus-relay`]: image, [`${registry}/isthmus-proxy`]: image }
