@@ -55,7 +55,7 @@ const tasks = {
   },
   golden: {
     command: [
-      ...['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts'],
+      ...['vitest', 'run', 'mesh/translate', 'tests/contract/cli-golden.test.ts', 'cli/onboard'],
       'tests/contract/trust-envoy-matrix.test.ts',
     ],
     env: { UPDATE_GOLDEN: '1' },

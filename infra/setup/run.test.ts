@@ -32,7 +32,7 @@ test('an unknown task is named, with those there are', async () => {
   const { code, stderr } = await run('tset')
   expect(code).toBe(1)
   expect(stderr).toBe(
-    'isthmus: "tset" is no task: say one of start, test, test:faults, test:crashes, test:fuzz, test:rotation, test:failover, test:kubernetes, golden, bench, lint, types.\n',
+    'isthmus: "tset" is no task: say one of start, test, test:faults, test:crashes, test:fuzz, test:rotation, test:failover, test:kubernetes, golden, bench, build, lint, types.\n',
   )
 })
 
