@@ -1,5 +1,6 @@
 import type { Centre } from '#cli/context.ts'
 import { applyPlanned, type Planned, planApply } from '#cli/onboard/apply.ts'
+import { checkBefore } from '#cli/onboard/check/check-before.ts'
 import type { ClusterApi } from '#cli/onboard/cluster-api.ts'
 import { handToken, takeTokenBack } from '#cli/onboard/hand-token.ts'
 import { buildManifests } from '#cli/onboard/manifests/build.ts'
@@ -71,7 +72,7 @@ export async function rehearseJoin(parts: JoinParts): Promise<readonly KubeObjec
 }
 
 /** Looks, and says what it found; nothing is written. */
-async function prepared({ api, say, wish, isEks = false }: JoinParts) {
+async function prepared({ api, say, wish, isEks = false, centre, clock }: JoinParts) {
   const found = await readFacts(api)
   const facts = { ...found, isEks: isEks || found.isEks }
   const nodes = `${facts.nodes} ${facts.nodes === 1 ? 'node' : 'nodes'}`
@@ -81,6 +82,7 @@ async function prepared({ api, say, wish, isEks = false }: JoinParts) {
   say('preflight', why)
   const known = { ...place, isEks: facts.isEks }
   await checkRights(api, rightsFor(buildManifests(settingsFor(wish, { ...known, mesh: '', trustDomain: '' }))))
+  await checkBefore({ api, say, centre, now: clock })
   return { place, isEks: facts.isEks }
 }
 

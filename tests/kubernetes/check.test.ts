@@ -23,9 +23,10 @@ describeWithClusters('isthmus check', () => {
     const response = await centre.api.request(url.href, asked)
     return { status: response.status, text: await response.text() }
   }
-  async function check(line: string, kubeconfig = cluster.kubeconfig) {
+  const check = (line: string, kubeconfig?: string) => run(`check ${line}`, kubeconfig)
+  async function run(line: string, kubeconfig = cluster.kubeconfig) {
     let [out, err] = ['', '']
-    const code = await runCli(['check', ...line.split(' '), '--kubeconfig', kubeconfig], {
+    const code = await runCli([...line.split(' '), '--kubeconfig', kubeconfig], {
       env: { ISTHMUS_URL: 'https://centre.test:7400', ISTHMUS_API_KEY: centre.adminKey },
       out: (text) => {
         out += text
@@ -116,7 +117,6 @@ describeWithClusters('isthmus check', () => {
         },
       })),
     ])
-    const written = audit.writes().length
     const found = await findings('paris')
     const of = (id: string) => `${found.get(id)?.result}: ${found.get(id)?.found}`
     expect(of('relay-ready')).toMatch(/^fail: 0\/2/)
@@ -133,7 +133,26 @@ describeWithClusters('isthmus check', () => {
     expect(of('clusterset-dns')).toMatch(/^unknown: there is no ConfigMap kube-system\/coredns/)
     // It looks, and changes nothing.
     await cluster.settled()
-    expect(audit.writes().length).toBe(written)
+    expect(audit.entries().filter(({ userAgent }) => userAgent === 'isthmus').length).toBeGreaterThan(20)
+    expect(audit.writes().filter(({ userAgent }) => userAgent === 'isthmus')).toEqual([])
     expect((await check('oslo')).err).toContain('is cluster "paris", not "oslo"')
+  })
+
+  test('a join says what is not well, and stops at what no waiting mends', async () => {
+    const join = 'cluster join paris --registry registry.test --dry-run'
+    const said = await run(join)
+    expect(said.code).toBe(0)
+    expect(said.err).toMatch(/clock-centre: .* behind this machine; set the clocks/)
+    const labels = { 'app.kubernetes.io/part-of': 'isthmus', 'app.kubernetes.io/name': 'relay' }
+    const other = {
+      ...{ apiVersion: 'apps/v1', kind: 'Deployment' },
+      metadata: { namespace: 'shop', name: 'relay', labels },
+    }
+    const template = { metadata: { labels }, spec: { containers: [{ name: 'relay', image: 'registry.test/relay' }] } }
+    await cluster.apply([{ ...other, spec: { replicas: 0, selector: { matchLabels: labels }, template } }])
+    const stopped = await run(join)
+    expect([stopped.code, stopped.out]).toEqual([1, ''])
+    expect(stopped.err).toContain('other-agents: shop/relay: another relay')
+    await cluster.remove(other)
   })
 })

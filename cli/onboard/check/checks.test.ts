@@ -163,6 +163,8 @@ const cases: readonly Case[] = [
     'fail',
     /another relay/,
   ],
+  ['other-agents', 'Submariner', inKube({ others: { value: ['x/y: Submariner'] } }), 'warn', /Submariner.*only one/],
+  ['node-architectures', 'said by no node', nodes(node('a', { architecture: '' })), 'unknown', /no node says/],
   [
     'address-overlap',
     'pods and services',

@@ -1,5 +1,5 @@
 import { type Check, fail, of, ok, unknown, type Verdict, warn } from '#cli/onboard/check/check.ts'
-import type { CheckFacts, DefinitionFact, NodeFact } from '#cli/onboard/check/facts.ts'
+import { anotherRelay, type CheckFacts, type DefinitionFact, type NodeFact } from '#cli/onboard/check/facts.ts'
 import { cidrsOverlap } from '#mesh/model/cidr.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 
@@ -101,15 +101,7 @@ export const clusterChecks: readonly Check[] = [
     id: 'node-architectures',
     ...{ looksAt: 'the architecture of nodes', pre: true },
     why: 'the images are for amd64 and arm64',
-    judge: ({ kube }) =>
-      of(kube.nodes, (nodes) => {
-        const odd = nodes.filter(({ architecture }) => !['amd64', 'arm64'].includes(architecture))
-        const names = someOf(odd.map(({ name, architecture }) => `${name} (${architecture})`))
-        if (odd.length === 0) return ok([...new Set(nodes.map(({ architecture }) => architecture))].join(', '))
-        return odd.length === nodes.length
-          ? fail(`no node can run the images: ${names}`, 'add nodes of amd64 or arm64')
-          : warn(`not on ${names}`, 'taint these nodes, or label workloads so that they run elsewhere')
-      }),
+    judge: ({ kube }) => of(kube.nodes, architecturesVerdict),
   },
   {
     id: 'crd-versions',
@@ -122,11 +114,13 @@ export const clusterChecks: readonly Check[] = [
     ...{ looksAt: 'Deployments that do what ours do', pre: true },
     why: 'two that write the same objects undo what the other does',
     judge: ({ kube }) =>
-      of(kube.others, (others) =>
-        others.length === 0
-          ? ok('none')
-          : fail(someOf(others), 'leave one of them: remove the other, or keep it from serving ServiceExports'),
-      ),
+      of(kube.others, (others) => {
+        if (others.length === 0) return ok('none')
+        const relays = others.filter((one) => one.endsWith(anotherRelay))
+        return relays.length > 0
+          ? fail(someOf(relays), 'end it: isthmus cluster leave, or remove its Deployment')
+          : warn(someOf(others), 'see to it that only one of them serves ServiceExports and writes ServiceImports')
+      }),
   },
   {
     id: 'address-overlap',
@@ -161,6 +155,17 @@ function placesVerdict(nodes: readonly NodeFact[]): Verdict {
     return warn(`nodes are of ${regions.length} regions: ${someOf(regions)}`, 'say which one it is: --region <region>')
   if (unlabelled.length > 0) return warn(`without region or zone: ${someOf(unlabelled.map(({ name }) => name))}`, fix)
   return ok(`region ${regions[0] ?? '–'}, zones ${someOf([...new Set(nodes.map(({ zone }) => zone))].toSorted())}`)
+}
+
+function architecturesVerdict(nodes: readonly NodeFact[]): Verdict {
+  const said = nodes.filter(({ architecture }) => architecture !== '')
+  if (said.length === 0) return unknown('no node says its own')
+  const odd = said.filter(({ architecture }) => !['amd64', 'arm64'].includes(architecture))
+  const names = someOf(odd.map(({ name, architecture }) => `${name} (${architecture})`))
+  if (odd.length === 0) return ok([...new Set(said.map(({ architecture }) => architecture))].toSorted().join(', '))
+  return odd.length === nodes.length
+    ? fail(`no node can run the images: ${names}`, 'add nodes of amd64 or arm64')
+    : warn(`not on ${names}`, 'taint these nodes, or label workloads so that they run elsewhere')
 }
 
 const known: Readonly<Record<string, readonly string[]>> = {

@@ -15,11 +15,15 @@ export async function known<T>(read: () => Promise<T>): Promise<Known<T>> {
 
 export const later = { unknown: 'not looked at before a join' } as const
 
+/** What ends the text of a Deployment that is a relay of ours elsewhere than it should be. */
+export const anotherRelay = ': another relay'
+
 export type NodeFact = {
   readonly name: string
   readonly ready: boolean
   readonly region: string
   readonly zone: string
+  /** Empty where it is not said. */
   readonly architecture: string
   readonly podCidrs: readonly string[]
   readonly addresses: readonly string[]

@@ -1,5 +1,6 @@
 import { parse } from 'yaml'
 import {
+  anotherRelay,
   type CheckFacts,
   type DefinitionFact,
   type InstalledFact,
@@ -120,7 +121,7 @@ function nodeFrom(node: Json): NodeFact {
     ...{ name: metadataOf(node).name ?? '', ready: isTrue(status, 'Ready'), podCidrs: podCIDRs },
     region: labels['topology.kubernetes.io/region'] ?? '',
     zone: labels['topology.kubernetes.io/zone'] ?? '',
-    architecture: status.nodeInfo?.architecture || labels['kubernetes.io/arch'] || 'not known',
+    architecture: status.nodeInfo?.architecture || labels['kubernetes.io/arch'] || '',
     addresses: (status.addresses ?? []).flatMap(({ type, address }) => (type === 'InternalIP' ? [address] : [])),
   }
 }
@@ -150,7 +151,7 @@ function othersIn(deployments: readonly Json[]): readonly string[] {
     const { name = '', namespace = '' } = metadataOf(one)
     const labels = labelsIn(one)
     const isRelay = labels['app.kubernetes.io/part-of'] === 'isthmus' && labels['app.kubernetes.io/name'] === 'relay'
-    if (isRelay && (namespace !== systemNamespace || name !== 'relay')) return [`${namespace}/${name}: another relay`]
+    if (isRelay && (namespace !== systemNamespace || name !== 'relay')) return [`${namespace}/${name}${anotherRelay}`]
     const rival = rivals[name]
     return rival === undefined ? [] : [`${namespace}/${name}: ${rival}`]
   })
