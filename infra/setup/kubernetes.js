@@ -82,7 +82,8 @@ export async function buildKubernetes({ env = process.env, abort } = {}) {
   return dir
 }
 
-function placeOf(env) {
+/** Where this version is kept; its folder has the digest of go.mod and go.sum in its name. */
+export function placeOf(env = process.env) {
   const digest = createHash('sha256')
   for (const file of ['go.mod', 'go.sum']) digest.update(readFileSync(join(moduleDir, file)))
   return join(cacheDir(env), `kubernetes-${kubernetesVersion()}-${digest.digest('hex').slice(0, 8)}-${process.arch}`)

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { request } from 'node:http'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
@@ -94,6 +95,19 @@ describeWithClusters('pods', () => {
       return web?.restartCount === 1 && web.ready
     })
     expect(await cluster.pidOf('default/made', 'web')).not.toBe(pid)
+  })
+
+  test('deleted by force it is gone, however long it would take', async () => {
+    await cluster.apply([stubborn])
+    const path = '/api/v1/namespaces/default/pods/stubborn'
+    await eventually(60_000, 'it runs', async () => (await podNamed('stubborn')).status.containerStatuses?.[0]?.ready)
+    const pid = await cluster.pidOf('default/stubborn', 'main')
+    await cluster.api.call('DELETE', path)
+    await expect(cluster.api.call('GET', path)).resolves.toMatchObject({
+      metadata: { deletionGracePeriodSeconds: 600 },
+    })
+    await cluster.api.call('DELETE', path, { body: { gracePeriodSeconds: 0 } })
+    await eventually(20_000, 'its program has ended', () => !existsSync(`/proc/${pid}`))
   })
 
   test('a Job ends, its sidecar with it', async () => {
@@ -223,6 +237,14 @@ const made = {
         },
       },
     ],
+  },
+}
+
+const stubborn = {
+  ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'stubborn' } },
+  spec: {
+    terminationGracePeriodSeconds: 600,
+    containers: [{ name: 'main', image: 'registry.test/sh', args: ['trap : TERM; while :; do sleep 1; done'] }],
   },
 }
 

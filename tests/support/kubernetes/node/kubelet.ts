@@ -98,6 +98,8 @@ export async function startKubelet(api: KubeApi, settings: NodeSettings, say: (l
 
   const retiring = new Set<string>()
   function retire(uid: string, pod: Pod, graceMs: number): void {
+    // Deleted by force, or once more with less grace.
+    if (graceMs === 0) pod.kill()
     if (retiring.has(uid)) return
     retiring.add(uid)
     void pod.end(graceMs).then(() => {

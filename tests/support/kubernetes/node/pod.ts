@@ -32,6 +32,8 @@ export type Pod = {
   refresh(): void
   /** As deleted with this much grace; resolves when nothing of it runs and the API server has forgotten it. */
   end(graceMs: number): Promise<void>
+  /** SIGKILL of everything, in the middle of an end too. */
+  kill(): void
 }
 
 const isSidecar = ({ restartPolicy }: V1Container): boolean => restartPolicy === 'Always'
@@ -101,6 +103,9 @@ export function startPod(parts: PodParts): Pod {
 
   return {
     uid,
+    kill: () => {
+      for (const { running: one } of [...mains, ...inits]) one.kill()
+    },
     refresh: () => void held.write().catch(() => undefined),
     end: async (graceMs) => {
       const dueAt = performance.now() + graceMs

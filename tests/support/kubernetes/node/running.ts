@@ -3,7 +3,6 @@ import type { V1Container, V1ContainerStatus, V1Pod } from '@kubernetes/client-n
 import { type Container, startContainer } from '#tests/support/kubernetes/node/container.ts'
 import { environmentOf, expanded, type Facts, NotYet } from '#tests/support/kubernetes/node/environment.ts'
 import { startProbe, succeeds } from '#tests/support/kubernetes/node/probe.ts'
-import { apiServerPort } from '#tests/support/kubernetes/node/settings.ts'
 import type { Volumes } from '#tests/support/kubernetes/node/volumes.ts'
 
 /** What stands for an image: a program of this machine. */
@@ -42,6 +41,8 @@ export type Running = {
   keep(policy: string): Promise<number>
   /** The hook before the end, SIGTERM, and SIGKILL `graceMs` after it was asked; resolves when it has ended. */
   stop(graceMs: number): Promise<void>
+  /** Its program ends at once. */
+  kill(): void
 }
 
 const backoffMsMin = 200
@@ -161,6 +162,10 @@ export function runningOf(parts: RunningParts): Running {
     }),
     isStarted: () => started,
     isReady: () => ready,
+    kill: () => {
+      wake()
+      current?.signal('SIGKILL')
+    },
     once,
     keep: async (policy) => {
       for (let failures = 0; ; failures++) {
@@ -199,9 +204,6 @@ function specOf({ container, pod, facts, volumes, files, enter, log }: RunningPa
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     HOME: '/',
     HOSTNAME: pod.metadata?.name ?? '',
-    // Where every pod has its API server, which is where its node is.
-    KUBERNETES_SERVICE_HOST: facts.hostIp,
-    KUBERNETES_SERVICE_PORT: String(apiServerPort),
     ...image.env,
     ...set,
   }
