@@ -31,8 +31,8 @@ export type FollowParts = {
   readonly pageLimit: number
   readonly signal: AbortSignal
   readonly random: () => number
-  /** After every change of `phase`, `fault` or `isSynced`. */
-  readonly onPhase: (before: Phase) => void
+  /** After every change of `phase`, `fault` or `isSynced`; `before` may be the same phase. */
+  readonly onPhase: (before: Phase, now: Phase) => void
 }
 
 export type Follower = {
@@ -78,7 +78,7 @@ export function followKind(parts: FollowParts): Follower {
     if (before === next && fault === why) return
     phase = next
     fault = why
-    parts.onPhase(before)
+    parts.onPhase(before, next)
   }
   const pathOf = (version: string): string => `${basePath(kind, version)}/${kind.resource}`
 

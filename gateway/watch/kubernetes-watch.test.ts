@@ -381,6 +381,24 @@ describe('an API server', () => {
     expect([pods(watch), watch.rejected()]).toEqual(['a:sa-a', []])
   })
 
+  test('that is away is named in the log once for each kind, and so is its return', async () => {
+    const said: string[] = []
+    const log = {
+      info: (facts: object, text: string) => void said.push(`${JSON.stringify(facts).slice(0, 30)} ${text}`),
+      warn: (facts: object, text: string) => void said.push(`${JSON.stringify(facts).slice(0, 30)} ${text}`),
+    }
+    const watch = await started({ log, kinds: some('Pod') })
+    said.length = 0
+    fake.away(true)
+    await hears(watch, 'did not answer')
+    fake.away(false)
+    await isWell(watch)
+    expect(said).toEqual([
+      expect.stringMatching(/"Pod".* is not followed/),
+      expect.stringMatching(/"Pod".* is followed again/),
+    ])
+  })
+
   test('that goes away takes nothing with it, and what happened meanwhile is seen when it is back', async () => {
     for (const name of ['a', 'b']) fake.put('pods', pod(name))
     const watch = await started()

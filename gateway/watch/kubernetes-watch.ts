@@ -88,11 +88,24 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     const also = settings.also?.[kind.kind]
     const more = also ? { also, onAlso: () => alsoSoon() } : {}
     const store: KindStore = kindStore({ kind, onChange: (change) => changed(store, change), ...more })
-    return followKind({ api, store, pace, times, pageLimit, signal, random, onPhase: (before) => turned(before) })
+    return followKind({
+      api,
+      store,
+      pace,
+      times,
+      pageLimit,
+      signal,
+      random,
+      onPhase: (before, now) => turned(before, now),
+    })
   })
   const stores = followers.map(({ store }) => store)
   let own: OwnCluster = emptyCluster
   let rejected: readonly RejectedObject[] = []
+  /** Those that came with `own`; and what of them is in the log. */
+  let shownRejected = rejected
+  let loggedRejected = rejected
+  const loggedPhases = new Map<WatchedKind, Phase>()
   /** Set with the first `own` that has all there is in it. */
   let wasSynced = false
   let isOpen = false
@@ -118,9 +131,9 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     unsaved.add(store)
     soon(times.coalesceMs)
   }
-  const turned = (before: Phase): void => {
-    if (followers.some(({ phase }) => phase() === 'away' || phase() === 'refused')) tried.resolve()
-    if (followers.some(({ phase }) => phase() === 'behind') || before === 'away') turnedAt = performance.now()
+  const turned = (before: Phase, now: Phase): void => {
+    if (now === 'away' || now === 'refused') tried.resolve()
+    if (now === 'behind' || (before === 'away' && now !== 'away')) turnedAt = performance.now()
     soon(times.coalesceMs)
   }
   const soon = (ms: number): void => {
@@ -167,7 +180,6 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     )
     settle(nextOwn, all, wasSynced || (isShown && followers.every((one) => one.isSynced())))
   }
-  let shownRejected: readonly RejectedObject[] = []
 
   const taken = (): OwnCluster => {
     withheldSince = undefined
@@ -182,13 +194,27 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     const isSame = nextOwn === own && isNowSynced === wasSynced && isDeepStrictEqual(nextRejected, rejected)
     if (isNowSynced) keepLater()
     if (isSame) return
-    logRejections(log, { before: rejected, next: nextRejected, source })
+    logRejections(log, { before: loggedRejected, next: shownRejected, source })
+    loggedRejected = shownRejected
+    logFaults()
     if (isNowSynced && !wasSynced) log?.info({ server: api.server }, 'all kinds of the Kubernetes API are followed')
     own = nextOwn
     rejected = nextRejected
     wasSynced = isNowSynced
     if (isNowSynced) ready.resolve()
     for (const listener of [...listeners]) listener()
+  }
+
+  /** Each kind once, however often it is tried. */
+  const logFaults = (): void => {
+    for (const { kind, phase, fault } of followers) {
+      const facts = { kind: kind.kind, err: fault() }
+      if (facts.err !== undefined && loggedPhases.get(kind) !== phase()) {
+        loggedPhases.set(kind, phase())
+        log?.warn(facts, 'a kind of the Kubernetes API is not followed: what was known of it stays')
+      } else if (phase() === 'following' && loggedPhases.delete(kind))
+        log?.info({ kind: kind.kind }, 'a kind of the Kubernetes API is followed again')
+    }
   }
 
   const keepLater = (): void => {

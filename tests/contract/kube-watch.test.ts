@@ -1,3 +1,5 @@
+import { expect, test } from 'vitest'
+import { relayClusterRules, relayRules } from '#cli/onboard/manifests/rbac.ts'
 import { watchedKinds } from '#gateway/watch/kube-kinds.ts'
 import { FakeKubeApi } from '#tests/support/fake-kube-api.ts'
 import { type WatchedObject, watchSuite } from '#tests/support/watch-suite.ts'
@@ -19,4 +21,14 @@ watchSuite(async () => {
     away: async (isAway) => fake.away(isAway),
     stop: () => fake.stop(),
   }
+})
+
+test('what is watched is what a relay may look at, and a Secret is never', () => {
+  const looked = [...relayClusterRules, ...relayRules]
+    .filter(({ verbs }) => ['list', 'watch', '*'].some((verb) => verbs.includes(verb)))
+    .flatMap(({ apiGroups, resources, verbs }) => {
+      expect(verbs).toEqual(expect.arrayContaining(['get', 'list', 'watch']))
+      return resources.map((resource) => `${apiGroups.join()}/${resource}`)
+    })
+  expect(looked.toSorted()).toEqual(watchedKinds.map(({ group, resource }) => `${group}/${resource}`).toSorted())
 })
