@@ -147,6 +147,26 @@ spec:
     expect(spec.containers).toEqual([{ name: 'web', image: 'web' }])
   })
 
+  test('a comment stays with what it is about', () => {
+    const text = `kind: Pod
+apiVersion: v1
+metadata:
+  name: web
+spec:
+  initContainers:
+    # waits for the database
+    - name: wait
+    # and for the cache
+    - name: cache
+  containers:
+    - name: web # the web
+`
+    const once = inject(text)
+    expect(once).toMatch(/# waits for the database\n {4}- name: wait\n {4}# and for the cache\n {4}- name: cache\n/)
+    expect(once).toContain('- name: web # the web\n')
+    expect(remove(once)).toBe(text)
+  })
+
   test('JSON stays JSON', () => {
     const json = JSON.stringify(parse(pod(web)))
     expect(JSON.parse(inject(json))).toEqual(parse(inject(pod(web))))

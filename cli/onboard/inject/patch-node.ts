@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Document, isMap, isScalar, isSeq, type Node, type YAMLMap, type YAMLSeq } from 'yaml'
+import { type Document, isMap, isNode, isScalar, isSeq, type Node, type YAMLMap, type YAMLSeq } from 'yaml'
 import { isShape, type Shape } from '#cli/onboard/inject/kube-shape.ts'
 
 /**
@@ -7,11 +7,11 @@ import { isShape, type Shape } from '#cli/onboard/inject/kube-shape.ts'
  * comments, order, quotes. Things in lists are known by their names. The document may have no aliases.
  */
 export function patchDocument(document: Document, before: unknown, after: unknown): void {
-  document.contents = patched(document, document.contents as Node | null, before, after)
+  document.contents = patched(document, document.contents, before, after)
 }
 
-function patched(document: Document, node: Node | null, before: unknown, after: unknown): Node {
-  if (node !== null && isDeepStrictEqual(before, after)) return node
+function patched(document: Document, node: unknown, before: unknown, after: unknown): Node {
+  if (isNode(node) && isDeepStrictEqual(before, after)) return node
   if (isMap(node) && isShape(before) && isShape(after)) return patchedMap(document, node, before, after)
   if (isSeq(node) && Array.isArray(before) && Array.isArray(after)) return patchedList(document, node, before, after)
   return document.createNode(after)
@@ -21,8 +21,7 @@ function patchedMap(document: Document, map: YAMLMap, before: Shape, after: Shap
   for (const key of Object.keys(before)) if (!Object.hasOwn(after, key)) map.delete(nodeKey(map, key))
   for (const [key, value] of Object.entries(after)) {
     const own = nodeKey(map, key)
-    const old = map.get(own, true) as Node | undefined
-    map.set(own, patched(document, old ?? null, before[key], value))
+    map.set(own, patched(document, map.get(own, true), before[key], value))
   }
   return map
 }
@@ -38,13 +37,17 @@ function patchedList(
   after: readonly unknown[],
 ): YAMLSeq {
   const nameOf = (one: unknown): unknown => (isShape(one) ? one['name'] : undefined)
-  const old = before.map((value, at) => ({ value, node: (list.items[at] ?? null) as Node | null }))
-  const head = { before: list.commentBefore, first: (list.items[0] as Node | undefined)?.commentBefore }
+  const old = before.map((value, at) => ({ value, node: list.items[at] }))
+  const first = list.items[0]
   list.items = after.map((value) => {
     const known = old.find((one) => isDeepStrictEqual(one.value, value) || sameName(nameOf(one.value), nameOf(value)))
-    return patched(document, known?.node ?? null, known?.value, value)
+    return patched(document, known?.node, known?.value, value)
   })
-  if (head.before !== undefined) list.commentBefore = head.before
+  // A comment above the first one is about that one.
+  if (list.commentBefore && isNode(first) && list.items[0] !== first && list.items.includes(first)) {
+    first.commentBefore = list.commentBefore
+    list.commentBefore = null
+  }
   return list
 }
 

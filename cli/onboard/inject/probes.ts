@@ -1,4 +1,4 @@
-import { type Shape, shapeAt, shapesAt, withKey } from '#cli/onboard/inject/kube-shape.ts'
+import { isShape, type Shape, shapeAt, shapesAt, withKey } from '#cli/onboard/inject/kube-shape.ts'
 import { proxyPorts } from '#cli/onboard/inject/settings.ts'
 
 /** A kubelet's probes, and Istio's words for them. */
@@ -49,7 +49,7 @@ export function restoreProbes(container: Shape, before: Readonly<Record<string, 
   return next
 }
 
-const isOurs = (asked: unknown, path: string): boolean => (asked as Shape | undefined)?.['path'] === path
+const isOurs = (asked: unknown, path: string): boolean => isShape(asked) && asked['path'] === path
 
 const pathOf = (container: string, word: string): string => `/app-health/${container}/${word}`
 
