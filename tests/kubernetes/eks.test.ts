@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { CoreV1Api } from '@kubernetes/client-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { openEks } from '#cli/onboard/eks/open-eks.ts'
+import { describeEks } from '#cli/onboard/eks/eks-cluster.ts'
+import { openAws } from '#cli/onboard/eks/open-aws.ts'
+import { eksKubeConfig, openEks } from '#cli/onboard/eks/open-eks.ts'
 import { runCli } from '#cli/run.ts'
 import type { Send } from '#cli/send.ts'
 import { openTestCentre } from '#tests/support/centre.ts'
@@ -93,6 +95,14 @@ describeWithClusters('an EKS cluster', () => {
     expect([code, rig.steady(err)]).toEqual([0, expect.stringContaining('network vpc-00000000000000001 is its VPC')])
     expect(rig.steady(out)).toContain('topology.istio.io/network: vpc-00000000000000001')
     expect(out).toContain('service.beta.kubernetes.io/aws-load-balancer-')
+  })
+
+  test('that is being created has no API server yet', async () => {
+    const aws = await openAws({ region, profile: 'joiner', env: rig.env })
+    const { endpoint: _, ...young } = await describeEks(aws, 'prod')
+    expect(() => eksKubeConfig(aws, { ...young, status: 'CREATING' }, Date.now)).toThrow(
+      /it is CREATING and has no API/,
+    )
   })
 
   test('that does not answer is told with the way to look for it', async () => {

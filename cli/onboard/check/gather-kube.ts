@@ -173,7 +173,7 @@ async function installedIn(api: ClusterApi): Promise<InstalledFact | undefined> 
   const labelSelector = Object.entries(selectorOf('relay'))
     .map(([key, value]) => `${key}=${value}`)
     .join(',')
-  const [relay, gateway, missingRules, hasJoinToken, service, own_, lease, pods] = await Promise.all([
+  const [relay, gateway, missingRules, hasJoinToken, service, relayService, lease, pods] = await Promise.all([
     readRollout(api, 'relay'),
     readRollout(api, gatewayName),
     known(() => missingRulesOf(api)),
@@ -183,7 +183,7 @@ async function installedIn(api: ClusterApi): Promise<InstalledFact | undefined> 
     known(() => leaseOf(api)),
     api.list(`${own}/pods`, { labelSelector }),
   ])
-  const { clusterIP } = (own_?.['spec'] ?? {}) as { readonly clusterIP?: string }
+  const { clusterIP } = (relayService?.['spec'] ?? {}) as { readonly clusterIP?: string }
   return {
     ...{ cluster: said.cluster, network: said.network, relay, gateway, missingRules, hasJoinToken, lease },
     addresses: [...addressesOf(service ?? {}), ...said.addresses],

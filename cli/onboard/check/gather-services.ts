@@ -3,31 +3,31 @@ import type { ClusterApi, Json } from '#cli/onboard/cluster-api.ts'
 import { protocolOf } from '#mesh/model/service.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 
-type Object_ = {
+type Placed = {
   readonly metadata: {
     readonly name: string
     readonly namespace: string
     readonly labels?: Readonly<Record<string, string>>
   }
 }
-type Service = Object_ & {
+type Service = Placed & {
   readonly spec?: {
     readonly type?: string
     readonly ports?: readonly { readonly port: number; readonly name?: string; readonly appProtocol?: string }[]
   }
 }
-type Slice = Object_ & {
+type Slice = Placed & {
   readonly endpoints?: readonly {
     readonly conditions?: { readonly ready?: boolean }
     readonly targetRef?: { readonly kind?: string; readonly name?: string }
   }[]
 }
-type Export = Object_ & {
+type Export = Placed & {
   readonly status?: {
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[]
   }
 }
-type Policy = Object_ & {
+type Policy = Placed & {
   readonly spec?: {
     readonly mtls?: { readonly mode?: string }
     readonly portLevelMtls?: Readonly<Record<string, { readonly mode?: string }>>
@@ -49,7 +49,7 @@ export async function readExports(api: ClusterApi) {
   const namespaces = [...new Set(exports.map(({ metadata }) => metadata.namespace))]
   const [slices, pods] = await Promise.all([
     eachOf<Slice>(api, namespaces, (one) => `/apis/discovery.k8s.io/v1/namespaces/${one}/endpointslices`),
-    eachOf<Object_>(api, namespaces, (one) => `/api/v1/namespaces/${one}/pods`),
+    eachOf<Placed>(api, namespaces, (one) => `/api/v1/namespaces/${one}/pods`),
   ])
   const plain = new Set(pods.filter(({ metadata }) => metadata.labels?.[meshed] !== 'istio').map(keyOf))
   return {
@@ -58,9 +58,9 @@ export async function readExports(api: ClusterApi) {
   }
 }
 
-const keyOf = ({ metadata }: Object_): string => `${metadata.namespace}/${metadata.name}`
+const keyOf = ({ metadata }: Placed): string => `${metadata.namespace}/${metadata.name}`
 
-async function listed<T extends Object_>(api: ClusterApi, ...paths: readonly string[]): Promise<readonly T[]> {
+async function listed<T extends Placed>(api: ClusterApi, ...paths: readonly string[]): Promise<readonly T[]> {
   for (const path of paths) {
     const found = await api.list(path)
     if (found.length > 0) return parseObjects<T>(found)
@@ -68,10 +68,10 @@ async function listed<T extends Object_>(api: ClusterApi, ...paths: readonly str
   return []
 }
 
-const parseObjects = <T extends Object_>(found: readonly Json[]): readonly T[] =>
+const parseObjects = <T extends Placed>(found: readonly Json[]): readonly T[] =>
   found.filter((one) => typeof (one['metadata'] as { name?: unknown } | undefined)?.name === 'string') as unknown as T[]
 
-async function eachOf<T extends Object_>(
+async function eachOf<T extends Placed>(
   api: ClusterApi,
   namespaces: readonly string[],
   path: (namespace: string) => string,

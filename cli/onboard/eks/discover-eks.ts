@@ -1,5 +1,5 @@
 import type { SeenCluster } from '#cli/onboard/eks/discovered.ts'
-import { describeEks, eksNames, vpcCidrs } from '#cli/onboard/eks/eks-cluster.ts'
+import { describeEks, type EksCluster, eksNames, vpcCidrs } from '#cli/onboard/eks/eks-cluster.ts'
 import { type Aws, type AwsAccess, openAws } from '#cli/onboard/eks/open-aws.ts'
 import { Problem } from '#mesh/model/problem.ts'
 
@@ -60,11 +60,24 @@ const hasAll = (tags: Readonly<Record<string, string>>, wanted: Wanted['tags']):
 
 async function described(aws: Aws, name: string): Promise<SeenCluster> {
   try {
-    const { arn: _, ca: __, endpoint: ___, authentication: ____, remoteCidrs, ...said } = await describeEks(aws, name)
-    return { ...said, ...(remoteCidrs.length === 0 ? {} : { cidrs: remoteCidrs }), unknown: [] }
+    return seenFrom(await describeEks(aws, name))
   } catch (error) {
     if (!(error instanceof Problem)) throw error
     return { name, region: aws.region, unknown: [error.message] }
+  }
+}
+
+/** What a list shows; of its CA and of how one logs in there, nothing. */
+function seenFrom(cluster: EksCluster): SeenCluster {
+  const { name, region, status, version, isPublic, tags, issuer, vpc, serviceCidr, remoteCidrs } = cluster
+  return {
+    ...{ name, region, status, version },
+    ...(issuer === undefined ? {} : { issuer }),
+    ...(vpc === undefined ? {} : { vpc }),
+    ...(serviceCidr === undefined ? {} : { serviceCidr }),
+    ...{ isPublic, tags },
+    ...(remoteCidrs.length === 0 ? {} : { cidrs: remoteCidrs }),
+    unknown: [],
   }
 }
 
