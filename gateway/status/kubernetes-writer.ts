@@ -48,7 +48,7 @@ export type WriterLimits = {
 }
 
 const usual: WriterLimits = {
-  ...{ perSecond: 20, burst: 50, firstBackoffMs: 500, maxBackoffMs: 60_000, lagMs: 30_000, paceMs: 200 },
+  ...{ perSecond: 20, burst: 50, firstBackoffMs: 500, maxBackoffMs: 60_000, lagMs: 30_000, paceMs: 500 },
 }
 
 /** Brings the API server to what is wanted, and keeps it there. */
