@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { loadKept, saveKept } from '#gateway/kept-file.ts'
 import { relayVersion } from '#gateway/version.ts'
+import type { KeptObjects } from '#gateway/watch/kube-keep.ts'
 import type { KubeObject } from '#gateway/watch/kube-object.ts'
-import type { KeptObjects } from '#gateway/watch/kubernetes-watch.ts'
 import type { PlacedObject } from '#gateway/watch/parse-file.ts'
 
 const placed = z.object({

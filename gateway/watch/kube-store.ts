@@ -1,10 +1,10 @@
 import { type FileState, nextFileState } from '#gateway/watch/file-state.ts'
 import { type Head, parseHead } from '#gateway/watch/kube-event.ts'
 import { apiVersionOf, basePath, type WatchedKind } from '#gateway/watch/kube-kinds.ts'
-import type { Change } from '#gateway/watch/own-cluster.ts'
 import type { ParsedFile, PlacedObject } from '#gateway/watch/parse-file.ts'
 import { parseObject } from '#gateway/watch/parse-object.ts'
 import { isOlder } from '#gateway/watch/resource-version.ts'
+import type { Change } from '#gateway/watch/sorted-objects.ts'
 import type { RejectedObject } from '#mesh/model/view.ts'
 
 /** One object at one version: what it says, or what it said last where it no longer can be used. */

@@ -2,13 +2,16 @@ import { isDeepStrictEqual } from 'node:util'
 import type { KubeApi } from '#gateway/kube-api.ts'
 import { after } from '#gateway/watch/after.ts'
 import type { HomePlace } from '#gateway/watch/endpoints.ts'
+import { faultLog, faultsOf } from '#gateway/watch/kube-faults.ts'
 import { type Follower, type FollowTimes, followKind, type Phase } from '#gateway/watch/kube-follow.ts'
+import { type KeptObjects, openKeeping } from '#gateway/watch/kube-keep.ts'
 import { type WatchedKind, watchedKinds } from '#gateway/watch/kube-kinds.ts'
 import { openPace } from '#gateway/watch/kube-pace.ts'
 import { type KindStore, kindStore } from '#gateway/watch/kube-store.ts'
-import { type Change, emptyCluster, ownClusterOf } from '#gateway/watch/own-cluster.ts'
+import { emptyCluster, ownClusterOf } from '#gateway/watch/own-cluster.ts'
 import type { PlacedObject } from '#gateway/watch/parse-file.ts'
 import { boundedRejections, logRejections, type RejectionLog } from '#gateway/watch/rejections.ts'
+import type { Change } from '#gateway/watch/sorted-objects.ts'
 import type { ClusterWatch } from '#gateway/watch/watch.ts'
 import type { OwnCluster, RejectedObject } from '#mesh/model/view.ts'
 
@@ -24,13 +27,6 @@ export type KubernetesWatch = ClusterWatch & {
   version(kind: string): string | undefined
   /** Calls `listener` when something of `also` may have changed; gives back what ends that. */
   onAlso(listener: () => void): () => void
-}
-
-/** The last good objects of each kind, for a relay that starts while the API server is away. */
-export type KeptObjects = {
-  /** Undefined where there are none, or not surely all. */
-  load(kind: string): readonly PlacedObject[] | undefined
-  save(kind: string, objects: readonly PlacedObject[]): void
 }
 
 export type KubernetesWatchSettings = {
@@ -81,9 +77,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   /** What changed since `own` was made, by id. */
   let changes = new Map<string, Change>()
   let isWhole = true
-  const unsaved = new Set<KindStore>()
-  /** What was read whole first is kept at once: a relay may be killed soon after it began. */
-  let isKept = false
+  const keeping = openKeeping({ kept, stores: () => stores, keepMs: times.keepMs })
   const followers: Follower[] = kinds.map((kind) => {
     const also = settings.also?.[kind.kind]
     const more = also ? { also, onAlso: () => alsoSoon() } : {}
@@ -105,7 +99,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   /** Those that came with `own`; and what of them is in the log. */
   let shownRejected = rejected
   let loggedRejected = rejected
-  const loggedPhases = new Map<WatchedKind, Phase>()
+  const logFaults = faultLog(log)
   /** Set with the first `own` that has all there is in it. */
   let wasSynced = false
   let isOpen = false
@@ -115,7 +109,6 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
   let cancelAlso: (() => void) | undefined
   const alsoListeners = new Set<() => void>()
   let running: Promise<unknown> = Promise.resolve()
-  let keeping: NodeJS.Timeout | undefined
   const ready = Promise.withResolvers<void>()
   /** The server was asked, and does not answer as it should. */
   const tried = Promise.withResolvers<void>()
@@ -128,7 +121,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
       const first = changes.get(id) ?? (old ? { old } : {})
       changes.set(id, { ...(first.old ? { old: first.old } : {}), ...(now ? { now } : {}) })
     }
-    unsaved.add(store)
+    keeping.changed(store)
     soon(times.coalesceMs)
   }
   const turned = (before: Phase, now: Phase): void => {
@@ -140,7 +133,13 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     if (signal.aborted) return
     cancel ??= after(ms, () => {
       cancel = undefined
-      publish()
+      try {
+        publish()
+      } catch (err) {
+        // What was missed is in what is made of everything.
+        isWhole = true
+        log?.warn({ err }, 'a change of the cluster could not be taken up: the last state stays')
+      }
     })
   }
 
@@ -151,12 +150,6 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
       for (const listener of [...alsoListeners]) listener()
     })
   }
-
-  const faults = (): RejectedObject[] =>
-    followers.flatMap((one) => {
-      const reason = one.fault()
-      return reason === undefined ? [] : [{ at: one.kind.resource, object: one.kind.kind, reason }]
-    })
 
   /** Another kind is about to be caught up with: half of what happened is not shown. */
   const isHeld = (): boolean => {
@@ -175,7 +168,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     if (isOpen && !isShown) soon(lookAgainMs)
     const nextOwn = isShown ? taken() : own
     const all = boundedRejections(
-      [...faults(), ...(isShown ? stores.flatMap((one) => one.rejected()) : shownRejected)],
+      [...faultsOf(followers), ...(isShown ? stores.flatMap((one) => one.rejected()) : shownRejected)],
       source,
     )
     settle(nextOwn, all, wasSynced || (isShown && followers.every((one) => one.isSynced())))
@@ -192,11 +185,11 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
 
   const settle = (nextOwn: OwnCluster, nextRejected: readonly RejectedObject[], isNowSynced: boolean): void => {
     const isSame = nextOwn === own && isNowSynced === wasSynced && isDeepStrictEqual(nextRejected, rejected)
-    if (isNowSynced) keepLater()
+    if (isNowSynced) keeping.later()
     if (isSame) return
     logRejections(log, { before: loggedRejected, next: shownRejected, source })
     loggedRejected = shownRejected
-    logFaults()
+    logFaults(followers)
     if (isNowSynced && !wasSynced) log?.info({ server: api.server }, 'all kinds of the Kubernetes API are followed')
     own = nextOwn
     rejected = nextRejected
@@ -205,50 +198,10 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     for (const listener of [...listeners]) listener()
   }
 
-  /** Each kind once, however often it is tried. */
-  const logFaults = (): void => {
-    for (const { kind, phase, fault } of followers) {
-      const facts = { kind: kind.kind, err: fault() }
-      if (facts.err !== undefined && loggedPhases.get(kind) !== phase()) {
-        loggedPhases.set(kind, phase())
-        log?.warn(facts, 'a kind of the Kubernetes API is not followed: what was known of it stays')
-      } else if (phase() === 'following' && loggedPhases.delete(kind))
-        log?.info({ kind: kind.kind }, 'a kind of the Kubernetes API is followed again')
-    }
-  }
-
-  const keepLater = (): void => {
-    if (!kept || keeping || unsaved.size === 0) return
-    keeping = setTimeout(
-      () => {
-        keeping = undefined
-        isKept = true
-        keepOne()
-      },
-      isKept ? times.keepMs : 0,
-    ).unref()
-  }
-  /** One kind in each turn: all at once would keep everybody waiting. */
-  const keepOne = (): void => {
-    const [store] = unsaved
-    if (!store || !kept || signal.aborted) return
-    unsaved.delete(store)
-    kept.save(store.kind.kind, store.objects())
-    setImmediate(keepOne)
-  }
-
-  const recall = (): boolean => {
-    const all = stores.map((store) => kept?.load(store.kind.kind))
-    if (all.some((objects) => objects === undefined)) return false
-    for (const [at, store] of stores.entries()) store.recall(all[at] ?? [])
-    own = ownClusterOf(objectsOf(stores), home)
-    return true
-  }
-
   return {
     async start() {
-      const isKnown = kept !== undefined && recall()
-      for (const store of stores) unsaved.add(store)
+      const isKnown = keeping.recall()
+      if (isKnown) own = ownClusterOf(objectsOf(stores), home)
       running = Promise.all(followers.map((one) => one.run()))
       const synced = ready.promise.then(() => 'synced')
       const first = await (isKnown ? Promise.race([synced, tried.promise, pace.pause(times.graceMs)]) : synced)
@@ -258,7 +211,7 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
     current: () => own,
     rejected: () => rejected,
     isSynced: () => wasSynced,
-    faults,
+    faults: () => faultsOf(followers),
     also: (kind) => stores.find((one) => one.kind.kind === kind)?.also() ?? new Map(),
     version: (kind) => {
       const one = followers.find((follower) => follower.kind.kind === kind)
@@ -273,11 +226,10 @@ export function kubernetesWatch(settings: KubernetesWatchSettings): KubernetesWa
       return () => void listeners.delete(listener)
     },
     async stop() {
-      if (kept && wasSynced) for (const store of unsaved) kept.save(store.kind.kind, store.objects())
+      keeping.stop(wasSynced)
       ending.abort()
       cancel?.()
       cancelAlso?.()
-      clearTimeout(keeping)
       listeners.clear()
       ready.resolve()
       await running
