@@ -61,8 +61,10 @@ export function protocolOf(port: { readonly name?: string; readonly appProtocol?
   readonly declared: boolean
 } {
   const said =
-    byName[(port.appProtocol ?? '').toLowerCase()] ??
-    byName[(port.name ?? '').toLowerCase()] ??
-    byName[(port.name ?? '').toLowerCase().replace(/-(?!web).*$/, '')]
+    named((port.appProtocol ?? '').toLowerCase()) ??
+    named(/^(?:grpc-web|[^-]*)/.exec((port.name ?? '').toLowerCase())?.[0] ?? '')
   return said === undefined ? { protocol: 'tcp', declared: false } : { protocol: said, declared: true }
 }
+
+/** A port may be called "constructor". */
+const named = (name: string): Protocol | undefined => (Object.hasOwn(byName, name) ? byName[name] : undefined)
