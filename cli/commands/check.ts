@@ -62,7 +62,7 @@ export function textOf(findings: readonly Finding[], { paint, io }: Pick<Tools, 
     const indent = ' '.repeat(width + 14)
     const line = (text: string) => `${wrapped(harmless(`${indent}${text}`), io.columns ?? 160, indent)}\n`
     const head = `${id.padEnd(width)}  ${paint(tones[result], words[result].padEnd(9))}   ${harmless(typeable(found))}\n`
-    if (result === 'ok') return [head]
+    if (result === 'ok' || result === 'unknown') return [head]
     return [
       head,
       line(`looked at: ${looksAt}`),

@@ -82,6 +82,14 @@ test('of a cluster that is well each check says so', () => {
 
 type Case = readonly [id: string, name: string, facts: CheckFacts, result: string, says: RegExp]
 const cases: readonly Case[] = [
+  ['api-server', 'away', inKube({ version: { unknown: 'it does not answer' } }), 'fail', /it does not answer.*whoami/],
+  [
+    'centre',
+    'away',
+    atCentre({ health: { unknown: 'it does not answer' } }),
+    'fail',
+    /it does not answer.*isthmus status/,
+  ],
   [
     'kubernetes-version',
     'too old',
@@ -385,14 +393,20 @@ describe('what is not known', () => {
 
   test('is never called well, nor bad', () => {
     const findings = findingsOf(checks, { ...good, kube: all(kube, lost), centre: all(centre, away), sights: away })
-    expect(findings.filter(({ result }) => result !== 'unknown')).toEqual([])
-    expect(exitCodeOf(findings)).toBe(2)
+    const answers = findings.filter(({ id }) => ['api-server', 'centre'].includes(id))
+    expect(answers.map(({ result, found }) => [result, found])).toEqual([
+      ['fail', 'the API server is away'],
+      ['fail', 'the centre is away'],
+    ])
+    const others = findings.filter((one) => !answers.includes(one))
+    expect(others.filter(({ result }) => result !== 'unknown')).toEqual([])
+    expect([exitCodeOf(others), exitCodeOf(findings)]).toEqual([2, 1])
   })
 
   test('of the centre hides nothing of the cluster', () => {
     const findings = findingsOf(checks, { ...good, centre: all(centre, away) })
     expect(findings.filter(({ result }) => result === 'ok').length).toBeGreaterThan(15)
-    expect(findings.filter(({ result }) => !['ok', 'unknown'].includes(result))).toEqual([])
+    expect(findings.filter(({ result }) => !['ok', 'unknown'].includes(result)).map(({ id }) => id)).toEqual(['centre'])
   })
 })
 

@@ -11,6 +11,22 @@ const failSkewMs = 5 * 60_000
 /** What a cluster must be before it joins, and stay. */
 export const clusterChecks: readonly Check[] = [
   {
+    id: 'api-server',
+    ...{ looksAt: 'whether the API server answers', pre: true },
+    why: 'without it nothing of the cluster can be known or changed',
+    judge: ({ kube, said }) =>
+      'value' in kube.version
+        ? ok(`${said} answers`)
+        : fail(kube.version.unknown, 'look at the line to it, and at who you are there: kubectl auth whoami'),
+  },
+  {
+    id: 'centre',
+    ...{ looksAt: 'whether the centre answers', pre: true },
+    why: 'it makes the token with which the cluster joins, and tells it of the others',
+    judge: ({ centre }) =>
+      'value' in centre.health ? ok('it answers') : fail(centre.health.unknown, 'isthmus status; isthmus context list'),
+  },
+  {
     id: 'kubernetes-version',
     ...{ looksAt: 'the version of the API server', pre: true },
     why: 'sidecars end with their jobs, and start before them, only from Kubernetes 1.29 on',
