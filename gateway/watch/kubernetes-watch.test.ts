@@ -160,6 +160,33 @@ describe('a cluster', () => {
     expect(fake.asked.filter(({ path }) => path.includes('secrets'))).toEqual([])
   })
 
+  test('a port changes its protocol; a namespace goes in mid-export, in whatever order', async () => {
+    const spec = (appProtocol: string) => ({ clusterIP: '10.0.0.1', ports: [{ name: 'main', port: 80, appProtocol }] })
+    fake.put('services', { ...service(), spec: spec('http') })
+    fake.put('pods', pod('a'))
+    fake.put('endpointslices', slice('s', 'a'))
+    fake.put('serviceexports', { metadata: { name: 'web', namespace: 'shop' } })
+    const watch = await started({ kinds: [...withSlices, ...some('ServiceExport')] })
+    const protocol = (): string | undefined => watch.current().services.get(key)?.ports[0]?.protocol
+    const { endpoints } = watch.current()
+    expect(protocol()).toBe('http')
+    fake.put('services', { ...service(), spec: spec('tcp') })
+    await eventually(20_000, 'it is tcp', () => protocol() === 'tcp')
+    expect(watch.current().endpoints).toBe(endpoints)
+    for (const [kind, name] of [
+      ['pods', 'a'],
+      ['services', 'web'],
+      ['serviceexports', 'web'],
+      ['endpointslices', 's'],
+    ] as const)
+      fake.remove(kind, `shop/${name}`)
+    await eventually(20_000, 'nothing is left', () => {
+      const { services, endpoints: left, pods: alive, exports } = watch.current()
+      return services.size + left.size + alive.size + exports.size === 0
+    })
+    expect(watch.rejected()).toEqual([])
+  })
+
   test('an annotation as long as kubectl makes them is no fault', async () => {
     const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': 'x'.repeat(20_000) }
     fake.put('pods', pod('a', { metadata: { name: 'a', namespace: 'shop', annotations } }))
