@@ -26,12 +26,16 @@ export type Joining = {
  * the centre says of one that it refuses.
  */
 export async function joinUntilMember(joining: Joining, pause: (ms: number) => Promise<void>): Promise<Membership> {
-  return await until(joining, pause, async () => (await broughtMembership(joining)) ?? (await joinOnce(joining)))
+  return await until(
+    joining,
+    pause,
+    async () => (await broughtMembership(joining)) ?? (await joinOnce(joining, offerShared)),
+  )
 }
 
 /** The same for a relay that is a member no more: what it was before counts for nothing. */
 export const joinAnew = (joining: Joining, pause: (ms: number) => Promise<void>): Promise<Membership> =>
-  until(joining, pause, () => joinOnce(joining))
+  until(joining, pause, () => joinOnce(joining, replaceShared))
 
 async function until(
   { log }: Joining,
@@ -58,7 +62,11 @@ async function broughtMembership({ stateDir, shared }: Joining): Promise<Members
   return loadMembership(stateDir)
 }
 
-async function joinOnce({ dir, stateDir, settings, token, shared }: Joining): Promise<Membership> {
+/** `share`: of replicas that join at once the first one’s answer is everybody's; one that joins anew has the last word. */
+async function joinOnce(
+  { dir, stateDir, settings, token, shared }: Joining,
+  share: typeof offerShared,
+): Promise<Membership> {
   const { cluster, network, region } = settings
   const given = token()
   if (given === undefined) throw tokenless(dir, settings, shared !== undefined)
@@ -69,8 +77,9 @@ async function joinOnce({ dir, stateDir, settings, token, shared }: Joining): Pr
   const membership = await joinCentre({
     ...{ token: given, dir: stateDir, cluster, network, region, version: relayVersion },
   })
-  if (shared) await replaceShared(shared, stateDir, 'membership.json')
-  return membership
+  if (!shared) return membership
+  await share(shared, stateDir, 'membership.json')
+  return loadMembership(stateDir) ?? membership
 }
 
 const tokenless = (dir: string, { cluster }: RelaySettings, waits: boolean): Problem =>

@@ -60,11 +60,13 @@ export type AdsServer = {
   readonly observables: () => AdsObservables
   /** Whether every proxy has acknowledged, or refused, all that it is to have. */
   readonly isSettled: () => boolean
-  /** Ends every stream with UNAVAILABLE; the port stays open for those that dial again. */
+  /** Ends every stream with UNAVAILABLE, and its connection; the port stays open for those that dial again. */
   readonly cut: () => void
   /** Ends every stream with UNAVAILABLE, so that clients redial, and closes the port. */
   readonly close: () => Promise<void>
 }
+
+const cutMs = 50
 
 const service = '/envoy.service.discovery.v3.AggregatedDiscoveryService'
 
@@ -97,8 +99,12 @@ export async function serveAds(options: AdsOptions): Promise<AdsServer> {
   timer.unref()
   const rounds = pushRounds(hub)
 
+  /** Envoy begins its next stream on the connection that it has: that one goes, too, when the answer is out. */
   const cut = () => {
-    for (const stream of [...hub.streams]) stream.end(new Problem('unavailable', 'the relay asks you to dial again'))
+    const streams = [...hub.streams]
+    for (const stream of streams) stream.end(new Problem('unavailable', 'the relay asks you to dial again'))
+    const peers = new Set(streams.map(({ peer }) => peer.address))
+    if (peers.size > 0) setTimeout(() => peers.forEach(opened.drop), cutMs).unref()
   }
 
   return {

@@ -160,10 +160,13 @@ test('a real Envoy that comes back with everything is sent nothing', async () =>
   await ready(envoy)
   await eventually(envoy, 'in sync', () => inSync(relay))
   const before = { ...relay.server.observables().resources }
+  const dialled = await envoy.stat('cluster.xds-grpc.upstream_cx_total')
   relay.server.cut()
   await eventually(envoy, 'gone', () => relay.server.observables().streams === 0)
   await eventually(envoy, 'back', () => relay.server.status().proxies.length === 1)
   await eventually(envoy, 'in sync', () => inSync(relay))
+  // On the connection that it had it would find the same replica of a relay.
+  expect(await envoy.stat('cluster.xds-grpc.upstream_cx_total')).toBeGreaterThan(dialled)
   expect(relay.server.observables().resources).toEqual(before)
   relay.set(setOf(...services(21), ...road()))
   await eventually(envoy, 'the next change', async () => (await envoy.stat('cluster_manager.active_clusters')) === 22)
