@@ -85,7 +85,10 @@ export function openClusterSet({ kubernetes, settings, watch, log }: ClusterSetP
       ...(dnsFault === undefined ? [] : [notAnswered(dnsFault)]),
     ],
     facts: () => ({
-      clusterSet: { ...writer?.counts(), events: events.counts(), dns: dns && { port: dns.port, ...dns.counts() } },
+      clusterSet: {
+        ...{ ...writer?.counts(), events: events.counts(), dns: dns && { port: dns.port, ...dns.counts() } },
+        withoutNamespace: wanted?.withoutNamespace.slice(0, namespacesMax) ?? [],
+      },
     }),
     stop: () => {
       ending.abort()
@@ -144,9 +147,10 @@ export function openClusterSet({ kubernetes, settings, watch, log }: ClusterSetP
 
   async function answerNames({ view }: Standing): Promise<void> {
     const { address, dnsPort: port } = settings.relay
+    const has = (namespace: string) => (watch.isSynced() ? watch.also('Namespace').has(namespace) : undefined)
     while (!ending.signal.aborted) {
       try {
-        dns = await serveDns({ address, port, log, resolve: (name, type) => resolveName(view(), name, type) })
+        dns = await serveDns({ address, port, log, resolve: (name, type) => resolveName(view(), name, type, has) })
         dnsFault = undefined
         if (ending.signal.aborted) void dns.close()
         return
@@ -161,6 +165,7 @@ export function openClusterSet({ kubernetes, settings, watch, log }: ClusterSetP
 }
 
 const rejectedMax = 20
+const namespacesMax = 20
 
 const importName = (key: ServiceKey, version: string, uid: string): ObjectName => ({
   ...{ apiVersion: `multicluster.x-k8s.io/${version}`, kind: 'ServiceImport', uid, ...partsOf(key) },

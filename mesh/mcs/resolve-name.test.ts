@@ -136,6 +136,11 @@ test('what is known not to be, and what is above names', () => {
   expect(short('dns-version.clusterset.local', 'TXT')).toEqual(['1.0.0'])
 })
 
+test('a service whose namespace this cluster does not have is not imported', () => {
+  const said = (has: boolean | undefined) => resolveName(view, 'web.shop.svc.clusterset.local', 'A', () => has).kind
+  expect([said(false), said(true), said(undefined)]).toEqual(['no name', 'records', 'records'])
+})
+
 test('without a range a Service that is offered here too stands in, and others have no address', () => {
   const key = web
   const own = {

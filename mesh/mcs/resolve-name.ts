@@ -26,9 +26,16 @@ export type NameAnswer =
  * A service has its cluster-set IP. Of a headless one each ready pod counts: an own one by its address, one of another
  * cluster by the address that is kept for it here, or its own where both share a network.
  *
+ * `hasNamespace` says whether this cluster has a namespace, undefined where that is not known.
+ *
  * Source: MCS API, "Kubernetes DNS-Based Multicluster Service Discovery" 1.0.0; RFC 8020 for names above others.
  */
-export function resolveName(view: View, name: string, type: string): NameAnswer {
+export function resolveName(
+  view: View,
+  name: string,
+  type: string,
+  hasNamespace: (namespace: string) => boolean | undefined = () => undefined,
+): NameAnswer {
   if (name !== clusterSetZone && !name.endsWith(`.${clusterSetZone}`)) return { kind: 'not ours' }
   const labels = name
     .slice(0, -clusterSetZone.length - 1)
@@ -50,6 +57,8 @@ export function resolveName(view: View, name: string, type: string): NameAnswer 
   const imported = own.refused.has(key) ? undefined : config.imports.get(key)
   // Offered from here, and the centre has not said yet to whom.
   if (!imported) return { kind: own.exports.has(key) && !own.refused.has(key) ? 'unknown' : 'no name' }
+  // It is not imported, as the API has it: an address is not given later either.
+  if (hasNamespace(namespace) === false) return { kind: 'no name' }
   return resolveIn(view, imported, labels, type)
 }
 

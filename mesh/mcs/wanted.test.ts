@@ -67,7 +67,7 @@ describe('ServiceImports', () => {
   test('no namespace, no ServiceImport, and that is said', () => {
     const wanted = wantedOf({ seen: seenOf({ namespaces: new Set() }) })
     expect(wanted.imports.size).toBe(0)
-    expect(wanted.conditions.map(({ type }) => type)).toEqual(['NamespaceMissing'])
+    expect(wanted.withoutNamespace).toEqual(['shop'])
   })
 
   test('what somebody else made, and what refuses, is neither written nor removed', () => {

@@ -28,6 +28,8 @@ export type Wanted = {
   readonly exports: ReadonlyMap<ServiceKey, readonly ObjectCondition[]>
   readonly policies: ReadonlyMap<string, readonly ObjectCondition[]>
   readonly groups: ReadonlyMap<string, readonly ObjectCondition[]>
+  /** Namespaces of services that are offered here, and that this cluster does not have: these are not imported. */
+  readonly withoutNamespace: readonly string[]
   /** What a person should know of the whole. */
   readonly conditions: readonly Condition[]
 }
@@ -59,6 +61,8 @@ export function wantedObjects(facts: WantedFacts): Wanted {
       .filter(({ cluster, network }) => cluster !== home.cluster && network === config.network)
       .map((source) => ({ one, source, heard: summaries.services.get(source.cluster)?.get(one.key) })),
   )
+  const named = [...config.imports.keys()].map((key) => partsOf(key).namespace)
+  const missing = new Set(named.filter((namespace) => !seen.namespaces.has(namespace)))
   return {
     imports: new Map(imports),
     slices: new Map(
@@ -80,7 +84,8 @@ export function wantedObjects(facts: WantedFacts): Wanted {
       }),
     ),
     groups: new Map([...seen.groups.keys()].map((name) => [name, groupConditions(name, { ...facts, config })])),
-    conditions: [...usedUp(planned?.without ?? new Set(), range), ...noNamespace(config, seen.namespaces)],
+    conditions: usedUp(planned?.without ?? new Set(), range),
+    withoutNamespace: [...missing].sort(),
   }
 }
 
@@ -94,15 +99,4 @@ function usedUp(without: ReadonlySet<ServiceKey>, range: AddressRange | undefine
     `no address of ${range.cidr} is left for ${someOf([...without].sort())}: give the relay a larger range ` +
     '(kubernetes.clusterSetCidr); those that have one keep it where the new range holds the old one'
   return [{ type: 'ClusterSetAddressesUsedUp', reason: 'Bound', message, object: 'cluster' }]
-}
-
-function noNamespace({ imports }: ClusterConfig, namespaces: ReadonlySet<string>): readonly Condition[] {
-  const missing = new Set(
-    [...imports.keys()].map((key) => partsOf(key).namespace).filter((one) => !namespaces.has(one)),
-  )
-  if (missing.size === 0) return []
-  const message =
-    `services are offered from namespaces that do not exist here (${someOf([...missing].sort())}), so they have no ` +
-    'ServiceImport and their cluster-set names do not resolve: create the namespaces where they are to be called by these'
-  return [{ type: 'NamespaceMissing', reason: 'NoServiceImport', message, object: 'cluster' }]
 }

@@ -256,9 +256,10 @@ describeWithClusters('the multi-cluster services API', () => {
         () => true,
       ),
     )
-    await eventually(20_000, 'that is said', () =>
-      relay.set.conditions().some(({ type }) => type === 'NamespaceMissing'),
-    )
+    await eventually(20_000, 'that is said', () => {
+      const { clusterSet } = relay.set.facts() as { clusterSet: { withoutNamespace: readonly string[] } }
+      return clusterSet.withoutNamespace.includes('shop')
+    })
     await cluster.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } }])
     await isWritten()
     expect(relay.set.conditions().filter(({ type }) => type === 'StatusNotWritten')).toEqual([])
