@@ -112,7 +112,7 @@ function start(back = 0): void {
         capped = list
         seen.push(list[0]?.cap ?? 1)
       },
-      health: () => ({ judged: () => ({ clusters: new Map() }), advice: noAdvice, now: 0 }) as never,
+      health: () => ({ judged: () => ({ clusters: new Map() }), reached: () => [], advice: noAdvice, now: 0 }) as never,
     },
     ...{ below: () => [], latencies: () => [latency], inForce: () => inForce, isSettled: () => settled },
     tell: async (report) => {

@@ -286,11 +286,17 @@ export function openLoadKeeper(parts: LoadKeeperParts): LoadKeeper {
       }),
       below: parts.below().slice(0, loadLimits.below),
       health: healthNow(),
+      ...reachedNow(),
       acked: acked.list(),
       ...(untold.shifts.length > 0
         ? { shifts: { epoch: untold.epoch, list: untold.shifts.slice(0, loadLimits.shifts) } }
         : {}),
     }
+  }
+
+  function reachedNow(): Pick<Load, 'reached'> {
+    const reached = traffic.health().reached()
+    return reached.length === 0 ? {} : { reached: reached.slice(0, loadLimits.health) }
   }
 
   function healthNow(): Load['health'] {

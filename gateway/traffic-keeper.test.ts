@@ -121,6 +121,7 @@ test('while all is well nothing is said and nothing is pushed, however often gat
     ['b', true],
     ['c', true],
   ])
+  await eventually(30_000, 'both are reached', () => keeper.health().reached().join() === 'b,c')
 })
 
 test('a cluster whose gateway dies is out: an event says which services go where, and status, conditions and metrics', async () => {
@@ -128,6 +129,7 @@ test('a cluster whose gateway dies is out: an event says which services go where
   await probed()
   gateways[0].kill()
   await isOut(b)
+  await eventually(30_000, 'only the other one is reached', () => keeper.health().reached().join() === 'c')
   expect(given(b)).toEqual({ cluster: 'b', percent: 0, why: 'dead' })
   expect([...(keeper.traffic()?.gatewaysDown.get(b) ?? [])]).toEqual([gateways[0].address])
   const { epoch, shifts } = keeper.shifts()

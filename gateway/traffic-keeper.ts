@@ -61,7 +61,7 @@ export type TrafficKeeper = {
   /** What the centre was not told yet. */
   shifts(): { readonly epoch: string; readonly shifts: readonly Shift[] }
   taken(epoch: string, seq: number): void
-  health(): Pick<Health, 'judged' | 'services' | 'wrong' | 'counts'> & {
+  health(): Pick<Health, 'judged' | 'services' | 'wrong' | 'counts' | 'reached'> & {
     readonly advice: Advice
     readonly unread: readonly string[]
     readonly log: Pick<ShiftLog, 'recent' | 'counts'>
@@ -124,7 +124,8 @@ export function openTrafficKeeper(parts: TrafficKeeperParts): TrafficKeeper {
       if (shifts.untold().length !== before) save(health.judged())
     },
     health: () => ({
-      ...{ judged: health.judged, services: health.services, wrong: health.wrong, counts: health.counts },
+      ...{ judged: health.judged, services: health.services, wrong: health.wrong },
+      ...{ counts: health.counts, reached: health.reached },
       ...{ ...heard, log: shifts, now: now() },
     }),
     stop: () => {

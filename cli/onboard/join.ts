@@ -7,10 +7,11 @@ import { buildManifests } from '#cli/onboard/manifests/build.ts'
 import { gatewayName } from '#cli/onboard/manifests/gateway.ts'
 import { type KubeObject, objectText, systemNamespace } from '#cli/onboard/manifests/object.ts'
 import { type JoinWish, settingsFor } from '#cli/onboard/manifests/settings-for.ts'
-import { gatewaysOf, memberOf, meshOf, registered, type SeenGateway } from '#cli/onboard/membership.ts'
+import { callersThrough, gatewaysOf, memberOf, meshOf, registered, type SeenGateway } from '#cli/onboard/membership.ts'
 import { checkInstalled, checkRights, placeFrom, readFacts, rightsFor } from '#cli/onboard/preflight.ts'
 import { readRollout } from '#cli/onboard/rollout.ts'
 import { type Look, type Waiting, waitFor } from '#cli/onboard/steps.ts'
+import { someOf } from '#mesh/model/some-of.ts'
 
 export type { JoinWish } from '#cli/onboard/manifests/settings-for.ts'
 
@@ -60,6 +61,7 @@ export async function joinCluster(parts: JoinParts): Promise<Joined> {
   await waitFor(parts, 'ready', () => lookAtRollout(parts, gatewayName))
   const gateways = await waitFor(parts, 'gateway', () => lookAtGateways(parts))
   say('gateway', gateways.map(({ address, port, state }) => `${address}:${port} ${state}`).join(', '))
+  say('probe', await waitFor(parts, 'probe', () => lookAtProbes(parts, place.network)))
   return { gateways, writes }
 }
 
@@ -132,5 +134,22 @@ async function lookAtGateways({ api, centre, wish }: JoinParts): Promise<Look<re
   return {
     ...{ why: 'the gateway has no address yet: no load balancer was given to it', on },
     mend: 'look at the load-balancer controller, or make one by hand and name it: --gateway-address <address>[:<port>]',
+  }
+}
+
+/** Who calls nothing there does not probe it. */
+async function lookAtProbes({ api, centre, wish }: JoinParts, network: string): Promise<Look<string>> {
+  const name = wish.cluster
+  const [callers, gateways] = await Promise.all([callersThrough(centre, { name, network }), gatewaysOf(centre, name)])
+  const reached = callers.filter((one) => gateways.some(({ reachedFrom }) => reachedFrom.includes(one)))
+  if (callers.length === 0)
+    return { done: 'no other member calls anything there yet: its gateway is probed once one does' }
+  if (reached.length > 0)
+    return { done: `${someOf(reached, 5)} ${reached.length === 1 ? 'reaches' : 'reach'} its gateway` }
+  const addresses = gateways.map(({ address, port }) => `${address}:${port}`)
+  return {
+    why: `${someOf(callers, 5)} ${callers.length === 1 ? 'has' : 'have'} not reached its gateway yet`,
+    on: `gateway ${addresses.join(', ')} of ${api.said}`,
+    mend: `see that ${someOf(addresses, 3)} can be dialled from there: routes, security groups, firewalls`,
   }
 }

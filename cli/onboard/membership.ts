@@ -82,10 +82,33 @@ export const removed = (centre: Centre, name: string): Promise<unknown> =>
     { 'not-found': 'isthmus get clusters' },
   )
 
-export type SeenGateway = { readonly address: string; readonly port: number; readonly state: string }
+export type SeenGateway = {
+  readonly address: string
+  readonly port: number
+  readonly state: string
+  /** Clusters whose relays one of the gateways answered just now. */
+  readonly reachedFrom: readonly string[]
+}
 
 /** Its gateways, as its relay reports them. */
 export const gatewaysOf = async (centre: Centre, name: string): Promise<readonly SeenGateway[]> =>
   (await listAll(centre, `/v1/gateways?cluster=${encodeURIComponent(name)}`)).map((row) => ({
     ...{ address: cell(row['address']), port: Number(row['port']), state: cell(row['state']) },
+    reachedFrom: textsIn(row['reachedFrom']),
   }))
+
+const textsIn = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(String) : [])
+
+/** Other clusters whose calls cross the gateways of this one: they probe them. */
+export async function callersThrough(
+  centre: Centre,
+  { name, network }: { readonly name: string; readonly network: string },
+) {
+  const [imports, clusters] = await Promise.all([
+    listAll(centre, '/v1/service-imports'),
+    listAll(centre, '/v1/clusters'),
+  ])
+  const elsewhere = new Set(clusters.filter((one) => one['network'] !== network).map((one) => one['name']))
+  const callers = imports.filter((one) => one['cluster'] !== name && textsIn(one['sources']).includes(name))
+  return [...new Set(callers.map((one) => cell(one['cluster'])))].filter((one) => elsewhere.has(one)).toSorted()
+}

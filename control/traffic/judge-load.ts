@@ -38,7 +38,7 @@ export function judgedLoad(
     refused.push({ key: `${kind} of ${service}`, reason: notOffered })
     return false
   }
-  const { epoch, seq, at, windowMs, adv, cfg, proxies, health } = request
+  const { epoch, seq, at, windowMs, adv, cfg, proxies, health, reached } = request
   const routers = request.routers ? { routers: request.routers } : {}
   const hasWindow = windowMs > 0
   const countsFault = (counts: Partial<Counts>): string | undefined =>
@@ -61,7 +61,7 @@ export function judgedLoad(
   }
   const window = hasWindow ? { ...counted, windowMs, takenAt, epoch, proxies, ...routers } : before
   const load: Load = {
-    ...{ epoch, seq, at, adv, cfg, proxies, health, ...routers },
+    ...{ epoch, seq, at, adv, cfg, proxies, health, ...routers, ...(reached ? { reached } : {}) },
     ...(window ? { window } : {}),
     latencies: request.latencies.flatMap((one) =>
       taken(`latency of ${textOf(one['service'])}`, latencySchema.safeParse(one), ({ service, count }) => {

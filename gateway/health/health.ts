@@ -58,8 +58,13 @@ export type Health = {
   wrong(): readonly WrongAnswer[]
   /** Answers since the start, by cluster and result. */
   counts(): ReadonlyMap<ClusterName, Readonly<Partial<Record<ProbeResult, number>>>>
+  /** Clusters of which a gateway answered in the last rounds, sorted. */
+  reached(): readonly ClusterName[]
   stop(): void
 }
+
+/** So many rounds of probes an answer counts as one of now. */
+const roundsShown = 4
 
 type Place = { readonly cluster: ClusterName; readonly address: string }
 
@@ -79,6 +84,7 @@ export function openHealth(parts: HealthParts): Health {
   let judgedAt = 0
   const counts = new Map<ClusterName, Partial<Record<ProbeResult, number>>>()
   const wrong = new Map<string, WrongAnswer>()
+  const answeredAt = new Map<ClusterName, number>()
   const byId = new Map<string, Place>()
   const beacons = new Map(parts.beacons.map((beacon) => [`beacon ${beacon.host}:${beacon.port}`, false]))
   const prober = openProber({ everyMs, onResult: (id, probed) => heard(id, probed) })
@@ -97,6 +103,10 @@ export function openHealth(parts: HealthParts): Health {
     },
     wrong: () => [...wrong.values()],
     counts: () => counts,
+    reached: () =>
+      [...answeredAt]
+        .flatMap(([cluster, at]) => (counts.has(cluster) && now() - at <= everyMs * roundsShown ? [cluster] : []))
+        .toSorted(),
     stop: () => {
       clearInterval(timer)
       prober.stop()
@@ -116,6 +126,7 @@ export function openHealth(parts: HealthParts): Health {
     counts.set(cluster, { ...count, [probed.result]: (count[probed.result] ?? 0) + 1 })
     if (probed.result === 'trust') wrong.set(id, { cluster, address, detail: probed.detail ?? '' })
     else if (probed.result === 'ok') wrong.delete(id)
+    if (probed.result === 'ok') answeredAt.set(cluster, now())
     probes.push({ ...place, result: probed.result })
   }
 

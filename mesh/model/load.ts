@@ -96,6 +96,8 @@ export type Load = {
   readonly below: readonly ServiceKey[]
   /** How other clusters stand here; who is not named is in. */
   readonly health: readonly { readonly cluster: ClusterName; readonly phase: string; readonly percent: number }[]
+  /** Clusters of which a gateway answered this relay's probe just now; absent = none, or an older relay. */
+  readonly reached?: readonly ClusterName[]
 }
 
 /**

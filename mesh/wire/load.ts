@@ -96,6 +96,7 @@ const tail = {
   health: z
     .array(z.object({ cluster, phase: z.string().max(16), percent: z.number().min(0).max(100) }))
     .max(loadLimits.health),
+  reached: z.array(cluster).max(loadLimits.health).exactOptional(),
 }
 
 /**

@@ -111,6 +111,7 @@ async function fill(centre: TestCentre): Promise<void> {
 /** What the callers of paris-1 did in ten seconds; one of its proxies does not report. */
 const measured: Partial<LoadReport> = {
   proxies: { measured: 3, notMeasured: 1 },
+  reached: [parseClusterName('oslo-1')],
   latencies: [{ service: serviceKey('bookinfo', 'reviews'), p50Ms: 4.2, p90Ms: 18, p99Ms: 210, count: 6000 }],
   rows: [
     { service: serviceKey('bookinfo', 'reviews'), callee: parseClusterName('oslo-1'), ...counts(299, 1, 2) },

@@ -196,6 +196,7 @@ function partsOf(real: Streams, { start, bundle, sees, now }: Here): ExplainPart
       judged: () => judged,
       wrong: () => wrong,
       counts: () => new Map(),
+      reached: () => [],
       advice,
       unread,
       log,

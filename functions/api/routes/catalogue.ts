@@ -1,10 +1,12 @@
 import { z } from '@hono/zod-openapi'
 import type { Catalogue, CompiledMember, ReportedMember } from '#control/catalogue.ts'
+import { knownLoads } from '#control/traffic/known-loads.ts'
 import { type Derived, derivedRoute } from '#functions/api/derived.ts'
 import type { Api, Door } from '#functions/api/door.ts'
 import { type ApiCondition, objectFields, timeText } from '#functions/api/schemas.ts'
 import type { ServiceExport } from '#mesh/model/export.ts'
 import { partsOf, type ServiceKey } from '#mesh/model/id.ts'
+import { loadFreshMs } from '#mesh/model/load.ts'
 import { servicePortSchema } from '#mesh/wire/report.ts'
 
 const serviceFields = { ...objectFields, namespace: z.string() }
@@ -18,6 +20,9 @@ const gatewaySchema = z
     address: z.string(),
     port: z.number().int(),
     state: z.enum(['ready', 'down', 'unknown']),
+    reachedFrom: z
+      .array(z.string())
+      .openapi({ description: 'clusters whose relays a gateway of this cluster answered just now' }),
   })
   .openapi('Gateway')
 const serviceSchema = z.object({ ...serviceFields, ports, clusters: z.array(z.string()) }).openapi('Service')
@@ -53,7 +58,13 @@ export function catalogueRoutes(api: Api, door: Door, catalogue: Catalogue): voi
   derivedRoute(api, door, {
     ...{ path: '/v1/gateways', name: 'Gateway', tag: 'catalogue', schema: gatewaySchema },
     summary: 'East-west gateways, as their clusters report them',
-    load: async () => (await catalogue.reports()).flatMap(gatewaysOf),
+    load: async () => {
+      const [reports, loads] = await Promise.all([
+        catalogue.reports(),
+        door.centre.db.read((tx) => knownLoads(door.centre, tx)),
+      ])
+      return reports.flatMap((report) => gatewaysOf(report, reachedFrom(loads, report.row.name, door.centre.now())))
+    },
   })
   derivedRoute(api, door, {
     ...{ path: '/v1/services', name: 'Service', tag: 'catalogue', schema: serviceSchema },
@@ -71,6 +82,8 @@ export function catalogueRoutes(api: Api, door: Door, catalogue: Catalogue): voi
     load: async () => (await catalogue.reports()).flatMap(endpointsOf),
   })
 }
+
+type Loads = Awaited<ReturnType<typeof knownLoads>>
 
 const objectOf = (id: string, createdAt: number, conditions: ApiCondition[] = []) => ({
   id,
@@ -91,10 +104,18 @@ function networksOf(reports: readonly ReportedMember[]): z.infer<typeof networkS
   }))
 }
 
-const gatewaysOf = ({ row, gateways }: ReportedMember): z.infer<typeof gatewaySchema>[] =>
+/** Relays that said so of late. */
+const reachedFrom = (loads: Loads, cluster: string, now: number): string[] =>
+  [...loads]
+    .flatMap(([caller, { load, takenAt }]) =>
+      now - takenAt <= loadFreshMs && load.reached?.some((name) => name === cluster) ? [caller] : [],
+    )
+    .toSorted()
+
+const gatewaysOf = ({ row, gateways }: ReportedMember, reached: string[]): z.infer<typeof gatewaySchema>[] =>
   gateways.map(({ address, port, state }) => ({
     ...objectOf(`${row.name}/${address}:${port}`, row.joinedAt ?? row.createdAt),
-    ...{ cluster: row.name, address, port, state },
+    ...{ cluster: row.name, address, port, state, reachedFrom: reached },
   }))
 
 type Offer = { readonly cluster: string; readonly offered: ServiceExport }
