@@ -23,7 +23,9 @@ import {
   timeoutOption,
 } from '#cli/onboard/options.ts'
 import { sayer } from '#cli/onboard/steps.ts'
+import { harmless } from '#cli/output.ts'
 import type { Tools } from '#cli/tools.ts'
+import { typeable } from '#mesh/model/failure-text.ts'
 
 type ShapeOptions = ImageOptions & GatewayOptions & PlaceOptions
 type JoinOptions = ShapeOptions & AccessOptions & EksOptions & { readonly dryRun?: boolean; readonly timeout: number }
@@ -51,6 +53,7 @@ export function joinCommand(cluster: Command, tools: Tools): void {
       const parts = await partsOf(tools, wishOf(name, options, tools), options)
       if (options.dryRun) return tools.print(yamlOf(await rehearseJoin(parts)))
       const { writes } = await joinCluster(parts)
+      await sayChecks(parts, tools)
       const took = `${Math.round((performance.now() - begun) / 1000)} s`
       tools.print(`${name} ${writes === 0 ? 'is a member, and nothing was to be changed' : 'has joined'} (${took}).\n`)
     })
@@ -140,6 +143,17 @@ function wishOf(cluster: string, options: ShapeOptions, tools: Tools): JoinWish 
     gatewayReplicas: options.gatewayReplicas,
     isPublic: options.publicGateway === true,
   }
+}
+
+/** What is not well there, beside what a join waits for. */
+async function sayChecks({ api, say }: JoinParts, tools: Tools): Promise<void> {
+  const { runChecks } = await import('#cli/onboard/check/checks.ts')
+  const { findings } = await runChecks({ api, centre: tools.centre, now: tools.io.now, pre: false })
+  const good = findings.filter(({ result }) => result === 'ok').length
+  say('check', `${good} of ${findings.length} are well`)
+  for (const { id, result, found, fix } of findings)
+    if (result === 'warn' || result === 'fail')
+      say('check', harmless(typeable(`${id}: ${found}${fix === undefined ? '' : `; to mend it: ${fix}`}`)))
 }
 
 async function partsOf(tools: Tools, wish: JoinWish, options: JoinOptions): Promise<JoinParts> {
