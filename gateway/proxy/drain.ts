@@ -7,6 +7,17 @@ export type DrainTimes = { readonly secondsMin: number; readonly secondsMax: num
 const lookMs = 200
 
 /**
+ * The pod is going, its application with it, and Envoy stays to the end. New connections are refused at once, and those that
+ * are open are told with the next answer to dial again: an application may take nothing from this moment on, and who is
+ * refused goes elsewhere, through a gateway too. What the application itself calls goes on. Throws where Envoy cannot be
+ * asked.
+ */
+export async function beginDrain(admin: Admin): Promise<void> {
+  await admin.text('POST', '/healthcheck/fail')
+  await admin.text('POST', '/drain_listeners?inboundonly')
+}
+
+/**
  * Takes Envoy out of service before it is stopped: readiness fails at once, new requests are still answered (with
  * `connection: close` and GOAWAY) while the rest of the mesh hears that this pod is going. Resolves when `secondsMin` have
  * passed and no connection is open, or after `secondsMax`, or at once when `hurry` is aborted or Envoy is gone.

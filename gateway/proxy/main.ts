@@ -1,8 +1,10 @@
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { askToDrain } from '#gateway/proxy/ask-drain.ts'
 import type { Clock } from '#gateway/proxy/keep-certificate.ts'
 import { type Log, openLog } from '#gateway/proxy/log.ts'
 import { runProxy } from '#gateway/proxy/run.ts'
+import { hostPortOf } from '#gateway/proxy/setting-reader.ts'
 import {
   flagOf,
   parseFlags,
@@ -66,15 +68,31 @@ function readFile(file: string | undefined): Record<string, unknown> {
 const help = () =>
   [
     'isthmus proxy sidecar|router [--settings FILE.json] [--<setting> value]…',
+    'isthmus proxy drain [--status host:port]    tells the proxy of this pod to send callers elsewhere: the pod is going',
     ...Object.entries(settingRows).map(
       ([name, row]) =>
         `  ${flagOf(name).padEnd(22)} ${variableOf(name).padEnd(26)} ${row.help}${row.standard ? ` (${row.standard})` : ''}`,
     ),
   ].join('\n')
 
+/** `isthmus proxy drain`, run by the pod's `preStop` beside the proxy that it speaks to. */
+async function drain(argv: readonly string[]): Promise<void> {
+  try {
+    const { flags } = parseFlags(argv)
+    const said = flags['status'] ?? settingsOfEnvironment(process.env)['status'] ?? settingRows['status']?.standard
+    const at = hostPortOf(String(said))
+    if (!at) throw new Problem('invalid', `"${String(said).slice(0, 80)}" is not host:port`, { extra: usage })
+    await askToDrain(at)
+  } catch (error) {
+    console.error(`isthmus proxy drain: ${(error as Error).message}`)
+    process.exit(1)
+  }
+}
+
 async function main(): Promise<void> {
   const argv = process.argv.slice(2)
   if (argv.length === 0 || argv.some((one) => one === '--help' || one === '-h')) return void console.log(help())
+  if (argv[0] === 'drain') return await drain(argv.slice(1))
   process.umask(0o077)
   let log: Log = openLog('info', {})
   process.on('uncaughtException', (err) => {

@@ -7,7 +7,7 @@ import { callTimesOf } from '#gateway/proxy/call-times.ts'
 import type { Identity } from '#gateway/proxy/check-certificate.ts'
 import { connectionLog } from '#gateway/proxy/connection-log.ts'
 import { type ControlPlane, followControlPlane, readControlPlane } from '#gateway/proxy/control-plane.ts'
-import { drainEnvoy } from '#gateway/proxy/drain.ts'
+import { beginDrain, drainEnvoy } from '#gateway/proxy/drain.ts'
 import { adminAt, envoyFault } from '#gateway/proxy/envoy-admin.ts'
 import { forcedRenewal } from '#gateway/proxy/forced.ts'
 import { type Clock, keepCertificate } from '#gateway/proxy/keep-certificate.ts'
@@ -56,9 +56,10 @@ export async function runProxy(
   let controlPlane: ControlPlane | undefined
   let envoy: Envoy | undefined
   let stopped: Promise<void> | undefined
+  let draining = false
 
   const fault = async (): Promise<string | undefined> => {
-    if (stopped) return 'draining'
+    if (stopped || draining) return 'draining'
     if (!held) return 'no certificate yet'
     if (held.notAfter <= clock.now()) return `the certificate has ended at ${held.notAfter.toISOString()}`
     if (!envoy?.running()) return 'Envoy is not running'
@@ -72,11 +73,16 @@ export async function runProxy(
     isthmus_proxy_envoy_running: envoy?.running() ? 1 : 0,
     isthmus_proxy_resident_memory_bytes: process.memoryUsage.rss(),
   })
+  const drain = async () => {
+    draining = true
+    log.info('the pod is going: callers are told to go elsewhere')
+    await beginDrain(admin)
+  }
   const probed = async (path: string) => {
     const probe = settings.probes.get(path)
     return probe && probeApp(probe, settings.instanceIps[0])
   }
-  const status = await serveStatus(settings.status, { admin, fault, samples, quit: onQuit, probed })
+  const status = await serveStatus(settings.status, { admin, fault, samples, quit: onQuit, drain, probed })
   const secrets = await serveSecrets(socket, log)
 
   /** The first certificate waits for the CA file, since Envoy would wait for the secret made of it. */

@@ -12,13 +12,16 @@ export type StatusFacts = {
   /** Prometheus samples by name and labels, e.g. `isthmus_proxy_ready`. */
   readonly samples: () => Readonly<Record<string, number>>
   readonly quit: () => void
+  /** The pod begins to end. */
+  readonly drain: () => Promise<void>
   /** The application's own probe of that path; undefined where it has none. */
   readonly probed: (path: string) => Promise<Probed | undefined>
 }
 
 /**
  * The small HTTP server that a kubelet or supervisor asks: `/healthz/ready`, `/metrics` (of this program),
- * `/stats/prometheus` (Envoy's own), `/app-health/…` (the application's own probes), and, from this machine only, `POST /quitquitquit` (drain and end).
+ * `/stats/prometheus` (Envoy's own), `/app-health/…` (the application's own probes), and, from this machine only,
+ * `POST /drain` (callers are to go elsewhere) and `POST /quitquitquit` (drain and end).
  * Throws `unavailable` where the address cannot be had.
  */
 export async function serveStatus({ host, port }: HostPort, facts: StatusFacts): Promise<Server> {
@@ -72,8 +75,16 @@ async function answer(ask: IncomingMessage, reply: ServerResponse, facts: Status
       if (!isLoopback(ask.socket.remoteAddress)) return say(reply, 403, 'only from this machine')
       say(reply, 200, 'draining')
       return facts.quit()
+    case 'POST /drain':
+      if (!isLoopback(ask.socket.remoteAddress)) return say(reply, 403, 'only from this machine')
+      await facts.drain()
+      return say(reply, 200, 'draining')
     default:
-      return say(reply, 404, 'known: GET /healthz/ready, GET /metrics, GET /stats/prometheus, POST /quitquitquit')
+      return say(
+        reply,
+        404,
+        'known: GET /healthz/ready, GET /metrics, GET /stats/prometheus, POST /drain, POST /quitquitquit',
+      )
   }
 }
 

@@ -36,12 +36,17 @@ const redirectContainer = ({ image }: InjectSettings, { captured }: SidecarFacts
   },
 })
 
+/** Of the images: infra/images. */
+const entryPoint = ['/usr/local/bin/node', '/opt/isthmus/isthmus.cjs'] as const
+
 /** Envoy and the program beside it, which start before the pod's own containers and end after them. */
 const proxyContainer = (settings: InjectSettings, facts: SidecarFacts): Shape => ({
   ...{ name: settings.cni ? names.cniProxy : names.proxy, image: settings.image, imagePullPolicy: 'IfNotPresent' },
   restartPolicy: 'Always',
   args: ['proxy', 'sidecar'],
   env: variables(settings, facts),
+  // Run when the pod begins to end, and not when the sidecar is to, which is after the application.
+  lifecycle: { preStop: { exec: { command: [...entryPoint, 'proxy', 'drain'] } } },
   ports: [{ name: 'http-isthmus', containerPort: proxyPorts.status, protocol: 'TCP' }],
   // Ten minutes for a relay that is away; then it starts anew.
   startupProbe: httpProbe('/healthz/ready', proxyPorts.status, 1, 600),

@@ -111,6 +111,8 @@ export function startPod(parts: PodParts): Pod {
       const dueAt = performance.now() + graceMs
       ending = true
       status.changed()
+      // Hooks run at once, those of sidecars too; these are told to end when the others have. Source: KEP-753.
+      for (const { running: one } of inits) void one.prepared(graceMs)
       await Promise.all(mains.map(({ running: one }) => one.stop(graceMs)))
       await stopSidecars(dueAt)
       await Promise.all([whole, ...kept])

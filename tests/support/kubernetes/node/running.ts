@@ -39,6 +39,8 @@ export type Running = {
   once(): Promise<number>
   /** Again and again as the policy says; resolves with the last exit code, after `stop` or when no other run is due. */
   keep(policy: string): Promise<number>
+  /** Runs the hook before the end, once however often it is asked for. */
+  prepared(graceMs: number): Promise<void>
   /** The hook before the end, SIGTERM, and SIGKILL `graceMs` after it was asked; resolves when it has ended. */
   stop(graceMs: number): Promise<void>
   /** Its program ends at once. */
@@ -153,8 +155,21 @@ export function runningOf(parts: RunningParts): Running {
     return exitCode
   }
 
+  let preparing: Promise<void> | undefined
+  async function prepare(graceMs: number): Promise<void> {
+    const { preStop } = container.lifecycle ?? {}
+    if (preStop?.sleep) await pause(Math.min(preStop.sleep.seconds * 1000, graceMs))
+    if (preStop?.exec) await succeeds(current?.inside(), preStop.exec.command ?? [], graceMs)
+    if (preStop?.httpGet) throw new Error(`the test kubelet knows no such hook: ${pod.metadata?.name}`)
+  }
+  const prepared = (graceMs: number): Promise<void> => {
+    preparing ??= prepare(graceMs)
+    return preparing
+  }
+
   return {
     name,
+    prepared,
     status: () => ({
       ...{ name, image: container.image ?? '', imageID: container.image ?? '', ready, started, state },
       ...{ restartCount: Math.max(0, runs - 1) },
@@ -183,10 +198,7 @@ export function runningOf(parts: RunningParts): Running {
       const stopping = current
       if (!stopping) return
       const dueAt = performance.now() + graceMs
-      const { preStop } = container.lifecycle ?? {}
-      if (preStop?.sleep) await pause(Math.min(preStop.sleep.seconds * 1000, graceMs))
-      if (preStop?.exec) await succeeds(stopping.inside(), preStop.exec.command ?? [], graceMs)
-      if (preStop?.httpGet) throw new Error(`the test kubelet knows no such hook: ${pod.metadata?.name}`)
+      await prepared(graceMs)
       end(
         container.lifecycle?.stopSignal === undefined ? 'SIGTERM' : (container.lifecycle.stopSignal as NodeJS.Signals),
         Math.max(0, dueAt - performance.now()),
