@@ -1,7 +1,8 @@
 import { realpathSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { isthmusImages } from '#tests/support/kubernetes/isthmus-images.ts'
 import type { Image } from '#tests/support/kubernetes/node/running.ts'
-import { envoyPath, programPath, root } from '#tests/support/parts.ts'
+import { root } from '#tests/support/parts.ts'
 
 export type Images = Readonly<Record<string, Image>>
 
@@ -16,18 +17,5 @@ export const imagesOf = (more: Images = {}): Images => ({
   ...more,
 })
 
-/** The relay and the proxy with its Envoy, as `--registry registry.test` names them. */
-export async function ownImages(): Promise<Images> {
-  const [relay, proxy, envoy] = await Promise.all([programPath('relay'), programPath('proxy'), envoyPath()])
-  /** The first word is the command's own name for the program, which the bundle is. */
-  const image = (program: string, more: NonNullable<Image['mounts']> = []): Image => ({
-    command: ['sh', '-c', `shift; exec ${node.to} /opt/isthmus/${program}.js "$@"`, 'sh'],
-    mounts: [node, { from: dirname(relay), to: '/opt/isthmus' }, ...more],
-    user: 65_532,
-  })
-  if (dirname(relay) !== dirname(proxy)) throw new Error('the bundles lie in two folders')
-  return {
-    [`${registry}/isthmus-relay`]: image('relay'),
-    [`${registry}/isthmus-proxy`]: image('proxy', [{ from: envoy, to: '/usr/local/bin/envoy' }]),
-  }
-}
+/** The relay, and the proxy with its Envoy, as `--registry registry.test` names them. */
+export const ownImages = (): Promise<Images> => isthmusImages(registry)

@@ -6,7 +6,7 @@ import type { Image } from '#tests/support/kubernetes/node/running.ts'
 import { envoyPath, programPath, root } from '#tests/support/parts.ts'
 
 const home = '/opt/isthmus'
-const node = '/usr/local/bin/isthmus-node'
+const node = '/usr/local/bin/node'
 
 /**
  * The images of the relay and of the gateway, in `registry`: the bundled programs of this clone, the Envoy of the
