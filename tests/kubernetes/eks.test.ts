@@ -12,6 +12,7 @@ import { startTokenWebhook, type TokenWebhook } from '#tests/support/eks-token-w
 import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
 import { lan } from '#tests/support/kubernetes/lan.ts'
 import { openSwitch } from '#tests/support/kubernetes/network.ts'
+import { playedGateway, playMember } from '#tests/support/kubernetes/played-member.ts'
 import { describeWithClusters } from '#tests/support/kubernetes/suite.ts'
 
 /** What EKS is made of: an API server that asks a webhook beside it, which asks STS who sent the token. */
@@ -72,29 +73,49 @@ describeWithClusters('an EKS cluster', () => {
     expect(said).toHaveLength(1)
   })
 
-  test('joins by its name in EKS: its network is its VPC, its load balancer one of AWS', async () => {
+  test('joins by its name in EKS, from discovery to ready: its network is its VPC, its load balancer one of AWS', async () => {
     const centre = await openTestCentre()
+    centre.clock.now = Date.now()
     const send: Send = async (url, { method = 'GET', headers = {}, body }) => {
       const asked = { method, headers: new Headers(headers), ...(body === undefined ? {} : { body }) }
       const response = await centre.api.request(url.href, asked)
       return { status: response.status, text: await response.text() }
     }
-    let [out, err] = ['', '']
-    const line = 'cluster join prod --eks prod --region eu-west-1 --profile joiner --registry registry.test --dry-run'
-    const code = await runCli(line.split(' '), {
-      env: { ...rig.env, ISTHMUS_URL: 'https://centre.test:7400', ISTHMUS_API_KEY: centre.adminKey },
-      out: (text) => {
-        out += text
-      },
-      err: (text) => {
-        err += text
-      },
-      ...{ now: Date.now, colour: false, send },
-    })
+    const run = async (line: string) => {
+      let [out, err] = ['', '']
+      const code = await runCli(line.split(' '), {
+        env: { ...rig.env, ISTHMUS_URL: 'https://centre.test:7400', ISTHMUS_API_KEY: centre.adminKey },
+        out: (text) => {
+          out += text
+        },
+        err: (text) => {
+          err += text
+        },
+        ...{ now: Date.now, colour: false, send },
+      })
+      return { code, out: rig.steady(out), err: rig.steady(err) }
+    }
+    const network = 'vpc-00000000000000001'
+    const found = JSON.parse((await run('discover eks --region eu-west-1 --profile joiner -o json')).out)
+    const [seen] = found.clusters as { readonly join: string; readonly member: string }[]
+    const { join = '', member } = seen ?? {}
+    expect([member, join]).toEqual(['no', 'isthmus cluster join prod --eks prod --region eu-west-1 --profile joiner'])
+    const line = `${join.replace('isthmus ', '')} --registry registry.test`
+    const rehearsed = await run(`${line} --dry-run`)
+    expect([rehearsed.code, rehearsed.err]).toEqual([0, expect.stringContaining(`network ${network} is its VPC`)])
+    expect(rehearsed.out).toContain(`topology.istio.io/network: ${network}`)
+    expect(rehearsed.out).toContain('service.beta.kubernetes.io/aws-load-balancer-')
+
+    const place = { network: rig.vpcOf('prod'), region }
+    const stop = playMember({ cluster, centre, name: 'prod', place, lookMs: () => 100 })
+    const joined = await run(line)
+    await stop()
+    expect([joined.code, joined.err]).toEqual([0, ''])
+    expect(joined.out).toContain(`${playedGateway.address}:${playedGateway.port} ready`)
+    const again = JSON.parse((await run('discover eks --region eu-west-1 --profile joiner -o json')).out)
+    expect(again.clusters).toMatchObject([{ name: 'prod', cluster: 'prod', member: 'joined', network }])
+    expect(again.clusters[0]).not.toHaveProperty('join')
     await centre.close()
-    expect([code, rig.steady(err)]).toEqual([0, expect.stringContaining('network vpc-00000000000000001 is its VPC')])
-    expect(rig.steady(out)).toContain('topology.istio.io/network: vpc-00000000000000001')
-    expect(out).toContain('service.beta.kubernetes.io/aws-load-balancer-')
   })
 
   test('that is being created has no API server yet', async () => {

@@ -7,23 +7,16 @@ import { joinCluster } from '#cli/onboard/join.ts'
 import { leaveCluster } from '#cli/onboard/leave.ts'
 import { runCli } from '#cli/run.ts'
 import type { Send } from '#cli/send.ts'
-import { stepDrains } from '#control/traffic/step-drains.ts'
-import { parseJoinToken } from '#mesh/wire/join-token.ts'
-import { openTestCentre, type TestCentre, TestRelay } from '#tests/support/centre.ts'
+import { openTestCentre, type TestCentre } from '#tests/support/centre.ts'
 import { said } from '#tests/support/kubernetes/audit.ts'
 import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
 import { everything } from '#tests/support/kubernetes/kinds.ts'
+import { playMember } from '#tests/support/kubernetes/played-member.ts'
 import { describeWithClusters } from '#tests/support/kubernetes/suite.ts'
-import { facts } from '#tests/support/stores.ts'
 import { eventually } from '#tests/support/until.ts'
 
 // `isthmus cluster join` and `leave` against a real API server with its real controllers, and a real centre in this process.
 // What would run in pods (the relay, and a kubelet for it) is played: what it does by itself has suites of its own.
-
-const system = '/api/v1/namespaces/isthmus-system'
-type Items = {
-  readonly items: readonly { readonly metadata: { readonly name: string; readonly labels?: Record<string, string> } }[]
-}
 
 describeWithClusters('a Kubernetes cluster joins and leaves by command', () => {
   let cluster: KubeCluster
@@ -40,7 +33,7 @@ describeWithClusters('a Kubernetes cluster joins and leaves by command', () => {
         metadata: { name: 'node-1', labels: { 'topology.kubernetes.io/region': 'eu-west-3' } },
       },
     ])
-    stopPlaying = play()
+    stopPlaying = playMember({ cluster, centre, name: 'paris-1', place, lookMs: () => lookMs })
   })
   afterAll(async () => {
     await stopPlaying?.()
@@ -73,54 +66,7 @@ describeWithClusters('a Kubernetes cluster joins and leaves by command', () => {
     return { code, out, text: out + err }
   }
 
-  /** The relay and a kubelet for two Deployments, until it is stopped. */
-  function play(): () => Promise<void> {
-    let isOver = false
-    let relay: TestRelay | undefined
-    const done = (async () => {
-      while (!isOver) {
-        await once().catch(() => undefined)
-        centre.clock.now += lookMs
-        await pause(150)
-      }
-    })()
-    return async () => {
-      isOver = true
-      await done
-    }
-
-    /** Nothing where an earlier look has redeemed it. */
-    async function redeemed(token: string): Promise<void> {
-      const one = new TestRelay(centre, 'paris-1')
-      const joined = await one.redeem(parseJoinToken(Buffer.from(token, 'base64').toString('utf8')).token, place)
-      if (joined.status !== 200) return
-      await one.authenticate()
-      relay = one
-      const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'relay' } }
-      const query = { fieldManager: 'isthmus-relay' }
-      await cluster.api.call('POST', `${system}/secrets`, { body: secret, query }).catch(() => undefined)
-      const gateways = { gateways: [{ address: '172.20.1.9', port: 15443, state: 'ready' }] }
-      await one.sync({ cluster: { ...(facts('paris-1') as object), ...place }, gateways })
-    }
-
-    async function once(): Promise<void> {
-      const token = await cluster.api.call('GET', `${system}/secrets/relay-join`).catch(() => undefined)
-      if (token) await redeemed((token as { readonly data: { readonly token: string } }).data.token)
-      await relay?.load({})
-      await stepDrains(centre.centre, memo)
-      const { items } = (await cluster.api.call('GET', `${system}/pods`)) as Items
-      for (const { metadata } of items)
-        if (relay) await patchStatus(`pods/${metadata.name}`, { phase: 'Running', conditions: [ready] })
-    }
-  }
-  const memo = new Map()
   const place = { network: 'paris-1', region: 'eu-west-3' }
-  const ready = { type: 'Ready', status: 'True' }
-  const patchStatus = (path: string, status: object) =>
-    cluster.api.call('PATCH', `${system}/${path}/status`, {
-      body: { status },
-      contentType: 'application/merge-patch+json',
-    })
 
   /** A kind that was just defined is not served at once. */
   const all = () => eventually(30_000, 'every kind is served', () => everything(cluster.api))

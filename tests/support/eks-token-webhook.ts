@@ -34,9 +34,11 @@ export async function startTokenWebhook(parts: TokenWebhookParts): Promise<Token
   const { emulator: endpoint, region } = parts
   const eks = new EKSClient({ region, endpoint, credentials: rootCredentials })
   const refused: string[] = []
+  /** STS takes such a request for 15 minutes, whatever it says of 60 seconds; the emulator goes by what it says. */
+  const identities = new Map<string, string>()
   const server = createServer(async (req, res) => {
     const review = JSON.parse(await textOf(req)) as { apiVersion: string; spec: { token: string } }
-    const status = await userOf(review.spec.token, eks, parts).then(
+    const status = await userOf(review.spec.token, eks, { ...parts, identities }).then(
       (user) => ({ authenticated: true, user }),
       (fault: Error) => {
         refused.push(fault.message)
@@ -71,7 +73,11 @@ export async function startTokenWebhook(parts: TokenWebhookParts): Promise<Token
 }
 
 /** Throws why it is nobody's token. Source: aws-iam-authenticator, pkg/token: Verify. */
-async function userOf(token: string, eks: EKSClient, { emulator, region, cluster }: TokenWebhookParts) {
+async function userOf(
+  token: string,
+  eks: EKSClient,
+  { emulator, region, cluster, identities }: TokenWebhookParts & { readonly identities: Map<string, string> },
+) {
   if (!token.startsWith(prefix)) throw new Error('no token of EKS')
   const url = new URL(Buffer.from(token.slice(prefix.length), 'base64url').toString('utf8'))
   const said = url.searchParams
@@ -83,7 +89,8 @@ async function userOf(token: string, eks: EKSClient, { emulator, region, cluster
   if (!(said.get('X-Amz-SignedHeaders') ?? '').split(';').includes('x-k8s-aws-id'))
     throw new Error('no cluster is signed')
   if (Math.abs(Date.now() - momentOf(said.get('X-Amz-Date') ?? '')) > ageMsMax) throw new Error('it is too old')
-  const arn = await identityAt(emulator, url, cluster)
+  const arn = identities.get(token) ?? (await identityAt(emulator, url, cluster))
+  identities.set(token, arn)
   return entitledUser(eks, cluster, arn)
 }
 

@@ -34,6 +34,8 @@ export type EksRig = {
   /** Makes a cluster; gives the id of its VPC. */
   cluster(name: string, wish?: EksWish): Promise<string>
   serve(name: string, by: ServedBy): void
+  /** The id of its VPC, in eu-west-1. */
+  vpcOf(name: string): string
   /** A user who may do these actions; a profile of his name. */
   user(name: string, actions: readonly string[]): Promise<void>
   /** What `text` has of the ids that differ from run to run, in steady form. */
@@ -102,6 +104,7 @@ export async function openEksRig(): Promise<EksRig> {
       throw new Error(`the emulated cluster ${name} does not come up`)
     },
     serve: (name, by) => void served.set(name, by),
+    vpcOf: (name) => placed.get(`arn:aws:eks:eu-west-1:${account}:cluster/${name}`) ?? '',
     user: async (name, actions) => {
       await query('iam', 'CreateUser', { UserName: name })
       const allowed = policy({ Effect: 'Allow', Action: actions, Resource: '*' })
