@@ -130,11 +130,12 @@ function scriptOf({ dir, mounts, files, readOnlyRoot }: ContainerSpec): string {
   return lines.join('\n')
 }
 
+/** The kernel forgets whose death ends a process that becomes another user. */
 function programOf({ command, env, cwd, user, group = user }: ContainerSpec): string[] {
   const as =
     user === undefined || user === 0 || !hasUsers
       ? []
-      : ['setpriv', `--reuid=${user}`, `--regid=${group}`, '--clear-groups', '--no-new-privs', '--bounding-set=-all']
+      : [...guard, `--reuid=${user}`, `--regid=${group}`, '--clear-groups', '--no-new-privs', '--bounding-set=-all']
   const set = Object.entries(env).map(([name, value]) => `${name}=${value}`)
   return ['env', '-i', '-C', cwd, ...set, ...as, ...command]
 }
