@@ -43,6 +43,7 @@ describeWithClusters('a member that another one calls', () => {
     spec: { containers: [{ name: 'web', image: 'registry.test/sh', args: ['exec sleep infinity'] }] },
   }
   const offer = { apiVersion: 'multicluster.x-k8s.io/v1beta1', kind: 'ServiceExport', metadata }
+  const mayWrite = ['configmaps', 'endpointslices', 'events', 'leases', 'secrets', 'serviceexports', 'serviceimports']
   const cluster = (verb: string, of: KubeCluster, ...words: readonly string[]) =>
     mesh.isthmus('cluster', verb, of.name, ...mesh.at(of), ...words)
   const importers = async () => {
@@ -71,6 +72,18 @@ describeWithClusters('a member that another one calls', () => {
     expect(out).toContain('nice reaches its gateway')
     await lyon.settled()
     expect(audit.writes('admin').map(said)).toEqual([])
+  })
+
+  test('asks the API server for what its role allows and nothing else', async () => {
+    const relay = 'system:serviceaccount:isthmus-system:relay'
+    for (const { settled, audit } of [lyon, nice]) {
+      await settled()
+      expect(audit.refusedRequests(relay).map(said)).toEqual([])
+      const secrets = audit.secretReads(relay).map(({ verb, objectRef }) => `${verb} ${objectRef?.name}`)
+      expect([...new Set(secrets)]).toEqual(['get relay'])
+      const written = audit.writes(relay).map(({ objectRef }) => objectRef?.resource ?? '')
+      expect([...new Set(written)].filter((resource) => !mayWrite.includes(resource))).toEqual([])
+    }
   })
 
   test('does not leave while somebody would have nobody left', { timeout: 180_000 }, async () => {
