@@ -410,6 +410,18 @@ describe('what is not known', () => {
   })
 })
 
+test('what others wrote is as old as it is by their clocks', () => {
+  const health = { value: { version: '0.1.0', aheadMs: -600_000 } } as const
+  const behind = { ...asMember({ lastSeenAt: now - 605_000 }) }
+  expect(finding('heard', { ...behind, centre: { ...behind.centre, health } })).toMatchObject({
+    result: 'ok',
+    found: '5 s ago',
+  })
+  const late = installedAs({ lease: { value: { holder: 'relay-1', renewedAt: now - 605_000 } } })
+  expect(finding('one-relay', late).result).toBe('fail')
+  expect(finding('one-relay', { ...late, kube: { ...late.kube, aheadMs: { value: -600_000 } } }).result).toBe('ok')
+})
+
 test('a failure weighs more than what is not known', () => {
   expect(
     exitCodeOf([

@@ -48,7 +48,8 @@ export const memberChecks: readonly Check[] = [
     judge: (facts) =>
       member(facts, ({ name, lastSeenAt }) => {
         if (lastSeenAt === undefined) return fail(`${name} was never heard`, logs('relay'))
-        const ms = Math.max(0, facts.now - lastSeenAt)
+        const { health } = facts.centre
+        const ms = Math.max(0, facts.now + ('value' in health ? health.value.aheadMs : 0) - lastSeenAt)
         const found = `${Math.round(ms / 1000)} s ago`
         return ms > silentMs ? fail(found, `${logs('relay')}; does it reach the centre?`) : ok(found)
       }),
@@ -215,7 +216,8 @@ function oneRelayVerdict(facts: CheckFacts): Verdict {
   return installed(facts, ({ lease, relayPods }) =>
     of(lease, (held) => {
       if (held === undefined) return fail('no replica has the Lease isthmus-system/relay', logs('relay'))
-      const ms = facts.now - held.renewedAt
+      const { aheadMs } = facts.kube
+      const ms = facts.now + ('value' in aheadMs ? aheadMs.value : 0) - held.renewedAt
       if (ms > leaseMs)
         return fail(`${held.holder} had the Lease ${Math.round(ms / 1000)} s ago, nobody since`, logs('relay'))
       return relayPods.some((pod) => held.holder.includes(pod))
