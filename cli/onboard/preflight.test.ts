@@ -29,7 +29,7 @@ describe('what a cluster is', () => {
   test('is too old before native sidecars', async () => {
     await expect(factsOf(version('28+'))).rejects.toMatchObject({
       kind: 'invalid',
-      message: expect.stringContaining('1.29'),
+      message: expect.stringContaining('1.30'),
     })
   })
 

@@ -20,7 +20,7 @@ export type ClusterFacts = {
 }
 
 /** Native sidecars are on by default from here on. */
-const minorMin = 29
+const minorMin = 30
 const regionLabel = 'topology.kubernetes.io/region'
 const networkLabel = 'topology.istio.io/network'
 

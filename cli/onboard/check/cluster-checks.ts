@@ -3,7 +3,7 @@ import { anotherRelay, type CheckFacts, type DefinitionFact, type NodeFact } fro
 import { cidrsOverlap } from '#mesh/model/cidr.ts'
 import { someOf } from '#mesh/model/some-of.ts'
 
-const minorMin = 29
+const minorMin = 30
 const warnSkewMs = 60_000
 /** What is signed is good for five minutes around its time. */
 const failSkewMs = 5 * 60_000
@@ -29,7 +29,7 @@ export const clusterChecks: readonly Check[] = [
   {
     id: 'kubernetes-version',
     ...{ looksAt: 'the version of the API server', pre: true },
-    why: 'sidecars end with their jobs, and start before them, only from Kubernetes 1.29 on',
+    why: 'sidecars start before the containers and end after them, and containers can wait before they end, only from Kubernetes 1.30 on',
     judge: ({ kube }) =>
       of(kube.version, ({ text, major, minor }) =>
         major > 1 || minor >= minorMin

@@ -140,11 +140,32 @@ spec:
     expect(spec.template.metadata.labels).toMatchObject({ app: 'web', 'security.istio.io/tlsMode': 'istio' })
   })
 
+  test('a container waits before it ends, unless it has a hook of its own; without the sidecar it is as it was', () => {
+    const pod = (container: string) =>
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers: [${container}]\n`
+    const lifecycleOf = (text: string) =>
+      (parse(text) as { spec: { containers: Shape[] } }).spec.containers[0]?.['lifecycle']
+    const cases = [
+      ['{name: web, image: web}', { preStop: { sleep: { seconds: 2 } } }],
+      ['{name: web, image: web, lifecycle: {}}', { preStop: { sleep: { seconds: 2 } } }],
+      ['{name: web, image: web, lifecycle: {preStop: {sleep: {seconds: 9}}}}', { preStop: { sleep: { seconds: 9 } } }],
+      [
+        '{name: web, image: web, lifecycle: {postStart: {exec: {command: [a]}}}}',
+        { postStart: { exec: { command: ['a'] } }, preStop: { sleep: { seconds: 2 } } },
+      ],
+    ] as const
+    for (const [container, lifecycle] of cases) {
+      const there = inject(pod(container))
+      expect(lifecycleOf(there)).toEqual(lifecycle)
+      expect(parse(remove(there))).toEqual(parse(pod(container)))
+    }
+  })
+
   test('merge keys are understood', () => {
     const text =
       'x: &x {name: web, image: web}\napiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{<<: *x}]}\n'
     const { spec } = parse(inject(text)) as { spec: { containers: Shape[] } }
-    expect(spec.containers).toEqual([{ name: 'web', image: 'web' }])
+    expect(spec.containers).toMatchObject([{ name: 'web', image: 'web' }])
   })
 
   test('a comment stays with what it is about', () => {

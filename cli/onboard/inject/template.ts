@@ -1,5 +1,6 @@
 import { capturedBy } from '#cli/onboard/inject/captured.ts'
 import { isShape, type Shape, shapeAt, textAt, withKey } from '#cli/onboard/inject/kube-shape.ts'
+import { partingsOf, withoutParting, withParting } from '#cli/onboard/inject/parting.ts'
 import { podFaults } from '#cli/onboard/inject/pod-faults.ts'
 import { restoreProbes, rewriteProbes } from '#cli/onboard/inject/probes.ts'
 import type { InjectSettings } from '#cli/onboard/inject/settings.ts'
@@ -15,6 +16,8 @@ type Before = {
   readonly labels: Readonly<Record<string, string | null>>
   readonly annotations: Readonly<Record<string, string | null>>
   readonly probes: Readonly<Record<string, Readonly<Record<string, Shape>>>>
+  /** Containers that wait before they end because we said so. */
+  readonly partings: Readonly<Record<string, boolean>>
 }
 
 const labelsFor = ({ cni }: InjectSettings): Readonly<Record<string, string>> => ({
@@ -61,6 +64,7 @@ export function injected(
     labels: former(shapeAt(metadata, 'labels'), labels),
     annotations: former(shapeAt(metadata, 'annotations'), annotations),
     probes: { ...inits.before, ...mains.before },
+    partings: partingsOf(mains.containers),
   }
   return {
     faults,
@@ -78,7 +82,7 @@ export function injected(
       spec: {
         ...spec,
         initContainers: [...buildContainers(settings, facts), ...inits.containers],
-        containers: mains.containers,
+        containers: mains.containers.map((one) => (isShape(one) ? withParting(one) : one)),
         volumes: [...listAt(spec, 'volumes'), ...buildVolumes()],
       },
     },
@@ -94,7 +98,12 @@ export function removed(template: Shape): Shape {
   const { [beforeAnnotation]: _, ...annotations } = shapeAt(metadata, 'annotations')
   const [ours, volumes] = [Object.values<unknown>(names), Object.values<unknown>(volumeNames)]
   const restored = (one: unknown): unknown =>
-    isShape(one) ? restoreProbes(one, shapeAt(before.probes, textAt(one, 'name'))) : one
+    isShape(one)
+      ? withoutParting(
+          restoreProbes(one, shapeAt(before.probes, textAt(one, 'name'))),
+          before.partings[textAt(one, 'name')],
+        )
+      : one
   const kept = (of: Shape, key: string, value: unknown): Shape =>
     withKey(of, key, before.made.includes(key) && isEmpty(value) ? undefined : value)
   const inits = listAt(spec, 'initContainers').filter((one) => !(isShape(one) && ours.includes(one['name'])))
@@ -126,6 +135,7 @@ function parseBefore(value: unknown): Before | undefined {
     labels: shapeAt(value, 'labels') as Before['labels'],
     annotations: shapeAt(value, 'annotations') as Before['annotations'],
     probes: shapeAt(value, 'probes') as Before['probes'],
+    partings: shapeAt(value, 'partings') as Before['partings'],
   }
 }
 

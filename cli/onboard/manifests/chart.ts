@@ -101,7 +101,7 @@ description: A member cluster of an Isthmus mesh, its relay and its east-west ga
 type: application
 version: ${version}
 appVersion: ${version}
-kubeVersion: '>=1.29.0-0'
+kubeVersion: '>=1.30.0-0'
 `
 
 const valuesFile = `# The settings of one cluster. Its relay joins with a token: isthmus token create <cluster>, put into the Secret relay-join
