@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KubeCluster, startKubeCluster } from '#tests/support/kubernetes/cluster.ts'
