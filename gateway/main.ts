@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { pino } from 'pino'
-import { loadRelaySettings } from '#gateway/settings.ts'
+import { loadRelaySettings, type RelaySettings } from '#gateway/settings.ts'
 import { startRelay } from '#gateway/start-relay.ts'
 import { logRedaction } from '#mesh/model/log-redaction.ts'
 import { Problem } from '#mesh/model/problem.ts'
@@ -36,16 +36,16 @@ async function main(): Promise<void> {
     base: { part: 'relay' },
     redact: logRedaction,
   })
-  const settings = loadRelaySettings(join(dir, 'isthmus.yaml'))
+  const { settings, token } = settingsAndToken(options, join(dir, 'isthmus.yaml'))
   const relay = await startRelay({
     dir,
     settings,
     log,
+    token,
     pod: {
       identity: process.env['POD_NAME'] ?? `${hostname()}-${process.pid}`,
       address: { host: process.env['POD_IP'] ?? settings.relay.address, port: settings.relay.handOnPort },
     },
-    token: () => options.token ?? tokenIn(options.file, settings.kubernetes !== undefined),
   })
   const end = (signal: string) => {
     log.info({ signal }, 'ending')
@@ -74,27 +74,38 @@ function parseOptions(): Options | undefined {
   }
   if (values.dir === undefined) throw new Problem('invalid', `--dir is missing\n${usage}`)
   const file = values['join-file']
-  // What comes in by standard input comes once.
-  const token = values.join ?? (file === '-' ? readToken(file) : undefined)
   const level = values['log-level']
   if (!levels.includes(level))
     throw new Problem('invalid', `--log-level "${level}" is none: give one of ${levels.join(', ')}`)
-  return { dir: values.dir, level, token, file }
+  return { dir: values.dir, level, token: values.join, file }
 }
 
-/** Where the file is a Secret's, it is there when somebody makes one. */
-function tokenIn(file: string | undefined, mayBeAbsent: boolean): string | undefined {
-  if (file === undefined || file === '-' || (mayBeAbsent && !existsSync(file))) return undefined
-  return readToken(file)
+type Started = { readonly settings: RelaySettings; readonly token: () => string | undefined }
+
+/** In a pod the file is a Secret's, there when somebody makes one and another one later; elsewhere it is read once. */
+function settingsAndToken({ token, file }: Options, path: string): Started {
+  if (token !== undefined || file === undefined) return { settings: loadRelaySettings(path), token: () => token }
+  if (file === '-' || existsSync(file)) {
+    const read = readToken(file)
+    const settings = loadRelaySettings(path)
+    const again = () => (existsSync(file) ? readToken(file) : undefined)
+    return { settings, token: settings.kubernetes && file !== '-' ? again : () => read }
+  }
+  const settings = existsSync(path) ? loadRelaySettings(path) : undefined
+  if (!settings?.kubernetes) throw unreadable(file, 'ENOENT')
+  return { settings, token: () => (existsSync(file) ? readToken(file) : undefined) }
 }
 
 function readToken(file: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8')
   } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code
-    throw new Problem('invalid', `the file of --join-file, ${file}, cannot be read (${reason}): name the right one`, {
-      cause,
-    })
+    throw unreadable(file, (cause as NodeJS.ErrnoException).code, cause)
   }
+}
+
+function unreadable(file: string, reason = 'unknown', cause?: unknown): Problem {
+  return new Problem('invalid', `the file of --join-file, ${file}, cannot be read (${reason}): name the right one`, {
+    cause,
+  })
 }
