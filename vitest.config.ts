@@ -16,11 +16,12 @@ const long = 'tests/rotation/rotation.test.ts'
  * Programs killed at every single step, lines cut, a root replaced, stores brought back: `npm run test:crashes`, minutes by
  * itself, beside `npm test`.
  */
-const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation-kill,trust-restore}.test.ts']
+const crashes = ['tests/contract/store-crash.test.ts', 'tests/scenario/{rotation,rotation-kill,trust-restore}.test.ts']
 /** Roots of other kinds, and secrets planted everywhere: `npm test` has no room for them, and the same suite has. */
 const otherRoots = [
   'tests/scenario/{key-service,plugged-root,shared-domain}.test.ts',
   'tests/e2e/trust-canaries.test.ts',
+  'tests/contract/inbound-trust-revoked.test.ts',
 ]
 /** Of these `npm test` has a part, and that run all. */
 const histories = 'mesh/policy/judge-health-property.test.ts'
