@@ -26,8 +26,8 @@ const otherRoots = [
 /** Of these `npm test` has a part, and that run all. */
 const histories = 'mesh/policy/judge-health-property.test.ts'
 const crashesInTime = ['tests/e2e/outage.test.ts', 'tests/contract/faults.test.ts']
-/** A minute of the rotation, with the proof that its order matters; and a cluster that is shut out under load. */
-const trustInTime = ['tests/rotation/short.test.ts', 'tests/e2e/trust-revocation.test.ts']
+/** A minute of the rotation, with the proof that its order matters; and who is shut out, cluster or other mesh, and how soon. */
+const trustInTime = ['tests/rotation/short.test.ts', 'tests/e2e/{trust-revocation,trust-foreign}.test.ts']
 const isCrashes = process.env['ISTHMUS_CRASHES'] !== undefined
 const apart = isCrashes ? [] : [...crashes, ...otherRoots, ...crashesInTime, ...trustInTime]
 
