@@ -208,9 +208,14 @@ export function judge(
 
 /**
  * Which part of its share a cluster has, in percent: 0 while out or held, then 10, 20, … 100: ten pushes for a return,
- * not three hundred. Never falls while the state stays.
+ * not three hundred. Never falls while the state stays, and nothing is had before the return is said: who was held for no
+ * time and fails again would fall without a word.
  */
-export function percentOf(state: ClusterState, { holdSeconds, rampSeconds }: Failback, now: number): number {
+export const percentOf = (state: ClusterState, failback: Failback, now: number): number =>
+  state.phase === 'holding' ? 0 : rampedTo(state, failback, now)
+
+/** The same by the clock alone. */
+function rampedTo(state: ClusterState, { holdSeconds, rampSeconds }: Failback, now: number): number {
   if (state.phase === 'in') return 100
   if (state.goodSince === undefined) return 0
   const rampedMs = now - state.goodSince - holdMsOf(state, holdSeconds)
@@ -315,7 +320,7 @@ function returning(
   }
   if (seen.dead || waits) return { state: held, moves: [] }
   if (state.phase === 'out') return { state: { ...held, phase: 'holding', since: now, goodSince: now }, moves: [] }
-  const percents = (facts.failbacks?.get(name) ?? [defaultFailback]).map((one) => percentOf(state, one, now))
+  const percents = (facts.failbacks?.get(name) ?? [defaultFailback]).map((one) => rampedTo(state, one, now))
   if (state.phase === 'returned' && percents.every((percent) => percent === 100)) {
     const { evidence: _past, goodSince: _good, ...back } = held
     return {
