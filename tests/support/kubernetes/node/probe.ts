@@ -86,7 +86,7 @@ export function succeeds(
   const [program, ...words] = [...(inside ?? []), ...command]
   if (inside === undefined || program === undefined) return Promise.resolve(false)
   return new Promise((resolve) => {
-    execFile(program, words, { timeout: ms, killSignal: 'SIGKILL' }, (error) => resolve(error === null))
+    execFile(program, words, { timeout: Math.ceil(ms), killSignal: 'SIGKILL' }, (error) => resolve(error === null))
   })
 }
 
