@@ -329,3 +329,10 @@ test('a relay that stood still for minutes takes no step until it has asked agai
   w.run(12)
   expect(w.told()).toEqual(['shift b', 'return b', 'shift b'])
 })
+
+test('who is held for no time has nothing before the return is said, and all of it then', () => {
+  const atOnce = { holdSeconds: 0, rampSeconds: 0 }
+  const state = { since: 0, flaps: 0, goodSince: 0 } as const
+  expect(percentOf({ ...state, phase: 'holding' }, atOnce, 1500)).toBe(0)
+  expect(percentOf({ ...state, phase: 'returned' }, atOnce, 1500)).toBe(100)
+})
